@@ -1,0 +1,53 @@
+"""mlbench measures what compiler-style optimisations buy in neural-network inference on NumPy, and guards the win.
+
+    from mlbench import mlp, load_digits_mlp, BaselineRunner, OptimizedRunner
+
+`import mlbench` needs NumPy alone. Names load on first use, so that the pytest plugin costs nothing in a project that does not
+use it.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from mlbench.errors import MlbenchError
+    from mlbench.memory import MemoryPlan
+    from mlbench.models import Digits, Layer, Model, load_digits_mlp, mlp
+    from mlbench.runtime import BaselineRunner, OptimizedRunner
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "BaselineRunner": "mlbench.runtime",
+    "Digits": "mlbench.models",
+    "Layer": "mlbench.models",
+    "MemoryPlan": "mlbench.memory",
+    "MlbenchError": "mlbench.errors",
+    "Model": "mlbench.models",
+    "OptimizedRunner": "mlbench.runtime",
+    "load_digits_mlp": "mlbench.models",
+    "mlp": "mlbench.models",
+}
+
+__all__ = [
+    "BaselineRunner",
+    "Digits",
+    "Layer",
+    "MemoryPlan",
+    "MlbenchError",
+    "Model",
+    "OptimizedRunner",
+    "__version__",
+    "load_digits_mlp",
+    "mlp",
+]
+
+
+def __getattr__(name: str) -> Any:  # noqa: ANN401  # PEP 562: whatever the name stands for
+    if name not in _HOMES:
+        raise AttributeError(f"module 'mlbench' has no attribute {name!r}")
+    value = getattr(import_module(_HOMES[name]), name)
+    globals()[name] = value
+    return value

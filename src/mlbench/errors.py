@@ -1,0 +1,57 @@
+"""Every error mlbench raises on purpose.
+
+An error names where it happened, what was found, what was expected and what to do. All of them derive from
+`MlbenchError`, so that the outermost frame of the command line can print one line and a caller can catch one class.
+"""
+
+from __future__ import annotations
+
+
+class MlbenchError(Exception):
+    """Base of every error that mlbench raises on purpose."""
+
+
+class UsageError(MlbenchError):
+    """A command line or an option asks for something that does not exist or cannot be combined."""
+
+
+class InputError(MlbenchError, ValueError):
+    """An array given to a runner does not fit the model."""
+
+
+class BusyError(MlbenchError, RuntimeError):
+    """A runner was called from a second thread while a call was under way."""
+
+
+class ModelError(MlbenchError, ValueError):
+    """A model cannot be built from the sizes, arrays or names that were given."""
+
+
+class FileError(MlbenchError, ValueError):
+    """A file is missing, damaged, truncated, foreign or of an unknown version; nothing of it was used."""
+
+
+class GraphError(MlbenchError, ValueError):
+    """A graph breaks a law that `mlbench.graph.verify` knows."""
+
+
+class PlanError(MlbenchError, ValueError):
+    """A memory plan breaks a law that `mlbench.memory.check_plan` knows."""
+
+
+class WrongResultError(MlbenchError, AssertionError):
+    """A runner's output is farther from the float64 reference than rounding can explain; it is never timed."""
+
+
+class WorkerError(MlbenchError, RuntimeError):
+    """A worker process died, hung, or could not do what it was asked."""
+
+
+class MissingExtraError(MlbenchError, ImportError):
+    """A feature needs an optional dependency that is not installed."""
+
+    def __init__(self, feature: str, package: str, extra: str = "bench") -> None:
+        super().__init__(
+            f"{feature} needs {package}, which is not installed: "
+            f"install the extra with python -m pip install '.[{extra}]' in the checkout"
+        )

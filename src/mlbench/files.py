@@ -1,0 +1,47 @@
+"""Files are written whole or not at all.
+
+A reader never meets half a file: the text goes to a temporary file in the same folder, which then takes the name in one
+step (`os.replace` is atomic on POSIX and Windows when both names are on one file system).
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from pathlib import Path
+
+from mlbench.errors import FileError
+
+
+def write_atomically(path: str | os.PathLike[str], content: bytes | str) -> Path:
+    """Write `content` to `path`, replacing what was there, so that no reader ever sees a part of it.
+
+    Text is encoded as UTF-8. A missing parent folder is an error, not a folder made in silence.
+
+    Raises:
+        FileError: when the folder is missing or the file cannot be written; what was there stays as it was.
+    """
+    target = Path(path)
+    data = content.encode() if isinstance(content, str) else content
+    try:
+        handle, temporary = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.", suffix=".part")
+    except OSError as error:
+        raise FileError(f"{target}: cannot write here ({error.strerror}); name a file in a folder that exists") from error
+    try:
+        with os.fdopen(handle, "wb") as stream:
+            stream.write(data)
+        os.chmod(temporary, _default_mode())
+        os.replace(temporary, target)
+    except BaseException as error:
+        Path(temporary).unlink(missing_ok=True)
+        if isinstance(error, OSError):
+            raise FileError(f"{target}: cannot write ({error.strerror})") from error
+        raise
+    return target
+
+
+def _default_mode() -> int:
+    """Return the mode an ordinary `open` would give; `mkstemp` makes files that only the owner can read."""
+    mask = os.umask(0)
+    os.umask(mask)
+    return 0o666 & ~mask

@@ -1,0 +1,20 @@
+"""What a program is: frozen nodes in execution order, the op table, the laws, the printed form."""
+
+from mlbench.graph.ir import FloatArray, Graph, Node, Step, frozen
+from mlbench.graph.ops import BYTES_PER_NUMBER, OPS, Op, op_named
+from mlbench.graph.text import graph_text
+from mlbench.graph.verify import verify
+
+__all__ = [
+    "BYTES_PER_NUMBER",
+    "OPS",
+    "FloatArray",
+    "Graph",
+    "Node",
+    "Op",
+    "Step",
+    "frozen",
+    "graph_text",
+    "op_named",
+    "verify",
+]

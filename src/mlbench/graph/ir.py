@@ -1,0 +1,109 @@
+"""What a program is: values, nodes, a graph. Frozen data and nothing else.
+
+Every value is a matrix of shape (rows, columns) float32. The rows are rows of the batch and differ from call to call,
+so a value only knows its columns. A constant is a NumPy array the graph owns: a weight (inputs, outputs), a row
+(columns,), a strip (strip rows, columns) or a scalar ().
+
+The constants live in the graph and not beside it, because some optimisations change both at once (folding a bias), and
+a pass must be able to hand back one whole program.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+import numpy.typing as npt
+
+FloatArray = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One element-wise operation that a node applies to its own result before anyone else sees it.
+
+    Attributes:
+        op: name of an element-wise row of the op table.
+        operands: names of constants, after the result itself.
+    """
+
+    op: str
+    operands: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """One application of an op. It binds exactly one new value.
+
+    Attributes:
+        op: name of a row of the op table.
+        inputs: the value it works on, then the names of constants.
+        output: name of the value it binds.
+        columns: columns of that value.
+        epilogue: element-wise steps on the result, in order; the result's storage is rewritten in place.
+        in_place: the result takes the storage of `inputs[0]`, which nobody reads afterwards.
+    """
+
+    op: str
+    inputs: tuple[str, ...]
+    output: str
+    columns: int
+    epilogue: tuple[Step, ...] = ()
+    in_place: bool = False
+
+    @property
+    def constants(self) -> tuple[str, ...]:
+        """Names of all constants the node reads, its epilogue's last."""
+        return self.inputs[1:] + tuple(name for step in self.epilogue for name in step.operands)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Graph:
+    """A program: nodes in execution order, from one input to one output.
+
+    Attributes:
+        input: name of the input value, shape (batch, input_columns).
+        input_columns: columns of the input.
+        constants: name to array; the arrays are read-only float32.
+        nodes: in execution order.
+        output: name of the value that is the result.
+        max_batch: most rows a call may have; None while the graph is not compiled for a batch.
+        tile_rows: the nodes run on this many rows at a time, tile after tile; None runs the whole batch at once.
+    """
+
+    input: str
+    input_columns: int
+    constants: Mapping[str, FloatArray]
+    nodes: tuple[Node, ...]
+    output: str
+    max_batch: int | None = None
+    tile_rows: int | None = None
+
+    @property
+    def rows_at_once(self) -> int | None:
+        """Most rows the nodes see in one pass over them; None while no batch is set."""
+        return self.max_batch if self.tile_rows is None else self.tile_rows
+
+    def columns_of(self, name: str) -> int:
+        """Columns of the value `name`."""
+        if name == self.input:
+            return self.input_columns
+        return next(node.columns for node in self.nodes if node.output == name)
+
+    def readers_of(self, name: str) -> tuple[int, ...]:
+        """Positions of the nodes that read the value `name`."""
+        return tuple(position for position, node in enumerate(self.nodes) if name in node.inputs)
+
+    def with_nodes(self, nodes: tuple[Node, ...], constants: Mapping[str, FloatArray] | None = None) -> Graph:
+        """Return a graph with other nodes; constants that no node reads any more are left behind."""
+        pool = self.constants if constants is None else constants
+        used = {name for node in nodes for name in node.constants}
+        return replace(self, nodes=nodes, constants={name: array for name, array in pool.items() if name in used})
+
+
+def frozen(array: npt.ArrayLike) -> FloatArray:
+    """Return a read-only, C-contiguous float32 copy."""
+    copy = np.array(array, dtype=np.float32, order="C", copy=True)
+    copy.flags.writeable = False
+    return copy

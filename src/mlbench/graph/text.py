@@ -1,0 +1,41 @@
+"""A graph as text, one node a line, for people and for the tests of the passes.
+
+    graph(x: rows x 64) max_batch=512, tiles of 128 rows
+      v0: rows x 256 = matmul(x, w0: 64 x 256) then maximum(n0: 16 x 256)
+      v2: rows x 10 = matmul(v0, w1: 256 x 10) then add(f1: 409 x 10)
+      return v2
+"""
+
+from __future__ import annotations
+
+from mlbench.graph.ir import Graph, Node, Step
+
+
+def graph_text(graph: Graph) -> str:
+    """Return the printed form of a graph."""
+    facts = []
+    if graph.max_batch is not None:
+        facts.append(f"max_batch={graph.max_batch}")
+    if graph.tile_rows is not None:
+        facts.append(f"tiles of {graph.tile_rows} rows")
+    head = f"graph({graph.input}: rows x {graph.input_columns})"
+    lines = [f"{head} {', '.join(facts)}".rstrip()]
+    lines += [f"  {_node_text(graph, node)}" for node in graph.nodes]
+    lines.append(f"  return {graph.output}")
+    return "\n".join(lines)
+
+
+def _node_text(graph: Graph, node: Node) -> str:
+    steps = "".join(f" then {_call_text(graph, step)}" for step in node.epilogue)
+    place = f" in place of {node.inputs[0]}" if node.in_place else ""
+    call = _call_text(graph, Step(node.op, node.inputs[1:]), node.inputs[0])
+    return f"{node.output}: rows x {node.columns} = {call}{steps}{place}"
+
+
+def _call_text(graph: Graph, step: Step, value: str = "") -> str:
+    operands = [f"{name}: {_shape_text(graph.constants[name].shape)}" for name in step.operands]
+    return f"{step.op}({', '.join([value, *operands] if value else operands)})"
+
+
+def _shape_text(shape: tuple[int, ...]) -> str:
+    return " x ".join(str(length) for length in shape) if shape else "scalar"

@@ -1,0 +1,93 @@
+"""The plain judge of graphs: every law in one place, each error naming the law and the place.
+
+It trusts no pass and imports none. `compile_graph` calls it before the first pass and after every one.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from mlbench.errors import GraphError
+from mlbench.graph.ir import Graph, Node, Step
+from mlbench.graph.ops import op_named
+
+
+def verify(graph: Graph) -> None:
+    """Check every law of a graph.
+
+    Raises:
+        GraphError: naming the first law that is broken, the node, what was found and what was expected.
+    """
+    _check_sizes(graph)
+    _check_constants(graph)
+    columns = {graph.input: graph.input_columns}
+    for position, node in enumerate(graph.nodes):
+        where = f"node {position} ({node.output} = {node.op})"
+        _check_node(graph, node, columns, where)
+        columns[node.output] = node.columns
+    if graph.output not in columns:
+        raise GraphError(f"output: {graph.output!r} is bound by no node; expected one of {', '.join(columns)}")
+    _check_in_place(graph)
+
+
+def _check_sizes(graph: Graph) -> None:
+    for name, size in (("input_columns", graph.input_columns), ("max_batch", graph.max_batch), ("tile_rows", graph.tile_rows)):
+        if size is not None and size < 1:
+            raise GraphError(f"sizes: {name} is {size}; expected 1 or more")
+    if graph.tile_rows is not None and (graph.max_batch is None or graph.tile_rows >= graph.max_batch):
+        raise GraphError(f"sizes: tiles of {graph.tile_rows} rows with max_batch {graph.max_batch}; expected fewer rows than the batch")
+
+
+def _check_constants(graph: Graph) -> None:
+    for name, array in graph.constants.items():
+        if array.dtype != np.float32:
+            raise GraphError(f"constants: {name} is {array.dtype}; expected float32")
+        if array.flags.writeable:
+            raise GraphError(f"constants: {name} can be written to; expected a read-only array")
+
+
+def _check_node(graph: Graph, node: Node, columns: dict[str, int], where: str) -> None:
+    if node.output in columns or node.output in graph.constants:
+        raise GraphError(f"{where}: binds {node.output!r} a second time; every value is bound once")
+    if not node.inputs or node.inputs[0] not in columns:
+        raise GraphError(f"{where}: reads {node.inputs[:1]} which is not bound yet; bound are {', '.join(columns)}")
+    found = _columns_after(graph, Step(node.op, node.inputs[1:]), columns[node.inputs[0]], where)
+    if found != node.columns:
+        raise GraphError(f"{where}: says {node.columns} columns; its shape rule gives {found}")
+    strip_rows = set()
+    for step in node.epilogue:
+        if not op_named(step.op).elementwise:
+            raise GraphError(f"{where}: {step.op} in the epilogue; only element-wise ops may stand there")
+        _columns_after(graph, step, node.columns, where)
+        strip_rows |= {graph.constants[name].shape[0] for name in step.operands if graph.constants[name].ndim == 2}
+    if len(strip_rows) > 1:
+        raise GraphError(f"{where}: strips of {sorted(strip_rows)} rows in one epilogue; expected one height")
+
+
+def _columns_after(graph: Graph, step: Step, columns: int, where: str) -> int:
+    op = op_named(step.op)
+    if len(step.operands) != op.constants:
+        raise GraphError(f"{where}: {op.name} has {len(step.operands)} constants; expected {op.constants}")
+    for name in step.operands:
+        if name not in graph.constants:
+            raise GraphError(f"{where}: reads the constant {name!r}, which the graph does not have")
+    try:
+        return op.columns(columns, [graph.constants[name].shape for name in step.operands])
+    except GraphError as error:
+        raise GraphError(f"{where}: {error}") from error
+
+
+def _check_in_place(graph: Graph) -> None:
+    for position, node in enumerate(graph.nodes):
+        if not node.in_place:
+            continue
+        where = f"node {position} ({node.output} = {node.op}, in place)"
+        taken = node.inputs[0]
+        if not op_named(node.op).in_place:
+            raise GraphError(f"{where}: {node.op} cannot write over what it reads")
+        if taken == graph.input:
+            raise GraphError(f"{where}: would write over the input, which belongs to the caller")
+        if graph.columns_of(taken) != node.columns:
+            raise GraphError(f"{where}: {taken} has {graph.columns_of(taken)} columns, the result {node.columns}")
+        if taken == graph.output or any(reader > position for reader in graph.readers_of(taken)):
+            raise GraphError(f"{where}: {taken} is still read afterwards; only a dead value's storage may be taken")

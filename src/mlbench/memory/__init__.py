@@ -1,0 +1,19 @@
+"""Graph -> MemoryPlan: liveness, the planner, and a checker that trusts no planner."""
+
+from mlbench.memory.check import check_plan
+from mlbench.memory.liveness import buffers_of, lower_bound_bytes, scratch_names, strip_rows_of
+from mlbench.memory.plan import ALIGNMENT_BYTES, Buffer, MemoryPlan
+from mlbench.memory.planner import place, plan_memory
+
+__all__ = [
+    "ALIGNMENT_BYTES",
+    "Buffer",
+    "MemoryPlan",
+    "buffers_of",
+    "check_plan",
+    "lower_bound_bytes",
+    "place",
+    "plan_memory",
+    "scratch_names",
+    "strip_rows_of",
+]

@@ -1,0 +1,7 @@
+"""The two runners, the code they are lowered to, and the float64 reference that judges them."""
+
+from mlbench.runtime.baseline import BaselineRunner
+from mlbench.runtime.optimized import OptimizedRunner, StaticMemory
+from mlbench.runtime.reference import Agreement, check_result, reference
+
+__all__ = ["Agreement", "BaselineRunner", "OptimizedRunner", "StaticMemory", "check_result", "reference"]

@@ -1,0 +1,52 @@
+"""The eager runner: every operation allocates its result, as plain NumPy does."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Callable
+
+import numpy as np
+import numpy.typing as npt
+
+from mlbench.graph import FloatArray, Graph, verify
+from mlbench.models import Model
+from mlbench.runtime.admission import checked
+from mlbench.runtime.lowering import eager_source, forget, load
+
+
+class BaselineRunner:
+    """Run a model as the lines one would write by hand, with a new array for each operation.
+
+    It is compiled to exactly those lines (`print(runner.source)`), so that it is neither slower nor hungrier than they are.
+    It holds no memory between calls and may be called from any number of threads.
+
+    Args:
+        model: the model, or a graph.
+
+    Attributes:
+        run: `run(x) -> y`; x: (batch, inputs) float32, any number of rows; y: (batch, outputs) float32, a new array. float16 and
+            float64 are converted first. Raises `InputError` for a wrong width, rank or dtype.
+        source: the Python that runs.
+
+    >>> from mlbench import BaselineRunner, mlp
+    >>> import numpy as np
+    >>> BaselineRunner(mlp(inputs=4, hidden=8, outputs=2)).run(np.ones((3, 4), np.float32)).shape
+    (3, 2)
+    """
+
+    __slots__ = ("__weakref__", "run", "source")
+
+    # An attribute and not a method: a method that calls the compiled function costs 2 % of the smallest case.
+    run: Callable[[npt.NDArray[np.floating]], FloatArray]
+    source: str
+
+    def __init__(self, model: Model | Graph) -> None:
+        graph = model.graph() if isinstance(model, Model) else model
+        verify(graph)
+
+        def admit(x: object) -> FloatArray:
+            return checked(x, graph.input_columns).astype(np.float32, copy=False)
+
+        self.source = eager_source(graph)
+        self.run, filename = load(self.source, "run", "eager", graph.constants, admit=admit)
+        weakref.finalize(self.run, forget, filename)

@@ -1,0 +1,100 @@
+"""The one place that turns base units into text and text into numbers.
+
+Base units are seconds, bytes, floating point operations and plain ratios. KB and MB are 1024 and 1024 * 1024 bytes,
+as memray prints them.
+"""
+
+from __future__ import annotations
+
+import math
+
+from mlbench.errors import UsageError
+
+BYTES_PER_KB = 1024
+_DASH = "-"
+
+
+def format_duration(duration_s: float) -> str:
+    """Return a duration with three significant digits and its unit.
+
+    >>> format_duration(0.0000123), format_duration(2.5)
+    ('12.3 us', '2.50 s')
+    """
+    if not math.isfinite(duration_s):
+        return _DASH
+    for unit, scale in (("s", 1.0), ("ms", 1e-3), ("us", 1e-6)):
+        if abs(duration_s) >= scale * 0.9995:
+            return f"{_three_digits(duration_s / scale)} {unit}"
+    return f"{_three_digits(duration_s / 1e-9)} ns"
+
+
+def format_bytes(size: float) -> str:
+    """Return a size in B, KB or MB.
+
+    >>> format_bytes(72), format_bytes(2048), format_bytes(3 * 1024 * 1024)
+    ('72 B', '2.00 KB', '3.00 MB')
+    """
+    for unit, scale in (("MB", BYTES_PER_KB**2), ("KB", BYTES_PER_KB)):
+        if abs(size) >= scale:
+            return f"{_three_digits(size / scale)} {unit}"
+    return f"{size:.0f} B"
+
+
+def format_kb(size: float) -> str:
+    """Return a size in KB with one decimal, whatever its magnitude.
+
+    >>> format_kb(524288)
+    '512.0'
+    """
+    return f"{size / BYTES_PER_KB:,.1f}"
+
+
+def format_ratio(ratio: float) -> str:
+    """Return a ratio as a multiple.
+
+    >>> format_ratio(1.714)
+    '1.71x'
+    """
+    return f"{ratio:.2f}x" if math.isfinite(ratio) else _DASH
+
+
+def format_percent(fraction: float | None) -> str:
+    """Return a fraction as a percentage; nothing measured gives a dash.
+
+    >>> format_percent(0.75), format_percent(None)
+    ('75.0%', '-')
+    """
+    return _DASH if fraction is None or not math.isfinite(fraction) else f"{100 * fraction:.1f}%"
+
+
+def format_count(count: float) -> str:
+    """Return a count without needless decimals.
+
+    >>> format_count(3.0), format_count(0.125)
+    ('3', '0.12')
+    """
+    return f"{count:.0f}" if count == round(count) or count >= 100 else f"{count:.2g}"
+
+
+def parse_sizes(text: str) -> tuple[int, ...]:
+    """Parse a comma separated list of positive whole numbers.
+
+    >>> parse_sizes("1,8, 64")
+    (1, 8, 64)
+
+    Raises:
+        UsageError: where something else was found.
+    """
+    sizes = []
+    for part in text.split(","):
+        digits = part.strip()
+        if not digits.isascii() or not digits.isdecimal() or int(digits) < 1:
+            raise UsageError(f"found {part.strip()!r} in {text!r}; expected whole numbers of 1 or more, like 1,8,64")
+        sizes.append(int(digits))
+    return tuple(sizes)
+
+
+def _three_digits(number: float) -> str:
+    """Return a number with three significant digits, never in exponent form."""
+    decimals = max(0, 2 - math.floor(math.log10(abs(number)))) if number else 2
+    return f"{number:.{decimals}f}"
