@@ -31,14 +31,12 @@ FOLDER = Path(__file__).resolve().parents[1] / "src" / "mlbench" / "data"
 def main() -> int:
     """Train, judge and write."""
     pixels, labels = load_digits(return_X_y=True)
-    train, held_out, train_labels, held_out_labels = train_test_split(
-        pixels, labels, test_size=HELD_OUT, random_state=0, stratify=labels
-    )
+    train, held_out, train_labels, held_out_labels = train_test_split(pixels, labels, test_size=HELD_OUT, random_state=0, stratify=labels)
     classifier = MLPClassifier((HIDDEN,), alpha=1e-2, max_iter=400, random_state=0)
     classifier.fit(train / 16, train_labels)
     activations = ["relu", IDENTITY]
     arrays = zip(classifier.coefs_, classifier.intercepts_, activations, strict=True)
-    model = Model("digits", tuple(Layer(np.float32(w), np.float32(b), activation) for w, b, activation in arrays))
+    model = Model("digits", tuple(Layer(w.astype(np.float32), b.astype(np.float32), activation) for w, b, activation in arrays))
     logits = BaselineRunner(model).run((held_out / 16).astype(np.float32))
     accuracy = float((logits.argmax(axis=1) == held_out_labels).mean())
     print(f"scikit-learn {sklearn.__version__}, NumPy {np.__version__}: accuracy {accuracy:.4f} on {HELD_OUT} held-out images")

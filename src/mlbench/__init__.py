@@ -45,7 +45,7 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> Any:  # noqa: ANN401  # PEP 562: whatever the name stands for
+def __getattr__(name: str) -> Any:  # PEP 562: whatever the name stands for
     if name not in _HOMES:
         raise AttributeError(f"module 'mlbench' has no attribute {name!r}")
     value = getattr(import_module(_HOMES[name]), name)

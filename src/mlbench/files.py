@@ -30,8 +30,8 @@ def write_atomically(path: str | os.PathLike[str], content: bytes | str) -> Path
     try:
         with os.fdopen(handle, "wb") as stream:
             stream.write(data)
-        os.chmod(temporary, _default_mode())
-        os.replace(temporary, target)
+        Path(temporary).chmod(_default_mode())
+        Path(temporary).replace(target)
     except BaseException as error:
         Path(temporary).unlink(missing_ok=True)
         if isinstance(error, OSError):

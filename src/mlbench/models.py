@@ -7,6 +7,7 @@ checked before anything is built from it.
 from __future__ import annotations
 
 import io
+import itertools
 import os
 import zipfile
 import zlib
@@ -68,12 +69,12 @@ class Model:
     @property
     def inputs(self) -> int:
         """Columns of the input."""
-        return self.layers[0].weight.shape[0]
+        return int(self.layers[0].weight.shape[0])
 
     @property
     def outputs(self) -> int:
         """Columns of the output."""
-        return self.layers[-1].weight.shape[1]
+        return int(self.layers[-1].weight.shape[1])
 
     @property
     def hidden(self) -> tuple[int, ...]:
@@ -119,7 +120,7 @@ class Model:
         for index, layer in enumerate(self.layers):
             arrays |= {f"weight{index}": layer.weight, f"bias{index}": layer.bias}
         content = io.BytesIO()
-        np.savez_compressed(content, allow_pickle=False, **arrays)  # type: ignore[arg-type]  # the stub takes one array type
+        np.savez_compressed(content, allow_pickle=False, **arrays)
         return write_atomically(path, content.getvalue())
 
     @classmethod
@@ -166,13 +167,13 @@ def mlp(
     depths = (hidden,) if isinstance(hidden, (int, np.integer)) else tuple(hidden)
     sizes = (inputs, *depths, outputs)
     for size in sizes:
-        if not isinstance(size, (int, np.integer)) or size < 1:
+        if not _is_size(size):
             raise ModelError(f"sizes {sizes}: found {size!r}; expected whole numbers of 1 or more")
     if activation not in HIDDEN_ACTIVATIONS:
         raise ModelError(f"activation {activation!r}; expected one of {', '.join(HIDDEN_ACTIVATIONS)}")
     random = np.random.default_rng(seed)
     layers = []
-    for fan_in, fan_out in zip(sizes, sizes[1:], strict=False):
+    for fan_in, fan_out in itertools.pairwise(sizes):
         weight = random.standard_normal((fan_in, fan_out)) * np.sqrt(2.0 / fan_in)
         bias = random.standard_normal(fan_out) * 0.1
         layers.append(Layer(frozen(weight), frozen(bias), activation))
@@ -212,6 +213,10 @@ def load_digits_mlp() -> tuple[Model, Digits]:
         arrays = _read_arrays(path)
     images = frozen(arrays["images"].astype(np.float32) / 16)
     return model, Digits(images, arrays["labels"].astype(np.int64))
+
+
+def _is_size(size: object) -> bool:
+    return isinstance(size, (int, np.integer)) and int(size) >= 1
 
 
 def _check_layers(layers: Sequence[Layer]) -> None:

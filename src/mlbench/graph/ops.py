@@ -83,8 +83,9 @@ def _unary(columns: int, shapes: Sequence[Shape]) -> int:
 def _with_row(columns: int, shapes: Sequence[Shape]) -> int:
     (operand,) = shapes
     if operand != (columns,) and (len(operand) != 2 or operand[1] != columns or operand[0] < 1):
-        raise GraphError(f"the value has {columns} columns and the operand shape {operand}; expected a row ({columns},) "
-                         f"or a strip (rows, {columns})")
+        raise GraphError(
+            f"the value has {columns} columns and the operand shape {operand}; expected a row ({columns},) or a strip (rows, {columns})"
+        )
     return columns
 
 
@@ -95,8 +96,7 @@ def _with_scalar(columns: int, shapes: Sequence[Shape]) -> int:
     return columns
 
 
-def _elementwise(name: str, flop: int, eager: str, *into: str, constants: int = 0, scratch: int = 0,
-                 columns: ColumnsRule = _unary) -> Op:
+def _elementwise(name: str, flop: int, eager: str, *into: str, constants: int = 0, scratch: int = 0, columns: ColumnsRule = _unary) -> Op:
     return Op(name, constants, columns, flop, eager, into, scratch, elementwise=True, in_place=True)
 
 

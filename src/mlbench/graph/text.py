@@ -1,9 +1,9 @@
 """A graph as text, one node a line, for people and for the tests of the passes.
 
-    graph(x: rows x 64) max_batch=512, tiles of 128 rows
-      v0: rows x 256 = matmul(x, w0: 64 x 256) then maximum(n0: 16 x 256)
-      v2: rows x 10 = matmul(v0, w1: 256 x 10) then add(f1: 409 x 10)
-      return v2
+graph(x: rows x 64) max_batch=512, tiles of 128 rows
+  v0: rows x 256 = matmul(x, w0: 64 x 256) then maximum(n0: 16 x 256)
+  v2: rows x 10 = matmul(v0, w1: 256 x 10) then add(f1: 409 x 10)
+  return v2
 """
 
 from __future__ import annotations

@@ -39,9 +39,7 @@ def _check_place(buffer: Buffer, plan: MemoryPlan) -> None:
 def _check_apart(one: Buffer, other: Buffer) -> None:
     apart = one.offset + one.size_bytes <= other.offset or other.offset + other.size_bytes <= one.offset
     if one.lives_with(other) and not apart:
-        raise PlanError(
-            f"overlap: {one.name} at {one.offset} and {other.name} at {other.offset} share bytes while both are needed"
-        )
+        raise PlanError(f"overlap: {one.name} at {one.offset} and {other.name} at {other.offset} share bytes while both are needed")
 
 
 def _homes(plan: MemoryPlan) -> dict[str, Buffer]:
@@ -88,10 +86,7 @@ def _check_scratch(graph: Graph, position: int, plan: MemoryPlan) -> None:
     found = [
         buffer
         for buffer in plan.buffers
-        if not buffer.values
-        and buffer.first <= position < buffer.last
-        and buffer.columns == node.columns
-        and buffer.rows >= rows
+        if not buffer.values and buffer.first <= position < buffer.last and buffer.columns == node.columns and buffer.rows >= rows
     ]
     if len(found) < need:
         raise PlanError(f"scratch: node {position} ({node.op}) needs {need} scratch matrices; the plan has {len(found)}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import string
 from dataclasses import dataclass
 
@@ -73,7 +74,7 @@ def plan_text(plan: MemoryPlan) -> str:
     digits = max(len(f"{plan.arena_bytes:,}"), 6)
     share = plan.arena_bytes / plan.lower_bound_bytes if plan.lower_bound_bytes else 1.0
     lines = [f"arena {plan.arena_bytes:,} bytes, lower bound {plan.lower_bound_bytes:,} bytes ({share:.1%} of it)"]
-    for low, high in reversed(list(zip(edges, edges[1:], strict=False))):
+    for low, high in reversed(list(itertools.pairwise(edges))):
         cells = []
         for position in range(len(plan.nodes)):
             live = [b for b in plan.buffers if b.first <= position < b.last and b.offset <= low and high <= b.offset + b.size_bytes]

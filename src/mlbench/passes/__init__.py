@@ -31,9 +31,7 @@ class Pass:
     explain: Callable[[Graph, Graph], str]
 
 
-PASSES = tuple(
-    Pass(module.NAME, module.SUMMARY, module.apply, module.explain) for module in (fold_bias, fuse, tile, strips, in_place)
-)
+PASSES = tuple(Pass(module.NAME, module.SUMMARY, module.apply, module.explain) for module in (fold_bias, fuse, tile, strips, in_place))
 
 
 @dataclass(frozen=True, slots=True)

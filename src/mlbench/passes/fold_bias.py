@@ -25,6 +25,7 @@ rewrite and are left alone.
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 
 import numpy as np
@@ -78,7 +79,7 @@ def _next_match(graph: Graph, start: int) -> _Match | None:
     for position in range(start, len(graph.nodes) - len(pattern) + 1):
         window = graph.nodes[position : position + len(pattern)]
         ops_fit = tuple(node.op for node in window) == pattern
-        chained = all(later.inputs[0] == node.output for node, later in zip(window, window[1:], strict=False))
+        chained = all(later.inputs[0] == node.output for node, later in itertools.pairwise(window))
         private = all(len(graph.readers_of(node.output)) == 1 and node.output != graph.output for node in window[:-1])
         rows = all(graph.constants[node.inputs[1]].ndim == 1 for node in (window[1], window[4]) if ops_fit)
         if ops_fit and chained and private and rows:
@@ -90,7 +91,9 @@ def _is_accurate(graph: Graph, match: _Match) -> bool:
     """Whether the fold adds at most GROWTH times the rounding error that is there anyway."""
     wide = {name: np.abs(array.astype(np.float64)) for name, array in graph.constants.items()}
     bias, weight = wide[match.add.inputs[1]], wide[match.next_product.inputs[1]]
-    if not all(np.isfinite(graph.constants[name]).all() for name in (match.add.inputs[1], match.next_product.inputs[1], match.next_add.inputs[1])):
+    if not all(
+        np.isfinite(graph.constants[name]).all() for name in (match.add.inputs[1], match.next_product.inputs[1], match.next_add.inputs[1])
+    ):
         return False
     product = _magnitude(graph, match.product.inputs[0], wide) @ wide[match.product.inputs[1]]
     return bool(np.all(bias @ weight <= GROWTH * (product @ weight)))

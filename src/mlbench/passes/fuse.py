@@ -22,8 +22,9 @@ def apply(graph: Graph) -> Graph:
         if fused and _extends(graph, fused[-1], node):
             product = fused.pop()
             step = Step(node.op, node.inputs[1:])
-            node = replace(product, output=node.output, epilogue=(*product.epilogue, step))
-        fused.append(node)
+            fused.append(replace(product, output=node.output, epilogue=(*product.epilogue, step)))
+        else:
+            fused.append(node)
     return graph if len(fused) == len(graph.nodes) else graph.with_nodes(tuple(fused))
 
 

@@ -17,8 +17,7 @@ SUMMARY = "let a node write over a value that dies there"
 def apply(graph: Graph) -> Graph:
     """Mark every node that may write over what it reads."""
     nodes = tuple(
-        replace(node, in_place=True) if _may_overwrite(graph, position, node) else node
-        for position, node in enumerate(graph.nodes)
+        replace(node, in_place=True) if _may_overwrite(graph, position, node) else node for position, node in enumerate(graph.nodes)
     )
     return graph if nodes == graph.nodes else graph.with_nodes(nodes)
 

@@ -2,10 +2,11 @@
 
 It reads the model's layers, not the graph, the op table or a kernel, so that it shares no mistake with what it judges.
 
-**The tolerance** follows the rounding error through the layers, element by element. The worst-case bound (Higham, Accuracy and Stability of
-Numerical Algorithms, 2nd ed., 2002, section 3.5) grows with the depth to where it would let a wrong runner pass, so the
+**The tolerance** follows the rounding error through the layers, element by element. The worst-case bound (Higham, Accuracy and
+Stability of Numerical Algorithms, 2nd ed., 2002, section 3.5) grows with the depth to where it would let a wrong runner pass, so the
 probabilistic one is used (Higham and Mary, "A new approach to probabilistic rounding error analysis", SIAM J. Sci. Comput. 41(5), 2019,
-theorem 3.1): with independent roundings of mean zero, a product over k terms errs by lambda sqrt(k) u |h| @ |W| instead of gamma(k) |h| @ |W|.
+theorem 3.1): with independent roundings of mean zero, a product over k terms errs by lambda sqrt(k) u |h| @ |W| and not by
+gamma(k) |h| @ |W|.
 Errors of the layer before arrive with the variance e**2 @ W**2. With u = 2**-24 the standard error of a layer is
 
     s**2  =  s_before**2 @ W**2  +  (sqrt(k + 4) u)**2 (|h| @ |W| + |b| + |b_before| @ |W|)**2
@@ -122,4 +123,4 @@ def _activate(name: str, z: Wide, spread: Wide) -> tuple[Wide, Wide]:
 
 
 def _same(one: npt.NDArray[np.floating], other: npt.NDArray[np.floating]) -> npt.NDArray[np.bool_]:
-    return (one == other) | (np.isnan(one) & np.isnan(other))
+    return np.asarray((one == other) | (np.isnan(one) & np.isnan(other)))

@@ -1,0 +1,223 @@
+"""The bridge: a case is model x batch x runner x threads. Build it, check it, measure it.
+
+Here, and in the files beside it, the compiler and the measuring meet. A *cell* is what the two runners have in common, so that their
+cases can be compared: one model, one batch, one number of threads.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cache, partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mlbench.errors import FileError, UsageError
+from mlbench.graph import FloatArray
+from mlbench.measure import record, render_flame_graph
+from mlbench.models import Model, load_digits_mlp, mlp
+from mlbench.results import StaticBytes
+from mlbench.runtime import Agreement, BaselineRunner, OptimizedRunner, check_result
+
+BASELINE = "baseline"
+OPTIMIZED = "optimized"
+RUNNERS = (BASELINE, OPTIMIZED)
+DIGITS = "digits"
+MLP = "mlp"
+
+BATCHES = (1, 8, 64, 512)
+HIDDEN = (64, 256, 1024)
+LARGE_BATCHES = (*BATCHES, 4096)
+LARGE_HIDDEN = (*HIDDEN, 4096)
+LARGE_DEPTHS = (1, 2, 4)
+LARGE_INPUTS = (64, 784)
+MOST_FLOP = 1e10
+"""A larger sweep leaves out cells above 10 GFLOP a call: one call takes longer than all rounds of a small cell."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """One model, one batch, one number of BLAS threads.
+
+    Attributes:
+        batch: rows of a call.
+        hidden: columns of each hidden activation.
+        inputs: columns of the input.
+        outputs: columns of the output.
+        threads: BLAS threads.
+        model: `mlp` for a seeded one of these sizes, `digits` for the trained one.
+    """
+
+    batch: int
+    hidden: tuple[int, ...]
+    inputs: int = 64
+    outputs: int = 10
+    threads: int = 1
+    model: str = MLP
+
+    @property
+    def id(self) -> str:
+        """Name of the cell, short where it has the default sizes."""
+        threads = f"-t{self.threads}" if self.threads != 1 else ""
+        if self.model == DIGITS:
+            return f"digits-b{self.batch}{threads}"
+        sizes = "" if (self.inputs, self.outputs) == (64, 10) else f"-i{self.inputs}-o{self.outputs}"
+        return f"b{self.batch}-h{'x'.join(map(str, self.hidden))}{sizes}{threads}"
+
+    @property
+    def work_flop(self) -> float:
+        """Floating point operations of the matrix products of a call."""
+        sizes = (self.inputs, *self.hidden, self.outputs)
+        return float(sum(2 * self.batch * one * other for one, other in itertools.pairwise(sizes)))
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """A cell and the runner that runs it."""
+
+    cell: Cell
+    runner: str
+
+    @property
+    def id(self) -> str:
+        """Name of the case, such as `optimized-b512-h256`."""
+        return f"{self.runner}-{self.cell.id}"
+
+    def identity(self) -> dict[str, Any]:
+        """Return what identifies the case in a saved result."""
+        sizes = dataclasses.asdict(self.cell) | {"hidden": list(self.cell.hidden)}
+        return {"id": self.id, "cell": self.cell.id, "runner": self.runner, **sizes}
+
+
+def digits_cell(threads: int = 1) -> Cell:
+    """Return the cell of the trained model on all of its held-out images."""
+    model, digits = load_digits_mlp()
+    return Cell(digits.images.shape[0], model.hidden, model.inputs, model.outputs, threads, DIGITS)
+
+
+def sweep(
+    batches: Sequence[int] = BATCHES,
+    hidden: Sequence[int] = HIDDEN,
+    inputs: Sequence[int] = (64,),
+    outputs: int = 10,
+    depths: Sequence[int] = (1,),
+    threads: int = 1,
+) -> tuple[Cell, ...]:
+    """Return a cell for each combination, without those above MOST_FLOP."""
+    cells = [
+        Cell(batch, (width,) * depth, columns, outputs, threads)
+        for depth in depths
+        for columns in inputs
+        for batch in batches
+        for width in hidden
+    ]
+    return tuple(cell for cell in cells if cell.work_flop <= MOST_FLOP)
+
+
+def parse_case(text: str) -> Case:
+    """Return the case with this id.
+
+    >>> parse_case("baseline-b512-h1024").cell.hidden
+    (1024,)
+
+    Raises:
+        UsageError: when no case is called so.
+    """
+    match = re.fullmatch(r"(baseline|optimized)-(?:digits-b(\d+)|b(\d+)-h(\d+(?:x\d+)*)(?:-i(\d+)-o(\d+))?)(?:-t(\d+))?", text)
+    if match is None:
+        raise UsageError(f"no case is called {text!r}; expected RUNNER-bBATCH-hHIDDEN like optimized-b512-h1024 or baseline-digits-b360")
+    runner, digits_batch, batch, hidden, inputs, outputs, threads = match.groups()
+    if digits_batch is not None:
+        whole = digits_cell(int(threads or 1))
+        if not 1 <= int(digits_batch) <= whole.batch:
+            raise UsageError(f"{text}: the digits have {whole.batch} held-out images")
+        return Case(dataclasses.replace(whole, batch=int(digits_batch)), runner)
+    sizes = tuple(int(size) for size in hidden.split("x"))
+    cell = Cell(int(batch), sizes, int(inputs or 64), int(outputs or 10), int(threads or 1))
+    if min(cell.batch, cell.inputs, cell.outputs, cell.threads, *sizes) < 1:
+        raise UsageError(f"{text}: every size must be 1 or more")
+    return Case(cell, runner)
+
+
+@cache
+def _digits() -> tuple[Model, FloatArray]:
+    model, digits = load_digits_mlp()
+    return model, digits.images
+
+
+def model_of(cell: Cell) -> Model:
+    """Return the cell's model."""
+    return _digits()[0] if cell.model == DIGITS else mlp(cell.inputs, cell.hidden, cell.outputs)
+
+
+def input_of(cell: Cell) -> FloatArray:
+    """Return the cell's input, (batch, inputs) float32: real images for the digits, else seeded normal numbers."""
+    if cell.model == DIGITS:
+        return _digits()[1][: cell.batch].copy()
+    return np.random.default_rng(1).standard_normal((cell.batch, cell.inputs), dtype=np.float32)
+
+
+def call_of(case: Case) -> Callable[[], FloatArray]:
+    """Return the call that is measured."""
+    model, x = model_of(case.cell), input_of(case.cell)
+    runner = BaselineRunner(model) if case.runner == BASELINE else OptimizedRunner(model, case.cell.batch)
+    return partial(runner.run, x)
+
+
+def check(case: Case) -> Agreement:
+    """Run the case once and compare it with the float64 reference.
+
+    Raises:
+        WrongResultError: when it is farther off than rounding explains; such a case is never timed.
+    """
+    return check_result(model_of(case.cell), input_of(case.cell), call_of(case)(), case.id)
+
+
+def static_bytes(case: Case) -> StaticBytes:
+    """Return what the runner of the case holds between calls."""
+    if case.runner == BASELINE:
+        return StaticBytes()
+    runner = OptimizedRunner(model_of(case.cell), case.cell.batch)
+    bare = runner.memory
+    runner.reserve_staging()
+    return StaticBytes(bare.arena_bytes, bare.operand_bytes, bare.staging_bytes, runner.memory.staging_bytes, bare.weight_copy_bytes)
+
+
+def recording_call(case: Case) -> Callable[[], object]:
+    """Return what a memory recording should hold: one call; of the optimized runner, whose calls allocate nothing, also its making."""
+    if case.runner == BASELINE:
+        return call_of(case)
+    model, x = model_of(case.cell), input_of(case.cell)
+    return lambda: OptimizedRunner(model, case.cell.batch).run(x)
+
+
+def flame_graph(case: Case, folder: Path) -> tuple[Path, Path]:
+    """Record the case's memory and render its flame graph.
+
+    Returns:
+        the recording and the page, both in `folder`, which is made if need be.
+
+    Raises:
+        FileError: when the folder or the files cannot be written.
+        MissingExtraError: without memray.
+    """
+    call = recording_call(case)
+    if case.runner == BASELINE:
+        call()
+    return keep_recording(call, folder, case.id)
+
+
+def keep_recording(call: Callable[[], object], folder: Path, name: str) -> tuple[Path, Path]:
+    """Record one call and render its flame graph as `name` in `folder`."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise FileError(f"{folder}: cannot make this folder ({error.strerror})") from error
+    recording, page = folder / f"{name}.bin", folder / f"{name}.html"
+    record(call, recording)
+    return recording, render_flame_graph(recording, page)

@@ -1,0 +1,142 @@
+"""What was measured on: everything that must agree before two results may be compared.
+
+py-cpuinfo, psutil and threadpoolctl know most of it; without them (NumPy alone) the standard library says what it can and the rest is None.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import importlib.metadata
+import os
+import platform
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mlbench import __version__
+
+
+@dataclass(frozen=True, slots=True)
+class Environment:
+    """A machine and its software.
+
+    Attributes:
+        cpu: model name.
+        cores: logical cores this process may use.
+        system: operating system and release.
+        python: version.
+        numpy: version.
+        blas: library, its version and the kernels it chose.
+        threads: BLAS threads.
+        heap: how the allocator of the measuring processes was set, `fresh` or `kept`.
+        memray: version, or None.
+        mlbench: version.
+        governor: frequency governor of the first core, or None where there is none to see.
+        cpu_limit: cores a container may use, or None without a limit.
+        memory_limit_bytes: bytes a container may use, or None without a limit.
+    """
+
+    cpu: str
+    cores: int
+    system: str
+    python: str
+    numpy: str
+    blas: str
+    threads: int
+    heap: str
+    memray: str | None
+    mlbench: str
+    governor: str | None
+    cpu_limit: float | None
+    memory_limit_bytes: int | None
+
+
+def environment(threads: int, heap: str) -> Environment:
+    """Describe this process; `threads` and `heap` are what the measuring processes are told to use."""
+    return Environment(
+        cpu=_cpu(),
+        cores=_cores(),
+        system=f"{platform.system()} {platform.release()}",
+        python=platform.python_version(),
+        numpy=np.__version__,
+        blas=_blas(),
+        threads=threads,
+        heap=heap,
+        memray=_version("memray"),
+        mlbench=__version__,
+        governor=_read("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor"),
+        cpu_limit=_cpu_limit(_read("/sys/fs/cgroup/cpu.max")),
+        memory_limit_bytes=_bytes_limit(_read("/sys/fs/cgroup/memory.max")),
+    )
+
+
+def describe(found: Environment) -> str:
+    """Return the machine in one line."""
+    return (
+        f"{found.cpu}, {found.cores} cores, {found.system}; Python {found.python}, NumPy {found.numpy}, {found.blas}, "
+        f"{found.threads} BLAS thread{'s' if found.threads != 1 else ''}, {found.heap} heap"
+    )
+
+
+def _optional(name: str) -> Any:  # a module or None
+    with contextlib.suppress(ImportError):
+        return importlib.import_module(name)
+    return None
+
+
+def _cpu() -> str:
+    cpuinfo = _optional("cpuinfo")
+    if cpuinfo is not None:
+        brand = cpuinfo.get_cpu_info().get("brand_raw")
+        if brand:
+            return str(brand)
+    for line in (_read("/proc/cpuinfo") or "").splitlines():
+        if line.startswith("model name"):
+            return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
+
+
+def _cores() -> int:
+    psutil = _optional("psutil")
+    if psutil is not None and hasattr(psutil.Process, "cpu_affinity"):
+        return len(psutil.Process().cpu_affinity())
+    return os.cpu_count() or 1
+
+
+def _blas() -> str:
+    threadpoolctl = _optional("threadpoolctl")
+    if threadpoolctl is not None:
+        for pool in threadpoolctl.threadpool_info():
+            if pool.get("user_api") == "blas":
+                kernels = f" ({pool['architecture']})" if pool.get("architecture") else ""
+                return f"{pool['internal_api']} {pool.get('version') or '?'}{kernels}"
+    built: dict[str, Any] = np.show_config(mode="dicts") or {}  # type: ignore[assignment]  # a dict in this mode
+    blas = built.get("Build Dependencies", {}).get("blas", {})
+    return f"{blas.get('name', 'unknown BLAS')} {blas.get('version', '')}".strip()
+
+
+def _version(package: str) -> str | None:
+    with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+        return importlib.metadata.version(package)
+    return None
+
+
+def _read(path: str) -> str | None:
+    with contextlib.suppress(OSError):
+        return Path(path).read_text(encoding="utf-8", errors="replace").strip()
+    return None
+
+
+def _cpu_limit(text: str | None) -> float | None:
+    """Parse cgroup v2's `cpu.max`: quota and period in microseconds, or `max`."""
+    if not text or text.startswith("max"):
+        return None
+    quota, _, period = text.partition(" ")
+    return int(quota) / int(period or 100000)
+
+
+def _bytes_limit(text: str | None) -> int | None:
+    return int(text) if text and text.isdecimal() else None

@@ -1,0 +1,163 @@
+"""What one call allocates: peak bytes and number of allocations.
+
+With memray (default tracking) both are exact: the same in every repeat after a warm-up of the callable and of the tracker. Python objects
+from pymalloc are not in it, and neither are NumPy's blocks under 1 KiB, which NumPy caches.
+
+Without memray `tracemalloc` gives the peak alone, Python objects included; a transient allocation leaves it no trace to count.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import os
+import sys
+import tempfile
+import tracemalloc
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mlbench.errors import FileError, MissingExtraError, UsageError
+
+Call = Callable[[], object]
+
+WARM_UPS = 3
+MOST_REPEATS = 6
+MEMRAY = "memray"
+TRACEMALLOC = "tracemalloc"
+
+
+@dataclass(frozen=True, slots=True)
+class Footprint:
+    """What one call allocated.
+
+    Attributes:
+        peak_bytes: most bytes the call held at any moment, its result included.
+        allocations: how many allocations it made; None where the instrument cannot count them.
+        instrument: memray or tracemalloc.
+        is_steady: two repeats in a row agreed.
+    """
+
+    peak_bytes: int
+    allocations: int | None
+    instrument: str
+    is_steady: bool = True
+
+
+def has_memray() -> bool:
+    """Whether memray can be imported here."""
+    return importlib.util.find_spec("memray") is not None
+
+
+def footprint(call: Call, instrument: str | None = None) -> Footprint:
+    """Return what one call allocates, measured until two repeats agree.
+
+    Args:
+        call: without arguments; it is warmed up first.
+        instrument: memray, tracemalloc, or None for memray where there is one.
+
+    Raises:
+        MissingExtraError: when memray is asked for and not installed.
+        UsageError: when another tracker is active in this process.
+    """
+    chosen = instrument or (MEMRAY if has_memray() else TRACEMALLOC)
+    measure = {MEMRAY: _with_memray, TRACEMALLOC: _with_tracemalloc}[chosen]
+    for _ in range(WARM_UPS):
+        call()
+    measure(call)
+    last = measure(call)
+    for _ in range(MOST_REPEATS):
+        before, last = last, measure(call)
+        if before == last:
+            return Footprint(*last, chosen)
+    return Footprint(*last, chosen, is_steady=False)
+
+
+def record(call: Call, path: Path) -> None:
+    """Write a memray recording of one call to `path`; an old one there is replaced.
+
+    Raises:
+        MissingExtraError: without memray.
+        UsageError: when another tracker is active.
+        FileError: when the file cannot be written.
+    """
+    memray = _memray()
+    path.unlink(missing_ok=True)
+    try:
+        with memray.Tracker(path):
+            call()
+    except OSError as error:
+        raise FileError(f"{path}: cannot write a recording here ({error.strerror or error})") from error
+
+
+def render_flame_graph(recording: Path, page: Path) -> Path:
+    """Render a recording as memray's flame graph page.
+
+    It is rendered in the process that recorded it, so that lines of generated code can be read in it.
+
+    Raises:
+        MissingExtraError: without memray.
+        FileError: when the recording cannot be read.
+    """
+    _memray()
+    commands = importlib.import_module("memray.commands")
+    arguments = ["flamegraph", "--force", "--output", str(page), str(recording)]
+    with Path(os.devnull).open("w", encoding="utf-8") as nowhere:
+        spoken, sys.stdout = sys.stdout, nowhere
+        try:
+            code = commands.main(arguments)
+        finally:
+            sys.stdout = spoken
+    if code:
+        raise FileError(f"{recording}: memray cannot render it (exit code {code})")
+    return page
+
+
+def _memray() -> Any:  # the module, imported by name
+    if sys.platform == "win32":
+        raise MissingExtraError("memory by memray on Windows", "memray, which does not run there; use tracemalloc", "bench")
+    try:
+        return importlib.import_module("memray")
+    except ImportError as error:
+        raise MissingExtraError("memory by memray", "memray") from error
+
+
+def _with_memray(call: Call) -> tuple[int, int | None]:
+    memray = _memray()
+    with tempfile.TemporaryDirectory(prefix="mlbench-") as folder:
+        path = Path(folder) / "call.bin"
+        try:
+            with memray.Tracker(path):
+                call()
+        except RuntimeError as error:
+            raise UsageError(f"memray cannot start: {error}; run without another memray tracker in this process") from error
+        return read_recording(path)
+
+
+def read_recording(path: Path) -> tuple[int, int]:
+    """Return the peak in bytes and the number of allocations of a recording.
+
+    `metadata.total_allocations` is not that number: it counts frees as well.
+    """
+    memray = importlib.import_module("memray")
+    kinds = memray.AllocatorType
+    frees = {kinds.FREE, kinds.MUNMAP, kinds.PYMALLOC_FREE}
+    with memray.FileReader(path) as reader:
+        allocations = sum(record.allocator not in frees for record in reader.get_allocation_records())
+        return reader.metadata.peak_memory, allocations
+
+
+def _with_tracemalloc(call: Call) -> tuple[int, int | None]:
+    started = not tracemalloc.is_tracing()
+    if started:
+        tracemalloc.start()
+    try:
+        tracemalloc.reset_peak()
+        before = tracemalloc.get_traced_memory()[0]
+        call()
+        return max(0, tracemalloc.get_traced_memory()[1] - before), None
+    finally:
+        if started:
+            tracemalloc.stop()

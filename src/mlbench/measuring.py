@@ -1,0 +1,271 @@
+"""Measure a cell: right first, then the footprint, then the rounds; each in processes that do nothing else.
+
+The functions that a worker process runs and the ones that ask it to stand side by side here, so that both ends of a request are
+on one page.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from mlbench.cases import BASELINE, OPTIMIZED, RUNNERS, Case, Cell, call_of, check, input_of, model_of, static_bytes
+from mlbench.graph import FloatArray, Graph, Node
+from mlbench.measure import FRESH_HEAP, KEPT_HEAP, ArmTimes, Footprint, Worker, footprint, take_turns
+from mlbench.measure.latency import ROUNDS, SINGLES_S, TURN_S
+from mlbench.passes import Pass
+from mlbench.results import COMPLETE, INTERRUPTED, Measurement, timing_of
+from mlbench.runtime import OptimizedRunner
+from mlbench.stats import ratio_interval
+
+FLOOR = "floor"
+PROCESSES = 5
+_IN_WORKER = "mlbench.measuring:in_worker"
+SPREAD_LIMIT = 0.25
+"""An interval wider than this share of its estimate is warned about."""
+
+
+@dataclass(frozen=True, slots=True)
+class Floor:
+    """How the bare matrix products of a cell run fastest.
+
+    Attributes:
+        tile_rows: rows at a time, or None for the whole batch.
+        order: memory order of the weights, C or F.
+    """
+
+    tile_rows: int | None
+    order: str
+
+
+def floor_call(cell: Cell, floor: Floor) -> Callable[[], FloatArray]:
+    """Return a call that runs an empty `run` plus the bare matrix products, pre-allocated."""
+    model = model_of(cell)
+    nodes, constants, value = [], {}, "x"
+    for index, layer in enumerate(model.layers):
+        weight = np.array(layer.weight, order="F" if floor.order == "F" else "C")
+        weight.flags.writeable = False
+        constants[f"w{index}"] = weight
+        nodes.append(Node("matmul", (value, f"w{index}"), f"v{index}", weight.shape[1]))
+        value = f"v{index}"
+
+    def with_tiles(graph: Graph) -> Graph:
+        return graph if floor.tile_rows is None else dataclasses.replace(graph, tile_rows=floor.tile_rows)
+
+    passes = [Pass("floor_tile", "run the given rows at a time", with_tiles, _say_nothing)]
+    runner = OptimizedRunner(Graph("x", model.inputs, constants, tuple(nodes), value), cell.batch, passes=passes)
+    return partial(runner.run, input_of(cell))
+
+
+def _say_nothing(before: Graph, after: Graph) -> str:
+    return ""
+
+
+def floors(cell: Cell) -> tuple[Floor, ...]:
+    """Return the ways to run the bare products that compete to be the floor."""
+    tiles: list[int | None] = [None, *(rows for rows in (64, 128, 256, 512) if rows < cell.batch)]
+    return tuple(Floor(rows, order) for rows in tiles for order in ("C", "F"))
+
+
+def fastest_floor(cell: Cell) -> Floor:
+    """Return the fastest of the floors, by a short race in this process."""
+    times = take_turns({str(index): floor_call(cell, floor) for index, floor in enumerate(floors(cell))}, rounds=3, singles_s=0)
+    best = min(times, key=lambda name: min(times[name].rounds_s))
+    return floors(cell)[int(best)]
+
+
+def in_worker(step: str, cell: dict[str, Any], **more: Any) -> Any:  # JSON in, JSON out
+    """Run one step of a measurement; what a worker process is asked to call.
+
+    Args:
+        step: `footprint`, `floor` or `rounds`.
+        cell: the cell as JSON data.
+        more: `runner` for a footprint; `floor`, `rounds` and `turn_s` for rounds.
+    """
+    here = Cell(**{**cell, "hidden": tuple(cell["hidden"])})
+    if step == "footprint":
+        case = Case(here, more["runner"])
+        agreement = check(case)
+        return {"worst_error": agreement.worst, "footprint": dataclasses.asdict(footprint(call_of(case)))}
+    if step == "floor":
+        return dataclasses.asdict(fastest_floor(here))
+    arms = {runner: call_of(Case(here, runner)) for runner in RUNNERS}
+    arms[FLOOR] = floor_call(here, Floor(**more["floor"]))
+    times = take_turns(arms, more["rounds"], more["turn_s"], more["singles_s"])
+    return {name: dataclasses.asdict(each) for name, each in times.items()}
+
+
+Step = Callable[[str], None]
+
+
+def _silent(what: str) -> None:
+    """Tell nobody."""
+
+
+class Interrupted(KeyboardInterrupt):
+    """Ctrl-C in the middle of a cell; `measurements` hold what was measured of it, marked as interrupted."""
+
+    def __init__(self, measurements: Sequence[Measurement]) -> None:
+        super().__init__("interrupted")
+        self.measurements = tuple(measurements)
+
+
+@dataclass(frozen=True, slots=True)
+class Effort:
+    """How much is measured, and how.
+
+    Attributes:
+        processes: fresh processes; each is one replicate.
+        rounds: ABBA rounds in each process.
+        turn_s: length of a turn, in seconds.
+        singles_s: time for single calls in each process, in seconds.
+        heap: `fresh` or `kept`, see `mlbench.measure.worker`.
+    """
+
+    processes: int = PROCESSES
+    rounds: int = ROUNDS
+    turn_s: float = TURN_S
+    singles_s: float = SINGLES_S
+    heap: str = FRESH_HEAP
+
+
+def find_floor(cell: Cell) -> Floor:
+    """Find the floor of a cell in a process of its own.
+
+    Raises:
+        WorkerError: when the worker fails.
+    """
+    with Worker(cell.threads) as worker:
+        return Floor(**worker.call(_IN_WORKER, step="floor", cell=dataclasses.asdict(cell)))
+
+
+def judge(cell: Cell) -> tuple[Floor, dict[str, tuple[float, Footprint]]]:
+    """In a process of its own, check both runners, take their footprints, and find the floor.
+
+    Returns:
+        the floor, and for each runner error / tolerance and the footprint.
+
+    Raises:
+        WorkerError: when the worker fails; a wrong result is among the reasons.
+    """
+    data = dataclasses.asdict(cell)
+    with Worker(cell.threads) as worker:
+        found = {}
+        for runner in RUNNERS:
+            answer = worker.call(_IN_WORKER, step="footprint", cell=data, runner=runner)
+            found[runner] = (float(answer["worst_error"]), Footprint(**answer["footprint"]))
+        return Floor(**worker.call(_IN_WORKER, step="floor", cell=data)), found
+
+
+def compare(cell: Cell, floor: Floor, effort: Effort, arms: dict[str, list[ArmTimes]], step: Step = _silent) -> None:
+    """Time the cell's arms (both runners and the floor), interleaved, in fresh processes, one after the other.
+
+    Args:
+        cell: the cell.
+        floor: how the bare products run.
+        effort: how much.
+        arms: where each process's times go, arm by arm, as soon as they are there, so that an interrupt loses none.
+        step: told after each process.
+
+    Raises:
+        WorkerError: when a worker fails.
+    """
+    how = {"rounds": effort.rounds, "turn_s": effort.turn_s, "singles_s": effort.singles_s}
+    for _ in range(effort.processes):
+        with Worker(cell.threads, effort.heap) as worker:
+            times = worker.call(_IN_WORKER, step="rounds", cell=dataclasses.asdict(cell), floor=dataclasses.asdict(floor), **how)
+        for name, each in times.items():
+            found = ArmTimes(tuple(each["rounds_s"]), tuple(each["singles_s"]), each["minor_faults_per_call"])
+            arms.setdefault(name, []).append(found)
+        step(cell.id)
+
+
+def compare_kept(cell: Cell, floor: Floor, effort: Effort, fresh: Mapping[str, Sequence[ArmTimes]]) -> dict[str, list[ArmTimes]]:
+    """Time the arms once more with a kept heap, if the baseline faulted in the fresh one; else return nothing.
+
+    Most of a speed-up over a runner that faults in every call is the kernel's work. A process that has freed larger blocks before does
+    not pay for it, so both numbers are true, and the reader gets both.
+    """
+    faults = [times.minor_faults_per_call or 0.0 for times in fresh.get(BASELINE, ())]
+    kept: dict[str, list[ArmTimes]] = {}
+    if effort.heap == FRESH_HEAP and faults and max(faults) >= 1:
+        compare(cell, floor, dataclasses.replace(effort, heap=KEPT_HEAP, singles_s=0.0), kept)
+    return kept
+
+
+def measurement(
+    case: Case,
+    times: Mapping[str, Sequence[ArmTimes]],
+    worst_error: float | None,
+    found: Footprint | None,
+    kept: Mapping[str, Sequence[ArmTimes]] | None = None,
+    status: str = COMPLETE,
+) -> Measurement:
+    """Put together what the steps measured of a case; `kept` are times with a kept heap, where they were taken."""
+    own = times.get(case.runner)
+    ratios = {}
+    if own:
+        ratios["floor_ratio"] = ratio_interval(per_round(own, times[FLOOR]))
+        if case.runner != BASELINE:
+            ratios["speedup"] = ratio_interval(per_round(times[BASELINE], own))
+    if kept and case.runner != BASELINE:
+        ratios["speedup_kept_heap"] = ratio_interval(per_round(kept[BASELINE], kept[case.runner]))
+    return Measurement(
+        case=case.identity(),
+        status=status,
+        worst_error=worst_error,
+        footprint=found,
+        static=static_bytes(case),
+        timing=timing_of(own) if own else None,
+        ratios=ratios,
+        arms={FLOOR: timing_of(times[FLOOR]).rounds_s} if own and case.runner == OPTIMIZED else {},
+        warnings=_warnings(ratios, found),
+    )
+
+
+def measure_cell(cell: Cell, effort: Effort, step: Step = _silent) -> list[Measurement]:
+    """Measure both runners of a cell in worker processes: right first, then the footprint, then the rounds.
+
+    Args:
+        cell: the cell.
+        effort: how much.
+        step: told 1 + `effort.processes` times that something ended.
+
+    Raises:
+        WorkerError: when a worker fails; a wrong result is among the reasons.
+        Interrupted: on Ctrl-C, with what is there so far.
+    """
+    judged: dict[str, tuple[float, Footprint]] = {}
+    times: dict[str, list[ArmTimes]] = {}
+    try:
+        floor, judged = judge(cell)
+        step(cell.id)
+        compare(cell, floor, effort, times, step)
+        kept = compare_kept(cell, floor, effort, times)
+    except KeyboardInterrupt:
+        halves = [measurement(Case(cell, runner), times, *judged[runner], status=INTERRUPTED) for runner in judged]
+        raise Interrupted(halves) from None
+    return [measurement(Case(cell, runner), times, *judged[runner], kept) for runner in RUNNERS]
+
+
+def per_round(over: Sequence[ArmTimes], under: Sequence[ArmTimes]) -> list[list[float]]:
+    """Return, for each process, the ratio of two arms in each round."""
+    pairs = zip(over, under, strict=True)
+    return [[one / other for one, other in zip(a.rounds_s, b.rounds_s, strict=True)] for a, b in pairs]
+
+
+def _warnings(ratios: Mapping[str, Any], found: Footprint | None) -> tuple[str, ...]:
+    warnings = [
+        f"{name}: the interval {interval.low:.2f} to {interval.high:.2f} is wide: the machine was busy; "
+        "measure again, or with more processes"
+        for name, interval in ratios.items()
+        if (interval.high - interval.low) > SPREAD_LIMIT * interval.estimate
+    ]
+    if found is not None and not found.is_steady:
+        warnings.append("footprint: repeats did not agree; something else allocated in this process")
+    return tuple(warnings)

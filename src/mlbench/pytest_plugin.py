@@ -1,0 +1,255 @@
+"""The pytest plugin: the fixture `mlbench`, on top of pytest-benchmark's `benchmark`.
+
+It is inert in a project that does not use the fixture: nothing is imported, printed or saved. With it, each test's row in the JSON that
+pytest-benchmark saves carries our measurement in `extra_info["mlbench"]`, and after pytest-benchmark's tables come ours.
+
+A test is marked as interrupted before it is measured and as complete after, so that a row that Ctrl-C cut in half says so.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import shlex
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from mlbench.cases import Case, Cell
+    from mlbench.measure import ArmTimes
+    from mlbench.measuring import Effort
+    from mlbench.results import Measurement
+
+    ArmsTimes = dict[str, list[ArmTimes]]
+
+MOST_DATA = 200
+"""Rounds of pytest-benchmark's own data kept in a saved JSON; its statistics are of all of them."""
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add our options; they do nothing without the fixture."""
+    group = parser.getgroup("mlbench", "mlbench: latency, footprint and ratios")
+    group.addoption("--mlbench-threads", type=int, default=1, metavar="N", help="BLAS threads (default 1)")
+    group.addoption("--mlbench-processes", type=int, default=None, metavar="N", help="fresh processes for the ratios of a case (default 5)")
+    group.addoption("--mlbench-heap", choices=("fresh", "kept"), default="fresh",
+                    help="allocator of these processes: as new, or keeping freed memory")  # fmt: skip
+    group.addoption("--mlbench-memray", type=Path, default=None, metavar="DIR",
+                    help="keep the memray recording of every case in this folder, with its flame graph")  # fmt: skip
+
+
+@pytest.fixture
+def mlbench(request: pytest.FixtureRequest) -> Iterator[MlbenchFixture]:
+    """Measure a callable: latency, footprint, and its ratio to a reference callable.
+
+    >>> def test_double(mlbench):                                   # doctest: +SKIP
+    ...     mlbench(fast_double, x, reference=slow_double)
+    """
+    missing = [name for name in ("pytest_benchmark", "threadpoolctl") if importlib.util.find_spec(name) is None]
+    if missing:
+        from mlbench.errors import MissingExtraError  # the plugin imports nothing until it is used
+
+        raise MissingExtraError("the mlbench fixture", " and ".join(missing))
+    threadpoolctl = importlib.import_module("threadpoolctl")
+    recorder: Recorder = request.config.stash.setdefault(_RECORDER, Recorder(request.config))
+    benchmark = request.getfixturevalue("benchmark")
+    with threadpoolctl.threadpool_limits(recorder.threads):
+        yield MlbenchFixture(benchmark, recorder)
+
+
+class MlbenchFixture:
+    """What the fixture `mlbench` gives to a test."""
+
+    def __init__(self, benchmark: Any, recorder: Recorder) -> None:  # pytest-benchmark has no types
+        self.benchmark = benchmark
+        """pytest-benchmark's own fixture, for its `group` and `extra_info`."""
+        self._recorder = recorder
+
+    def __call__(
+        self,
+        target: Callable[..., Any],
+        *args: Any,  # the target's own
+        reference: Callable[..., Any] | None = None,
+        check: Callable[[Any], object] | None = None,
+        **kwargs: Any,
+    ) -> Any:
+        """Measure `target(*args, **kwargs)`.
+
+        Args:
+            target: what is measured.
+            args: for the target, and for the reference.
+            reference: what it is compared with, in interleaved rounds of this process; the ratio is reference / target.
+            check: called with the target's result before anything is timed; it raises or asserts where that is wrong.
+            kwargs: for the target, and for the reference.
+
+        Returns:
+            the target's result.
+        """
+        from mlbench.measure import footprint, take_turns
+        from mlbench.results import Measurement, timing_of
+        from mlbench.stats import ratio_interval
+
+        def call() -> Any:
+            return target(*args, **kwargs)
+
+        result = call()
+        if check is not None:
+            check(result)
+        if self.benchmark.disabled:
+            return result
+        name = self.benchmark.name
+        case = {
+            "id": name,
+            "cell": name,
+            "runner": getattr(target, "__qualname__", type(target).__name__),
+            "threads": self._recorder.threads,
+        }
+        self._mark(Measurement(case, "interrupted"))
+        found = footprint(call)
+        self._recorder.keep_recording(call, name)
+        self.benchmark(target, *args, **kwargs)
+        arms: dict[str, Callable[[], object]] = {"this": call}
+        if reference is not None:
+            arms["reference"] = lambda: reference(*args, **kwargs)
+        times = take_turns(arms)
+        ratios, warnings = {}, []
+        if reference is not None:
+            paired = zip(times["reference"].rounds_s, times["this"].rounds_s, strict=True)
+            ratios["reference_ratio"] = ratio_interval([[one / other for one, other in paired]])
+            warnings.append("the ratio comes from one process, whose own bias its interval does not hold")
+        self._mark(Measurement(case, footprint=found, timing=timing_of([times["this"]]), ratios=ratios, warnings=tuple(warnings)))
+        return result
+
+    def case(self, case: Case) -> None:
+        """Measure one of our own cases: right first, footprint, latency, then the ratios in fresh processes.
+
+        Raises:
+            WrongResultError: when the output is not what float64 gives; the case is not timed then.
+        """
+        from mlbench.cases import call_of, check, recording_call
+        from mlbench.measure import footprint
+        from mlbench.measuring import measurement
+        from mlbench.results import Measurement
+
+        agreement = check(case)
+        if self.benchmark.disabled:
+            return
+        self.benchmark.group = case.cell.id
+        self._mark(Measurement(case.identity(), "interrupted", agreement.worst))
+        call = call_of(case)
+        found = footprint(call)
+        self._mark(Measurement(case.identity(), "interrupted", agreement.worst, found))
+        self._recorder.keep_recording(recording_call(case), case.id)
+        self.benchmark(call)
+        times, kept = self._recorder.times(case.cell)
+        self._mark(measurement(case, times, agreement.worst, found, kept))
+
+    def _mark(self, measured: Measurement) -> None:
+        from mlbench.results import to_json
+
+        self.benchmark.extra_info["mlbench"] = to_json(measured)
+        self._recorder.measured[self.benchmark.fullname] = measured
+
+
+class Recorder:
+    """What a session measured so far, and how it measures."""
+
+    def __init__(self, config: pytest.Config) -> None:
+        self.config = config
+        self.threads: int = config.getoption("--mlbench-threads")
+        self.heap: str = config.getoption("--mlbench-heap")
+        self.measured: dict[str, Measurement] = {}
+        self._times: dict[str, tuple[ArmsTimes, ArmsTimes]] = {}
+        if self.threads < 1:
+            raise pytest.UsageError(f"--mlbench-threads {self.threads}: expected 1 or more")
+
+    @property
+    def effort(self) -> Effort:
+        """How much is measured."""
+        from mlbench.measuring import Effort
+
+        processes = self.config.getoption("--mlbench-processes")
+        if processes is not None and processes < 1:
+            raise pytest.UsageError(f"--mlbench-processes {processes}: expected 1 or more")
+        return Effort(heap=self.heap) if processes is None else Effort(processes=processes, heap=self.heap)
+
+    def times(self, cell: Cell) -> tuple[ArmsTimes, ArmsTimes]:
+        """Return the interleaved rounds of a cell, fresh and with a kept heap, measured once for both of its runners."""
+        from mlbench.measuring import compare, compare_kept, find_floor
+
+        if cell.id not in self._times:
+            floor = find_floor(cell)
+            arms: ArmsTimes = {}
+            compare(cell, floor, self.effort, arms)
+            self._times[cell.id] = arms, compare_kept(cell, floor, self.effort, arms)
+        return self._times[cell.id]
+
+    def keep_recording(self, call: Callable[[], object], name: str) -> None:
+        """Record one call with memray and draw its flame graph, if a folder was given."""
+        folder: Path | None = self.config.getoption("--mlbench-memray")
+        if folder is not None:
+            from mlbench.cases import keep_recording
+
+            keep_recording(call, folder, "".join(c if c.isalnum() or c in "-_." else "_" for c in name))
+
+
+_RECORDER = pytest.StashKey[Recorder]()
+
+
+def _recorder(config: pytest.Config) -> Recorder | None:
+    found = config.stash.get(_RECORDER, None)
+    return found if found is not None and found.measured else None
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Leave out rows that were broken off before their first round: pytest-benchmark cannot save them."""
+    if _recorder(session.config) is not None:
+        for bench in session.config._benchmarksession.benchmarks:  # type: ignore[attr-defined]  # it has no other way in
+            if not bench.stats.data:
+                bench.has_error = True
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_benchmark_update_json(config: pytest.Config, output_json: dict[str, Any]) -> None:
+    """Thin pytest-benchmark's raw data, and say what was run on what."""
+    recorder = _recorder(config)
+    if recorder is None:
+        return
+    import dataclasses
+
+    from mlbench.measure import environment
+    from mlbench.stats import thinned
+
+    for bench in output_json["benchmarks"]:
+        if "mlbench" in bench["extra_info"] and "data" in bench["stats"]:
+            bench["stats"]["data"] = thinned(bench["stats"]["data"], MOST_DATA)
+    output_json["mlbench"] = {
+        "environment": dataclasses.asdict(environment(recorder.threads, recorder.heap)),
+        "command": shlex.join(["pytest", *config.invocation_params.args]),
+    }
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """Print our tables and the summary after pytest-benchmark's."""
+    recorder = _recorder(config)
+    if recorder is None:
+        return
+    from mlbench.measure import environment
+    from mlbench.report import pairs, render, summary, tables
+
+    measured = list(recorder.measured.values())
+    colour = bool(terminalreporter.hasmarkup)
+    width = terminalreporter._tw.fullwidth if sys.stdout.isatty() else None  # pytest has no public way to ask
+    terminalreporter.section("mlbench")
+    for table in tables(measured):
+        terminalreporter.write_line(render(table, width, colour=colour) + "\n")
+    if pairs(measured):
+        terminalreporter.write_line(summary(measured, environment(recorder.threads, recorder.heap)))
+    folder = config.getoption("--mlbench-memray")
+    if folder is not None:
+        terminalreporter.write_line(f"\nmemray recordings and flame graphs: {folder}")

@@ -1,0 +1,7 @@
+"""Results for people: tables, the summary, progress."""
+
+from mlbench.report.summary import summary, sweep_speedup
+from mlbench.report.tables import Pair, Table, pairs, tables
+from mlbench.report.terminal import Progress, progress, render
+
+__all__ = ["Pair", "Progress", "Table", "pairs", "progress", "render", "summary", "sweep_speedup", "tables"]

@@ -1,0 +1,158 @@
+"""The headline: what was won, on which machine, and what the figures do not say."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from mlbench.measure import Environment, describe
+from mlbench.report.tables import Pair, pairs
+from mlbench.results import COMPLETE, Measurement
+from mlbench.stats import Interval, geometric_mean, geometric_mean_interval
+from mlbench.units import format_bytes, format_count, format_kb, format_percent, format_ratio
+
+
+def summary(measurements: Sequence[Measurement], environment: Environment) -> str:
+    """Return the summary of a run as text, ready to print."""
+    found = [pair for pair in pairs(measurements) if _is_complete(pair)]
+    if not found:
+        return "Nothing was measured to the end, so there is nothing to sum up."
+    headline = _headline_pair(found)
+    parts = [_headline(headline)]
+    rest = [pair for pair in found if pair is not headline or not _is_digits(pair)]
+    if len(rest) > 1:
+        parts.append(_sweep(rest))
+    parts.append(f"Machine:          {describe(environment)}")
+    parts.append("What these figures do not say:\n" + "\n".join(f"  - {line}" for line in _caveats(found, environment)))
+    return "\n\n".join(parts)
+
+
+def sweep_speedup(found: Sequence[Pair]) -> Interval:
+    """Return the geometric mean of the cells' speed-ups with its interval, from the rounds that were kept."""
+    cells = []
+    for pair in found:
+        assert pair.baseline is not None
+        assert pair.baseline.timing is not None
+        assert pair.optimized is not None
+        assert pair.optimized.timing is not None
+        processes = zip(pair.baseline.timing.rounds_s, pair.optimized.timing.rounds_s, strict=True)
+        cells.append([[one / other for one, other in zip(a, b, strict=True)] for a, b in processes])
+    return geometric_mean_interval(cells)
+
+
+def _is_complete(pair: Pair) -> bool:
+    both = (pair.baseline, pair.optimized)
+    return all(each is not None and each.status == COMPLETE and each.timing is not None for each in both)
+
+
+def _is_digits(pair: Pair) -> bool:
+    return pair.optimized is not None and pair.optimized.case.get("model") == "digits"
+
+
+def _headline_pair(found: Sequence[Pair]) -> Pair:
+    """Return the digits, or else the cell whose call takes longest."""
+    digits = [pair for pair in found if _is_digits(pair)]
+    return digits[0] if digits else max(found, key=lambda pair: _seconds(pair.baseline))
+
+
+def _seconds(measured: Measurement | None) -> float:
+    return measured.timing.median_s if measured is not None and measured.timing is not None else 0.0
+
+
+def _headline(pair: Pair) -> str:
+    assert pair.optimized is not None
+    speedup = pair.optimized.ratios["speedup"]
+    what = f"{pair.cell}: one call"
+    if _is_digits(pair):
+        what = f"Trained digits model, {pair.optimized.case['batch']} held-out images in one call ({pair.cell})"
+    kept = pair.optimized.ratios.get("speedup_kept_heap")
+    heap = (
+        ()
+        if kept is None
+        else (
+            f"                    Speedup {format_ratio(kept.estimate)} where freed memory is kept and the baseline pays for no page faults",
+        )
+    )
+    saved = pair.memory_reduction
+    memory = "no reduction to state: the baseline's peak is too small to be seen" if saved is None else (
+        f"{format_percent(saved)} reduction in peak allocation" if saved >= 0 else f"{format_percent(-saved)} more peak allocation"
+    )  # fmt: skip
+    change = "faster" if speedup.estimate >= 1 else "(slower)"
+    return "\n".join((
+        what,
+        f"  Baseline:         Time {_seconds(pair.baseline):.7f} sec   Peak Memory {_kb(pair.baseline)} KB",
+        f"  Optimized:        Time {_seconds(pair.optimized):.7f} sec   Peak Memory {_kb(pair.optimized)} KB",
+        f"  Performance win:  Speedup {format_ratio(speedup.estimate)} {change}   "
+        f"(95 % interval {format_ratio(speedup.low)} to {format_ratio(speedup.high)}, {speedup.processes} processes)",
+        *heap,
+        f"                    Memory {memory}",
+    ))  # fmt: skip
+
+
+def _kb(measured: Measurement | None) -> str:
+    return "-" if measured is None or measured.memory_bytes is None else format_kb(measured.memory_bytes)
+
+
+def _sweep(found: Sequence[Pair]) -> str:
+    mean = sweep_speedup(found)
+    by_speedup = sorted(found, key=_speedup)
+    low, high = by_speedup[0], by_speedup[-1]
+    saved = sorted((pair.memory_reduction, pair.cell) for pair in found if pair.memory_reduction is not None)
+    lines = [
+        f"Sweep of {len(found)} cells: geometric mean {format_ratio(mean.estimate)} faster "
+        f"(95 % interval {format_ratio(mean.low)} to {format_ratio(mean.high)}),",
+        f"  from {format_ratio(_speedup(low))} ({low.cell}) to {format_ratio(_speedup(high))} ({high.cell})",
+    ]
+    if any(_kept(pair) is not None for pair in found):
+        kept = geometric_mean([_kept(pair) or _speedup(pair) for pair in found])
+        lines.append(f"  where freed memory is kept: geometric mean {format_ratio(kept)} faster")
+    if saved:
+        lines.append(
+            f"  Memory reduction from {format_percent(saved[0][0])} ({saved[0][1]}) to {format_percent(saved[-1][0])} ({saved[-1][1]})"
+        )
+    return "\n".join(lines)
+
+
+def _speedup(pair: Pair) -> float:
+    assert pair.optimized is not None
+    return pair.optimized.ratios["speedup"].estimate
+
+
+def _kept(pair: Pair) -> float | None:
+    kept = None if pair.optimized is None else pair.optimized.ratios.get("speedup_kept_heap")
+    return None if kept is None else kept.estimate
+
+
+def _caveats(found: Sequence[Pair], environment: Environment) -> list[str]:
+    lines = ["Times are of this machine at this moment; the ratios were taken in interleaved rounds and carry further than the seconds."]
+    faulting = [pair for pair in found if _faults(pair) >= 1]
+    if faulting:
+        worst = max(faulting, key=_faults)
+        cells = f"{len(faulting)} cells" if len(faulting) > 1 else "one cell"
+        lines.append(
+            f"In {cells} the baseline pays for page faults ({worst.cell}: {format_count(_faults(worst))} a call), because a fresh process "
+            "gives "
+            "freed memory back to the kernel on every call. A process that has freed larger blocks before does not: the column 'kept heap'."
+        )
+    copies = max((pair.optimized.static.weight_copies for pair in found if pair.optimized), default=0)
+    staging = max((pair.optimized.static.staging_if_needed for pair in found if pair.optimized), default=0)
+    lines.append(
+        f"Input and weights are in neither peak; copies of weights take up to {format_bytes(copies)}. Input that is float64 or strided "
+        "needs "
+        f"a staging buffer of up to {format_bytes(staging)} more."
+    )
+    if any(pair.baseline and pair.baseline.footprint and pair.baseline.footprint.instrument == "tracemalloc" for pair in found):
+        lines.append(
+            "Peaks come from tracemalloc, which sees Python objects too and cannot count allocations; the extra 'bench' adds memray "
+            "(exact bytes and counts), tables in colour, progress, and the pytest fixtures."
+        )
+    if environment.threads == 1:
+        lines.append("BLAS had one thread; --threads measures with more.")
+    lines += sorted(
+        {f"{each.case['id']}: {line}" for pair in found for each in (pair.baseline, pair.optimized) if each for line in each.warnings}
+    )
+    return lines
+
+
+def _faults(pair: Pair) -> float:
+    timing = None if pair.baseline is None else pair.baseline.timing
+    return 0.0 if timing is None or timing.minor_faults_per_call is None else timing.minor_faults_per_call

@@ -1,0 +1,202 @@
+"""From measurements to tables: text in cells, nothing drawn yet."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from mlbench.results import INTERRUPTED, Measurement
+from mlbench.stats import Interval
+from mlbench.units import format_bytes, format_count, format_duration, format_percent, format_ratio
+
+_NOTHING = "-"
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """A table as text.
+
+    Attributes:
+        title: what it shows.
+        headers: of the columns; the first column is text and the others are numbers.
+        rows: as many cells as headers.
+        notes: sentences below it.
+    """
+
+    title: str
+    headers: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """Both runners of one cell; either may be missing.
+
+    Attributes:
+        cell: id of the cell.
+        baseline: the eager runner.
+        optimized: the compiled runner.
+    """
+
+    cell: str
+    baseline: Measurement | None = None
+    optimized: Measurement | None = None
+
+    @property
+    def memory_reduction(self) -> float | None:
+        """Share of the baseline's memory that is gone; None where the baseline's peak is 0 or nothing was measured."""
+        return reduction(self.baseline, self.optimized, 0)
+
+    @property
+    def memory_reduction_staged(self) -> float | None:
+        """The same with a staging buffer."""
+        extra = 0 if self.optimized is None else self.optimized.static.staging_if_needed - self.optimized.static.staging
+        return reduction(self.baseline, self.optimized, extra)
+
+
+def reduction(baseline: Measurement | None, optimized: Measurement | None, extra_bytes: int) -> float | None:
+    """Return 1 - optimized / baseline in bytes, with `extra_bytes` on top of the optimized side."""
+    if baseline is None or optimized is None or not baseline.memory_bytes or optimized.memory_bytes is None:
+        return None
+    return 1 - (optimized.memory_bytes + extra_bytes) / baseline.memory_bytes
+
+
+def pairs(measurements: Sequence[Measurement]) -> tuple[Pair, ...]:
+    """Put the two runners of each cell together, in the order of the cells."""
+    found: dict[str, dict[str, Measurement]] = {}
+    for each in measurements:
+        if each.case["runner"] in ("baseline", "optimized"):
+            found.setdefault(each.case["cell"], {})[each.case["runner"]] = each
+    return tuple(Pair(cell, **runners) for cell, runners in found.items())
+
+
+def latency_table(found: Sequence[Pair]) -> Table:
+    """Return latency, speed-up, distance to the floor and predictability, a row a cell."""
+    headers = ("cell", "baseline", "optimized", "speed-up", "95 % interval", "kept heap", "floor ratio", "p99/median", "faults/call")
+    rows = tuple(
+        (
+            _cell_name(pair),
+            _median(pair.baseline),
+            _median(pair.optimized),
+            _estimate(_ratio(pair.optimized, "speedup")),
+            _range(_ratio(pair.optimized, "speedup")),
+            _estimate(_ratio(pair.optimized, "speedup_kept_heap")),
+            _estimate(_ratio(pair.optimized, "floor_ratio")),
+            _both(_tail(pair.baseline), _tail(pair.optimized)),
+            _both(_faults(pair.baseline), _faults(pair.optimized)),
+        )
+        for pair in found
+    )
+    notes = (
+        "Latency: median of one call over interleaved rounds in fresh processes. Floor ratio: optimized / an empty run plus the bare "
+        "matrix products; 1.00x is the limit.",
+        "Kept heap: the speed-up where freed memory is not given back to the kernel; measured where the baseline faults otherwise.",
+        "p99/median of single calls and minor page faults per call: baseline > optimized.",
+    )
+    return Table("Latency", headers, rows, notes)
+
+
+def memory_table(found: Sequence[Pair]) -> Table:
+    """Return peak memory, counted honestly, and allocations, a row a cell."""
+    headers = ("cell", "baseline peak", "optimized", "call", "static", "reduction", "with staging", "allocations", "weight copies")
+    rows = tuple(
+        (
+            _cell_name(pair),
+            _bytes(None if pair.baseline is None else pair.baseline.memory_bytes),
+            _bytes(None if pair.optimized is None else pair.optimized.memory_bytes),
+            _bytes(None if pair.optimized is None or pair.optimized.footprint is None else pair.optimized.footprint.peak_bytes),
+            _bytes(None if pair.optimized is None else pair.optimized.static.total),
+            format_percent(pair.memory_reduction),
+            format_percent(pair.memory_reduction_staged),
+            _both(_allocations(pair.baseline), _allocations(pair.optimized)),
+            _bytes(None if pair.optimized is None else pair.optimized.static.weight_copies),
+        )
+        for pair in found
+    )
+    instruments = sorted(
+        {each.footprint.instrument for pair in found for each in (pair.baseline, pair.optimized) if each and each.footprint}
+    )
+    notes = (
+        f"Measured by {' and '.join(instruments) or 'nothing'}. Optimized = peak of the call + static (arena and operands it "
+        "holds between calls). "
+        "Input and weights are in neither; copies of weights stand by themselves.",
+        "With staging: float64 or strided input needs a staging buffer too. Allocations per call: baseline > optimized.",
+    )
+    return Table("Memory", headers, rows, notes)
+
+
+def reference_table(measurements: Sequence[Measurement]) -> Table | None:
+    """Return a row for each callable that is not one of our two runners, or None where there is none."""
+    others = [each for each in measurements if each.case["runner"] not in ("baseline", "optimized")]
+    if not others:
+        return None
+    headers = ("case", "latency", "reference / this", "95 % interval", "peak", "allocations", "p99/median", "faults/call")
+    rows = tuple(
+        (
+            each.case["id"] + (f" ({INTERRUPTED})" if each.status == INTERRUPTED else ""),
+            _median(each),
+            _estimate(_ratio(each, "reference_ratio")),
+            _range(_ratio(each, "reference_ratio")),
+            _bytes(each.memory_bytes),
+            _allocations(each),
+            _tail(each),
+            _faults(each),
+        )
+        for each in others
+    )
+    return Table("Callables", headers, rows, ("Interleaved with the reference in this process.",))
+
+
+def tables(measurements: Sequence[Measurement]) -> tuple[Table, ...]:
+    """Return every table that has a row."""
+    found = pairs(measurements)
+    reference = reference_table(measurements)
+    return (*((latency_table(found), memory_table(found)) if found else ()), *((reference,) if reference else ()))
+
+
+def _cell_name(pair: Pair) -> str:
+    broken_off = any(each is not None and each.status == INTERRUPTED for each in (pair.baseline, pair.optimized))
+    return f"{pair.cell} ({INTERRUPTED})" if broken_off else pair.cell
+
+
+def _ratio(measured: Measurement | None, name: str) -> Interval | None:
+    return None if measured is None else measured.ratios.get(name)
+
+
+def _estimate(interval: Interval | None) -> str:
+    return _NOTHING if interval is None else format_ratio(interval.estimate)
+
+
+def _range(interval: Interval | None) -> str:
+    return _NOTHING if interval is None else f"{format_ratio(interval.low)} to {format_ratio(interval.high)}"
+
+
+def _median(measured: Measurement | None) -> str:
+    return _NOTHING if measured is None or measured.timing is None else format_duration(measured.timing.median_s)
+
+
+def _tail(measured: Measurement | None) -> str:
+    if measured is None or measured.timing is None or measured.timing.p99_ratio is None:
+        return _NOTHING
+    return f"{measured.timing.p99_ratio:.2f}"
+
+
+def _faults(measured: Measurement | None) -> str:
+    if measured is None or measured.timing is None or measured.timing.minor_faults_per_call is None:
+        return _NOTHING
+    return format_count(measured.timing.minor_faults_per_call)
+
+
+def _allocations(measured: Measurement | None) -> str:
+    if measured is None or measured.footprint is None or measured.footprint.allocations is None:
+        return _NOTHING
+    return str(measured.footprint.allocations)
+
+
+def _bytes(size: int | None) -> str:
+    return _NOTHING if size is None else format_bytes(size)
+
+
+def _both(baseline: str, optimized: str) -> str:
+    return f"{baseline} > {optimized}"

@@ -1,0 +1,109 @@
+"""Tables and progress for people: rich where it is installed, plain text where NumPy is all there is."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import io
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, Protocol
+
+from mlbench.report.tables import Table
+
+PLAIN_WIDTH = 200
+
+
+class Progress(Protocol):
+    """What a long piece of work tells about itself."""
+
+    def step(self, what: str) -> None:
+        """One step ended; `what` is the next one."""
+
+    def say(self, line: str) -> None:
+        """Print a line that stays."""
+
+
+def render(table: Table, width: int | None = None, *, colour: bool = False) -> str:
+    """Return a table as text.
+
+    Args:
+        table: the table.
+        width: columns of the terminal; None never wraps.
+        colour: with colours.
+    """
+    try:
+        rich = importlib.import_module("rich.table")
+        console = importlib.import_module("rich.console")
+    except ImportError:
+        return render_plain(table)
+    drawn = rich.Table(title=table.title, title_justify="left", title_style="bold", box=importlib.import_module("rich.box").SIMPLE_HEAD)
+    for index, header in enumerate(table.headers):
+        drawn.add_column(header, justify="left" if index == 0 else "right", no_wrap=width is None)
+    for row in table.rows:
+        drawn.add_row(*row)
+    text = io.StringIO()
+    out = console.Console(file=text, width=width or PLAIN_WIDTH, force_terminal=colour, color_system="standard" if colour else None,
+                          markup=False, highlight=False)  # fmt: skip
+    out.print(drawn)
+    lines = [line.rstrip() for line in text.getvalue().splitlines()]
+    return "\n".join([*lines, *table.notes]).strip("\n")
+
+
+def render_plain(table: Table) -> str:
+    """Return a table as aligned text, without any library."""
+    rows = [table.headers, *table.rows]
+    widths = [max(len(row[column]) for row in rows) for column in range(len(table.headers))]
+    lines = [table.title, ""]
+    for row in rows:
+        cells = [
+            cell.ljust(width) if column == 0 else cell.rjust(width) for column, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ]
+        lines.append("  ".join(cells).rstrip())
+    lines.insert(3, "  ".join("-" * width for width in widths))
+    return "\n".join([*lines, "", *table.notes])
+
+
+@contextmanager
+def progress(steps: int) -> Iterator[Progress]:
+    """Show progress on standard error: a bar with the time left on a terminal, else a line for each thing that ended."""
+    if sys.stderr.isatty() and importlib.util.find_spec("rich") is not None:
+        with _bar() as bar:
+            yield _RichProgress(bar, steps)
+    else:
+        yield _PlainProgress()
+
+
+def _bar() -> Any:  # rich's, which may not be there
+    rich = importlib.import_module("rich.progress")
+    console = importlib.import_module("rich.console").Console(stderr=True)
+    return rich.Progress(
+        rich.TextColumn("{task.description}"),
+        rich.BarColumn(),
+        rich.MofNCompleteColumn(),
+        rich.TimeRemainingColumn(),
+        console=console,
+        transient=True,
+        refresh_per_second=2,
+    )
+
+
+class _RichProgress:
+    def __init__(self, bar: Any, steps: int) -> None:  # rich's
+        self._bar = bar
+        self._task = bar.add_task("starting", total=steps)
+
+    def step(self, what: str) -> None:
+        self._bar.update(self._task, advance=1, description=what)
+
+    def say(self, line: str) -> None:
+        self._bar.console.print(line, markup=False, highlight=False)
+
+
+class _PlainProgress:
+    def step(self, what: str) -> None:
+        """Say nothing: a log is no place for a bar."""
+
+    def say(self, line: str) -> None:
+        print(line, file=sys.stderr, flush=True)

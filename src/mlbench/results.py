@@ -1,0 +1,254 @@
+"""What was measured, as frozen data, and its JSON.
+
+A result file holds one measurement for each case. The same measurement stands in `extra_info["mlbench"]` of a JSON file that
+pytest-benchmark saves, so `load` reads both. Everything is validated against `result-schema.json` before it is used; the history of the
+schema's versions stands in that file's `$comment`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime as dt
+import importlib
+import json
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from mlbench.errors import FileError, MissingExtraError
+from mlbench.files import write_atomically
+from mlbench.measure import ArmTimes, Environment, Footprint
+from mlbench.stats import Interval, median, tail_ratio, thinned
+
+SCHEMA_VERSION = 1
+KIND = "mlbench-result"
+MOST_ROUNDS = 20
+"""Rounds kept for each process, arm and case; a sweep's file stays below 1 MB."""
+COMPLETE = "complete"
+INTERRUPTED = "interrupted"
+
+
+@dataclass(frozen=True, slots=True)
+class StaticBytes:
+    """Bytes that are held between calls.
+
+    Attributes:
+        arena: all intermediates and the output.
+        operands: operands made to avoid an allocation.
+        staging: the copy of an input that cannot be read where it lies, as far as it exists.
+        staging_if_needed: what that copy takes, or would take.
+        weight_copies: weights in another form; counted by themselves.
+    """
+
+    arena: int = 0
+    operands: int = 0
+    staging: int = 0
+    staging_if_needed: int = 0
+    weight_copies: int = 0
+
+    @property
+    def total(self) -> int:
+        """What counts as memory of the runner: everything but copies of weights."""
+        return self.arena + self.operands + self.staging
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """How long a call took, in several processes.
+
+    Attributes:
+        median_s: median of the rounds, in seconds per call.
+        p99_ratio: 99th percentile of single calls / their median; None where too few calls support it.
+        singles: single calls behind it.
+        minor_faults_per_call: page faults; None where the system does not count them.
+        rounds_s: for each process, seconds per call in each round, thinned to MOST_ROUNDS.
+    """
+
+    median_s: float
+    p99_ratio: float | None
+    singles: int
+    minor_faults_per_call: float | None
+    rounds_s: tuple[tuple[float, ...], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Measurement:
+    """Everything that was measured of one case.
+
+    Attributes:
+        case: identifies it: `id`, `cell` (the id without the runner), `runner`, and the sizes.
+        status: `complete`, or `interrupted` when measuring was broken off.
+        worst_error: error / tolerance against the float64 reference, or None where nothing judged it.
+        footprint: of one call.
+        static: bytes held between calls.
+        timing: of the interleaved rounds.
+        ratios: name to interval: `speedup` (baseline / this), `speedup_kept_heap` (the same without the page faults of a fresh process,
+            where there are any), `floor_ratio` (this / floor), `reference_ratio` (reference / this).
+        arms: rounds of the other arms, name to rounds as in `Timing.rounds_s`.
+        warnings: what the reader should know before believing a number.
+    """
+
+    case: dict[str, Any]
+    status: str = COMPLETE
+    worst_error: float | None = None
+    footprint: Footprint | None = None
+    static: StaticBytes = StaticBytes()
+    timing: Timing | None = None
+    ratios: dict[str, Interval] = field(default_factory=dict)
+    arms: dict[str, tuple[tuple[float, ...], ...]] = field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def memory_bytes(self) -> int | None:
+        """Peak of the call plus everything held between calls; None without a footprint."""
+        return None if self.footprint is None else self.footprint.peak_bytes + self.static.total
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """A run: where, when, how, and what was measured.
+
+    Attributes:
+        environment: the machine and its software.
+        command: what was run.
+        date: ISO 8601 with the offset.
+        status: `complete`, or `interrupted` when the run was broken off.
+        measurements: one for each case.
+    """
+
+    environment: dict[str, Any]
+    command: str
+    date: str
+    status: str
+    measurements: tuple[Measurement, ...]
+
+
+def timing_of(processes: Sequence[ArmTimes]) -> Timing:
+    """Put together what several processes measured of one arm."""
+    singles = [value for times in processes for value in times.singles_s]
+    faults = [times.minor_faults_per_call for times in processes if times.minor_faults_per_call is not None]
+    return Timing(
+        median_s=median([value for times in processes for value in times.rounds_s]),
+        p99_ratio=tail_ratio(singles) if singles else None,
+        singles=len(singles),
+        minor_faults_per_call=median(faults) if faults else None,
+        rounds_s=tuple(tuple(thinned(times.rounds_s, MOST_ROUNDS)) for times in processes),
+    )
+
+
+def new_result(environment: Environment, command: str, measurements: Iterable[Measurement], status: str = COMPLETE) -> Result:
+    """Make a result of today."""
+    now = dt.datetime.now().astimezone().isoformat(timespec="seconds")
+    return Result(dataclasses.asdict(environment), command, now, status, tuple(measurements))
+
+
+def to_json(value: Measurement | Result) -> dict[str, Any]:
+    """Return a measurement or a result as JSON data, with the schema's version."""
+    data: dict[str, Any] = _plain(dataclasses.asdict(value))
+    head: dict[str, Any] = {"schema": SCHEMA_VERSION}
+    if isinstance(value, Result):
+        head["kind"] = KIND
+    return head | data
+
+
+def save(result: Result, path: str | Path) -> Path:
+    """Write a result file, whole or not at all."""
+    return write_atomically(path, json.dumps(to_json(result), indent=1, allow_nan=False) + "\n")
+
+
+def load(path: str | Path) -> Result:
+    """Read a result file, or a file that pytest-benchmark saved with our measurements in it.
+
+    Raises:
+        FileError: when it is missing, damaged, foreign, or of a version this mlbench does not read.
+        MissingExtraError: without jsonschema.
+    """
+    data = _read_json(path)
+    if isinstance(data, dict) and "benchmarks" in data and "machine_info" in data:
+        data = _from_pytest_benchmark(path, data)
+    _validate(path, data)
+    return _result(data)
+
+
+def measurement_from_json(data: dict[str, Any]) -> Measurement:
+    """Return the measurement that valid JSON data hold."""
+    footprint, timing = data["footprint"], data["timing"]
+    return Measurement(
+        case=data["case"],
+        status=data["status"],
+        worst_error=data["worst_error"],
+        footprint=None if footprint is None else Footprint(**footprint),
+        static=StaticBytes(**data["static"]),
+        timing=None if timing is None else Timing(**{**timing, "rounds_s": _rounds(timing["rounds_s"])}),
+        ratios={name: Interval(**interval) for name, interval in data["ratios"].items()},
+        arms={name: _rounds(rounds) for name, rounds in data["arms"].items()},
+        warnings=tuple(data["warnings"]),
+    )
+
+
+def _result(data: dict[str, Any]) -> Result:
+    measurements = tuple(measurement_from_json(each) for each in data["measurements"])
+    return Result(data["environment"], data["command"], data["date"], data["status"], measurements)
+
+
+def _from_pytest_benchmark(path: str | Path, data: dict[str, Any]) -> dict[str, Any]:
+    found = [bench.get("extra_info", {}).get("mlbench") for bench in data["benchmarks"]]
+    ours = [each for each in found if each is not None]
+    if not ours:
+        raise FileError(f"{path}: pytest-benchmark saved it, but none of its {len(found)} benchmarks used the mlbench fixture")
+    about = data.get("mlbench", {})
+    return {
+        "schema": max(each.get("schema", 0) for each in ours if isinstance(each, dict)) if all(isinstance(e, dict) for e in ours) else 0,
+        "kind": KIND,
+        "environment": about.get("environment", {}),
+        "command": about.get("command", "pytest"),
+        "date": data.get("datetime", ""),
+        "status": INTERRUPTED if any(isinstance(each, dict) and each.get("status") == INTERRUPTED for each in ours) else COMPLETE,
+        "measurements": ours,
+    }
+
+
+def _read_json(path: str | Path) -> Any:  # whatever JSON holds
+    try:
+        return json.loads(Path(path).read_text(encoding="utf-8"), parse_constant=_no_constant)
+    except FileNotFoundError as error:
+        raise FileError(f"{path}: no such file") from error
+    except (OSError, ValueError) as error:
+        raise FileError(f"{path}: cannot be read as JSON ({error})") from error
+
+
+def _no_constant(name: str) -> float:
+    raise ValueError(f"{name} is no number")
+
+
+def _validate(path: str | Path, data: Any) -> None:  # whatever JSON holds
+    if not isinstance(data, dict) or data.get("kind") != KIND:
+        raise FileError(f"{path}: no result of mlbench (its kind is not {KIND!r})")
+    if data.get("schema") != SCHEMA_VERSION:
+        raise FileError(f"{path}: schema version {data.get('schema')!r}; this mlbench reads version {SCHEMA_VERSION}")
+    try:
+        jsonschema = importlib.import_module("jsonschema")
+    except ImportError as error:
+        raise MissingExtraError("reading a result file", "jsonschema") from error
+    schema = json.loads((resources.files("mlbench") / "result-schema.json").read_text(encoding="utf-8"))
+    problem = jsonschema.exceptions.best_match(jsonschema.Draft202012Validator(schema).iter_errors(data))
+    if problem is not None:
+        raise FileError(f"{path}: not a valid result at {problem.json_path}: {problem.message[:200]}")
+
+
+def _rounds(rounds: Sequence[Sequence[float]]) -> tuple[tuple[float, ...], ...]:
+    return tuple(tuple(process) for process in rounds)
+
+
+def _plain(value: Any) -> Any:  # whatever a dataclass holds
+    """Return JSON data: tuples become lists, durations keep six digits, and what is not finite becomes null."""
+    if isinstance(value, dict):
+        return {name: _plain(each) for name, each in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(each) for each in value]
+    if isinstance(value, float):
+        return float(f"{value:.6g}") if math.isfinite(value) else None
+    return value

@@ -1,0 +1,187 @@
+"""Numbers in, frozen answers out. Pure functions; each names the source of its formula.
+
+Latencies are skewed and correlated, so everything here rests on medians, quantiles and resampling, never on a mean and a
+standard deviation.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+RESAMPLES = 2000
+"""1,000 or more give stable 95 % limits (Efron and Tibshirani, An Introduction to the Bootstrap, 1993, section 14.2)."""
+CONFIDENCE = 0.95
+_SEED = 20240607
+
+Numbers = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class Interval:
+    """An estimate and where it may lie.
+
+    Attributes:
+        estimate: the point estimate.
+        low: lower end of the interval.
+        high: upper end.
+        confidence: of the interval, such as 0.95.
+        processes: fresh processes the numbers come from; one process hides its own bias.
+        rounds: rounds in all processes together.
+    """
+
+    estimate: float
+    low: float
+    high: float
+    confidence: float
+    processes: int
+    rounds: int
+
+
+def median(values: Sequence[float]) -> float:
+    """Return the median.
+
+    Raises:
+        ValueError: for no values.
+    """
+    if len(values) == 0:
+        raise ValueError("the median of no values")
+    return float(np.median(np.asarray(values, dtype=np.float64)))
+
+
+def quantile(values: Sequence[float], q: float) -> float:
+    """Return the sample quantile by linear interpolation (Hyndman and Fan, 1996, definition 7).
+
+    Raises:
+        ValueError: for no values or q outside [0, 1].
+    """
+    if len(values) == 0 or not 0 <= q <= 1:
+        raise ValueError(f"the {q} quantile of {len(values)} values")
+    return float(np.quantile(np.asarray(values, dtype=np.float64), q))
+
+
+def fewest_values_for(q: float, confidence: float = CONFIDENCE) -> int:
+    """Return how many values support the quantile q: enough that one of them lies above it with this confidence.
+
+    All n values lie below the q quantile with the probability q**n, so n >= log(1 - confidence) / log(q) (David and Nagaraja,
+    Order Statistics, 3rd ed., 2003, section 7.1).
+
+    >>> fewest_values_for(0.99)
+    299
+    """
+    return math.ceil(math.log(1 - confidence) / math.log(q))
+
+
+def tail_ratio(values: Sequence[float], q: float = 0.99) -> float | None:
+    """Return quantile / median, or None where too few values support the quantile."""
+    if len(values) < fewest_values_for(q):
+        return None
+    return quantile(values, q) / median(values)
+
+
+def geometric_mean(ratios: Sequence[float]) -> float:
+    """Return the geometric mean of positive ratios.
+
+    It is the only mean that does not depend on which side is divided by which (Fleming and Wallace, "How not to lie with
+    statistics", CACM 29(3), 1986).
+
+    Raises:
+        ValueError: for no ratios or one that is not positive.
+    """
+    logs = _log(ratios)
+    return float(np.exp(logs.mean()))
+
+
+def ratio_interval(ratios: Sequence[Sequence[float]], confidence: float = CONFIDENCE, seed: int = _SEED) -> Interval:
+    """Return the median of per-round ratios with an interval that respects the processes they come from.
+
+    A process has a bias of its own, which its rounds share. So the resampling draws processes first and rounds within them (two-stage
+    bootstrap: Davison and Hinkley, Bootstrap Methods and their Application, 1997, section 3.8; percentile limits).
+
+    Args:
+        ratios: for each process, its per-round ratios.
+        confidence: of the interval.
+        seed: of the resampling; the same numbers give the same interval.
+
+    Raises:
+        ValueError: for no process or a process without rounds.
+    """
+    padded, lengths = _pad(ratios)
+    random = np.random.default_rng(seed)
+    return _interval(_resampled_medians(padded, lengths, random), float(np.median(_flat(ratios))), ratios, confidence)
+
+
+def geometric_mean_interval(cells: Sequence[Sequence[Sequence[float]]], confidence: float = CONFIDENCE, seed: int = _SEED) -> Interval:
+    """Return the geometric mean over cells of their median ratios, each resampled as in `ratio_interval`.
+
+    Args:
+        cells: for each cell, for each process, its per-round ratios.
+        confidence: of the interval.
+        seed: of the resampling.
+
+    Raises:
+        ValueError: for no cell, or what `ratio_interval` refuses.
+    """
+    if not cells:
+        raise ValueError("the geometric mean of no cells")
+    random = np.random.default_rng(seed)
+    logs = np.mean([np.log(_resampled_medians(*_pad(cell), random)) for cell in cells], axis=0)
+    estimate = geometric_mean([float(np.median(_flat(cell))) for cell in cells])
+    every = [process for cell in cells for process in cell]
+    found = _interval(np.exp(logs), estimate, every, confidence)
+    return Interval(found.estimate, found.low, found.high, confidence, min(len(cell) for cell in cells), found.rounds)
+
+
+def thinned(values: Sequence[float], most: int) -> list[float]:
+    """Return at most `most` of the values, evenly spaced and in their order.
+
+    >>> thinned([0, 1, 2, 3, 4, 5], 3)
+    [0.0, 2.0, 5.0]
+    """
+    if len(values) <= most:
+        return [float(value) for value in values]
+    places = np.linspace(0, len(values) - 1, most).astype(int)
+    return [float(values[place]) for place in places]
+
+
+def _log(ratios: Sequence[float]) -> Numbers:
+    array = np.asarray(ratios, dtype=np.float64)
+    if array.size == 0 or not (array > 0).all():
+        raise ValueError(f"found {list(ratios)}; a geometric mean needs positive ratios")
+    return np.log(array)
+
+
+def _flat(ratios: Sequence[Sequence[float]]) -> Numbers:
+    return np.concatenate([np.asarray(process, dtype=np.float64) for process in ratios])
+
+
+def _pad(ratios: Sequence[Sequence[float]]) -> tuple[Numbers, npt.NDArray[np.int64]]:
+    """Return the ratios as a matrix, a process a row, and how many of each row are real."""
+    if not ratios or any(len(process) == 0 for process in ratios):
+        raise ValueError("an interval needs one process or more, each with one round or more")
+    lengths = np.array([len(process) for process in ratios])
+    padded = np.zeros((len(ratios), int(lengths.max())))
+    for row, process in enumerate(ratios):
+        padded[row, : len(process)] = process
+    return padded, lengths
+
+
+def _resampled_medians(padded: Numbers, lengths: npt.NDArray[np.int64], random: np.random.Generator) -> Numbers:
+    processes, rounds = padded.shape
+    drawn = random.integers(0, processes, size=(RESAMPLES, processes))
+    places = (random.random((RESAMPLES, processes, rounds)) * lengths[drawn][..., np.newaxis]).astype(np.int64)
+    values = padded[drawn[..., np.newaxis], places]
+    if (lengths == rounds).all():
+        return np.asarray(np.median(values.reshape(RESAMPLES, -1), axis=1))
+    values[np.arange(rounds) >= lengths[drawn][..., np.newaxis]] = np.nan
+    return np.asarray(np.nanmedian(values.reshape(RESAMPLES, -1), axis=1))
+
+
+def _interval(resampled: Numbers, estimate: float, ratios: Sequence[Sequence[float]], confidence: float) -> Interval:
+    tail = (1 - confidence) / 2
+    low, high = np.quantile(resampled, [tail, 1 - tail])
+    return Interval(estimate, float(low), float(high), confidence, len(ratios), sum(len(process) for process in ratios))
