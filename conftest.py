@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 
 import pytest
 
@@ -15,6 +16,7 @@ from mlbench.cases import (
     LARGE_INPUTS,
     RUNNERS,
     Case,
+    Cell,
     digits_cell,
     sweep,
 )
@@ -43,21 +45,28 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Give every test that takes `sweep_case` or `digits_case` its cases; both runners of a cell follow each other."""
-    option = metafunc.config.getoption
-    threads = option("--mlbench-threads")
-    if "sweep_case" in metafunc.fixturenames:
-        large = option("--mlbench-large")
-        cells = sweep(
-            option("--mlbench-batch") or (LARGE_BATCHES if large else BATCHES),
-            option("--mlbench-hidden") or (LARGE_HIDDEN if large else HIDDEN),
-            option("--mlbench-inputs") or (LARGE_INPUTS if large else (64,)),
-            option("--mlbench-outputs"),
-            option("--mlbench-depth") or (LARGE_DEPTHS if large else (1,)),
-            threads,
-        )
-        cases = [Case(cell, runner) for cell in cells for runner in RUNNERS]
-        metafunc.parametrize("sweep_case", cases, ids=[case.id for case in cases])
-    if "digits_case" in metafunc.fixturenames:
-        cases = [Case(digits_cell(threads), runner) for runner in RUNNERS]
-        metafunc.parametrize("digits_case", cases, ids=[case.id for case in cases])
+    """Give every test that takes `sweep_case`, `sweep_cell` or `digits_case` its cases; both runners of a cell follow each other."""
+    names = metafunc.fixturenames
+    if "sweep_case" in names:
+        _parametrize(metafunc, "sweep_case", [Case(cell, runner) for cell in _cells(metafunc.config) for runner in RUNNERS])
+    if "sweep_cell" in names:
+        _parametrize(metafunc, "sweep_cell", _cells(metafunc.config))
+    if "digits_case" in names:
+        cell = digits_cell(metafunc.config.getoption("--mlbench-threads"))
+        _parametrize(metafunc, "digits_case", [Case(cell, runner) for runner in RUNNERS])
+
+
+def _parametrize(metafunc: pytest.Metafunc, name: str, values: Sequence[Case] | Sequence[Cell]) -> None:
+    metafunc.parametrize(name, values, ids=[value.id for value in values])
+
+
+def _cells(config: pytest.Config) -> tuple[Cell, ...]:
+    large = config.getoption("--mlbench-large")
+    return sweep(
+        config.getoption("--mlbench-batch") or (LARGE_BATCHES if large else BATCHES),
+        config.getoption("--mlbench-hidden") or (LARGE_HIDDEN if large else HIDDEN),
+        config.getoption("--mlbench-inputs") or (LARGE_INPUTS if large else (64,)),
+        config.getoption("--mlbench-outputs"),
+        config.getoption("--mlbench-depth") or (LARGE_DEPTHS if large else (1,)),
+        config.getoption("--mlbench-threads"),
+    )

@@ -19,7 +19,7 @@ import numpy as np
 
 from mlbench.errors import FileError, UsageError
 from mlbench.graph import FloatArray
-from mlbench.measure import record, render_flame_graph
+from mlbench.measure import blas_threads, record, render_flame_graph
 from mlbench.models import Model, load_digits_mlp, mlp
 from mlbench.results import StaticBytes
 from mlbench.runtime import Agreement, BaselineRunner, OptimizedRunner, check_result
@@ -189,15 +189,25 @@ def static_bytes(case: Case) -> StaticBytes:
 
 
 def recording_call(case: Case) -> Callable[[], object]:
-    """Return what a memory recording should hold: one call; of the optimized runner, whose calls allocate nothing, also its making."""
+    """Return what a memory recording should hold: one call; of the optimized runner, whose calls allocate nothing, also its making.
+
+    The runner that is made stays alive as long as the callable: what it holds is what the recording is to show, and with it would
+    go the lines of its code.
+    """
     if case.runner == BASELINE:
         return call_of(case)
     model, x = model_of(case.cell), input_of(case.cell)
-    return lambda: OptimizedRunner(model, case.cell.batch).run(x)
+    kept = []
+
+    def make_and_run() -> FloatArray:
+        kept.append(OptimizedRunner(model, case.cell.batch))
+        return kept[-1].run(x)
+
+    return make_and_run
 
 
 def flame_graph(case: Case, folder: Path) -> tuple[Path, Path]:
-    """Record the case's memory and render its flame graph.
+    """Record the case's memory and render its flame graph: of the baseline the peak of a call, of the optimized runner what it holds.
 
     Returns:
         the recording and the page, both in `folder`, which is made if need be.
@@ -207,17 +217,17 @@ def flame_graph(case: Case, folder: Path) -> tuple[Path, Path]:
         MissingExtraError: without memray.
     """
     call = recording_call(case)
-    if case.runner == BASELINE:
-        call()
-    return keep_recording(call, folder, case.id)
+    with blas_threads(case.cell.threads):
+        call()  # BLAS takes its own workspace at its first product, which is no part of the case
+        return keep_recording(call, folder, case.id, held=case.runner == OPTIMIZED)
 
 
-def keep_recording(call: Callable[[], object], folder: Path, name: str) -> tuple[Path, Path]:
-    """Record one call and render its flame graph as `name` in `folder`."""
+def keep_recording(call: Callable[[], object], folder: Path, name: str, *, held: bool = False) -> tuple[Path, Path]:
+    """Record one call and render its flame graph as `name` in `folder`: the peak, or with `held` what is held at the end."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise FileError(f"{folder}: cannot make this folder ({error.strerror})") from error
     recording, page = folder / f"{name}.bin", folder / f"{name}.html"
-    record(call, recording)
-    return recording, render_flame_graph(recording, page)
+    record(call, recording, held=held)
+    return recording, render_flame_graph(recording, page, held=held)

@@ -162,9 +162,9 @@ def _add_flamegraph(commands: argparse._SubParsersAction[argparse.ArgumentParser
     parser = commands.add_parser(
         "flamegraph",
         help="record the memory of one case and draw memray's flame graph",
-        description="Record one call of a case with memray and render its flame graph. A call of the optimized runner allocates nothing, "
-        "so "
-        "for it the making of the runner is recorded too: that is where its memory is.",
+        description="Record one call of a case with memray and render its flame graph. Of the baseline the graph shows the "
+        "peak of the call. A call of the optimized runner allocates nothing, so for it the making of the runner is recorded too, and "
+        "the graph shows what it holds afterwards (what memray calls leaks).",
         epilog="examples: mlbench flamegraph baseline-b512-h1024   mlbench flamegraph optimized-digits-b360 --folder flames",
     )
     parser.add_argument("case", metavar="CASE", help="RUNNER-bBATCH-hHIDDEN, or RUNNER-digits-bBATCH")

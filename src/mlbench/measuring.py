@@ -7,6 +7,7 @@ on one page.
 from __future__ import annotations
 
 import dataclasses
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -24,6 +25,9 @@ from mlbench.runtime import OptimizedRunner
 from mlbench.stats import ratio_interval
 
 FLOOR = "floor"
+ROUNDS_S = 3.0
+"""Time for the rounds of a case in one process; cases with calls of 0.1 s and more get fewer rounds."""
+LEAST_ROUNDS = 3
 PROCESSES = 5
 _IN_WORKER = "mlbench.measuring:in_worker"
 SPREAD_LIMIT = 0.25
@@ -74,9 +78,21 @@ def floors(cell: Cell) -> tuple[Floor, ...]:
 
 def fastest_floor(cell: Cell) -> Floor:
     """Return the fastest of the floors, by a short race in this process."""
-    times = take_turns({str(index): floor_call(cell, floor) for index, floor in enumerate(floors(cell))}, rounds=3, singles_s=0)
+    race = {str(index): floor_call(cell, floor) for index, floor in enumerate(floors(cell))}
+    times = take_turns(race, affordable_rounds(race, 3), singles_s=0)
     best = min(times, key=lambda name: min(times[name].rounds_s))
     return floors(cell)[int(best)]
+
+
+def affordable_rounds(arms: Mapping[str, Callable[[], object]], rounds: int, clock: Callable[[], float] = time.perf_counter) -> int:
+    """Return how many rounds fit into ROUNDS_S: `rounds`, or fewer where calls take long, but LEAST_ROUNDS at least."""
+    spent = 0.0
+    for call in arms.values():
+        call()
+        start = clock()
+        call()
+        spent += clock() - start
+    return min(rounds, max(LEAST_ROUNDS, int(ROUNDS_S / max(2 * spent, 1e-9))))
 
 
 def in_worker(step: str, cell: dict[str, Any], **more: Any) -> Any:  # JSON in, JSON out
@@ -96,7 +112,7 @@ def in_worker(step: str, cell: dict[str, Any], **more: Any) -> Any:  # JSON in, 
         return dataclasses.asdict(fastest_floor(here))
     arms = {runner: call_of(Case(here, runner)) for runner in RUNNERS}
     arms[FLOOR] = floor_call(here, Floor(**more["floor"]))
-    times = take_turns(arms, more["rounds"], more["turn_s"], more["singles_s"])
+    times = take_turns(arms, affordable_rounds(arms, more["rounds"]), more["turn_s"], more["singles_s"])
     return {name: dataclasses.asdict(each) for name, each in times.items()}
 
 

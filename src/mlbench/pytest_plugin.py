@@ -8,7 +8,6 @@ A test is marked as interrupted before it is measured and as complete after, so 
 
 from __future__ import annotations
 
-import importlib
 import importlib.util
 import shlex
 import sys
@@ -48,15 +47,14 @@ def mlbench(request: pytest.FixtureRequest) -> Iterator[MlbenchFixture]:
     >>> def test_double(mlbench):                                   # doctest: +SKIP
     ...     mlbench(fast_double, x, reference=slow_double)
     """
-    missing = [name for name in ("pytest_benchmark", "threadpoolctl") if importlib.util.find_spec(name) is None]
-    if missing:
-        from mlbench.errors import MissingExtraError  # the plugin imports nothing until it is used
+    from mlbench.errors import MissingExtraError
+    from mlbench.measure import blas_threads
 
-        raise MissingExtraError("the mlbench fixture", " and ".join(missing))
-    threadpoolctl = importlib.import_module("threadpoolctl")
+    if importlib.util.find_spec("pytest_benchmark") is None:
+        raise MissingExtraError("the mlbench fixture", "pytest-benchmark")
     recorder: Recorder = request.config.stash.setdefault(_RECORDER, Recorder(request.config))
     benchmark = request.getfixturevalue("benchmark")
-    with threadpoolctl.threadpool_limits(recorder.threads):
+    with blas_threads(recorder.threads):
         yield MlbenchFixture(benchmark, recorder)
 
 
@@ -88,6 +86,7 @@ class MlbenchFixture:
         Returns:
             the target's result.
         """
+        from mlbench.cases import keep_recording
         from mlbench.measure import footprint, take_turns
         from mlbench.results import Measurement, timing_of
         from mlbench.stats import ratio_interval
@@ -108,19 +107,30 @@ class MlbenchFixture:
             "threads": self._recorder.threads,
         }
         self._mark(Measurement(case, "interrupted"))
-        found = footprint(call)
-        self._recorder.keep_recording(call, name)
-        self.benchmark(target, *args, **kwargs)
         arms: dict[str, Callable[[], object]] = {"this": call}
         if reference is not None:
             arms["reference"] = lambda: reference(*args, **kwargs)
+        found = footprint(call)
+        compared = footprint(arms["reference"]) if reference is not None else None
+        if self._recorder.folder is not None:
+            keep_recording(call, self._recorder.folder, "".join(c if c.isalnum() or c in "-_." else "_" for c in name))
+        self.benchmark(target, *args, **kwargs)
         times = take_turns(arms)
         ratios, warnings = {}, []
         if reference is not None:
             paired = zip(times["reference"].rounds_s, times["this"].rounds_s, strict=True)
             ratios["reference_ratio"] = ratio_interval([[one / other for one, other in paired]])
             warnings.append("the ratio comes from one process, whose own bias its interval does not hold")
-        self._mark(Measurement(case, footprint=found, timing=timing_of([times["this"]]), ratios=ratios, warnings=tuple(warnings)))
+        self._mark(
+            Measurement(
+                case,
+                footprint=found,
+                reference_footprint=compared,
+                timing=timing_of([times["this"]]),
+                ratios=ratios,
+                warnings=tuple(warnings),
+            )
+        )
         return result
 
     def case(self, case: Case) -> None:
@@ -129,7 +139,7 @@ class MlbenchFixture:
         Raises:
             WrongResultError: when the output is not what float64 gives; the case is not timed then.
         """
-        from mlbench.cases import call_of, check, recording_call
+        from mlbench.cases import call_of, check, flame_graph
         from mlbench.measure import footprint
         from mlbench.measuring import measurement
         from mlbench.results import Measurement
@@ -142,7 +152,8 @@ class MlbenchFixture:
         call = call_of(case)
         found = footprint(call)
         self._mark(Measurement(case.identity(), "interrupted", agreement.worst, found))
-        self._recorder.keep_recording(recording_call(case), case.id)
+        if self._recorder.folder is not None:
+            flame_graph(case, self._recorder.folder)
         self.benchmark(call)
         times, kept = self._recorder.times(case.cell)
         self._mark(measurement(case, times, agreement.worst, found, kept))
@@ -161,6 +172,7 @@ class Recorder:
         self.config = config
         self.threads: int = config.getoption("--mlbench-threads")
         self.heap: str = config.getoption("--mlbench-heap")
+        self.folder: Path | None = config.getoption("--mlbench-memray")
         self.measured: dict[str, Measurement] = {}
         self._times: dict[str, tuple[ArmsTimes, ArmsTimes]] = {}
         if self.threads < 1:
@@ -186,14 +198,6 @@ class Recorder:
             compare(cell, floor, self.effort, arms)
             self._times[cell.id] = arms, compare_kept(cell, floor, self.effort, arms)
         return self._times[cell.id]
-
-    def keep_recording(self, call: Callable[[], object], name: str) -> None:
-        """Record one call with memray and draw its flame graph, if a folder was given."""
-        folder: Path | None = self.config.getoption("--mlbench-memray")
-        if folder is not None:
-            from mlbench.cases import keep_recording
-
-            keep_recording(call, folder, "".join(c if c.isalnum() or c in "-_." else "_" for c in name))
 
 
 _RECORDER = pytest.StashKey[Recorder]()
@@ -250,6 +254,5 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
         terminalreporter.write_line(render(table, width, colour=colour) + "\n")
     if pairs(measured):
         terminalreporter.write_line(summary(measured, environment(recorder.threads, recorder.heap)))
-    folder = config.getoption("--mlbench-memray")
-    if folder is not None:
-        terminalreporter.write_line(f"\nmemray recordings and flame graphs: {folder}")
+    if recorder.folder is not None:
+        terminalreporter.write_line(f"\nmemray recordings and flame graphs: {recorder.folder}")

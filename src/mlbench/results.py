@@ -83,6 +83,7 @@ class Measurement:
         status: `complete`, or `interrupted` when measuring was broken off.
         worst_error: error / tolerance against the float64 reference, or None where nothing judged it.
         footprint: of one call.
+        reference_footprint: of one call of the reference callable, where there is one.
         static: bytes held between calls.
         timing: of the interleaved rounds.
         ratios: name to interval: `speedup` (baseline / this), `speedup_kept_heap` (the same without the page faults of a fresh process,
@@ -95,6 +96,7 @@ class Measurement:
     status: str = COMPLETE
     worst_error: float | None = None
     footprint: Footprint | None = None
+    reference_footprint: Footprint | None = None
     static: StaticBytes = StaticBytes()
     timing: Timing | None = None
     ratios: dict[str, Interval] = field(default_factory=dict)
@@ -175,12 +177,13 @@ def load(path: str | Path) -> Result:
 
 def measurement_from_json(data: dict[str, Any]) -> Measurement:
     """Return the measurement that valid JSON data hold."""
-    footprint, timing = data["footprint"], data["timing"]
+    timing = data["timing"]
     return Measurement(
         case=data["case"],
         status=data["status"],
         worst_error=data["worst_error"],
-        footprint=None if footprint is None else Footprint(**footprint),
+        footprint=_footprint(data["footprint"]),
+        reference_footprint=_footprint(data["reference_footprint"]),
         static=StaticBytes(**data["static"]),
         timing=None if timing is None else Timing(**{**timing, "rounds_s": _rounds(timing["rounds_s"])}),
         ratios={name: Interval(**interval) for name, interval in data["ratios"].items()},
@@ -237,6 +240,10 @@ def _validate(path: str | Path, data: Any) -> None:  # whatever JSON holds
     problem = jsonschema.exceptions.best_match(jsonschema.Draft202012Validator(schema).iter_errors(data))
     if problem is not None:
         raise FileError(f"{path}: not a valid result at {problem.json_path}: {problem.message[:200]}")
+
+
+def _footprint(data: dict[str, Any] | None) -> Footprint | None:
+    return None if data is None else Footprint(**data)
 
 
 def _rounds(rounds: Sequence[Sequence[float]]) -> tuple[tuple[float, ...], ...]:

@@ -3,6 +3,7 @@
 from mlbench.measure.environment import Environment, describe, environment
 from mlbench.measure.footprint import Footprint, footprint, has_memray, record, render_flame_graph
 from mlbench.measure.latency import ArmTimes, take_turns
+from mlbench.measure.threads import blas_threads
 from mlbench.measure.worker import FRESH_HEAP, HEAPS, KEPT_HEAP, Worker
 
 __all__ = [
@@ -13,6 +14,7 @@ __all__ = [
     "Environment",
     "Footprint",
     "Worker",
+    "blas_threads",
     "describe",
     "environment",
     "footprint",

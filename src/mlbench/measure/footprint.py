@@ -8,9 +8,10 @@ Without memray `tracemalloc` gives the peak alone, Python objects included; a tr
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import importlib.util
-import os
+import io
 import sys
 import tempfile
 import tracemalloc
@@ -75,8 +76,10 @@ def footprint(call: Call, instrument: str | None = None) -> Footprint:
     return Footprint(*last, chosen, is_steady=False)
 
 
-def record(call: Call, path: Path) -> None:
+def record(call: Call, path: Path, *, held: bool = False) -> None:
     """Write a memray recording of one call to `path`; an old one there is replaced.
+
+    With `held` Python's own allocator is traced too, without which memray cannot tell what is held from what is kept for reuse.
 
     Raises:
         MissingExtraError: without memray.
@@ -86,15 +89,16 @@ def record(call: Call, path: Path) -> None:
     memray = _memray()
     path.unlink(missing_ok=True)
     try:
-        with memray.Tracker(path):
+        with memray.Tracker(path, trace_python_allocators=held):
             call()
     except OSError as error:
         raise FileError(f"{path}: cannot write a recording here ({error.strerror or error})") from error
 
 
-def render_flame_graph(recording: Path, page: Path) -> Path:
+def render_flame_graph(recording: Path, page: Path, *, held: bool = False) -> Path:
     """Render a recording as memray's flame graph page.
 
+    The graph shows the moment of the peak, or with `held` what was still held at the end.
     It is rendered in the process that recorded it, so that lines of generated code can be read in it.
 
     Raises:
@@ -103,15 +107,11 @@ def render_flame_graph(recording: Path, page: Path) -> Path:
     """
     _memray()
     commands = importlib.import_module("memray.commands")
-    arguments = ["flamegraph", "--force", "--output", str(page), str(recording)]
-    with Path(os.devnull).open("w", encoding="utf-8") as nowhere:
-        spoken, sys.stdout = sys.stdout, nowhere
-        try:
-            code = commands.main(arguments)
-        finally:
-            sys.stdout = spoken
+    arguments = ["flamegraph", *(["--leaks"] if held else []), "--no-web", "--force", "--output", str(page), str(recording)]
+    with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()) as complaints:
+        code = commands.main(arguments)
     if code:
-        raise FileError(f"{recording}: memray cannot render it (exit code {code})")
+        raise FileError(f"{recording}: memray cannot render it ({complaints.getvalue().strip() or f'exit code {code}'})")
     return page
 
 

@@ -89,30 +89,34 @@ def _next_match(graph: Graph, start: int) -> _Match | None:
 
 def _is_accurate(graph: Graph, match: _Match) -> bool:
     """Whether the fold adds at most GROWTH times the rounding error that is there anyway."""
-    wide = {name: np.abs(array.astype(np.float64)) for name, array in graph.constants.items()}
-    bias, weight = wide[match.add.inputs[1]], wide[match.next_product.inputs[1]]
-    if not all(
-        np.isfinite(graph.constants[name]).all() for name in (match.add.inputs[1], match.next_product.inputs[1], match.next_add.inputs[1])
-    ):
+    names = (match.add.inputs[1], match.next_product.inputs[1], match.next_add.inputs[1])
+    if not all(np.isfinite(graph.constants[name]).all() for name in names):
         return False
-    product = _magnitude(graph, match.product.inputs[0], wide) @ wide[match.product.inputs[1]]
+    bias, weight = _size_of(graph, names[0]), _size_of(graph, names[1])
+    product = _magnitude(graph, match.product.inputs[0]) @ _size_of(graph, match.product.inputs[1])
     return bool(np.all(bias @ weight <= GROWTH * (product @ weight)))
 
 
-def _magnitude(graph: Graph, value: str, wide: dict[str, Wide]) -> Wide:
+def _magnitude(graph: Graph, value: str) -> Wide:
     """Bound |value| column by column for inputs of at most 1."""
     bound = {graph.input: np.ones(graph.input_columns)}
     for node in graph.nodes:
+        if value in bound:
+            break
         source = bound[node.inputs[0]]
         if node.op == "matmul":
-            bound[node.output] = source @ wide[node.inputs[1]]
+            bound[node.output] = source @ _size_of(graph, node.inputs[1])
         elif node.op in ("add", "maximum"):
-            bound[node.output] = source + wide[node.inputs[1]]
+            bound[node.output] = source + _size_of(graph, node.inputs[1])
         elif node.op in ("relu", "leaky_relu"):
             bound[node.output] = source
         else:
             bound[node.output] = np.ones(node.columns)
     return bound[value]
+
+
+def _size_of(graph: Graph, name: str) -> Wide:
+    return np.abs(graph.constants[name].astype(np.float64))
 
 
 def _folded(graph: Graph, match: _Match) -> Graph:

@@ -5,7 +5,8 @@ both operands contiguous and of one shape it mallocs nothing and is 1.7 to 4 tim
 many rows as fit into STRIP_BYTES: an operand made to avoid an allocation is memory too. ReLU compares with a strip of zeros
 for the same reason: against the scalar 0, NumPy's loop is not vectorised.
 
-16 KiB keeps operand and strip together within a first-level data cache of 32 KiB. A batch of one needs no strip: there the row has the
+16 KiB keeps operand and strip together within a first-level data cache of 32 KiB; a strip has LEAST_ROWS at least, because a call for
+each row would cost more than the cache saves. A batch of one needs no strip: there the row has the
 value's shape already.
 """
 
@@ -20,6 +21,7 @@ from mlbench.graph import BYTES_PER_NUMBER, FloatArray, Graph, Node, Step, froze
 NAME = "strips"
 SUMMARY = "repeat row operands over a strip of rows, so that the epilogue allocates nothing and vectorises"
 STRIP_BYTES = 16 * 1024
+LEAST_ROWS = 4
 
 
 def apply(graph: Graph) -> Graph:
@@ -42,7 +44,7 @@ def explain(before: Graph, after: Graph) -> str:
 
 
 def _with_strips(node: Node, constants: dict[str, FloatArray], rows_at_once: int) -> Node:
-    rows = min(rows_at_once, max(1, STRIP_BYTES // (BYTES_PER_NUMBER * node.columns)))
+    rows = min(rows_at_once, max(LEAST_ROWS, STRIP_BYTES // (BYTES_PER_NUMBER * node.columns)))
     epilogue = tuple(_strip_step(step, constants, rows, node.columns) for step in node.epilogue)
     return replace(node, epilogue=epilogue)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Sequence
 
 from mlbench.measure import Environment, describe
@@ -9,6 +10,8 @@ from mlbench.report.tables import Pair, pairs
 from mlbench.results import COMPLETE, Measurement
 from mlbench.stats import Interval, geometric_mean, geometric_mean_interval
 from mlbench.units import format_bytes, format_count, format_kb, format_percent, format_ratio
+
+WIDTH = 110
 
 
 def summary(measurements: Sequence[Measurement], environment: Environment) -> str:
@@ -21,9 +24,13 @@ def summary(measurements: Sequence[Measurement], environment: Environment) -> st
     rest = [pair for pair in found if pair is not headline or not _is_digits(pair)]
     if len(rest) > 1:
         parts.append(_sweep(rest))
-    parts.append(f"Machine:          {describe(environment)}")
-    parts.append("What these figures do not say:\n" + "\n".join(f"  - {line}" for line in _caveats(found, environment)))
+    parts.append(_wrapped(f"Machine: {describe(environment)}", indent="         "))
+    parts.append("\n".join(["What these figures do not say:", *(_wrapped(f"  - {line}", "    ") for line in _caveats(found, environment))]))
     return "\n\n".join(parts)
+
+
+def _wrapped(line: str, indent: str) -> str:
+    return textwrap.fill(line, WIDTH, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False)
 
 
 def sweep_speedup(found: Sequence[Pair]) -> Interval:
@@ -68,9 +75,7 @@ def _headline(pair: Pair) -> str:
     heap = (
         ()
         if kept is None
-        else (
-            f"                    Speedup {format_ratio(kept.estimate)} where freed memory is kept and the baseline pays for no page faults",
-        )
+        else (f"                    Speedup {format_ratio(kept.estimate)} where freed memory is kept (no page faults in the baseline)",)
     )
     saved = pair.memory_reduction
     memory = "no reduction to state: the baseline's peak is too small to be seen" if saved is None else (

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from mlbench.measure import Footprint
 from mlbench.results import INTERRUPTED, Measurement
 from mlbench.stats import Interval
 from mlbench.units import format_bytes, format_count, format_duration, format_percent, format_ratio
@@ -131,7 +132,7 @@ def reference_table(measurements: Sequence[Measurement]) -> Table | None:
     others = [each for each in measurements if each.case["runner"] not in ("baseline", "optimized")]
     if not others:
         return None
-    headers = ("case", "latency", "reference / this", "95 % interval", "peak", "allocations", "p99/median", "faults/call")
+    headers = ("case", "latency", "reference / this", "95 % interval", "peak", "reference peak", "allocations", "p99/median", "faults/call")
     rows = tuple(
         (
             each.case["id"] + (f" ({INTERRUPTED})" if each.status == INTERRUPTED else ""),
@@ -139,13 +140,14 @@ def reference_table(measurements: Sequence[Measurement]) -> Table | None:
             _estimate(_ratio(each, "reference_ratio")),
             _range(_ratio(each, "reference_ratio")),
             _bytes(each.memory_bytes),
-            _allocations(each),
+            _bytes(None if each.reference_footprint is None else each.reference_footprint.peak_bytes),
+            _allocations(each) if each.reference_footprint is None else _both(_count(each.reference_footprint), _count(each.footprint)),
             _tail(each),
             _faults(each),
         )
         for each in others
     )
-    return Table("Callables", headers, rows, ("Interleaved with the reference in this process.",))
+    return Table("Callables", headers, rows, ("Interleaved with the reference in this process. Allocations per call: reference > this.",))
 
 
 def tables(measurements: Sequence[Measurement]) -> tuple[Table, ...]:
@@ -189,9 +191,11 @@ def _faults(measured: Measurement | None) -> str:
 
 
 def _allocations(measured: Measurement | None) -> str:
-    if measured is None or measured.footprint is None or measured.footprint.allocations is None:
-        return _NOTHING
-    return str(measured.footprint.allocations)
+    return _NOTHING if measured is None else _count(measured.footprint)
+
+
+def _count(footprint: Footprint | None) -> str:
+    return _NOTHING if footprint is None or footprint.allocations is None else str(footprint.allocations)
 
 
 def _bytes(size: int | None) -> str:

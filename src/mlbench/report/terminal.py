@@ -6,6 +6,7 @@ import importlib
 import importlib.util
 import io
 import sys
+import textwrap
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Protocol
@@ -13,6 +14,7 @@ from typing import Any, Protocol
 from mlbench.report.tables import Table
 
 PLAIN_WIDTH = 200
+NOTE_WIDTH = 110
 
 
 class Progress(Protocol):
@@ -48,7 +50,7 @@ def render(table: Table, width: int | None = None, *, colour: bool = False) -> s
                           markup=False, highlight=False)  # fmt: skip
     out.print(drawn)
     lines = [line.rstrip() for line in text.getvalue().splitlines()]
-    return "\n".join([*lines, *table.notes]).strip("\n")
+    return "\n".join([*lines, *_notes(table)]).strip("\n")
 
 
 def render_plain(table: Table) -> str:
@@ -62,7 +64,11 @@ def render_plain(table: Table) -> str:
         ]
         lines.append("  ".join(cells).rstrip())
     lines.insert(3, "  ".join("-" * width for width in widths))
-    return "\n".join([*lines, "", *table.notes])
+    return "\n".join([*lines, "", *_notes(table)]).strip("\n")
+
+
+def _notes(table: Table) -> list[str]:
+    return [textwrap.fill(note, NOTE_WIDTH, break_long_words=False, break_on_hyphens=False) for note in table.notes]
 
 
 @contextmanager

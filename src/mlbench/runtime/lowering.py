@@ -3,7 +3,8 @@
 Both runners run straight-line code: a function made of the kernel lines of the op table, in the order of the nodes. That is what a person
 would write by hand, so the baseline is an honest opponent, and the optimized runner pays for no interpreter.
 
-The source is registered with `linecache`: tracebacks, debuggers and memray's flame graphs show its lines.
+The source is registered with `linecache`: tracebacks, debuggers and memray's flame graphs show its lines. (memray shows lines of
+files called `.py` only; others might hold secrets.)
 """
 
 from __future__ import annotations
@@ -90,7 +91,7 @@ def tile_source(graph: Graph, plan: MemoryPlan, stripped: frozenset[int]) -> str
 
 def load(source: str, name: str, what: str, constants: Mapping[str, FloatArray], **more: object) -> tuple[Callable[..., Any], str]:
     """Compile `source` and return its function `name` and the file name under which `linecache` knows its lines."""
-    filename = f"<mlbench {what} {next(_serial)}>"
+    filename = f"<mlbench>/{what}_{next(_serial)}.py"
     linecache.cache[filename] = (len(source), None, source.splitlines(keepends=True), filename)
     namespace: dict[str, Any] = {
         "np": np,

@@ -1,0 +1,43 @@
+"""Is the baseline an honest opponent? `BaselineRunner` against the five lines one would write by hand.
+
+    pytest benchmarks/test_honest_baseline.py
+
+A ratio of 1.00x means that the runner costs nothing; below 1 it is slower than the lines. Peak and allocations must be equal.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+
+from mlbench import BaselineRunner, Model
+from mlbench.cases import Cell, input_of, model_of
+from mlbench.graph import FloatArray
+from mlbench.pytest_plugin import MlbenchFixture
+
+pytestmark = pytest.mark.benchmark(max_time=0.2, min_rounds=5, disable_gc=True, warmup=True, warmup_iterations=10)
+
+
+def by_hand(model: Model) -> Callable[[FloatArray], FloatArray]:
+    """Return the five lines."""
+    (w1, b1), (w2, b2) = ((layer.weight, layer.bias) for layer in model.layers)
+
+    def run(x: FloatArray) -> FloatArray:
+        h = x @ w1
+        h = h + b1
+        h = np.maximum(h, 0)
+        h = h @ w2
+        y: FloatArray = h + b2
+        return y
+
+    return run
+
+
+def test_five_lines(mlbench: MlbenchFixture, sweep_cell: Cell) -> None:
+    """Runner and lines give the same bits, and take turns."""
+    model, x = model_of(dataclasses.replace(sweep_cell, hidden=sweep_cell.hidden[:1])), input_of(sweep_cell)
+    lines = by_hand(model)
+    mlbench(BaselineRunner(model).run, x, reference=lines, check=lambda y: np.testing.assert_array_equal(y, lines(x)))
