@@ -29,6 +29,8 @@ OUTPUT_ACTIVATIONS = (*HIDDEN_ACTIVATIONS, "softmax")
 LEAKY_SLOPE = 0.01
 _FORMAT = "mlbench-model"
 _VERSION = 1
+_DAMAGE = (OSError, ValueError, EOFError, AttributeError, RuntimeError, MemoryError, zipfile.BadZipFile, zlib.error)
+"""What NumPy and zipfile raise on damaged, truncated, encrypted or boastful archives."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -164,7 +166,7 @@ def mlp(
     >>> mlp(inputs=4, hidden=(8, 8), outputs=2).hidden
     (8, 8)
     """
-    depths = (hidden,) if isinstance(hidden, (int, np.integer)) else tuple(hidden)
+    depths = tuple(hidden) if isinstance(hidden, Sequence) else (hidden,)
     sizes = (inputs, *depths, outputs)
     for size in sizes:
         if not _is_size(size):
@@ -241,13 +243,14 @@ def _check_layers(layers: Sequence[Layer]) -> None:
 def _read_arrays(path: str | os.PathLike[str]) -> dict[str, npt.NDArray[np.generic]]:
     """Read every array of an archive, so that a truncated member is found now and not at first use."""
     try:
-        with np.load(path, allow_pickle=False) as archive:
-            if not isinstance(archive, np.lib.npyio.NpzFile):
-                raise FileError(f"{path}: a single array; expected an .npz archive")
+        archive = np.load(io.BytesIO(Path(path).read_bytes()), allow_pickle=False)
+        if not isinstance(archive, np.lib.npyio.NpzFile):
+            raise FileError(f"{path}: a single array; expected an .npz archive")
+        with archive:
             return {name: archive[name] for name in archive.files}
     except FileNotFoundError as error:
         raise FileError(f"{path}: no such file") from error
-    except (OSError, ValueError, EOFError, AttributeError, NotImplementedError, zipfile.BadZipFile, zlib.error) as error:
+    except _DAMAGE as error:
         if isinstance(error, FileError):
             raise
         raise FileError(f"{path}: damaged, truncated or no .npz archive ({_reason(error)})") from error

@@ -11,6 +11,7 @@ import math
 from mlbench.errors import UsageError
 
 BYTES_PER_KB = 1024
+MOST_DIGITS = 12
 _DASH = "-"
 
 
@@ -73,7 +74,9 @@ def format_count(count: float) -> str:
     >>> format_count(3.0), format_count(0.125)
     ('3', '0.12')
     """
-    return f"{count:.0f}" if count == round(count) or count >= 100 else f"{count:.2g}"
+    if not math.isfinite(count):
+        return _DASH
+    return f"{count:.0f}" if count == round(count) or count >= 10 else f"{count:.2g}"
 
 
 def parse_sizes(text: str) -> tuple[int, ...]:
@@ -88,13 +91,14 @@ def parse_sizes(text: str) -> tuple[int, ...]:
     sizes = []
     for part in text.split(","):
         digits = part.strip()
-        if not digits.isascii() or not digits.isdecimal() or int(digits) < 1:
-            raise UsageError(f"found {part.strip()!r} in {text!r}; expected whole numbers of 1 or more, like 1,8,64")
+        if not digits.isascii() or not digits.isdecimal() or len(digits) > MOST_DIGITS or int(digits) < 1:
+            raise UsageError(f"found {digits[:20]!r} in {text[:60]!r}; expected whole numbers of 1 or more, like 1,8,64")
         sizes.append(int(digits))
     return tuple(sizes)
 
 
 def _three_digits(number: float) -> str:
     """Return a number with three significant digits, never in exponent form."""
-    decimals = max(0, 2 - math.floor(math.log10(abs(number)))) if number else 2
+    rounded = float(f"{number:.3g}") if abs(number) < 1000 else number
+    decimals = max(0, 2 - math.floor(math.log10(abs(rounded)))) if rounded else 2
     return f"{number:.{decimals}f}"

@@ -3,7 +3,7 @@
 A kernel is a line of Python, not a function: both runners paste the lines of their nodes into one straight-line function
 (`mlbench.runtime.lowering`). A loop over kernel objects would cost the baseline 10 to 20 % on small layers, and an
 interpreter that dawdles flatters everything it is compared with. `{x}` is the value, `{0}`, `{1}` are constants, `{out}`
-is where the result goes and `{s0}`, `{s1}` are scratch matrices of the result's shape.
+is where the result goes, `{held}` what it holds so far, and `{s0}`, `{s1}` are scratch matrices of the result's shape.
 
 Adding an op is adding a row here and, for `mlbench.runtime.reference`, one line of float64.
 """
@@ -113,8 +113,8 @@ _ROWS = (
                  "np.multiply({x}, {0}, out={s0})", "np.maximum({x}, {s0}, out={out})",
                  constants=1, scratch=1, columns=_with_scalar),
     _elementwise("sigmoid", 10, "0.5 * np.tanh(0.5 * {x}) + 0.5",
-                 "np.multiply({x}, 0.5, out={out})", "np.tanh({out}, out={out})",
-                 "np.multiply({out}, 0.5, out={out})", "np.add({out}, 0.5, out={out})"),
+                 "np.multiply({x}, 0.5, out={out})", "np.tanh({held}, out={out})",
+                 "np.multiply({held}, 0.5, out={out})", "np.add({held}, 0.5, out={out})"),
     _elementwise("tanh", 8, "np.tanh({x})", "np.tanh({x}, out={out})"),
     Op("softmax", 0, _unary, 12, "softmax({x})", ("softmax_into({x}, {out}, {s0}, {s1})",), scratch=2, in_place=True),
 )  # fmt: skip

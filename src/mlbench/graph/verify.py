@@ -9,7 +9,7 @@ import numpy as np
 
 from mlbench.errors import GraphError
 from mlbench.graph.ir import Graph, Node, Step
-from mlbench.graph.ops import op_named
+from mlbench.graph.ops import Op, op_named
 
 
 def verify(graph: Graph) -> None:
@@ -25,8 +25,10 @@ def verify(graph: Graph) -> None:
         where = f"node {position} ({node.output} = {node.op})"
         _check_node(graph, node, columns, where)
         columns[node.output] = node.columns
+    if graph.output == graph.input:
+        raise GraphError(f"output: {graph.output!r} is the input; expected a value that a node binds")
     if graph.output not in columns:
-        raise GraphError(f"output: {graph.output!r} is bound by no node; expected one of {', '.join(columns)}")
+        raise GraphError(f"output: {graph.output!r} is bound by no node; expected one of {', '.join(list(columns)[1:])}")
     _check_in_place(graph)
 
 
@@ -39,6 +41,8 @@ def _check_sizes(graph: Graph) -> None:
 
 
 def _check_constants(graph: Graph) -> None:
+    if graph.input in graph.constants:
+        raise GraphError(f"constants: {graph.input!r} is the input and a constant; expected two names")
     for name, array in graph.constants.items():
         if array.dtype != np.float32:
             raise GraphError(f"constants: {name} is {array.dtype}; expected float32")
@@ -54,9 +58,11 @@ def _check_node(graph: Graph, node: Node, columns: dict[str, int], where: str) -
     found = _columns_after(graph, Step(node.op, node.inputs[1:]), columns[node.inputs[0]], where)
     if found != node.columns:
         raise GraphError(f"{where}: says {node.columns} columns; its shape rule gives {found}")
+    if node.epilogue and not op_named(node.op).is_product:
+        raise GraphError(f"{where}: has an epilogue; only a matrix product may have one")
     strip_rows = set()
     for step in node.epilogue:
-        if not op_named(step.op).elementwise:
+        if not _op_at(step.op, where).elementwise:
             raise GraphError(f"{where}: {step.op} in the epilogue; only element-wise ops may stand there")
         _columns_after(graph, step, node.columns, where)
         strip_rows |= {graph.constants[name].shape[0] for name in step.operands if graph.constants[name].ndim == 2}
@@ -65,7 +71,7 @@ def _check_node(graph: Graph, node: Node, columns: dict[str, int], where: str) -
 
 
 def _columns_after(graph: Graph, step: Step, columns: int, where: str) -> int:
-    op = op_named(step.op)
+    op = _op_at(step.op, where)
     if len(step.operands) != op.constants:
         raise GraphError(f"{where}: {op.name} has {len(step.operands)} constants; expected {op.constants}")
     for name in step.operands:
@@ -73,6 +79,13 @@ def _columns_after(graph: Graph, step: Step, columns: int, where: str) -> int:
             raise GraphError(f"{where}: reads the constant {name!r}, which the graph does not have")
     try:
         return op.columns(columns, [graph.constants[name].shape for name in step.operands])
+    except GraphError as error:
+        raise GraphError(f"{where}: {error}") from error
+
+
+def _op_at(name: str, where: str) -> Op:
+    try:
+        return op_named(name)
     except GraphError as error:
         raise GraphError(f"{where}: {error}") from error
 

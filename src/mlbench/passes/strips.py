@@ -52,7 +52,7 @@ def _with_strips(node: Node, constants: dict[str, FloatArray], rows_at_once: int
 def _strip_step(step: Step, constants: dict[str, FloatArray], rows: int, columns: int) -> Step:
     if step.op == "relu":
         name = f"zeros_{rows}x{columns}"
-        constants.setdefault(name, frozen(np.zeros((rows, columns) if rows > 1 else columns)))
+        constants.setdefault(name, frozen(np.zeros((rows, columns))))
         return Step("maximum", (name,))
     if rows == 1 or not any(constants[name].ndim == 1 for name in step.operands):
         return step

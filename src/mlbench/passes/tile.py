@@ -42,6 +42,8 @@ def apply(graph: Graph) -> Graph:
 
 def explain(before: Graph, after: Graph) -> str:
     """Say what the pass did to this graph."""
+    if len(after.nodes) == 1:
+        return "No tiles: there is no hidden activation to keep in cache."
     if after.tile_rows is None or after.max_batch is None:
         return f"No tiles: a batch of {after.max_batch} fits into one."
     return (

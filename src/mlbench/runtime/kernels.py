@@ -30,10 +30,10 @@ def softmax_into(x: FloatArray, out: FloatArray, scratch: FloatArray, spread: Fl
     """
     transposed = scratch.reshape(scratch.shape[::-1])
     _reduce_rows(np.maximum, x, transposed, spread)
-    np.subtract(x, spread, out=out)
-    np.exp(out, out=out)
+    np.subtract(_readable(x), spread, out=out)
+    np.exp(_readable(out), out=out)
     _reduce_rows(np.add, out, transposed, spread)
-    np.divide(out, spread, out=out)
+    np.divide(_readable(out), spread, out=out)
 
 
 def _reduce_rows(ufunc: np.ufunc, x: FloatArray, transposed: FloatArray, spread: FloatArray) -> None:
@@ -42,6 +42,15 @@ def _reduce_rows(ufunc: np.ufunc, x: FloatArray, transposed: FloatArray, spread:
     left = transposed.shape[0]
     while left > 1:
         half = left // 2
-        ufunc(transposed[:half], transposed[left - half : left], out=transposed[:half])
+        top = transposed[:half]
+        ufunc(_readable(top), transposed[left - half : left], out=top)
         left -= half
     np.copyto(spread, transposed[0][:, np.newaxis])
+
+
+def _readable(x: FloatArray) -> FloatArray | np.float32:
+    """Return what an in-place operation should read; of a single element its value, because NumPy mallocs for the array itself."""
+    if x.size > 1:
+        return x
+    single: np.float32 = x[0, 0]
+    return single

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import weakref
 from collections.abc import Callable, Sequence
@@ -107,7 +108,7 @@ class OptimizedRunner:
         self._output = self._views[self.plan.buffer_of(self.compiled.graph.output).name]
         self._staging: FloatArray | None = None
         self._programs: dict[tuple[int, ...], _Program] = {}
-        self._binders: dict[frozenset[int], Callable[..., Tile]] = {}
+        self._binders: dict[tuple[frozenset[int], bool], Callable[..., Tile]] = {}
         self._files: list[str] = []
         weakref.finalize(self, _forget_all, self._files)
         lock = threading.Lock()
@@ -157,7 +158,7 @@ class OptimizedRunner:
     @property
     def sources(self) -> tuple[str, ...]:
         """The Python that runs, for each form that the batch sizes so far have needed."""
-        return tuple(tile_source(self.compiled.graph, self.plan, stripped) for stripped in self._binders)
+        return tuple(tile_source(self.compiled.graph, self.plan, stripped, one_row=one_row) for stripped, one_row in self._binders)
 
     def reserve_staging(self) -> None:
         """Make the staging buffer now, so that the first float64 or strided input allocates nothing either."""
@@ -208,8 +209,14 @@ class OptimizedRunner:
             raise InputError("out overlaps a buffer of this runner; pass an array of your own, or what the last call returned, or None")
 
     def _check_alias(self, source: Floats, target: FloatArray, batch: int, what: str) -> None:
-        """Rows are staged tile by tile, so an overlap is harmless with one tile, or where row i of x is row i of the result."""
-        same_rows = source.ctypes.data == target.ctypes.data and source.strides[0] == target.strides[0]
+        """Rows are staged tile by tile, so an overlap is harmless with one tile, or where row i of x lies within row i of the result."""
+        width = (source.shape[1] - 1) * source.strides[1] + source.itemsize
+        same_rows = (
+            source.ctypes.data == target.ctypes.data
+            and source.strides[0] == target.strides[0]
+            and source.strides[1] >= 0
+            and width <= target.strides[0]
+        )
         if batch > (self.compiled.graph.rows_at_once or batch) and not same_rows:
             raise InputError(f"{what}, and later rows would be overwritten before they are read; pass x.copy()")
 
@@ -229,11 +236,12 @@ class OptimizedRunner:
         graph = self.compiled.graph
         heights = {position: strip_rows_of(graph, node) for position, node in enumerate(graph.nodes)}
         stripped = frozenset(position for position, height in heights.items() if height is not None and height < rows)
-        if stripped not in self._binders:
-            source = tile_source(graph, self.plan, stripped)
-            self._binders[stripped], filename = load(source, "bind", "tile", graph.constants)
+        form = stripped, rows == 1 and any(node.columns == 1 for node in graph.nodes)
+        if form not in self._binders:
+            source = tile_source(graph, self.plan, stripped, one_row=form[1])
+            self._binders[form], filename = load(source, "bind", "tile", graph.constants)
             self._files.append(filename)
-        binder = self._binders[stripped]
+        binder = self._binders[form]
         wanted = binder.__code__.co_varnames[: binder.__code__.co_argcount]
         return binder(**{name: self._argument(name, rows) for name in wanted})
 
@@ -250,7 +258,8 @@ class OptimizedRunner:
         """Cut the rows of a node's result into strips: the place, then the constants, then the scratch for each."""
         graph = self.compiled.graph
         node = graph.nodes[position]
-        height = strip_rows_of(graph, node) or rows
+        strips = math.ceil(rows / (strip_rows_of(graph, node) or rows))
+        height = math.ceil(rows / strips)
         constants = [graph.constants[name] for name in dict.fromkeys(name for step in node.epilogue for name in step.operands)]
         scratch = [self._views[name] for name in scratch_names(node)]
         home = self.plan.buffer_of(node.output)

@@ -99,8 +99,9 @@ def _run(model: Model, x: npt.NDArray[np.floating]) -> tuple[Wide, Wide]:
             size = np.abs(value) @ np.abs(weight) + np.abs(bias) + before @ np.abs(weight)
             own = np.sqrt(weight.shape[0] + 4) * UNIT_ROUNDOFF * size
             spread = np.sqrt(np.square(spread) @ np.square(weight) + np.square(own))
-            value, spread = _activate(layer.activation, value @ weight + bias, spread)
-            before = np.abs(bias)
+            z = value @ weight + bias
+            value, spread = _activate(layer.activation, z, np.where(np.isfinite(z), spread, 0.0))
+            before = np.where(np.isfinite(bias), np.abs(bias), 0.0)  # an infinite bias is never folded
         return value, LAMBDA * spread + np.finfo(np.float32).tiny
 
 

@@ -1,0 +1,396 @@
+"""Results and their JSON: the round trip, and every kind of damage refused with the path and the place."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import datetime as dt
+import json
+import math
+import re
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+
+import mlbench
+from mlbench.errors import FileError, MissingExtraError
+from mlbench.measure import ArmTimes, Environment, Footprint
+from mlbench.results import (
+    COMPLETE,
+    INTERRUPTED,
+    MOST_ROUNDS,
+    Measurement,
+    Result,
+    StaticBytes,
+    Timing,
+    load,
+    measurement_from_json,
+    new_result,
+    save,
+    timing_of,
+    to_json,
+)
+from mlbench.stats import Interval
+
+Damage = Callable[[dict[str, Any]], object]
+
+FULL = Measurement(
+    case={"id": "optimized-b8-h64", "cell": "b8-h64", "runner": "optimized", "batch": 8, "hidden": [64]},
+    status=COMPLETE,
+    worst_error=0.0125,
+    footprint=Footprint(0, 0, "memray", is_steady=True),
+    static=StaticBytes(arena=4096, operands=128, staging=0, staging_if_needed=2048, weight_copies=64),
+    timing=Timing(1.25e-05, 1.5, 400, 0.25, ((1.25e-05, 1.5e-05), (1.125e-05,))),
+    ratios={"speedup": Interval(1.5, 1.25, 1.75, 0.95, 2, 3), "floor_ratio": Interval(1.125, 1.0, 1.25, 0.95, 2, 3)},
+    arms={"floor": ((1.0e-05, 1.0e-05), (1.0e-05,))},
+    warnings=("speedup: the interval is wide",),
+)
+EMPTY = Measurement({"id": "baseline-b8-h64", "cell": "b8-h64", "runner": "baseline"}, INTERRUPTED)
+ENVIRONMENT = Environment("CPU", 2, "Linux 6", "3.12", "2.1.0", "openblas", 1, "fresh", None, "0.1.0", None, 1.5, None)
+RESULT = Result(dataclasses.asdict(ENVIRONMENT), "mlbench run", "2026-01-02T03:04:05+00:00", INTERRUPTED, (FULL, EMPTY))
+
+
+def saved_by_pytest_benchmark() -> dict[str, Any]:
+    """Return what pytest-benchmark saves, as far as it is read: a row of ours, a row of somebody else's, and ours again."""
+    return {
+        "machine_info": {"node": "here"},
+        "datetime": "2026-01-02T03:04:05+00:00",
+        "version": "5.0.0",
+        "benchmarks": [
+            {"name": "test_mine", "stats": {"data": [1.0]}, "extra_info": {"mlbench": to_json(FULL)}},
+            {"name": "test_other", "stats": {"data": [1.0]}, "extra_info": {}},
+            {"name": "test_mine", "stats": {"data": [1.0]}, "extra_info": {"mlbench": to_json(EMPTY), "note": "the user's own"}},
+        ],
+        "mlbench": {"environment": dataclasses.asdict(ENVIRONMENT), "command": "pytest benchmarks"},
+    }
+
+
+def written(path: Path, data: object) -> Path:
+    """Write data as JSON to `path` and return it."""
+    path.write_text(json.dumps(data), encoding="utf-8")
+    return path
+
+
+@pytest.mark.parametrize("measured", [FULL, EMPTY], ids=["full", "empty"])
+def test_a_measurement_comes_back_the_same(measured: Measurement) -> None:
+    """Through JSON text and back nothing of a measurement changes."""
+    assert measured == measurement_from_json(json.loads(json.dumps(to_json(measured))))
+
+
+def test_a_result_comes_back_the_same(tmp_path: Path) -> None:
+    """Saved and loaded, a result is what it was; the path is returned."""
+    path = tmp_path / "result.json"
+    assert path == save(RESULT, path)
+    assert load(path) == RESULT
+
+
+def test_durations_keep_six_digits() -> None:
+    """Numbers are written with six significant digits: a thousandth of what a measurement can mean."""
+    timing = Timing(math.pi * 1e-6, None, 0, None, ((math.e * 1e-9, 2 / 3),))
+    found = to_json(dataclasses.replace(FULL, timing=timing))["timing"]
+    assert found["median_s"] == 3.14159e-06
+    assert found["rounds_s"] == [[2.71828e-09, 0.666667]]
+
+
+def test_counts_and_bytes_keep_every_digit() -> None:
+    """Whole numbers are exact, however large."""
+    found = to_json(dataclasses.replace(FULL, footprint=Footprint(123_456_789_123, 7_654_321, "memray")))
+    assert found["footprint"]["peak_bytes"] == 123_456_789_123
+    assert found["footprint"]["allocations"] == 7_654_321
+
+
+@pytest.mark.parametrize("number", [math.nan, math.inf, -math.inf], ids=["nan", "infinity", "minus-infinity"])
+def test_no_number_that_is_not_finite_is_written(tmp_path: Path, number: float) -> None:
+    """What is not finite becomes null, which every reader of JSON knows; NaN and Infinity are no JSON."""
+    timing = Timing(1.0, number, 0, number, ((1.0,),))
+    broken = dataclasses.replace(FULL, worst_error=number, timing=timing, case=FULL.case | {"extra": [number, {"deep": number}]})
+    text = save(dataclasses.replace(RESULT, measurements=(broken,)), tmp_path / "result.json").read_text(encoding="utf-8")
+    assert not re.search(r"nan|inf(?!o)", text, re.IGNORECASE)
+    assert json.loads(text)["measurements"][0]["worst_error"] is None
+
+
+@pytest.mark.parametrize("status", [COMPLETE, INTERRUPTED])
+def test_what_save_writes_fits_the_schema(tmp_path: Path, status: str) -> None:
+    """The schema that is shipped accepts our own files, and is itself a valid schema."""
+    schema = json.loads((Path(mlbench.__file__).parent / "result-schema.json").read_text(encoding="utf-8"))
+    jsonschema.Draft202012Validator.check_schema(schema)
+    data = json.loads(save(dataclasses.replace(RESULT, status=status), tmp_path / "result.json").read_text(encoding="utf-8"))
+    jsonschema.validate(data, schema, cls=jsonschema.Draft202012Validator)
+
+
+def test_the_schema_states_its_version_and_history(tmp_path: Path) -> None:
+    """A saved file names the version of the schema, and the schema's comment tells what each version changed."""
+    schema = json.loads((Path(mlbench.__file__).parent / "result-schema.json").read_text(encoding="utf-8"))
+    version = json.loads(save(RESULT, tmp_path / "result.json").read_text(encoding="utf-8"))["schema"]
+    assert version == schema["properties"]["schema"]["const"]
+    assert f"{version}:" in schema["$comment"]
+
+
+def test_new_result_is_of_now_with_the_offset() -> None:
+    """The date is ISO 8601 with the offset from UTC, and the environment is plain data."""
+    found = new_result(ENVIRONMENT, "mlbench run", iter([FULL]))
+    assert dt.datetime.fromisoformat(found.date).tzinfo is not None
+    assert (found.environment, found.status, found.measurements) == (dataclasses.asdict(ENVIRONMENT), COMPLETE, (FULL,))
+
+
+def test_a_file_of_pytest_benchmark_is_read(tmp_path: Path) -> None:
+    """Our measurements are taken out of `extra_info`; rows of other benchmarks are left out."""
+    found = load(written(tmp_path / "bench.json", saved_by_pytest_benchmark()))
+    assert found.measurements == (FULL, EMPTY)
+    assert found.command == "pytest benchmarks"
+    assert found.date == "2026-01-02T03:04:05+00:00"
+    assert found.environment == dataclasses.asdict(ENVIRONMENT)
+
+
+@pytest.mark.parametrize(("kept", "status"), [([0, 1], COMPLETE), ([0, 1, 2], INTERRUPTED)], ids=["complete", "interrupted"])
+def test_a_file_of_pytest_benchmark_is_as_complete_as_its_rows(tmp_path: Path, kept: list[int], status: str) -> None:
+    """One interrupted row makes the run an interrupted one."""
+    data = saved_by_pytest_benchmark()
+    data["benchmarks"] = [data["benchmarks"][index] for index in kept]
+    assert load(written(tmp_path / "bench.json", data)).status == status
+
+
+def test_a_file_of_pytest_benchmark_without_us_is_refused(tmp_path: Path) -> None:
+    """A foreign run of pytest-benchmark is named for what it is."""
+    data = saved_by_pytest_benchmark()
+    data["benchmarks"] = data["benchmarks"][1:2]
+    path = written(tmp_path / "bench.json", data)
+    with pytest.raises(FileError, match=re.escape(f"{path}: pytest-benchmark saved it, but none of its 1 benchmarks used")):
+        load(path)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "{",
+        '{"kind": "mlbench-result", "schema": 1, "measurements": [',
+        "no JSON at all",
+        "[" * 100_000,
+    ],
+    ids=["empty", "brace", "truncated", "text", "deep"],
+)
+def test_what_is_no_json_is_refused(tmp_path: Path, text: str) -> None:
+    """Whatever JSON cannot hold is a FileError with the path, never an error of the JSON reader."""
+    path = tmp_path / "damaged.json"
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(FileError, match=re.escape(f"{path}: ")):
+        load(path)
+
+
+def test_every_truncation_is_refused(tmp_path: Path) -> None:
+    """Cut anywhere, a result file is refused; no part of it is used."""
+    whole = json.dumps(to_json(RESULT))
+    path = tmp_path / "cut.json"
+    for length in range(0, len(whole) - 1, 97):
+        path.write_text(whole[:length], encoding="utf-8")
+        with pytest.raises(FileError, match=re.escape(str(path))):
+            load(path)
+
+
+def test_bytes_that_are_no_text_are_refused(tmp_path: Path) -> None:
+    """A binary file is a FileError with its path."""
+    path = tmp_path / "binary.json"
+    path.write_bytes(b"\xff\xfe\x00\x80")
+    with pytest.raises(FileError, match=re.escape(str(path))):
+        load(path)
+
+
+def test_a_missing_file_and_a_folder_are_refused(tmp_path: Path) -> None:
+    """A path where nothing is, or where a folder is, is a FileError with that path."""
+    for path in (tmp_path / "missing.json", tmp_path):
+        with pytest.raises(FileError, match=re.escape(str(path))):
+            load(path)
+
+
+@pytest.mark.parametrize("literal", ["NaN", "Infinity", "-Infinity", "1e999"])
+def test_a_literal_that_is_no_finite_number_is_refused(tmp_path: Path, literal: str) -> None:
+    """NaN and Infinity, which Python's reader would let through, and a number too large to be one, are refused."""
+    path = tmp_path / "nan.json"
+    text = json.dumps(to_json(RESULT))
+    assert text.count('"median_s": 1.25e-05') == 1
+    path.write_text(text.replace('"median_s": 1.25e-05', f'"median_s": {literal}'), encoding="utf-8")
+    with pytest.raises(FileError, match=re.escape(str(path))):
+        load(path)
+
+
+@pytest.mark.parametrize("data", [[], {}, "text", 3, None, {"kind": "another"}], ids=["list", "empty", "text", "number", "null", "kind"])
+def test_foreign_json_is_refused(tmp_path: Path, data: object) -> None:
+    """JSON that is no result says so."""
+    path = written(tmp_path / "foreign.json", data)
+    with pytest.raises(FileError, match=re.escape(f"{path}: no result of mlbench")):
+        load(path)
+
+
+@pytest.mark.parametrize("version", [0, 2, "1", None], ids=["old", "new", "text", "null"])
+def test_another_schema_version_is_refused(tmp_path: Path, version: object) -> None:
+    """A version this mlbench does not read is named, with the one it reads."""
+    path = written(tmp_path / "version.json", to_json(RESULT) | {"schema": version})
+    with pytest.raises(FileError, match=re.escape(f"{path}: schema version {version!r}; this mlbench reads version 1")):
+        load(path)
+
+
+def first(change: Callable[[dict[str, Any]], object]) -> Damage:
+    """Return a damage to the first measurement."""
+    return lambda data: change(data["measurements"][0])
+
+
+@pytest.mark.parametrize(
+    ("damage", "place"),
+    [
+        (lambda data: data.pop("status"), "$"),
+        (lambda data: data.pop("environment"), "$"),
+        (lambda data: data.update(status="half"), "$.status"),
+        (lambda data: data.update(measurements=[]), "$.measurements"),
+        (lambda data: data.update(measurements={}), "$.measurements"),
+        (lambda data: data.update(command=1), "$.command"),
+        (lambda data: data.update(measurements=[None]), "$.measurements[0]"),
+        (first(lambda each: each.pop("timing")), "$.measurements[0]"),
+        (first(lambda each: each.update(surprise=1)), "$.measurements[0]"),
+        (first(lambda each: each.update(status="done")), "$.measurements[0].status"),
+        (first(lambda each: each["case"].pop("cell")), "$.measurements[0].case"),
+        (first(lambda each: each.update(worst_error=-1)), "$.measurements[0].worst_error"),
+        (first(lambda each: each["footprint"].update(peak_bytes=-1)), "$.measurements[0].footprint.peak_bytes"),
+        (first(lambda each: each["footprint"].update(peak_bytes=1.5)), "$.measurements[0].footprint.peak_bytes"),
+        (first(lambda each: each["footprint"].update(instrument="guess")), "$.measurements[0].footprint.instrument"),
+        (first(lambda each: each["static"].update(arena="4096")), "$.measurements[0].static.arena"),
+        (first(lambda each: each["static"].update(surprise=0)), "$.measurements[0].static"),
+        (first(lambda each: each["timing"].update(median_s=0)), "$.measurements[0].timing.median_s"),
+        (first(lambda each: each["timing"].update(rounds_s=[[1.0], []])), "$.measurements[0].timing.rounds_s[1]"),
+        (first(lambda each: each["timing"].update(rounds_s=[[1.0, None]])), "$.measurements[0].timing.rounds_s[0][1]"),
+        (first(lambda each: each["ratios"]["speedup"].pop("low")), "$.measurements[0].ratios.speedup"),
+        (first(lambda each: each["ratios"]["speedup"].update(processes=0)), "$.measurements[0].ratios.speedup.processes"),
+        (first(lambda each: each.update(warnings="many")), "$.measurements[0].warnings"),
+    ],
+    ids=[
+        "no-status",
+        "no-environment",
+        "status",
+        "no-measurements",
+        "measurements-object",
+        "command-number",
+        "measurement-null",
+        "no-timing",
+        "extra-field",
+        "measurement-status",
+        "no-cell",
+        "negative-error",
+        "negative-peak",
+        "half-a-byte",
+        "instrument",
+        "arena-text",
+        "static-extra",
+        "no-duration",
+        "process-without-rounds",
+        "round-null",
+        "interval-without-low",
+        "no-processes",
+        "warnings-text",
+    ],
+)
+def test_damage_is_refused_with_its_place(tmp_path: Path, damage: Damage, place: str) -> None:
+    """A missing, extra, wrong or impossible field is a FileError that names the file and the place in it."""
+    data = copy.deepcopy(to_json(RESULT))
+    damage(data)
+    path = written(tmp_path / "damaged.json", data)
+    with pytest.raises(FileError, match=re.escape(f"{path}: not a valid result at {place}: ")):
+        load(path)
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda data: data.update(benchmarks=5),
+        lambda data: data.update(benchmarks={"a": 1}),
+        lambda data: data.update(benchmarks=[1]),
+        lambda data: data["benchmarks"][0].update(extra_info=None),
+        lambda data: data["benchmarks"][0].update(extra_info=[]),
+        lambda data: data["benchmarks"][0]["extra_info"].update(mlbench=[]),
+        lambda data: data["benchmarks"][0]["extra_info"]["mlbench"].update(schema="one"),
+        lambda data: data["benchmarks"][0]["extra_info"]["mlbench"].update(schema=2),
+        lambda data: data["benchmarks"][0]["extra_info"]["mlbench"].pop("timing"),
+        lambda data: data.update(mlbench=None),
+        lambda data: data.update(mlbench={"environment": None}),
+        lambda data: data.update(datetime=7),
+    ],
+    ids=[
+        "benchmarks-number",
+        "benchmarks-object",
+        "benchmark-number",
+        "extra-info-null",
+        "extra-info-list",
+        "ours-list",
+        "version-text",
+        "version-new",
+        "no-timing",
+        "about-null",
+        "environment-null",
+        "date-number",
+    ],
+)
+def test_damage_to_a_file_of_pytest_benchmark_is_refused(tmp_path: Path, damage: Damage) -> None:
+    """A file that pytest-benchmark saved and somebody damaged is a FileError with its path, not a traceback."""
+    data = saved_by_pytest_benchmark()
+    damage(data)
+    path = written(tmp_path / "damaged.json", data)
+    with pytest.raises(FileError, match=re.escape(str(path))):
+        load(path)
+
+
+def test_reading_needs_jsonschema(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without jsonschema nothing is read unchecked: the error names the extra. Writing needs nothing."""
+    monkeypatch.setitem(sys.modules, "jsonschema", None)
+    path = save(RESULT, tmp_path / "result.json")
+    with pytest.raises(MissingExtraError, match=re.escape(".[bench]")):
+        load(path)
+
+
+def test_a_failed_save_leaves_the_old_result(tmp_path: Path) -> None:
+    """A result that cannot be written, because something in it is no JSON, leaves the file as it was."""
+    path = save(RESULT, tmp_path / "result.json")
+    before = path.read_bytes()
+    broken = dataclasses.replace(FULL, case=FULL.case | {"extra": {1, 2}})
+    with pytest.raises(TypeError):
+        save(dataclasses.replace(RESULT, measurements=(broken,)), path)
+    assert before == path.read_bytes()
+
+
+def test_timing_puts_processes_together() -> None:
+    """The median is over all rounds, faults are the median of the processes that could count them."""
+    found = timing_of([ArmTimes((1.0, 2.0, 3.0), (), 4.0), ArmTimes((10.0, 11.0), (), None), ArmTimes((5.0,), (), 6.0)])
+    assert found == Timing(4.0, None, 0, 5.0, ((1.0, 2.0, 3.0), (10.0, 11.0), (5.0,)))
+
+
+@pytest.mark.parametrize(("singles", "expected"), [(99, None), (100, 1.0)], ids=["297-in-all", "300-in-all"])
+def test_the_tail_needs_enough_singles_of_all_processes(singles: int, expected: float | None) -> None:
+    """Single calls of all processes count together for the 99th percentile."""
+    found = timing_of([ArmTimes((1.0,), (2.0,) * singles, None)] * 3)
+    assert (found.p99_ratio, found.singles) == (expected, 3 * singles)
+
+
+@pytest.mark.parametrize(("rounds", "kept"), [(MOST_ROUNDS, MOST_ROUNDS), (MOST_ROUNDS + 1, MOST_ROUNDS), (500, MOST_ROUNDS), (3, 3)])
+def test_rounds_are_thinned(rounds: int, kept: int) -> None:
+    """At most so many rounds of a process are kept, and the median is of all of them."""
+    durations = tuple(float(number) for number in range(1, rounds + 1))
+    found = timing_of([ArmTimes(durations, (), None)] * 2)
+    assert [kept, kept] == [len(process) for process in found.rounds_s]
+    assert found.median_s == (rounds + 1) / 2
+
+
+def test_a_sweep_stays_below_a_megabyte(tmp_path: Path) -> None:
+    """Fourteen cells with all rounds kept, both runners and the floor, take less than 1 MB."""
+    rounds = tuple((1.23456e-05,) * MOST_ROUNDS for _ in range(5))
+    full = dataclasses.replace(FULL, timing=Timing(1.0e-05, 1.5, 400, 0.25, rounds), arms={"floor": rounds})
+    path = save(dataclasses.replace(RESULT, measurements=(full,) * 28), tmp_path / "sweep.json")
+    assert path.stat().st_size < 1_000_000
+
+
+def test_memory_is_peak_and_static_without_weight_copies() -> None:
+    """What counts as memory: the peak of the call, arena, operands and staging; copies of weights stand by themselves."""
+    static = StaticBytes(arena=1000, operands=200, staging=30, staging_if_needed=5000, weight_copies=70000)
+    assert dataclasses.replace(FULL, footprint=Footprint(4, 1, "memray"), static=static).memory_bytes == 1234
+    assert dataclasses.replace(FULL, footprint=None).memory_bytes is None

@@ -1,0 +1,286 @@
+"""Worker processes: answers, errors, deaths, and what is left behind."""
+
+from __future__ import annotations
+
+import io
+import json
+import math
+import os
+import sys
+import textwrap
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from mlbench.errors import WorkerError
+from mlbench.measure import FRESH_HEAP, KEPT_HEAP, Worker
+from mlbench.measure.worker import THREAD_VARIABLES, serve, worker_environment
+
+MODULE = '''
+"""What the worker of these tests is asked to call."""
+import os, sys, threading
+
+def wait_for_ever():
+    threading.Event().wait()
+
+def add(one, other):
+    return {"sum": one + other, "seen": [one, other, None, True]}
+
+def fail(message):
+    raise LookupError(message)
+
+def chatter(lines):
+    for number in range(lines):
+        print('{"ok": "a lie"}', number)
+    os.write(1, b'{"ok": "from below Python"}' + bytes([10]))
+    return lines
+
+def no_json():
+    return {1, 2, 3}
+
+def leave(code):
+    sys.exit(code)
+
+def interrupt():
+    os.kill(os.getpid(), 2)
+    return "still here"
+
+def path():
+    return sys.path
+
+def read_input():
+    return input()
+'''
+
+
+@pytest.fixture
+def asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The name of a module that a worker can import."""
+    (tmp_path / "asked_of_worker.py").write_text(textwrap.dedent(MODULE))
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    return "asked_of_worker"
+
+
+@pytest.fixture
+def worker(asked: str) -> Iterator[Worker]:
+    """A worker that can import the module of these tests."""
+    with Worker() as started:
+        yield started
+
+
+def is_gone(worker: Worker) -> bool:
+    """Whether the process of the worker has ended and was waited for."""
+    return worker._process.returncode is not None
+
+
+def test_a_call_returns_what_json_holds(worker: Worker, asked: str) -> None:
+    """Keyword arguments go out and the answer comes back as JSON."""
+    assert worker.call(f"{asked}:add", one=1.5, other=2) == {"sum": 3.5, "seen": [1.5, 2, None, True]}
+
+
+def test_a_worker_answers_many_calls_in_order(worker: Worker, asked: str) -> None:
+    """One process serves one call after the other, each with its own answer."""
+    answers = [worker.call(f"{asked}:add", one=number, other=0)["sum"] for number in range(20)]
+    assert answers == list(range(20))
+
+
+def test_numbers_and_text_survive_the_way(worker: Worker, asked: str) -> None:
+    """Floats come back to the last bit, and text with line ends, quotes and any letters too."""
+    assert worker.call(f"{asked}:add", one=math.pi, other=0)["sum"] == math.pi
+    text = 'two\nlines "µ" \u2028 €'
+    assert worker.call(f"{asked}:add", one=text, other="")["sum"] == text
+
+
+def test_a_function_that_raises_is_a_worker_error(worker: Worker, asked: str) -> None:
+    """The error says what was called, the kind, the message, and where in the worker it was raised."""
+    with pytest.raises(WorkerError, match=f"{asked}:fail failed in a worker: LookupError: no luck") as caught:
+        worker.call(f"{asked}:fail", message="no luck")
+    assert "in fail" in str(caught.value)
+
+
+def test_a_worker_goes_on_after_an_error(worker: Worker, asked: str) -> None:
+    """An error of a function is an answer, not an end."""
+    with pytest.raises(WorkerError):
+        worker.call(f"{asked}:fail", message="no luck")
+    assert worker.call(f"{asked}:add", one=1, other=2)["sum"] == 3
+
+
+@pytest.mark.parametrize(
+    ("function", "kind"),
+    [("no_such_module:f", "ModuleNotFoundError"), ("os:no_such_function", "AttributeError"), ("asked_of_worker:no_json", "TypeError|died")],
+    ids=["module", "function", "not-json"],
+)
+def test_what_cannot_be_called_or_answered_is_a_worker_error(worker: Worker, function: str, kind: str) -> None:
+    """A missing module, a missing function and an answer that JSON cannot hold are errors of the worker."""
+    with pytest.raises(WorkerError, match=kind):
+        worker.call(function)
+
+
+@pytest.mark.parametrize("code", [0, 3])
+def test_a_worker_that_dies_is_an_error_with_its_exit_code(worker: Worker, code: int) -> None:
+    """A process that ends without an answer is an error, also when it ends with 0."""
+    with pytest.raises(WorkerError, match=rf"died while it ran os:_exit \(exit code {code}\)"):
+        worker.call("os:_exit", status=code)
+
+
+def test_sys_exit_in_a_function_is_a_death_too(worker: Worker, asked: str) -> None:
+    """SystemExit ends the worker; the parent learns the exit code."""
+    with pytest.raises(WorkerError, match="exit code 4"):
+        worker.call(f"{asked}:leave", code=4)
+
+
+def test_a_dead_worker_stays_an_error(worker: Worker) -> None:
+    """Asking a dead worker again gives the same error and not a broken pipe."""
+    for _ in range(3):
+        with pytest.raises(WorkerError, match="exit code 3"):
+            worker.call("os:_exit", status=3)
+
+
+def test_a_dead_worker_that_was_asked_again_can_be_stopped(asked: str) -> None:
+    """Leaving the with block of a dead worker raises nothing, whatever was still to be sent to it."""
+    with Worker() as worker:
+        for _ in range(2):
+            with pytest.raises(WorkerError):
+                worker.call("os:_exit", status=3)
+    assert is_gone(worker)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no signals to die from")
+def test_a_killed_worker_names_the_signal(worker: Worker) -> None:
+    """A worker killed from outside, as by the kernel when memory runs out, is an error with the signal as a negative code."""
+    pid = worker.call("os:getpid")
+    os.kill(pid, 9)
+    with pytest.raises(WorkerError, match="exit code -9"):
+        worker.call("os:getpid")
+
+
+def test_a_worker_that_hangs_is_stopped(worker: Worker, asked: str) -> None:
+    """A function that waits for ever is an error after the given time, and the process is gone."""
+    with pytest.raises(WorkerError, match=rf"did not answer {asked}:wait_for_ever within 0\.2 s and was stopped"):
+        worker.call(f"{asked}:wait_for_ever", timeout_s=0.2)
+    assert is_gone(worker)
+
+
+def test_prints_do_not_corrupt_answers(worker: Worker, asked: str) -> None:
+    """What a function prints, even below Python and even if it looks like an answer, is not one."""
+    assert worker.call(f"{asked}:chatter", lines=3) == 3
+    assert worker.call(f"{asked}:add", one=1, other=1)["sum"] == 2
+
+
+def test_prints_go_to_standard_error(asked: str, capfd: pytest.CaptureFixture[str]) -> None:
+    """What a function prints is not lost: it is on standard error."""
+    with Worker() as worker:
+        worker.call(f"{asked}:chatter", lines=1)
+    captured = capfd.readouterr()
+    assert captured.out == ""
+    assert "from below Python" in captured.err
+
+
+def test_ctrl_c_does_not_kill_a_worker(worker: Worker, asked: str) -> None:
+    """SIGINT reaches the whole process group; a worker leaves it to its parent to decide what it means."""
+    assert worker.call(f"{asked}:interrupt") == "still here"
+
+
+@pytest.mark.parametrize("name", THREAD_VARIABLES)
+def test_thread_variables_are_set_before_numpy_loads(name: str) -> None:
+    """Every BLAS finds its number of threads in the environment of the process, whatever was there before."""
+    assert worker_environment(3, base={name: "64"})[name] == "3"
+
+
+def test_a_worker_sees_its_threads_and_heap(asked: str) -> None:
+    """The variables are in the worker's own environment."""
+    with Worker(threads=2, heap=KEPT_HEAP) as worker:
+        assert worker.call("os:getenv", key="OPENBLAS_NUM_THREADS") == "2"
+        assert worker.call("os:getenv", key="MALLOC_MMAP_MAX_") == "0"
+
+
+def test_a_kept_heap_keeps_freed_memory() -> None:
+    """glibc is told to map no block by itself and to trim never."""
+    found = worker_environment(1, KEPT_HEAP, base={})
+    assert found["MALLOC_MMAP_MAX_"] == "0"
+    assert int(found["MALLOC_TRIM_THRESHOLD_"]) >= 2**40
+
+
+def test_a_fresh_heap_has_no_settings() -> None:
+    """A fresh heap is what a new process has: nothing is set."""
+    assert not [name for name in worker_environment(1, FRESH_HEAP, base={}) if name.startswith("MALLOC_")]
+
+
+def test_a_worker_runs_this_very_mlbench(worker: Worker, asked: str, tmp_path: Path) -> None:
+    """The folder this mlbench was imported from is first on the worker's path, before the user's own PYTHONPATH."""
+    import mlbench  # noqa: PLC0415  # its place is the subject
+
+    found = worker.call(f"{asked}:path")
+    home = str(Path(mlbench.__file__).resolve().parents[1])
+    assert found.index(home) < found.index(str(tmp_path))
+
+
+def test_the_current_folder_is_not_on_the_path(asked: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file of the user's that is called like a module of ours or of NumPy's is not imported by accident."""
+    folder = tmp_path / "project"
+    folder.mkdir()
+    (folder / "numpy.py").write_text("raise SystemExit('the wrong numpy')")
+    monkeypatch.chdir(folder)
+    with Worker() as worker:
+        assert str(folder) not in worker.call(f"{asked}:path")
+        assert "" not in worker.call(f"{asked}:path")
+
+
+def test_stop_is_idempotent() -> None:
+    """Stopping twice, or leaving the with block after a stop, is harmless."""
+    with Worker() as worker:
+        worker.stop()
+        worker.stop()
+    assert is_gone(worker)
+
+
+def test_an_error_in_the_block_stops_the_worker() -> None:
+    """Whatever ends the with block, Ctrl-C included, ends the process."""
+    with pytest.raises(KeyboardInterrupt), Worker() as worker:
+        raise KeyboardInterrupt
+    assert is_gone(worker)
+
+
+def open_files() -> int:
+    """Return how many files this process has open."""
+    return len(list(Path("/proc/self/fd").iterdir()))
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="this system does not list open files")
+@pytest.mark.parametrize("ending", ["stopped", "died", "hung"])
+def test_no_process_and_no_file_descriptor_is_left(asked: str, ending: str) -> None:
+    """After a worker that was stopped, that died or that hung, the parent has as many open files and threads as before."""
+
+    def use() -> None:
+        before = set(threading.enumerate())
+        with Worker() as worker:
+            calls: dict[str, Callable[[], object]] = {
+                "stopped": lambda: worker.call("os:getpid"),
+                "died": lambda: worker.call("os:_exit", status=1),
+                "hung": lambda: worker.call(f"{asked}:wait_for_ever", timeout_s=0.1),
+            }
+            try:
+                calls[ending]()
+            except WorkerError:
+                assert ending != "stopped"
+        for listener in set(threading.enumerate()) - before:
+            listener.join(timeout=30)
+            assert not listener.is_alive()
+        assert is_gone(worker)
+
+    use()
+    before = open_files()
+    use()
+    assert before == open_files()
+
+
+def test_serve_answers_line_by_line() -> None:
+    """The protocol: a JSON line in, a JSON line out, errors included, until the input ends."""
+    requests = [{"function": "math:gcd", "arguments": {}}, {"function": "builtins:dict", "arguments": {"a": 1}}, {"function": "math:no"}]
+    answers = io.StringIO()
+    serve(io.StringIO("".join(json.dumps(each) + "\n" for each in requests) + "no JSON\n"), answers)
+    found = [json.loads(line) for line in answers.getvalue().splitlines()]
+    assert found[:2] == [{"ok": 0}, {"ok": {"a": 1}}]
+    assert [each["kind"] for each in found[2:]] == ["AttributeError", "JSONDecodeError"]
