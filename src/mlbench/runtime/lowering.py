@@ -134,7 +134,7 @@ def _kernel(step: Step, value: str, result: str, scratch: tuple[str, ...], *, si
 
     In place on a single element NumPy cannot tell that it may run, and mallocs; it does not when it reads the element's value instead.
     """
-    held = f"{result}[0, 0]" if single else result
+    held = f"{result}[0, 0]" if single and op_named(step.op).elementwise else result
     places = {f"s{index}": name for index, name in enumerate(scratch)}
     read = held if value == result else value
     return [line.format(*step.operands, x=read, held=held, out=result, **places) for line in op_named(step.op).into]
