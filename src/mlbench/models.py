@@ -122,7 +122,7 @@ class Model:
         for index, layer in enumerate(self.layers):
             arrays |= {f"weight{index}": layer.weight, f"bias{index}": layer.bias}
         content = io.BytesIO()
-        np.savez_compressed(content, allow_pickle=False, **arrays)
+        np.savez_compressed(content, **arrays)  # type: ignore[arg-type]  # the stub wants the keywords to be options
         return write_atomically(path, content.getvalue())
 
     @classmethod
