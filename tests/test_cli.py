@@ -24,7 +24,7 @@ from mlbench.measure import ArmTimes, Environment, Footprint
 from mlbench.measuring import Effort, Interrupted, measurement
 from mlbench.results import COMPLETE, INTERRUPTED, Measurement, StaticBytes, load, new_result, save
 
-HERE = Environment("Some CPU", 2, "Linux 6", "3.12.1", "2.1.0", "openblas 0.3", 1, "fresh", None, "0.1.0", None, None, None)
+HERE = Environment("Some CPU", 2, "Linux 6", "3.12.1", "2.1.0", "openblas 0.3", 1, "fresh", None, "0.1.0", None, None, None, {})
 TINY = ("--no-digits", "--hidden", "8", "--processes", "1", "--rounds", "1")
 NAMES = ("b1-h8", "b2-h8", "b3-h8")
 OPTIONS = {
@@ -229,15 +229,21 @@ def test_resume_of_a_complete_run_starts_no_worker(ran: Ran, monkeypatch: pytest
     assert load(data).measurements == load(ran.data).measurements
 
 
-def test_resume_measures_an_interrupted_cell_again(measured: Measured, tmp_path: Path) -> None:
-    """A cell that was cut in half is no complete cell: both of its runners are measured anew."""
+@pytest.mark.parametrize(
+    "statuses",
+    [(INTERRUPTED,), (INTERRUPTED, INTERRUPTED), (COMPLETE, INTERRUPTED), (COMPLETE,)],
+    ids=["half-a-baseline", "both-halves", "half-an-optimized", "one-alone"],
+)
+def test_resume_measures_an_interrupted_cell_again(measured: Measured, tmp_path: Path, statuses: tuple[str, ...]) -> None:
+    """A cell is complete when both of its runners are; any other is measured anew, both of them."""
     data = tmp_path / "now.json"
-    measured.trouble["b2-h8"] = ctrl_c
+    measured.trouble["b2-h8"] = lambda cell: Interrupted([both(cell, status)[place] for place, status in enumerate(statuses)])
     assert main(["run", "--batch", "1,2,3", *TINY, "--json", str(data)]) == 130
     measured.trouble.clear()
     measured.cells.clear()
     assert main(["run", "--batch", "1,2,3", *TINY, "--json", str(data), "--resume"]) == 0
     assert measured.cells == ["b2-h8", "b3-h8"]
+    assert [each.case["cell"] for each in load(data).measurements] == [name for name in NAMES for _ in RUNNERS]
     assert load(data).status == COMPLETE
 
 
@@ -394,7 +400,7 @@ def test_a_file_that_cannot_be_written_is_exit_code_2(
     """A file in a folder that does not exist is named, with what to do."""
     path = tmp_path / "missing" / "now"
     assert main(["run", "--batch", "1", *TINY, option, str(path)]) == 2
-    assert f"{path}: cannot write here" in capsys.readouterr().err
+    assert f"{path}: its folder does not exist" in capsys.readouterr().err
 
 
 def test_show_reads_a_saved_result(result: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -521,9 +527,9 @@ def test_explain_of_a_batch_no_machine_holds_is_an_error(capsys: pytest.CaptureF
 @pytest.mark.skipif(sys.platform == "win32", reason="memray does not run on Windows")
 def test_flamegraph_writes_page_and_recording(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Both files are named after the case in the folder given, and both paths are printed."""
-    assert main(["flamegraph", "baseline-b64-h64", "--folder", str(tmp_path / "flames")]) == 0
+    assert main(["flamegraph", "baseline-b512-h256", "--folder", str(tmp_path / "flames")]) == 0
     page, recording = (Path(line) for line in capsys.readouterr().out.splitlines())
-    assert (page, recording) == (tmp_path / "flames" / "baseline-b64-h64.html", tmp_path / "flames" / "baseline-b64-h64.bin")
+    assert (page, recording) == (tmp_path / "flames" / "baseline-b512-h256.html", tmp_path / "flames" / "baseline-b512-h256.bin")
     assert "x @ w0" in page.read_text(encoding="utf-8")
     assert recording.exists()
 

@@ -34,6 +34,7 @@ GIVEN = Environment(
     governor="performance",
     cpu_limit=1.5,
     memory_limit_bytes=1 << 30,
+    settings={},
 )
 FILES = {
     "/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor": "powersave",
@@ -41,7 +42,7 @@ FILES = {
     "/sys/fs/cgroup/memory.max": "1073741824",
     "/proc/cpuinfo": "processor\t: 0\nmodel name\t: Tested CPU: 9000\nmodel name\t: Second CPU",
 }
-OPTIONAL = ("cpuinfo", "psutil", "threadpoolctl")
+OPTIONAL = ("cpuinfo", "threadpoolctl")
 
 
 @pytest.fixture
@@ -134,7 +135,7 @@ def test_memory_limit(text: str | None, expected: int | None) -> None:
 
 
 def test_numpy_alone_fills_every_field(numpy_alone: None) -> None:
-    """Without py-cpuinfo, psutil and threadpoolctl every field that must be there is there, and says something."""
+    """Without py-cpuinfo and threadpoolctl every field that must be there is there, and says something."""
     found = environment(1, "fresh")
     for name in ("cpu", "system", "python", "numpy", "blas", "mlbench"):
         assert getattr(found, name).strip()
@@ -150,10 +151,8 @@ def test_one_absent_module_does_not_take_the_others_along(monkeypatch: pytest.Mo
 
 
 @pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="this system pins no process to a core")
-@pytest.mark.parametrize("absent", ["nothing", "psutil"])
-def test_cores_are_those_this_process_may_use(quick: None, monkeypatch: pytest.MonkeyPatch, absent: str) -> None:
-    """A process that is pinned to one core has one core, with psutil and without it."""
-    monkeypatch.setitem(sys.modules, absent, None)
+def test_cores_are_those_this_process_may_use(quick: None) -> None:
+    """A process that is pinned to one core has one core, however many the machine has."""
     allowed = os.sched_getaffinity(0)
     os.sched_setaffinity(0, {min(allowed)})
     try:
@@ -163,9 +162,26 @@ def test_cores_are_those_this_process_may_use(quick: None, monkeypatch: pytest.M
 
 
 def test_the_environment_is_plain_data(quick: None) -> None:
-    """Every field is text, a finite number or None, so that it can be saved and compared."""
-    for value in dataclasses.asdict(environment(1, "fresh")).values():
-        assert value is None or isinstance(value, (str, int)) or math.isfinite(value)
+    """Every field is text, a finite number, None or a table of texts, so that it can be saved and compared."""
+    found = dataclasses.asdict(environment(1, "fresh"))
+    for value in (*found.values(), *found["settings"].values()):
+        assert value is None or isinstance(value, (str, int, dict)) or math.isfinite(value)
+
+
+def test_settings_are_what_steers_blas_and_the_allocator(quick: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Variables that choose kernels or set the allocator are written down; threads stand by themselves, and others are nobody's concern."""
+    given = {"OPENBLAS_CORETYPE": "Haswell", "MALLOC_ARENA_MAX": "1", "GLIBC_TUNABLES": "glibc.malloc.check=1"}
+    for name in [name for name in os.environ if name.startswith(("OPENBLAS", "MKL", "BLIS", "VECLIB", "MALLOC", "GLIBC"))]:
+        monkeypatch.delenv(name)
+    for name, value in {**given, "OPENBLAS_NUM_THREADS": "3", "MY_OPENBLAS_THING": "x", "HOME": "/home/me"}.items():
+        monkeypatch.setenv(name, value)
+    assert environment(1, "fresh").settings == given
+
+
+def test_describe_names_settings() -> None:
+    """What steers BLAS or the allocator stands at the end of the line."""
+    found = describe(dataclasses.replace(GIVEN, settings={"OPENBLAS_CORETYPE": "Haswell"}))
+    assert found.endswith(", kept heap, OPENBLAS_CORETYPE=Haswell")
 
 
 def test_describe_is_one_line() -> None:

@@ -16,7 +16,7 @@ from mlbench.results import COMPLETE, INTERRUPTED, Measurement, StaticBytes, Tim
 from mlbench.stats import Interval
 
 KB = 1024
-ENVIRONMENT = Environment("Some CPU", 2, "Linux 6", "3.12.1", "2.1.0", "openblas 0.3", 1, "fresh", None, "0.1.0", None, None, None)
+ENVIRONMENT = Environment("Some CPU", 2, "Linux 6", "3.12.1", "2.1.0", "openblas 0.3", 1, "fresh", None, "0.1.0", None, None, None, {})
 SMALL = Table("Two cells", ("cell", "time", "ratio"), (("b1-h8", "1.50 us", "2.00x"), ("b512-h256", "12.3 ms", "-")), ("A note.",))
 
 
@@ -223,7 +223,7 @@ def test_the_table_of_callables() -> None:
         timing=Timing(3e-06, None, 10, 0.0, ((3e-06,),)),
         ratios={"reference_ratio": interval(3.0, 2.5, 3.5)},
     )
-    table = reference_table([mine, Measurement(case | {"id": "test_half"}, INTERRUPTED)])
+    table = reference_table([mine, Measurement(case | {"id": "test_half", "cell": "test_half"}, INTERRUPTED)])
     assert table is not None
     found = row(table)
     assert (found["case"], found["latency"], found["reference / this"], found["95 % interval"]) == (

@@ -50,8 +50,10 @@ FULL = Measurement(
     warnings=("speedup: the interval is wide",),
 )
 EMPTY = Measurement({"id": "baseline-b8-h64", "cell": "b8-h64", "runner": "baseline"}, INTERRUPTED)
-ENVIRONMENT = Environment("CPU", 2, "Linux 6", "3.12", "2.1.0", "openblas", 1, "fresh", None, "0.1.0", None, 1.5, None)
-RESULT = Result(dataclasses.asdict(ENVIRONMENT), "mlbench run", "2026-01-02T03:04:05+00:00", INTERRUPTED, (FULL, EMPTY))
+ENVIRONMENT = Environment(
+    "CPU", 2, "Linux 6", "3.12", "2.1.0", "openblas", 1, "fresh", None, "0.1.0", None, 1.5, None, {"OPENBLAS_CORETYPE": "Haswell"}
+)
+RESULT = Result(ENVIRONMENT, "mlbench run", "2026-01-02T03:04:05+00:00", INTERRUPTED, (FULL, EMPTY))
 
 
 def saved_by_pytest_benchmark() -> dict[str, Any]:
@@ -65,7 +67,7 @@ def saved_by_pytest_benchmark() -> dict[str, Any]:
             {"name": "test_other", "stats": {"data": [1.0]}, "extra_info": {}},
             {"name": "test_mine", "stats": {"data": [1.0]}, "extra_info": {"mlbench": to_json(EMPTY), "note": "the user's own"}},
         ],
-        "mlbench": {"environment": dataclasses.asdict(ENVIRONMENT), "command": "pytest benchmarks"},
+        "mlbench": {"environment": dataclasses.asdict(ENVIRONMENT), "command": "pytest benchmarks", "status": INTERRUPTED},
     }
 
 
@@ -131,10 +133,10 @@ def test_the_schema_states_its_version_and_history(tmp_path: Path) -> None:
 
 
 def test_new_result_is_of_now_with_the_offset() -> None:
-    """The date is ISO 8601 with the offset from UTC, and the environment is plain data."""
+    """The date is ISO 8601 with the offset from UTC, and without a word the run is complete."""
     found = new_result(ENVIRONMENT, "mlbench run", iter([FULL]))
     assert dt.datetime.fromisoformat(found.date).tzinfo is not None
-    assert (found.environment, found.status, found.measurements) == (dataclasses.asdict(ENVIRONMENT), COMPLETE, (FULL,))
+    assert (found.environment, found.status, found.measurements) == (ENVIRONMENT, COMPLETE, (FULL,))
 
 
 def test_a_file_of_pytest_benchmark_is_read(tmp_path: Path) -> None:
@@ -143,14 +145,15 @@ def test_a_file_of_pytest_benchmark_is_read(tmp_path: Path) -> None:
     assert found.measurements == (FULL, EMPTY)
     assert found.command == "pytest benchmarks"
     assert found.date == "2026-01-02T03:04:05+00:00"
-    assert found.environment == dataclasses.asdict(ENVIRONMENT)
+    assert found.environment == ENVIRONMENT
 
 
-@pytest.mark.parametrize(("kept", "status"), [([0, 1], COMPLETE), ([0, 1, 2], INTERRUPTED)], ids=["complete", "interrupted"])
-def test_a_file_of_pytest_benchmark_is_as_complete_as_its_rows(tmp_path: Path, kept: list[int], status: str) -> None:
-    """One interrupted row makes the run an interrupted one."""
+@pytest.mark.parametrize("status", [COMPLETE, INTERRUPTED])
+def test_a_file_of_pytest_benchmark_says_whether_the_run_ended(tmp_path: Path, status: str) -> None:
+    """The status of the run is its own: a row that was cut before its first round is in no file, and the run still was broken off."""
     data = saved_by_pytest_benchmark()
-    data["benchmarks"] = [data["benchmarks"][index] for index in kept]
+    data["benchmarks"] = data["benchmarks"][:2]
+    data["mlbench"]["status"] = status
     assert load(written(tmp_path / "bench.json", data)).status == status
 
 
@@ -244,6 +247,9 @@ def first(change: Callable[[dict[str, Any]], object]) -> Damage:
     [
         (lambda data: data.pop("status"), "$"),
         (lambda data: data.pop("environment"), "$"),
+        (lambda data: data["environment"].pop("cpu"), "$.environment"),
+        (lambda data: data["environment"].update(threads="many"), "$.environment.threads"),
+        (lambda data: data["environment"].update(surprise=1), "$.environment"),
         (lambda data: data.update(status="half"), "$.status"),
         (lambda data: data.update(measurements=[]), "$.measurements"),
         (lambda data: data.update(measurements={}), "$.measurements"),
@@ -269,6 +275,9 @@ def first(change: Callable[[dict[str, Any]], object]) -> Damage:
     ids=[
         "no-status",
         "no-environment",
+        "environment-without-cpu",
+        "environment-threads",
+        "environment-extra",
         "status",
         "no-measurements",
         "measurements-object",
@@ -314,7 +323,9 @@ def test_damage_is_refused_with_its_place(tmp_path: Path, damage: Damage, place:
         lambda data: data["benchmarks"][0]["extra_info"]["mlbench"].update(schema=2),
         lambda data: data["benchmarks"][0]["extra_info"]["mlbench"].pop("timing"),
         lambda data: data.update(mlbench=None),
-        lambda data: data.update(mlbench={"environment": None}),
+        lambda data: data["mlbench"].update(environment=None),
+        lambda data: data["mlbench"].pop("status"),
+        lambda data: data["benchmarks"][0]["extra_info"]["mlbench"].update(schema=[1]),
         lambda data: data.update(datetime=7),
     ],
     ids=[
@@ -329,6 +340,8 @@ def test_damage_is_refused_with_its_place(tmp_path: Path, damage: Damage, place:
         "no-timing",
         "about-null",
         "environment-null",
+        "no-status",
+        "version-list",
         "date-number",
     ],
 )

@@ -116,7 +116,7 @@ def sweep(
         for batch in batches
         for width in hidden
     ]
-    return tuple(cell for cell in cells if cell.work_flop <= MOST_FLOP)
+    return tuple(cell for cell in dict.fromkeys(cells) if cell.work_flop <= MOST_FLOP)
 
 
 def parse_case(text: str) -> Case:
@@ -134,8 +134,8 @@ def parse_case(text: str) -> Case:
     runner, digits_batch, batch, hidden, inputs, outputs, threads = match.groups()
     if digits_batch is not None:
         whole = digits_cell(int(threads or 1))
-        if not 1 <= int(digits_batch) <= whole.batch:
-            raise UsageError(f"{text}: the digits have {whole.batch} held-out images")
+        if not 1 <= int(digits_batch) <= whole.batch or whole.threads < 1:
+            raise UsageError(f"{text}: the digits have {whole.batch} held-out images, and threads are 1 or more")
         return Case(dataclasses.replace(whole, batch=int(digits_batch)), runner)
     sizes = tuple(int(size) for size in hidden.split("x"))
     cell = Cell(int(batch), sizes, int(inputs or 64), int(outputs or 10), int(threads or 1))

@@ -6,6 +6,7 @@ Exit codes: 0 done, 1 a result was wrong or a worker failed, 2 usage or unreadab
 from __future__ import annotations
 
 import argparse
+import io
 import shlex
 import sys
 import textwrap
@@ -23,21 +24,18 @@ from mlbench.cases import (
     Cell,
     digits_cell,
     flame_graph,
-    input_of,
-    model_of,
     parse_case,
     sweep,
 )
 from mlbench.errors import FileError, MissingExtraError, MlbenchError, ModelError, UsageError
+from mlbench.explaining import explanation
 from mlbench.files import write_atomically
-from mlbench.graph import graph_text
-from mlbench.measure import FRESH_HEAP, HEAPS, environment
+from mlbench.measure import FRESH_HEAP, HEAPS, Environment, environment
 from mlbench.measure.latency import ROUNDS
 from mlbench.measuring import PROCESSES, Effort, Interrupted, measure_cell
 from mlbench.report import Progress, pairs, progress, render, summary, tables
-from mlbench.results import COMPLETE, INTERRUPTED, Measurement, Result, load, new_result, save
-from mlbench.runtime import OptimizedRunner
-from mlbench.units import format_bytes, format_duration, format_ratio, parse_sizes
+from mlbench.results import COMPLETE, INTERRUPTED, Measurement, Result, load, new_result, save, to_json
+from mlbench.units import format_duration, format_ratio, parse_sizes
 
 EXIT_DONE, EXIT_FAILED, EXIT_USAGE, EXIT_INTERRUPTED = 0, 1, 2, 130
 _USAGE_ERRORS = (UsageError, FileError, ModelError, MissingExtraError)
@@ -52,6 +50,9 @@ def entry_point() -> None:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command with these arguments and return the exit code."""
     given = list(sys.argv[1:] if arguments is None else arguments)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a terminal that knows few characters still gets its table
     options = _parser().parse_args(given)
     options.command_line = shlex.join(["mlbench", *given])
     act: Callable[[argparse.Namespace], int] = options.act
@@ -181,32 +182,41 @@ def _add_sizes(parser: argparse.ArgumentParser) -> None:
 
 
 def _run(options: argparse.Namespace) -> int:
-    if options.resume and options.json is None:
-        raise UsageError("--resume needs --json FILE, the result to go on with")
+    _check_places(options)
     cells = _cells(options)
     found = environment(options.threads, options.heap)
-    known = _known(options, found) if options.resume else {}
+    results = _known(options, found) if options.resume else {}
     effort = Effort(processes=options.processes, rounds=options.rounds, heap=options.heap)
-    done: list[Measurement] = []
-    status = COMPLETE
+    status = INTERRUPTED  # until the last cell is there
 
     def result() -> Result:
-        return new_result(found, options.command_line, done, status)
+        return new_result(found, options.command_line, [each for both in results.values() for each in both], status)
 
     try:
         with progress(len(cells) * (1 + effort.processes)) as shown:
             for number, cell in enumerate(cells, start=1):
-                done += known.get(cell.id) or measure_cell(cell, effort, shown.step)
-                shown.say(f"[{number}/{len(cells)}] {_line(done)}")
+                if cell.id not in results:
+                    results[cell.id] = measure_cell(cell, effort, shown.step)
+                shown.say(f"[{number}/{len(cells)}] {_line(results[cell.id])}")
                 if options.json is not None:
                     save(result(), options.json)
+        status = COMPLETE
     except Interrupted as half:
-        done += half.measurements
-        status = INTERRUPTED
+        if half.measurements:
+            results[cell.id] = list(half.measurements)
     except KeyboardInterrupt:
-        status = INTERRUPTED
+        pass  # between two cells: nothing is lost
     _report(options, result())
     return EXIT_DONE if status == COMPLETE else EXIT_INTERRUPTED
+
+
+def _check_places(options: argparse.Namespace) -> None:
+    """Refuse what could not be written in the end, before anything is measured."""
+    if options.resume and options.json is None:
+        raise UsageError("--resume needs --json FILE, the result to go on with")
+    for path in (options.json, options.output):
+        if path is not None and not path.parent.is_dir():
+            raise FileError(f"{path}: its folder does not exist; make it first, so that nothing is measured in vain")
 
 
 def _report(options: argparse.Namespace, result: Result) -> None:
@@ -225,9 +235,7 @@ def _report(options: argparse.Namespace, result: Result) -> None:
 
 def _text(result: Result, *, colour: bool) -> str:
     drawn = [render(table, colour=colour) for table in tables(result.measurements)]
-    found = environment(int(result.environment.get("threads", 1)), str(result.environment.get("heap", FRESH_HEAP)))
-    machine = found.__class__(**result.environment) if set(result.environment) == set(found.__dataclass_fields__) else found
-    return "\n\n".join([f"$ {result.command}   ({result.date})", *drawn, summary(result.measurements, machine)])
+    return "\n\n".join([f"$ {result.command}   ({result.date})", *drawn, summary(result.measurements, result.environment)])
 
 
 def _line(done: Sequence[Measurement]) -> str:
@@ -263,13 +271,13 @@ def _cells(options: argparse.Namespace) -> list[Cell]:
     return cells
 
 
-def _known(options: argparse.Namespace, found: object) -> dict[str, list[Measurement]]:
+def _known(options: argparse.Namespace, found: Environment) -> dict[str, list[Measurement]]:
     """Return the complete cells of an earlier result of the same environment."""
     if not options.json.exists():
         return {}
     earlier = load(options.json)
-    here = new_result(found, "", []).environment  # type: ignore[arg-type]  # an Environment
-    different = sorted(name for name in here if earlier.environment.get(name) != here[name])
+    before, here = (to_json(new_result(each, "", ()))["environment"] for each in (earlier.environment, found))
+    different = sorted(name for name in here if before[name] != here[name])
     if different:
         raise FileError(f"{options.json}: was measured with another {', '.join(different)}; measure anew into another file")
     complete: dict[str, list[Measurement]] = {}
@@ -290,33 +298,11 @@ def _explain(options: argparse.Namespace) -> int:
         if len(values) > 1 and name != "hidden":
             raise UsageError(f"--{name} {','.join(map(str, values))}: explain takes one value")
     hidden = options.hidden or (256,)
+    if len(hidden) > 1 and options.depth > 1:
+        raise UsageError(f"--hidden {','.join(map(str, hidden))} has a size for each layer already; leave out --depth {options.depth}")
     cell = Cell((options.batch or (512,))[0], hidden if len(hidden) > 1 else hidden * options.depth, (options.inputs or (64,))[0],
                 options.outputs, options.threads)  # fmt: skip
-    model = model_of(cell)
-    runner = OptimizedRunner(model, cell.batch)
-    runner.run(input_of(cell))
-    compiled, memory = runner.compiled, runner.memory
-    parts = [
-        f"The graph as written ({model.name}, batch {cell.batch})",
-        textwrap.indent(graph_text(compiled.source), "  "),
-        "What each optimisation did",
-        *(
-            f"  {each.name}: {each.summary}.\n" + textwrap.fill(note, 110, initial_indent="    ", subsequent_indent="    ")
-            for each, note in compiled.notes
-        ),
-        f"  static buffers: plan one arena for everything that is left.\n    {len(runner.plan.buffers)} buffers in an arena of "
-        f"{format_bytes(runner.plan.arena_bytes)}; no plan can take less than {format_bytes(runner.plan.lower_bound_bytes)}.\n"
-        "    A call allocates nothing.",
-        "The graph as it runs",
-        textwrap.indent(graph_text(compiled.graph), "  "),
-        "The Python that runs",
-        textwrap.indent("\n".join(runner.sources).rstrip(), "  "),
-        "The memory map",
-        textwrap.indent(str(runner.plan), "  "),
-        f"Static memory: arena {format_bytes(memory.arena_bytes)}, operands {format_bytes(memory.operand_bytes)}; "
-        f"copies of weights {format_bytes(memory.weight_copy_bytes)}.",
-    ]
-    print("\n\n".join(parts))
+    print(explanation(cell))
     return EXIT_DONE
 
 

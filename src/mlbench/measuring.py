@@ -160,22 +160,25 @@ def find_floor(cell: Cell) -> Floor:
         return Floor(**worker.call(_IN_WORKER, step="floor", cell=dataclasses.asdict(cell)))
 
 
-def judge(cell: Cell) -> tuple[Floor, dict[str, tuple[float, Footprint]]]:
+def judge(cell: Cell, judged: dict[str, tuple[float, Footprint]]) -> Floor:
     """In a process of its own, check both runners, take their footprints, and find the floor.
 
+    Args:
+        cell: the cell.
+        judged: where error / tolerance and the footprint of each runner go, as soon as they are there.
+
     Returns:
-        the floor, and for each runner error / tolerance and the footprint.
+        the floor.
 
     Raises:
         WorkerError: when the worker fails; a wrong result is among the reasons.
     """
     data = dataclasses.asdict(cell)
     with Worker(cell.threads) as worker:
-        found = {}
         for runner in RUNNERS:
             answer = worker.call(_IN_WORKER, step="footprint", cell=data, runner=runner)
-            found[runner] = (float(answer["worst_error"]), Footprint(**answer["footprint"]))
-        return Floor(**worker.call(_IN_WORKER, step="floor", cell=data)), found
+            judged[runner] = (float(answer["worst_error"]), Footprint(**answer["footprint"]))
+        return Floor(**worker.call(_IN_WORKER, step="floor", cell=data))
 
 
 def compare(cell: Cell, floor: Floor, effort: Effort, arms: dict[str, list[ArmTimes]], step: Step = _silent) -> None:
@@ -259,7 +262,7 @@ def measure_cell(cell: Cell, effort: Effort, step: Step = _silent) -> list[Measu
     judged: dict[str, tuple[float, Footprint]] = {}
     times: dict[str, list[ArmTimes]] = {}
     try:
-        floor, judged = judge(cell)
+        floor = judge(cell, judged)
         step(cell.id)
         compare(cell, floor, effort, times, step)
         kept = compare_kept(cell, floor, effort, times)

@@ -121,7 +121,7 @@ class Result:
         measurements: one for each case.
     """
 
-    environment: dict[str, Any]
+    environment: Environment
     command: str
     date: str
     status: str
@@ -144,7 +144,7 @@ def timing_of(processes: Sequence[ArmTimes]) -> Timing:
 def new_result(environment: Environment, command: str, measurements: Iterable[Measurement], status: str = COMPLETE) -> Result:
     """Make a result of today."""
     now = dt.datetime.now().astimezone().isoformat(timespec="seconds")
-    return Result(dataclasses.asdict(environment), command, now, status, tuple(measurements))
+    return Result(environment, command, now, status, tuple(measurements))
 
 
 def to_json(value: Measurement | Result) -> dict[str, Any]:
@@ -194,37 +194,39 @@ def measurement_from_json(data: dict[str, Any]) -> Measurement:
 
 def _result(data: dict[str, Any]) -> Result:
     measurements = tuple(measurement_from_json(each) for each in data["measurements"])
-    return Result(data["environment"], data["command"], data["date"], data["status"], measurements)
+    return Result(Environment(**data["environment"]), data["command"], data["date"], data["status"], measurements)
 
 
 def _from_pytest_benchmark(path: str | Path, data: dict[str, Any]) -> dict[str, Any]:
-    found = [bench.get("extra_info", {}).get("mlbench") for bench in data["benchmarks"]]
-    ours = [each for each in found if each is not None]
-    if not ours:
-        raise FileError(f"{path}: pytest-benchmark saved it, but none of its {len(found)} benchmarks used the mlbench fixture")
-    about = data.get("mlbench", {})
-    return {
-        "schema": max(each.get("schema", 0) for each in ours if isinstance(each, dict)) if all(isinstance(e, dict) for e in ours) else 0,
-        "kind": KIND,
-        "environment": about.get("environment", {}),
-        "command": about.get("command", "pytest"),
-        "date": data.get("datetime", ""),
-        "status": INTERRUPTED if any(isinstance(each, dict) and each.get("status") == INTERRUPTED for each in ours) else COMPLETE,
-        "measurements": ours,
-    }
+    """Return the result that a file of pytest-benchmark holds, still to be validated."""
+    try:
+        found = [bench["extra_info"].get("mlbench") for bench in data["benchmarks"]]
+        ours = [each for each in found if each is not None]
+        if not ours:
+            raise FileError(f"{path}: pytest-benchmark saved it, but none of its {len(found)} benchmarks used the mlbench fixture")
+        versions = {each["schema"] for each in ours}
+        return {"schema": versions.pop() if len(versions) == 1 else None, "kind": KIND, "date": data["datetime"], **data["mlbench"],
+                "measurements": ours}  # fmt: skip
+    except (KeyError, TypeError, AttributeError) as error:
+        raise FileError(f"{path}: a damaged file of pytest-benchmark ({type(error).__name__}: {error})") from error
 
 
 def _read_json(path: str | Path) -> Any:  # whatever JSON holds
     try:
-        return json.loads(Path(path).read_text(encoding="utf-8"), parse_constant=_no_constant)
+        return json.loads(Path(path).read_text(encoding="utf-8"), parse_constant=_no_number, parse_float=_finite)
     except FileNotFoundError as error:
         raise FileError(f"{path}: no such file") from error
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise FileError(f"{path}: cannot be read as JSON ({error})") from error
 
 
-def _no_constant(name: str) -> float:
-    raise ValueError(f"{name} is no number")
+def _no_number(name: str) -> float:
+    raise ValueError(f"{name} is no finite number")
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    return number if math.isfinite(number) else _no_number(text)
 
 
 def _validate(path: str | Path, data: Any) -> None:  # whatever JSON holds

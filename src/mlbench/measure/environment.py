@@ -1,6 +1,6 @@
 """What was measured on: everything that must agree before two results may be compared.
 
-py-cpuinfo, psutil and threadpoolctl know most of it; without them (NumPy alone) the standard library says what it can and the rest is None.
+py-cpuinfo and threadpoolctl know most of it; without them (NumPy alone) the standard library says what it can and the rest is None.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import importlib
 import importlib.metadata
 import os
 import platform
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,8 @@ from typing import Any
 import numpy as np
 
 from mlbench import __version__
+
+_STEERING = re.compile(r"(OPENBLAS|MKL|BLIS|VECLIB|MALLOC)_|GLIBC_TUNABLES$")
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +40,7 @@ class Environment:
         governor: frequency governor of the first core, or None where there is none to see.
         cpu_limit: cores a container may use, or None without a limit.
         memory_limit_bytes: bytes a container may use, or None without a limit.
+        settings: environment variables that steer BLAS or the allocator, such as OPENBLAS_CORETYPE; threads stand by themselves.
     """
 
     cpu: str
@@ -52,6 +56,7 @@ class Environment:
     governor: str | None
     cpu_limit: float | None
     memory_limit_bytes: int | None
+    settings: dict[str, str]
 
 
 def environment(threads: int, heap: str) -> Environment:
@@ -70,14 +75,16 @@ def environment(threads: int, heap: str) -> Environment:
         governor=_read("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor"),
         cpu_limit=_cpu_limit(_read("/sys/fs/cgroup/cpu.max")),
         memory_limit_bytes=_bytes_limit(_read("/sys/fs/cgroup/memory.max")),
+        settings={name: os.environ[name] for name in sorted(os.environ) if _STEERING.match(name) and not name.endswith("_THREADS")},
     )
 
 
 def describe(found: Environment) -> str:
     """Return the machine in one line."""
+    settings = "".join(f", {name}={value}" for name, value in found.settings.items())
     return (
         f"{found.cpu}, {found.cores} cores, {found.system}; Python {found.python}, NumPy {found.numpy}, {found.blas}, "
-        f"{found.threads} BLAS thread{'s' if found.threads != 1 else ''}, {found.heap} heap"
+        f"{found.threads} BLAS thread{'s' if found.threads != 1 else ''}, {found.heap} heap{settings}"
     )
 
 
@@ -100,9 +107,8 @@ def _cpu() -> str:
 
 
 def _cores() -> int:
-    psutil = _optional("psutil")
-    if psutil is not None and hasattr(psutil.Process, "cpu_affinity"):
-        return len(psutil.Process().cpu_affinity())
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
 
 

@@ -15,7 +15,8 @@ import io
 import sys
 import tempfile
 import tracemalloc
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -86,13 +87,8 @@ def record(call: Call, path: Path, *, held: bool = False) -> None:
         UsageError: when another tracker is active.
         FileError: when the file cannot be written.
     """
-    memray = _memray()
-    path.unlink(missing_ok=True)
-    try:
-        with memray.Tracker(path, trace_python_allocators=held):
-            call()
-    except OSError as error:
-        raise FileError(f"{path}: cannot write a recording here ({error.strerror or error})") from error
+    with _tracked(path, python_objects=held):
+        _run(call)
 
 
 def render_flame_graph(recording: Path, page: Path, *, held: bool = False) -> Path:
@@ -109,7 +105,10 @@ def render_flame_graph(recording: Path, page: Path, *, held: bool = False) -> Pa
     commands = importlib.import_module("memray.commands")
     arguments = ["flamegraph", *(["--leaks"] if held else []), "--no-web", "--force", "--output", str(page), str(recording)]
     with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()) as complaints:
-        code = commands.main(arguments)
+        try:
+            code = commands.main(arguments)
+        except OSError as error:
+            raise FileError(f"{page}: cannot write a flame graph here ({error.strerror or error})") from error
     if code:
         raise FileError(f"{recording}: memray cannot render it ({complaints.getvalue().strip() or f'exit code {code}'})")
     return page
@@ -124,15 +123,34 @@ def _memray() -> Any:  # the module, imported by name
         raise MissingExtraError("memory by memray", "memray") from error
 
 
-def _with_memray(call: Call) -> tuple[int, int | None]:
+def _run(call: Call) -> None:
+    """Call from a frame that began inside the tracker: memray does not see the first frame below one that was there before."""
+    call()
+
+
+@contextmanager
+def _tracked(path: Path, *, python_objects: bool = False) -> Iterator[None]:
+    """Record to `path` what happens inside; what the measured callable raises comes out as it is."""
     memray = _memray()
+    try:
+        path.unlink(missing_ok=True)
+        tracker = memray.Tracker(path, trace_python_allocators=python_objects)
+        tracker.__enter__()
+    except OSError as error:
+        raise FileError(f"{path}: cannot write a recording here ({error.strerror or error})") from error
+    except RuntimeError as error:
+        raise UsageError(f"memray cannot start: {error}; run without another memray tracker in this process") from error
+    try:
+        yield
+    finally:
+        tracker.__exit__(None, None, None)
+
+
+def _with_memray(call: Call) -> tuple[int, int | None]:
     with tempfile.TemporaryDirectory(prefix="mlbench-") as folder:
         path = Path(folder) / "call.bin"
-        try:
-            with memray.Tracker(path):
-                call()
-        except RuntimeError as error:
-            raise UsageError(f"memray cannot start: {error}; run without another memray tracker in this process") from error
+        with _tracked(path):
+            _run(call)
         return read_recording(path)
 
 

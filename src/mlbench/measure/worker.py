@@ -24,7 +24,7 @@ import sys
 import threading
 import traceback
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Self
@@ -107,7 +107,8 @@ class Worker:
         """End the process; calling it again is harmless."""
         self._process.kill()
         self._process.wait()
-        self._requests.close()
+        with suppress(OSError):  # what was still to be sent to it has nowhere to go
+            self._requests.close()
 
     def _listen(self, stream: IO[str]) -> None:
         for line in stream:
@@ -131,17 +132,17 @@ def worker_environment(threads: int, heap: str = FRESH_HEAP, base: Mapping[str, 
 def serve(requests: IO[str], answers: IO[str]) -> None:
     """Answer every request until the input ends."""
     for line in requests:
-        answers.write(json.dumps(_answer(line)) + "\n")
+        answers.write(_answer(line) + "\n")
         answers.flush()
 
 
-def _answer(line: str) -> dict[str, object]:
+def _answer(line: str) -> str:
     try:
         request = json.loads(line)
         module, _, name = request["function"].partition(":")
-        return {"ok": getattr(importlib.import_module(module), name)(**request["arguments"])}
+        return json.dumps({"ok": getattr(importlib.import_module(module), name)(**request["arguments"])})
     except Exception as error:  # noqa: BLE001  # the outermost frame of this process: whatever it was goes to the parent
-        return {"error": str(error), "kind": type(error).__name__, "trace": traceback.format_exc()}
+        return json.dumps({"error": str(error), "kind": type(error).__name__, "trace": traceback.format_exc()})
 
 
 @contextmanager

@@ -48,7 +48,15 @@ def sweep_speedup(found: Sequence[Pair]) -> Interval:
 
 def _is_complete(pair: Pair) -> bool:
     both = (pair.baseline, pair.optimized)
-    return all(each is not None and each.status == COMPLETE and each.timing is not None for each in both)
+    if not all(each is not None and each.status == COMPLETE and each.timing is not None for each in both):
+        return False
+    assert pair.optimized is not None
+    return "speedup" in pair.optimized.ratios and _shape(pair.baseline) == _shape(pair.optimized) != ()
+
+
+def _shape(measured: Measurement | None) -> tuple[int, ...]:
+    """Return how many rounds each process has."""
+    return () if measured is None or measured.timing is None else tuple(len(rounds) for rounds in measured.timing.rounds_s)
 
 
 def _is_digits(pair: Pair) -> bool:
@@ -81,16 +89,19 @@ def _headline(pair: Pair) -> str:
     memory = "no reduction to state: the baseline's peak is too small to be seen" if saved is None else (
         f"{format_percent(saved)} reduction in peak allocation" if saved >= 0 else f"{format_percent(-saved)} more peak allocation"
     )  # fmt: skip
-    change = "faster" if speedup.estimate >= 1 else "(slower)"
     return "\n".join((
         what,
         f"  Baseline:         Time {_seconds(pair.baseline):.7f} sec   Peak Memory {_kb(pair.baseline)} KB",
         f"  Optimized:        Time {_seconds(pair.optimized):.7f} sec   Peak Memory {_kb(pair.optimized)} KB",
-        f"  Performance win:  Speedup {format_ratio(speedup.estimate)} {change}   "
+        f"  Performance win:  Speedup {_faster(speedup.estimate)}   "
         f"(95 % interval {format_ratio(speedup.low)} to {format_ratio(speedup.high)}, {speedup.processes} processes)",
         *heap,
         f"                    Memory {memory}",
     ))  # fmt: skip
+
+
+def _faster(ratio: float) -> str:
+    return f"{format_ratio(ratio)} {'faster' if ratio >= 1 else '(slower)'}"
 
 
 def _kb(measured: Measurement | None) -> str:
@@ -103,13 +114,13 @@ def _sweep(found: Sequence[Pair]) -> str:
     low, high = by_speedup[0], by_speedup[-1]
     saved = sorted((pair.memory_reduction, pair.cell) for pair in found if pair.memory_reduction is not None)
     lines = [
-        f"Sweep of {len(found)} cells: geometric mean {format_ratio(mean.estimate)} faster "
+        f"Sweep of {len(found)} cells: geometric mean {_faster(mean.estimate)} "
         f"(95 % interval {format_ratio(mean.low)} to {format_ratio(mean.high)}),",
         f"  from {format_ratio(_speedup(low))} ({low.cell}) to {format_ratio(_speedup(high))} ({high.cell})",
     ]
     if any(_kept(pair) is not None for pair in found):
         kept = geometric_mean([_kept(pair) or _speedup(pair) for pair in found])
-        lines.append(f"  where freed memory is kept: geometric mean {format_ratio(kept)} faster")
+        lines.append(f"  where freed memory is kept: geometric mean {_faster(kept)}")
     if saved:
         lines.append(
             f"  Memory reduction from {format_percent(saved[0][0])} ({saved[0][1]}) to {format_percent(saved[-1][0])} ({saved[-1][1]})"

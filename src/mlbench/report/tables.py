@@ -135,7 +135,7 @@ def reference_table(measurements: Sequence[Measurement]) -> Table | None:
     headers = ("case", "latency", "reference / this", "95 % interval", "peak", "reference peak", "allocations", "p99/median", "faults/call")
     rows = tuple(
         (
-            each.case["id"] + (f" ({INTERRUPTED})" if each.status == INTERRUPTED else ""),
+            each.case["cell"] + (f" ({INTERRUPTED})" if each.status == INTERRUPTED else ""),
             _median(each),
             _estimate(_ratio(each, "reference_ratio")),
             _range(_ratio(each, "reference_ratio")),

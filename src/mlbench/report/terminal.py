@@ -47,7 +47,7 @@ def render(table: Table, width: int | None = None, *, colour: bool = False) -> s
         drawn.add_row(*row)
     text = io.StringIO()
     out = console.Console(file=text, width=width or PLAIN_WIDTH, force_terminal=colour, color_system="standard" if colour else None,
-                          markup=False, highlight=False)  # fmt: skip
+                          markup=False, highlight=False, emoji=False)  # fmt: skip
     out.print(drawn)
     lines = [line.rstrip() for line in text.getvalue().splitlines()]
     return "\n".join([*lines, *_notes(table)]).strip("\n")

@@ -1,0 +1,51 @@
+"""What the compiler does to a model, told in order: the graph as written, each optimisation, what runs, and the memory map."""
+
+from __future__ import annotations
+
+import textwrap
+
+from mlbench.cases import Cell, input_of, model_of
+from mlbench.graph import graph_text
+from mlbench.runtime import OptimizedRunner
+from mlbench.units import format_bytes
+
+WIDTH = 110
+
+
+def explanation(cell: Cell) -> str:
+    """Return the story of a cell's model as text."""
+    model = model_of(cell)
+    runner = OptimizedRunner(model, cell.batch)
+    runner.run(input_of(cell))
+    compiled, plan, memory = runner.compiled, runner.plan, runner.memory
+    arena = (
+        f"{len(plan.buffers)} buffers in an arena of {format_bytes(plan.arena_bytes)}; no plan can take less than "
+        f"{format_bytes(plan.lower_bound_bytes)}. A call allocates nothing."
+    )
+    held = (
+        f"Static memory: arena {format_bytes(memory.arena_bytes)}, operands {format_bytes(memory.operand_bytes)}; "
+        f"copies of weights {format_bytes(memory.weight_copy_bytes)}."
+    )
+    parts = [
+        f"The graph as written ({model.name}, batch {cell.batch})",
+        _indented(graph_text(compiled.source)),
+        "What each optimisation did",
+        *(_paragraph(each.name, each.summary, note) for each, note in compiled.notes),
+        _paragraph("static buffers", "plan one arena for everything that is left", arena),
+        "The graph as it runs",
+        _indented(graph_text(compiled.graph)),
+        "The Python that runs",
+        _indented("\n".join(runner.sources).rstrip()),
+        "The memory map",
+        _indented(str(plan)),
+        held,
+    ]
+    return "\n\n".join(parts)
+
+
+def _indented(text: str) -> str:
+    return textwrap.indent(text, "  ")
+
+
+def _paragraph(name: str, summary: str, note: str) -> str:
+    return f"  {name}: {summary}.\n" + textwrap.fill(note, WIDTH, initial_indent="    ", subsequent_indent="    ")

@@ -1,0 +1,362 @@
+"""Measuring a cell: the order of the steps, what an interrupt leaves, and one tiny cell for real."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import pytest
+
+from mlbench.cases import BASELINE, OPTIMIZED, RUNNERS, Case, Cell, input_of, model_of, static_bytes
+from mlbench.errors import WorkerError
+from mlbench.measure import FRESH_HEAP, KEPT_HEAP, ArmTimes, Footprint
+from mlbench.measuring import (
+    FLOOR,
+    LEAST_ROUNDS,
+    ROUNDS_S,
+    SPREAD_LIMIT,
+    Effort,
+    Floor,
+    Interrupted,
+    affordable_rounds,
+    compare,
+    compare_kept,
+    fastest_floor,
+    floor_call,
+    floors,
+    in_worker,
+    measure_cell,
+    measurement,
+    per_round,
+)
+from mlbench.results import COMPLETE, INTERRUPTED, Measurement
+from mlbench.runtime import OptimizedRunner
+
+TINY = Cell(2, (8,))
+EFFORT = Effort(processes=2, rounds=2, singles_s=0.01)
+FOOTPRINTS = {BASELINE: Footprint(4096, 5, "memray"), OPTIMIZED: Footprint(0, 0, "memray")}
+
+
+class Workers:
+    """What stands for `Worker`: canned answers, a diary, and Ctrl-C at a chosen call."""
+
+    def __init__(self, interrupt_at: int = 0, faults: float | None = 2.0) -> None:
+        self.interrupt_at = interrupt_at
+        self.faults = faults
+        self.started: list[tuple[int, str]] = []
+        self.stopped = 0
+        self.asked: list[dict[str, Any]] = []
+
+    def __call__(self, threads: int = 1, heap: str = FRESH_HEAP) -> Workers:
+        """Start one."""
+        self.started.append((threads, heap))
+        return self
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.stopped += 1
+
+    def call(self, function: str, **arguments: Any) -> Any:
+        """Answer, or be interrupted."""
+        assert function == "mlbench.measuring:in_worker"
+        self.asked.append(arguments)
+        if len(self.asked) == self.interrupt_at:
+            raise KeyboardInterrupt
+        if arguments["step"] == "footprint":
+            return {"worst_error": 0.5, "footprint": dataclasses.asdict(FOOTPRINTS[arguments["runner"]])}
+        if arguments["step"] == "floor":
+            return {"tile_rows": None, "order": "C"}
+        rounds = {BASELINE: 4.0, OPTIMIZED: 2.0, FLOOR: 1.0}
+        return {name: {"rounds_s": [each] * 2, "singles_s": [each], "minor_faults_per_call": self.faults} for name, each in rounds.items()}
+
+    @property
+    def steps(self) -> list[str]:
+        """What was asked, in order."""
+        return [arguments["step"] for arguments in self.asked]
+
+
+@pytest.fixture
+def workers(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Workers]:
+    """Return what puts stand-ins in the place of the worker processes."""
+
+    def use(**how: Any) -> Workers:
+        made = Workers(**how)
+        monkeypatch.setattr("mlbench.measuring.Worker", made)
+        return made
+
+    return use
+
+
+@pytest.fixture(scope="module")
+def measured() -> dict[str, Measurement]:
+    """A tiny cell, measured for real in worker processes."""
+    return {each.case["runner"]: each for each in measure_cell(TINY, EFFORT)}
+
+
+def times(*rounds_s: float, faults: float | None = 0.0) -> ArmTimes:
+    """Return an arm's rounds in one process."""
+    return ArmTimes(rounds_s, (), faults)
+
+
+def test_both_runners_are_measured_completely(measured: dict[str, Measurement]) -> None:
+    """A real cell gives two complete measurements with an error, a footprint, rounds of every process, and static bytes."""
+    assert list(measured) == list(RUNNERS)
+    for runner, each in measured.items():
+        assert each.status == COMPLETE
+        assert each.case == Case(TINY, runner).identity()
+        assert each.worst_error is not None
+        assert 0 <= each.worst_error <= 1
+        assert each.timing is not None
+        assert [len(process) for process in each.timing.rounds_s] == [2, 2]
+        assert each.timing.singles > 0
+        assert each.static == static_bytes(Case(TINY, runner))
+
+
+def test_ratios_of_a_real_cell(measured: dict[str, Measurement]) -> None:
+    """Both have their distance to the floor; the optimized one has the speed-up and the floor's rounds as well."""
+    assert set(measured[BASELINE].ratios) == {"floor_ratio"}
+    assert {"floor_ratio", "speedup"} <= set(measured[OPTIMIZED].ratios)
+    assert measured[BASELINE].arms == {}
+    assert [len(process) for process in measured[OPTIMIZED].arms[FLOOR]] == [2, 2]
+    for interval in measured[OPTIMIZED].ratios.values():
+        assert 0 < interval.low <= interval.estimate <= interval.high
+        assert (interval.processes, interval.rounds) == (2, 4)
+
+
+def test_footprints_of_a_real_cell(measured: dict[str, Measurement]) -> None:
+    """A call of the optimized runner allocates nothing in the worker; one of the baseline does."""
+    baseline, optimized = measured[BASELINE].footprint, measured[OPTIMIZED].footprint
+    assert baseline is not None
+    assert optimized is not None
+    assert baseline.peak_bytes > 0
+    if optimized.instrument == "memray":
+        assert (optimized.peak_bytes, optimized.allocations, optimized.is_steady) == (0, 0, True)
+
+
+def test_the_order_of_the_steps(workers: Callable[..., Workers]) -> None:
+    """Right first, footprints, floor, then the rounds in fresh processes, then with a kept heap; every process is stopped."""
+    made = workers()
+    measure_cell(dataclasses.replace(TINY, threads=3), EFFORT)
+    assert made.steps == ["footprint", "footprint", "floor", *["rounds"] * 4]
+    assert made.started == [(3, FRESH_HEAP)] * 3 + [(3, KEPT_HEAP)] * 2
+    assert made.stopped == 5
+
+
+def test_rounds_are_asked_for_with_the_effort(workers: Callable[..., Workers]) -> None:
+    """Rounds, turns and singles are those of the effort, and the floor is the one that was found."""
+    made = workers(faults=0.0)
+    measure_cell(TINY, Effort(processes=1, rounds=7, turn_s=0.5, singles_s=0.25))
+    asked = made.asked[-1]
+    assert (asked["rounds"], asked["turn_s"], asked["singles_s"]) == (7, 0.5, 0.25)
+    assert asked["floor"] == {"tile_rows": None, "order": "C"}
+
+
+def test_progress_is_told_after_the_judging_and_after_each_process(workers: Callable[..., Workers]) -> None:
+    """A cell has 1 + processes steps."""
+    workers()
+    told: list[str] = []
+    measure_cell(TINY, Effort(processes=3), told.append)
+    assert told == ["b2-h8"] * 4
+
+
+@pytest.mark.parametrize(
+    ("interrupt_at", "judged", "processes"),
+    [
+        (1, [], 0),
+        (2, [BASELINE], 0),
+        (3, [BASELINE, OPTIMIZED], 0),
+        (4, [BASELINE, OPTIMIZED], 0),
+        (5, [BASELINE, OPTIMIZED], 1),
+        (6, [BASELINE, OPTIMIZED], 2),
+        (7, [BASELINE, OPTIMIZED], 2),
+    ],
+    ids=["first-footprint", "second-footprint", "floor", "first-rounds", "second-rounds", "first-kept", "second-kept"],
+)
+def test_an_interrupt_carries_what_was_measured(
+    workers: Callable[..., Workers], interrupt_at: int, judged: list[str], processes: int
+) -> None:
+    """Ctrl-C at any step loses nothing of the steps before it, and everything it leaves is marked as interrupted."""
+    made = workers(interrupt_at=interrupt_at)
+    with pytest.raises(Interrupted) as caught:
+        measure_cell(TINY, EFFORT)
+    halves = caught.value.measurements
+    assert judged == [each.case["runner"] for each in halves]
+    for each in halves:
+        assert each.status == INTERRUPTED
+        assert each.footprint == FOOTPRINTS[each.case["runner"]]
+        assert each.worst_error == 0.5
+        assert processes == (0 if each.timing is None else len(each.timing.rounds_s))
+    assert made.stopped == len(made.started)
+
+
+def test_an_interrupt_is_a_keyboard_interrupt() -> None:
+    """Whoever does not know about halves still sees Ctrl-C, which no `except Exception` catches."""
+    assert issubclass(Interrupted, KeyboardInterrupt)
+    assert not issubclass(Interrupted, Exception)
+
+
+@pytest.mark.parametrize(
+    ("heap", "faults", "expected"),
+    [
+        (FRESH_HEAP, [0.0, 1.0], True),
+        (FRESH_HEAP, [0.0, 0.95], False),
+        (FRESH_HEAP, [None, None], False),
+        (FRESH_HEAP, [], False),
+        (KEPT_HEAP, [64.0], False),
+    ],
+    ids=["faults", "less-than-one", "not-counted", "not-measured", "kept-anyway"],
+)
+def test_the_kept_heap_is_measured_where_the_baseline_faults(
+    workers: Callable[..., Workers], heap: str, faults: list[float | None], expected: bool
+) -> None:
+    """Once a call faults in some process with a fresh heap, the arms run again with a kept one; else no process is started."""
+    made = workers()
+    fresh = {BASELINE: [times(1.0, faults=each) for each in faults], OPTIMIZED: [times(1.0, faults=99.0)]}
+    kept = compare_kept(TINY, Floor(None, "C"), dataclasses.replace(EFFORT, heap=heap), fresh)
+    assert made.started == ([(1, KEPT_HEAP)] * 2 if expected else [])
+    assert set(kept) == ({BASELINE, OPTIMIZED, FLOOR} if expected else set())
+
+
+def test_the_kept_heap_has_no_singles(workers: Callable[..., Workers]) -> None:
+    """The second time only ratios are wanted: no time goes into single calls."""
+    made = workers()
+    compare_kept(TINY, Floor(None, "C"), EFFORT, {BASELINE: [times(1.0, faults=5.0)]})
+    assert {asked["singles_s"] for asked in made.asked} == {0.0}
+
+
+def test_compare_hands_over_each_process_at_once(workers: Callable[..., Workers]) -> None:
+    """When a later process fails, the times of the earlier ones are already in the caller's hands."""
+    workers(interrupt_at=3)
+    arms: dict[str, list[ArmTimes]] = {}
+    with pytest.raises(KeyboardInterrupt):
+        compare(TINY, Floor(None, "C"), Effort(processes=5), arms)
+    assert {name: len(processes) for name, processes in arms.items()} == {BASELINE: 2, OPTIMIZED: 2, FLOOR: 2}
+
+
+def test_ratios_are_of_the_same_round(workers: Callable[..., Workers]) -> None:
+    """A ratio divides two arms within one round of one process."""
+    found = per_round([times(6.0, 8.0), times(9.0)], [times(2.0, 4.0), times(3.0)])
+    assert found == [[3.0, 2.0], [3.0]]
+
+
+def test_ratios_of_a_measurement() -> None:
+    """Speed-up is baseline / optimized, the floor ratio is this / floor, and the kept heap has its own speed-up."""
+    fresh = {BASELINE: [times(8.0)], OPTIMIZED: [times(2.0)], FLOOR: [times(1.0)]}
+    kept = {BASELINE: [times(3.0)], OPTIMIZED: [times(2.0)], FLOOR: [times(1.0)]}
+    found = measurement(Case(TINY, OPTIMIZED), fresh, 0.5, FOOTPRINTS[OPTIMIZED], kept)
+    estimates = {name: interval.estimate for name, interval in found.ratios.items()}
+    assert estimates == {"speedup": 4.0, "floor_ratio": 2.0, "speedup_kept_heap": 1.5}
+    assert measurement(Case(TINY, BASELINE), fresh, 0.5, None, kept).ratios["floor_ratio"].estimate == 8.0
+    assert found.arms == {FLOOR: ((1.0,),)}
+
+
+def test_nothing_measured_has_no_ratios() -> None:
+    """Without rounds there is no timing, no ratio and no arm, and static bytes are there all the same."""
+    found = measurement(Case(TINY, OPTIMIZED), {}, None, None, status=INTERRUPTED)
+    assert (found.timing, found.ratios, found.arms, found.warnings) == (None, {}, {}, ())
+    assert found.static.arena > 0
+
+
+@pytest.mark.parametrize(("spread", "warned"), [(SPREAD_LIMIT * 0.9, False), (SPREAD_LIMIT * 1.1, True)], ids=["narrow", "wide"])
+def test_a_wide_interval_is_warned_about(spread: float, warned: bool) -> None:
+    """An interval wider than a quarter of its estimate carries a warning that names it and says what to do."""
+    both = [times(1.0 - spread / 2), times(1.0 + spread / 2)]
+    fresh = {BASELINE: both, OPTIMIZED: [times(1.0)] * 2, FLOOR: [times(1.0)] * 2}
+    warnings = measurement(Case(TINY, OPTIMIZED), fresh, 0.5, None).warnings
+    assert warned == any(line.startswith("speedup: ") and "measure again" in line for line in warnings)
+
+
+def test_an_unsteady_footprint_is_warned_about() -> None:
+    """Repeats that did not agree are said to the reader."""
+    unsteady = Footprint(1, 1, "memray", is_steady=False)
+    assert [line.partition(":")[0] for line in measurement(Case(TINY, BASELINE), {}, 0.5, unsteady).warnings] == ["footprint"]
+
+
+@pytest.mark.parametrize(("batch", "tiles"), [(1, [None]), (64, [None]), (65, [None, 64]), (513, [None, 64, 128, 256, 512])])
+def test_the_floors_that_compete(batch: int, tiles: list[int | None]) -> None:
+    """The whole batch and every tile smaller than it, each in both memory orders."""
+    expected = [Floor(rows, order) for rows in tiles for order in "CF"]
+    assert expected == list(floors(Cell(batch, (8,))))
+
+
+def test_the_fastest_floor_is_one_of_the_floors() -> None:
+    """The race is run for real and has a winner among those that competed."""
+    cell = Cell(80, (8,))
+    assert fastest_floor(cell) in floors(cell)
+
+
+@pytest.mark.parametrize("winner", [0, 1, 2, 3])
+def test_the_floor_with_the_fastest_round_wins(monkeypatch: pytest.MonkeyPatch, winner: int) -> None:
+    """The least round decides, wherever it is: the floor is the least time NumPy can take."""
+    cell = Cell(80, (8,))
+
+    def race(arms: dict[str, Any], *_: object, **__: object) -> dict[str, ArmTimes]:
+        return {name: times(3.0, 1.0 if name == str(winner) else 2.0, 5.0) for name in arms}
+
+    monkeypatch.setattr("mlbench.measuring.take_turns", race)
+    assert fastest_floor(cell) == floors(cell)[winner]
+
+
+@pytest.mark.parametrize("floor", [Floor(None, "C"), Floor(None, "F"), Floor(2, "C"), Floor(2, "F")], ids=str)
+def test_the_floor_runs_only_matrix_products(floor: Floor) -> None:
+    """A floor is the products of the model's weights and nothing else: no bias, no activation, in the given tiles and order."""
+    cell = Cell(5, (8, 9))
+    call = floor_call(cell, floor)
+    runner = call.func.__self__  # type: ignore[attr-defined]  # a partial of the runner's method
+    assert isinstance(runner, OptimizedRunner)
+    graph = runner.compiled.graph
+    assert [node.op for node in graph.nodes] == ["matmul"] * 3
+    assert graph.tile_rows == floor.tile_rows
+    assert {"F" if each.flags.f_contiguous else "C" for each in graph.constants.values()} == {floor.order}
+    first, second, third = (layer.weight.astype(np.float64) for layer in model_of(cell).layers)
+    np.testing.assert_allclose(call(), input_of(cell) @ first @ second @ third, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("cost_s", "expected"),
+    [(0.0, 15), (ROUNDS_S / 200, 15), (ROUNDS_S / 42, 10), (ROUNDS_S / 8, LEAST_ROUNDS), (ROUNDS_S * 9, LEAST_ROUNDS)],
+    ids=["nothing", "short", "ten", "least", "long"],
+)
+def test_affordable_rounds(cost_s: float, expected: int) -> None:
+    """As many rounds as asked for, or as fit when two arms take this long; under a fake clock, without the first calls."""
+    now = itertools.count()
+    clock_s = [0.0]
+
+    def call() -> None:
+        clock_s[0] += 1000.0 if next(now) % 2 == 0 else cost_s
+
+    assert expected == affordable_rounds({"a": call, "b": call}, 15, clock=lambda: clock_s[0])
+
+
+def test_fewer_rounds_than_the_least_are_kept() -> None:
+    """Who asks for one round gets one round."""
+    assert affordable_rounds({"a": lambda: None}, 1) == 1
+
+
+def test_what_a_worker_answers_is_json() -> None:
+    """The far end of a request: the footprint of a runner, with its error against float64, as plain data."""
+    answer = in_worker("footprint", dataclasses.asdict(TINY), runner=BASELINE)
+    assert 0 <= answer["worst_error"] <= 1
+    assert Footprint(**answer["footprint"]).peak_bytes > 0
+
+
+def test_a_wrong_runner_is_never_timed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A wrong result in the worker ends the cell with a WorkerError that names WrongResultError, before anything is timed."""
+    (tmp_path / "sitecustomize.py").write_text(
+        "import mlbench.cases as cases\n"
+        "class Off(cases.OptimizedRunner):\n"
+        "    def run(self, x):\n"
+        "        return super().run(x) + 0.01\n"
+        "cases.OptimizedRunner = Off\n"
+    )
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    told: list[str] = []
+    with pytest.raises(WorkerError, match="WrongResultError: optimized-b2-h8 gave"):
+        measure_cell(TINY, EFFORT, told.append)
+    assert told == []
