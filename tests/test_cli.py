@@ -330,7 +330,7 @@ def test_an_interrupt_elsewhere_is_130_too(monkeypatch: pytest.MonkeyPatch, caps
     def interrupted(cell: Cell) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(cli, "model_of", interrupted)
+    monkeypatch.setattr(cli, "explanation", interrupted)
     assert main(["explain"]) == 130
     assert capsys.readouterr().err == "mlbench: interrupted\n"
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import io
+import os
 import shlex
 import sys
 import textwrap
@@ -57,7 +58,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options.command_line = shlex.join(["mlbench", *given])
     act: Callable[[argparse.Namespace], int] = options.act
     try:
-        return act(options)
+        code = act(options)
+        sys.stdout.flush()
+        return code
     except _USAGE_ERRORS as error:
         print(f"mlbench: {error}", file=sys.stderr)
         return EXIT_USAGE
@@ -68,7 +71,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print("mlbench: interrupted", file=sys.stderr)
         return EXIT_INTERRUPTED
     except BrokenPipeError:
-        sys.stderr.close()
+        # The reader left, as `head` does. What is left in the buffer goes nowhere, or Python would complain at its exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return EXIT_DONE
 
 
