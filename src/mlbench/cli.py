@@ -60,7 +60,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         code = act(options)
         sys.stdout.flush()
-        return code
     except _USAGE_ERRORS as error:
         print(f"mlbench: {error}", file=sys.stderr)
         return EXIT_USAGE
@@ -74,6 +73,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # The reader left, as `head` does. What is left in the buffer goes nowhere, or Python would complain at its exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return EXIT_DONE
+    return code
 
 
 def _parser() -> argparse.ArgumentParser:
