@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-from mlbench.errors import GraphError
+from mlbench.errors import GraphError, ModelError
 from mlbench.graph import Graph, verify
 from mlbench.passes import fold_bias, fuse, in_place, strips, tile
 
@@ -32,6 +32,22 @@ class Pass:
 
 
 PASSES = tuple(Pass(module.NAME, module.SUMMARY, module.apply, module.explain) for module in (fold_bias, fuse, tile, strips, in_place))
+
+
+def passes_named(names: Sequence[str]) -> tuple[Pass, ...]:
+    """Return the passes with these names, in the order in which they run, whatever the order of the names.
+
+    Raises:
+        ModelError: where no pass is called so; the message lists those there are.
+
+    >>> [each.name for each in passes_named(["tile", "fuse"])]
+    ['fuse', 'tile']
+    """
+    known = [each.name for each in PASSES]
+    unknown = sorted(set(names) - set(known))
+    if unknown:
+        raise ModelError(f"no optimisation is called {', '.join(map(repr, unknown))}; there are {', '.join(known)}")
+    return tuple(each for each in PASSES if each.name in names)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,4 +85,4 @@ def compile_graph(source: Graph, max_batch: int, passes: Sequence[Pass] = PASSES
     return Compiled(source, graph, tuple(notes))
 
 
-__all__ = ["PASSES", "Compiled", "Pass", "compile_graph"]
+__all__ = ["PASSES", "Compiled", "Pass", "compile_graph", "passes_named"]

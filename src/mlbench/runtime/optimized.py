@@ -15,7 +15,7 @@ from mlbench.errors import BusyError, InputError, ModelError
 from mlbench.graph import BYTES_PER_NUMBER, FloatArray, Graph
 from mlbench.memory import ALIGNMENT_BYTES, Buffer, MemoryPlan, check_plan, plan_memory, scratch_names, strip_rows_of
 from mlbench.models import Model
-from mlbench.passes import PASSES, Compiled, Pass, compile_graph
+from mlbench.passes import PASSES, Compiled, Pass, compile_graph, passes_named
 from mlbench.runtime.admission import checked, checked_out
 from mlbench.runtime.lowering import forget, load, tile_source
 
@@ -69,7 +69,8 @@ class OptimizedRunner:
     Args:
         model: the model, or a graph.
         max_batch: most rows a call may have.
-        passes: the optimisations, in order; all of them by default.
+        passes: names of the optimisations to switch on, in any order; all of them by default. With none the runner still has static
+            buffers. `mlbench explain` tells what each of them does. Passes of your own may stand here instead, and run in the order given.
 
     Attributes:
         compiled: the graph as written, the graph as it runs, and what each pass did.
@@ -95,12 +96,12 @@ class OptimizedRunner:
     plan: MemoryPlan
     max_batch: int
 
-    def __init__(self, model: Model | Graph, max_batch: int, *, passes: Sequence[Pass] = PASSES) -> None:
+    def __init__(self, model: Model | Graph, max_batch: int, *, passes: Sequence[str] | Sequence[Pass] = PASSES) -> None:
         if not _is_size(max_batch):
             raise ModelError(f"max_batch is {max_batch!r}; expected a whole number of 1 or more")
         source = model.graph() if isinstance(model, Model) else model
         self.max_batch = int(max_batch)
-        self.compiled = compile_graph(source, self.max_batch, passes)
+        self.compiled = compile_graph(source, self.max_batch, _resolved(passes))
         self.plan = plan_memory(self.compiled.graph)
         check_plan(self.compiled.graph, self.plan)
         self._arena = _aligned_bytes(self.plan.arena_bytes)
@@ -272,6 +273,12 @@ class OptimizedRunner:
             else:
                 cut.append((self._views[home.name][first:last], *operands))
         return tuple(cut)
+
+
+def _resolved(passes: Sequence[str] | Sequence[Pass]) -> Sequence[Pass]:
+    named = [each for each in passes if isinstance(each, str)]
+    own = [each for each in passes if not isinstance(each, str)]
+    return passes_named(named) if named or not own else own
 
 
 def _is_size(number: object) -> bool:

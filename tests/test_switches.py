@@ -1,0 +1,51 @@
+"""Every optimisation can be switched, and every combination of them gives the right answer."""
+
+from __future__ import annotations
+
+from itertools import chain, combinations
+
+import numpy as np
+import pytest
+
+from mlbench import Model, OptimizedRunner, mlp
+from mlbench.errors import ModelError
+from mlbench.passes import PASSES, passes_named
+from mlbench.runtime import check_result
+
+NAMES = tuple(each.name for each in PASSES)
+SUBSETS = tuple(chain.from_iterable(combinations(NAMES, size) for size in range(len(NAMES) + 1)))
+MODELS = {
+    "relu": mlp(6, (300, 9), 3),
+    "leaky-softmax": mlp(6, (300, 9), 3, activation="leaky_relu", output_activation="softmax"),
+    "sigmoid": mlp(6, 300, 1, activation="sigmoid", output_activation="sigmoid"),
+    "tanh-relu": mlp(6, 9, 3, activation="tanh", output_activation="relu"),
+}
+
+
+@pytest.mark.parametrize("model", MODELS.values(), ids=MODELS)
+@pytest.mark.parametrize("subset", SUBSETS, ids=lambda names: "+".join(names) or "none")
+def test_every_combination_is_right(subset: tuple[str, ...], model: Model) -> None:
+    """Whatever is switched on, the output is what float64 gives, for one row, a tile, some tiles and a tail."""
+    runner = OptimizedRunner(model, 300, passes=subset)
+    for batch in (1, 2, 128, 300):
+        x = np.random.default_rng(batch).standard_normal((batch, 6), dtype=np.float32)
+        check_result(model, x, runner.run(x))
+
+
+def test_names_are_taken_in_any_order() -> None:
+    """Passes run in the order of the pipeline, not in that of the names."""
+    assert passes_named(NAMES[::-1]) == PASSES
+    runner = OptimizedRunner(mlp(6, 9, 3), 4, passes=["strips", "fuse"])
+    assert [each.name for each, _ in runner.compiled.notes] == ["fuse", "strips"]
+
+
+def test_no_names_leave_static_buffers() -> None:
+    """Without any optimisation every value still has its place in the arena."""
+    runner = OptimizedRunner(mlp(6, 9, 3), 4, passes=())
+    assert len(runner.plan.buffers) == len(runner.compiled.graph.nodes) == 5
+
+
+def test_an_unknown_name_is_refused() -> None:
+    """A name that is no optimisation is refused, and the error lists those there are."""
+    with pytest.raises(ModelError, match="no optimisation is called 'fusion'; there are fold_bias, fuse, tile, strips, in_place"):
+        OptimizedRunner(mlp(6, 9, 3), 4, passes=["fusion"])
