@@ -33,6 +33,7 @@ ROWS = {
     "cases": ("both", BRIDGE),
     "measuring": ("both", BRIDGE),
     "explaining": ("both", BRIDGE),
+    "ablating": ("both", BRIDGE),
     "peers": ("both", BRIDGE),
     "pytest_plugin": ("both", BRIDGE),
     "cli": ("both", BRIDGE),

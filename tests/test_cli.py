@@ -16,9 +16,8 @@ from typing import Any
 import pytest
 
 import mlbench
-from mlbench import cli
 from mlbench.cases import RUNNERS, Case, Cell
-from mlbench.cli import main
+from mlbench.cli import explain, main, run
 from mlbench.errors import WorkerError
 from mlbench.measure import ArmTimes, Environment, Footprint
 from mlbench.measuring import Effort, Interrupted, measurement
@@ -74,7 +73,7 @@ def here(threads: int, heap: str) -> Environment:
 @pytest.fixture(autouse=True)
 def machine(monkeypatch: pytest.MonkeyPatch) -> None:
     """Run on a made-up machine."""
-    monkeypatch.setattr(cli, "environment", here)
+    monkeypatch.setattr(run, "environment", here)
 
 
 @pytest.fixture
@@ -82,7 +81,7 @@ def measured(monkeypatch: pytest.MonkeyPatch) -> Measured:
     """Measure nothing: every cell has made-up numbers at once."""
     stand_in = Measured()
     monkeypatch.setattr("mlbench.measuring.static_bytes", lambda case: StaticBytes(arena=1024))
-    monkeypatch.setattr(cli, "measure_cell", stand_in)
+    monkeypatch.setattr(run, "measure_cell", stand_in)
     return stand_in
 
 
@@ -109,7 +108,7 @@ def ran(tmp_path_factory: pytest.TempPathFactory) -> Ran:
     folder = tmp_path_factory.mktemp("run")
     out, err = io.StringIO(), io.StringIO()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(cli, "environment", here)
+        patch.setattr(run, "environment", here)
         patch.setattr(sys, "stdout", out)
         patch.setattr(sys, "stderr", err)
         code = main(["run", "--batch", "2", *TINY, "--json", str(folder / "now.json"), "--output", str(folder / "now.txt")])
@@ -273,7 +272,7 @@ def test_resume_in_another_environment_is_refused(
 
 def test_resume_in_a_container_with_a_third_of_a_core(measured: Measured, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The same environment is the same after it was saved, also where a limit has more digits than are written."""
-    monkeypatch.setattr(cli, "environment", lambda threads, heap: dataclasses.replace(HERE, cpu_limit=1 / 3))
+    monkeypatch.setattr(run, "environment", lambda threads, heap: dataclasses.replace(HERE, cpu_limit=1 / 3))
     given = ["run", "--batch", "1", *TINY, "--json", str(tmp_path / "now.json"), "--resume"]
     assert main(given) == 0
     assert main(given) == 0
@@ -330,7 +329,7 @@ def test_an_interrupt_elsewhere_is_130_too(monkeypatch: pytest.MonkeyPatch, caps
     def interrupted(cell: Cell) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(cli, "explanation", interrupted)
+    monkeypatch.setattr(explain, "explanation", interrupted)
     assert main(["explain"]) == 130
     assert capsys.readouterr().err == "mlbench: interrupted\n"
 

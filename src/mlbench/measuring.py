@@ -117,6 +117,7 @@ def in_worker(step: str, cell: dict[str, Any], **more: Any) -> Any:  # JSON in, 
 
 
 Step = Callable[[str], None]
+Arms = dict[str, list[ArmTimes]]
 
 
 def _silent(what: str) -> None:
@@ -181,7 +182,7 @@ def judge(cell: Cell, judged: dict[str, tuple[float, Footprint]]) -> Floor:
         return Floor(**worker.call(_IN_WORKER, step="floor", cell=data))
 
 
-def compare(cell: Cell, floor: Floor, effort: Effort, arms: dict[str, list[ArmTimes]], step: Step = _silent) -> None:
+def compare(cell: Cell, floor: Floor, effort: Effort, arms: Arms, step: Step = _silent) -> None:
     """Time the cell's arms (both runners and the floor), interleaved, in fresh processes, one after the other.
 
     Args:
@@ -194,14 +195,32 @@ def compare(cell: Cell, floor: Floor, effort: Effort, arms: dict[str, list[ArmTi
     Raises:
         WorkerError: when a worker fails.
     """
-    how = {"rounds": effort.rounds, "turn_s": effort.turn_s, "singles_s": effort.singles_s}
+    what = {"step": "rounds", "cell": dataclasses.asdict(cell), "floor": dataclasses.asdict(floor)}
     for _ in range(effort.processes):
-        with Worker(cell.threads, effort.heap) as worker:
-            times = worker.call(_IN_WORKER, step="rounds", cell=dataclasses.asdict(cell), floor=dataclasses.asdict(floor), **how)
-        for name, each in times.items():
-            found = ArmTimes(tuple(each["rounds_s"]), tuple(each["singles_s"]), each["minor_faults_per_call"])
-            arms.setdefault(name, []).append(found)
+        time_in_process(_IN_WORKER, what, cell.threads, effort, arms)
         step(cell.id)
+
+
+def time_in_process(function: str, arguments: Mapping[str, Any], threads: int, effort: Effort, arms: Arms) -> None:
+    """Let one fresh process time arms, and add its times to `arms`.
+
+    Args:
+        function: what the process calls, `module:name`; it takes `rounds`, `turn_s` and `singles_s` besides the arguments, and returns
+            arm to `ArmTimes` as JSON data.
+        arguments: its arguments, JSON data.
+        threads: BLAS threads of the process.
+        effort: how much.
+        arms: where the times go.
+
+    Raises:
+        WorkerError: when the worker fails.
+    """
+    how = {"rounds": effort.rounds, "turn_s": effort.turn_s, "singles_s": effort.singles_s}
+    with Worker(threads, effort.heap) as worker:
+        times = worker.call(function, **arguments, **how)
+    for name, each in times.items():
+        found = ArmTimes(tuple(each["rounds_s"]), tuple(each["singles_s"]), each["minor_faults_per_call"])
+        arms.setdefault(name, []).append(found)
 
 
 def compare_kept(cell: Cell, floor: Floor, effort: Effort, fresh: Mapping[str, Sequence[ArmTimes]]) -> dict[str, list[ArmTimes]]:

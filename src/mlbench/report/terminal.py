@@ -11,7 +11,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Protocol
 
-from mlbench.report.tables import Table
+from mlbench.report.summary import summary
+from mlbench.report.tables import Table, tables
+from mlbench.results import Result
 
 PLAIN_WIDTH = 200
 NOTE_WIDTH = 110
@@ -51,6 +53,12 @@ def render(table: Table, width: int | None = None, *, colour: bool = False) -> s
     out.print(drawn)
     lines = [line.rstrip() for line in text.getvalue().splitlines()]
     return "\n".join([*lines, *_notes(table)]).strip("\n")
+
+
+def result_text(result: Result, *, colour: bool) -> str:
+    """Return everything a person should see of a result: the command, the tables, the summary."""
+    drawn = [render(table, colour=colour) for table in tables(result.measurements)]
+    return "\n\n".join([f"$ {result.command}   ({result.date})", *drawn, summary(result.measurements, result.environment)])
 
 
 def render_plain(table: Table) -> str:

@@ -1,0 +1,76 @@
+"""The command `mlbench`, also `python -m mlbench`.
+
+Exit codes: 0 done, 1 a result was wrong or a worker failed, 2 usage or unreadable input, 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import os
+import shlex
+import sys
+import textwrap
+from collections.abc import Callable, Sequence
+
+from mlbench import __version__
+from mlbench.cli import ablation, explain, flamegraph, run, show
+from mlbench.cli.options import EXIT_DONE, EXIT_FAILED, EXIT_INTERRUPTED, EXIT_USAGE
+from mlbench.errors import FileError, MissingExtraError, MlbenchError, ModelError, UsageError
+
+_USAGE_ERRORS = (UsageError, FileError, ModelError, MissingExtraError)
+
+
+def entry_point() -> None:
+    """Run the command and end the process with its exit code."""
+    sys.exit(main())
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command with these arguments and return the exit code."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a terminal that knows few characters still gets its table
+    options = _parser().parse_args(given)
+    options.command_line = shlex.join(["mlbench", *given])
+    act: Callable[[argparse.Namespace], int] = options.act
+    try:
+        code = act(options)
+        sys.stdout.flush()
+    except _USAGE_ERRORS as error:
+        print(f"mlbench: {error}", file=sys.stderr)
+        return EXIT_USAGE
+    except MlbenchError as error:
+        print(f"mlbench: {error}", file=sys.stderr)
+        return EXIT_FAILED
+    except KeyboardInterrupt:
+        print("mlbench: interrupted", file=sys.stderr)
+        return EXIT_INTERRUPTED
+    except BrokenPipeError:
+        # The reader left, as `head` does. What is left in the buffer goes nowhere, or Python would complain at its exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return EXIT_DONE
+    return code
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="mlbench",
+        description="Measure what compiler-style optimisations buy in neural-network inference on NumPy.",
+        epilog=textwrap.dedent("""\
+            start here:
+              mlbench run --quick                     half a minute: real digits and a small sweep
+              mlbench ablation --batch 512            what each optimisation is worth
+              mlbench explain --batch 512             what the compiler does to such a model, and why
+              mlbench flamegraph baseline-b512-h256   where the bytes of one call go
+
+            'mlbench COMMAND --help' tells more. Exit codes: 0 done, 1 a wrong result or a failed worker,
+            2 usage or unreadable input, 130 interrupted (what was measured is kept)."""),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=f"mlbench {__version__}")
+    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+    for command in (run, show, ablation, explain, flamegraph):
+        command.add(commands)
+    return parser

@@ -1,0 +1,83 @@
+"""What several commands share: exit codes, sizes, effort."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from typing import TypeAlias
+
+from mlbench.cases import BATCHES, HIDDEN, LARGE_BATCHES, LARGE_DEPTHS, LARGE_HIDDEN, LARGE_INPUTS, Cell, digits_cell, sweep
+from mlbench.errors import UsageError
+from mlbench.measure import FRESH_HEAP, HEAPS
+from mlbench.measure.latency import ROUNDS
+from mlbench.measuring import PROCESSES
+from mlbench.units import parse_sizes
+
+Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"  # noqa: SLF001  # argparse has no public name for it
+
+EXIT_DONE, EXIT_FAILED, EXIT_USAGE, EXIT_INTERRUPTED = 0, 1, 2, 130
+QUICK = {"batches": (1, 64, 512), "hidden": (256,)}
+
+
+def add_sizes(parser: argparse.ArgumentParser) -> None:
+    """Add the options that choose sizes and threads."""
+    parser.add_argument("--batch", type=sizes, metavar="N,…", help=f"rows of a call (default {listed(BATCHES)})")
+    parser.add_argument("--hidden", type=sizes, metavar="N,…", help=f"columns of a hidden activation (default {listed(HIDDEN)})")
+    parser.add_argument("--inputs", type=sizes, metavar="N,…", help="columns of the input (default 64)")
+    parser.add_argument("--outputs", type=positive, default=10, metavar="N", help="columns of the output (default 10)")
+    parser.add_argument("--threads", type=positive, default=1, metavar="N", help="BLAS threads (default 1)")
+
+
+def add_effort(parser: argparse.ArgumentParser) -> None:
+    """Add the options that say how much is measured."""
+    parser.add_argument(
+        "--processes", type=positive, default=PROCESSES, metavar="N", help=f"fresh processes per case (default {PROCESSES})"
+    )
+    parser.add_argument(
+        "--rounds", type=positive, default=ROUNDS, metavar="N", help=f"interleaved rounds in each process (default {ROUNDS})"
+    )
+    parser.add_argument(
+        "--heap", choices=HEAPS, default=FRESH_HEAP, help="allocator of the measuring processes: as new, or keeping freed memory"
+    )
+
+
+def chosen_cells(options: argparse.Namespace) -> list[Cell]:
+    """Return the cells that the options choose."""
+    batches, hidden = (QUICK["batches"], QUICK["hidden"]) if options.quick else (BATCHES, HIDDEN)
+    inputs: Sequence[int] = (64,)
+    depths: Sequence[int] = (1,)
+    if options.large:
+        batches, hidden, inputs, depths = LARGE_BATCHES, LARGE_HIDDEN, LARGE_INPUTS, LARGE_DEPTHS
+    chosen = sweep(
+        options.batch or batches,
+        options.hidden or hidden,
+        options.inputs or inputs,
+        options.outputs,
+        options.depth or depths,
+        options.threads,
+    )
+    cells = [*([] if options.no_digits else [digits_cell(options.threads)]), *chosen]
+    if not cells:
+        raise UsageError("no cell is left: every one of them needs more than 10 GFLOP a call; choose smaller sizes")
+    return cells
+
+
+def sizes(text: str) -> tuple[int, ...]:
+    """Parse a list of sizes for argparse."""
+    try:
+        return parse_sizes(text)
+    except UsageError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+
+
+def positive(text: str) -> int:
+    """Parse one size for argparse."""
+    found = sizes(text)
+    if len(found) != 1:
+        raise argparse.ArgumentTypeError(f"found {text!r}; expected one whole number of 1 or more")
+    return found[0]
+
+
+def listed(numbers: Sequence[int]) -> str:
+    """Return sizes as they are typed."""
+    return ",".join(map(str, numbers))

@@ -1,0 +1,144 @@
+"""`mlbench run`: measure the digits model and the sweep, and sum up."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import textwrap
+from collections.abc import Sequence
+from pathlib import Path
+
+from mlbench.cases import LARGE_BATCHES, LARGE_HIDDEN
+from mlbench.cli.options import (
+    EXIT_DONE,
+    EXIT_INTERRUPTED,
+    QUICK,
+    Commands,
+    add_effort,
+    add_sizes,
+    chosen_cells,
+    listed,
+    sizes,
+)
+from mlbench.errors import FileError, UsageError
+from mlbench.files import write_atomically
+from mlbench.measure import Environment, environment
+from mlbench.measuring import Effort, Interrupted, measure_cell
+from mlbench.report import pairs, progress, result_text
+from mlbench.results import COMPLETE, INTERRUPTED, Measurement, Result, load, new_result, save, to_json
+from mlbench.units import format_duration, format_ratio
+
+
+def add(commands: Commands) -> None:
+    """Add the command."""
+    parser = commands.add_parser(
+        "run",
+        help="measure the digits model and the sweep, and sum up",
+        description="Measure both runners on the trained digits model and over batch x hidden, without pytest. Each case is checked "
+        "against float64 first, then its memory is recorded, then both runners and the floor take turns in fresh processes.",
+        epilog=textwrap.dedent("""\
+            examples:
+              mlbench run                                    the default sweep, under a minute on two cores
+              mlbench run --json now.json --output now.txt   keep the data and the log
+              mlbench run --batch 32 --hidden 128,512        single values
+              mlbench run --large --no-digits                up to 10 GFLOP a call, depths 1, 2 and 4
+              mlbench run --heap kept                        without the page faults of a fresh process
+              mlbench run --json now.json --resume           go on where Ctrl-C broke off"""),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    size = parser.add_mutually_exclusive_group()
+    size.add_argument(
+        "--quick", action="store_true", help=f"a small sweep: batch {listed(QUICK['batches'])}, hidden {listed(QUICK['hidden'])}"
+    )
+    size.add_argument(
+        "--large", action="store_true", help=f"batch to {LARGE_BATCHES[-1]}, hidden to {LARGE_HIDDEN[-1]}, more depths and inputs"
+    )
+    add_sizes(parser)
+    parser.add_argument("--depth", type=sizes, metavar="N,…", help="hidden layers (default 1)")
+    parser.add_argument("--no-digits", action="store_true", help="leave out the trained model")
+    add_effort(parser)
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the data here, after every case")
+    parser.add_argument("--resume", action="store_true", help="take complete cases from --json FILE instead of measuring them again")
+    parser.add_argument("--output", type=Path, metavar="FILE", help="write the log here as well")
+    parser.set_defaults(act=_run)
+
+
+def _run(options: argparse.Namespace) -> int:
+    _check_places(options)
+    cells = chosen_cells(options)
+    found = environment(options.threads, options.heap)
+    results = _known(options, found) if options.resume else {}
+    effort = Effort(processes=options.processes, rounds=options.rounds, heap=options.heap)
+    status = INTERRUPTED  # until the last cell is there
+
+    def result() -> Result:
+        return new_result(found, options.command_line, [each for both in results.values() for each in both], status)
+
+    try:
+        with progress(len(cells) * (1 + effort.processes)) as shown:
+            for number, cell in enumerate(cells, start=1):
+                if cell.id not in results:
+                    results[cell.id] = measure_cell(cell, effort, shown.step)
+                shown.say(f"[{number}/{len(cells)}] {_line(results[cell.id])}")
+                if options.json is not None:
+                    save(result(), options.json)
+        status = COMPLETE
+    except Interrupted as half:
+        if half.measurements:
+            results[cell.id] = list(half.measurements)
+    except KeyboardInterrupt:
+        pass  # between two cells: nothing is lost
+    _report(options, result())
+    return EXIT_DONE if status == COMPLETE else EXIT_INTERRUPTED
+
+
+def _check_places(options: argparse.Namespace) -> None:
+    """Refuse what could not be written in the end, before anything is measured."""
+    if options.resume and options.json is None:
+        raise UsageError("--resume needs --json FILE, the result to go on with")
+    for path in (options.json, options.output):
+        if path is not None and not path.parent.is_dir():
+            raise FileError(f"{path}: its folder does not exist; make it first, so that nothing is measured in vain")
+
+
+def _report(options: argparse.Namespace, result: Result) -> None:
+    """Print tables and summary, and write the files that were asked for."""
+    if options.json is not None and result.measurements:
+        save(result, options.json)
+    print(result_text(result, colour=sys.stdout.isatty()))
+    if options.output is not None:
+        write_atomically(options.output, result_text(result, colour=False) + "\n")
+        print(f"\nLog: {options.output}")
+    if options.json is not None and result.measurements:
+        print(f"\nData: {options.json}")
+    if result.status == INTERRUPTED:
+        print(f"mlbench: interrupted; {len(result.measurements)} cases were measured, the last ones perhaps in part", file=sys.stderr)
+
+
+def _line(done: Sequence[Measurement]) -> str:
+    pair = pairs(done)[-1]
+    assert pair.baseline is not None
+    assert pair.baseline.timing is not None
+    assert pair.optimized is not None
+    assert pair.optimized.timing is not None
+    ratio = pair.optimized.ratios["speedup"]
+    return (
+        f"{pair.cell}: {format_duration(pair.baseline.timing.median_s)} > {format_duration(pair.optimized.timing.median_s)}, "
+        f"{format_ratio(ratio.estimate)} ({format_ratio(ratio.low)} to {format_ratio(ratio.high)})"
+    )
+
+
+def _known(options: argparse.Namespace, found: Environment) -> dict[str, list[Measurement]]:
+    """Return the complete cells of an earlier result of the same environment."""
+    if not options.json.exists():
+        return {}
+    earlier = load(options.json)
+    before, here = (to_json(new_result(each, "", ()))["environment"] for each in (earlier.environment, found))
+    different = sorted(name for name in here if before[name] != here[name])
+    if different:
+        raise FileError(f"{options.json}: was measured with another {', '.join(different)}; measure anew into another file")
+    complete: dict[str, list[Measurement]] = {}
+    for each in earlier.measurements:
+        if each.status == COMPLETE:
+            complete.setdefault(each.case["cell"], []).append(each)
+    return {cell: both for cell, both in complete.items() if len(both) == 2}  # the two runners
