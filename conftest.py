@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 from collections.abc import Sequence
 
 import pytest
@@ -14,6 +15,7 @@ from mlbench.cases import (
     LARGE_DEPTHS,
     LARGE_HIDDEN,
     LARGE_INPUTS,
+    MOST_FLOP,
     RUNNERS,
     Case,
     Cell,
@@ -69,4 +71,5 @@ def _cells(config: pytest.Config) -> tuple[Cell, ...]:
         config.getoption("--mlbench-outputs"),
         config.getoption("--mlbench-depth") or (LARGE_DEPTHS if large else (1,)),
         config.getoption("--mlbench-threads"),
+        MOST_FLOP if large else math.inf,
     )

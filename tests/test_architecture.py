@@ -44,7 +44,7 @@ ROWS = {
 stands highest."""
 FILES = sorted(SOURCE.rglob("*.py"))
 HELPERS = {"utils", "util", "helpers", "helper", "common", "misc", "manager"}
-EXTRAS = ("rich", "memray", "psutil", "cpuinfo", "threadpoolctl", "jsonschema", "pytest", "pytest_benchmark", "hypothesis", "coverage")
+EXTRAS = ("rich", "memray", "psutil", "cpuinfo", "threadpoolctl", "jsonschema", "pytest", "pytest_benchmark", "hypothesis")
 BLOCKER = f"""
 import sys
 

@@ -70,7 +70,7 @@ def test_parse_case_is_the_inverse_of_the_id() -> None:
         for sizes in itertools.product((1, 17), ((5,), (3, 4, 5)), (64, 100), (10, 1), (1, 2))
         if (sizes[2], sizes[3]) != (64, 10) or sizes[4] == 2
     ]
-    large = sweep(LARGE_BATCHES, LARGE_HIDDEN, LARGE_INPUTS, 10, LARGE_DEPTHS)
+    large = sweep(LARGE_BATCHES, LARGE_HIDDEN, LARGE_INPUTS, 10, LARGE_DEPTHS, most_flop=MOST_FLOP)
     digits = [digits_cell(), digits_cell(2), dataclasses.replace(digits_cell(), batch=1)]
     for cell, runner in itertools.product([*sweep(), *large, *odd, *digits], RUNNERS):
         case = Case(cell, runner)
@@ -79,7 +79,7 @@ def test_parse_case_is_the_inverse_of_the_id() -> None:
 
 def test_ids_are_unique() -> None:
     """No two cells of the large sweep have one name."""
-    cells = sweep(LARGE_BATCHES, LARGE_HIDDEN, LARGE_INPUTS, 10, LARGE_DEPTHS)
+    cells = sweep(LARGE_BATCHES, LARGE_HIDDEN, LARGE_INPUTS, 10, LARGE_DEPTHS, most_flop=MOST_FLOP)
     assert len({cell.id for cell in cells}) == len(cells)
 
 
@@ -140,18 +140,19 @@ def test_work_is_that_of_the_products() -> None:
 
 
 def test_the_sweep_stops_at_ten_gflop() -> None:
-    """A cell of exactly 10 GFLOP a call is in; one more row is not."""
+    """A cell of exactly 10 GFLOP a call is in; one more row is not, unless it is asked for."""
     width, outputs = 1000, 10
     inputs = 4990
     rows = int(MOST_FLOP / (2 * width * (inputs + outputs)))
     assert Cell(rows, (width,), inputs, outputs).work_flop == MOST_FLOP == 1e10
-    assert [rows] == [cell.batch for cell in sweep((rows, rows + 1), (width,), (inputs,), outputs)]
+    assert [rows] == [cell.batch for cell in sweep((rows, rows + 1), (width,), (inputs,), outputs, most_flop=MOST_FLOP)]
+    assert len(sweep((rows, rows + 1), (width,), (inputs,), outputs)) == 2
 
 
 def test_the_large_sweep_leaves_cells_out() -> None:
     """The large sweep holds cells near the cut and none above it."""
     everything = len(LARGE_BATCHES) * len(LARGE_HIDDEN) * len(LARGE_INPUTS) * len(LARGE_DEPTHS)
-    cells = sweep(LARGE_BATCHES, LARGE_HIDDEN, LARGE_INPUTS, 10, LARGE_DEPTHS)
+    cells = sweep(LARGE_BATCHES, LARGE_HIDDEN, LARGE_INPUTS, 10, LARGE_DEPTHS, most_flop=MOST_FLOP)
     assert 0 < len(cells) < everything
     assert max(cell.work_flop for cell in cells) <= MOST_FLOP
 

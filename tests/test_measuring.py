@@ -278,9 +278,9 @@ def test_an_unsteady_footprint_is_warned_about() -> None:
     assert [line.partition(":")[0] for line in measurement(Case(TINY, BASELINE), {}, 0.5, unsteady).warnings] == ["footprint"]
 
 
-@pytest.mark.parametrize(("batch", "tiles"), [(1, [None]), (64, [None]), (65, [None, 64]), (513, [None, 64, 128, 256, 512])])
+@pytest.mark.parametrize(("batch", "tiles"), [(1, [None]), (64, [None]), (65, [None, 64]), (513, [None, 64, 128, 256, 272, 512])])
 def test_the_floors_that_compete(batch: int, tiles: list[int | None]) -> None:
-    """The whole batch and every tile smaller than it, each in both memory orders."""
+    """The whole batch, every tile smaller than it and the tile of the runner itself, each in both memory orders."""
     expected = [Floor(rows, order) for rows in tiles for order in "CF"]
     assert expected == list(floors(Cell(batch, (8,))))
 

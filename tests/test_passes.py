@@ -177,8 +177,8 @@ def test_relu_compares_with_a_strip_of_zeros() -> None:
     """A ReLU in an epilogue becomes a maximum with zeros of the height of the other strips."""
     graph = _ones(256, Step("add", ("b",)), Step("relu"), b=frozen(np.ones(256)))
     after = strips.apply(graph)
-    assert "then add(b_strip: 16 x 256) then maximum(zeros_16x256: 16 x 256)" in graph_text(after)
-    assert not after.constants["zeros_16x256"].any()
+    assert "then add(b_strip: 16 x 256) then maximum(zeros_256_strip: 16 x 256)" in graph_text(after)
+    assert not after.constants["zeros_256_strip"].any()
 
 
 @pytest.mark.parametrize("columns", [1, 4096, 4097, 5000])
@@ -298,7 +298,7 @@ PARAGRAPHS = {
     "strips": (
         strips,
         fuse.apply(_for_batch(SMALL, 8)),
-        "3 row operands became strips (8 x 8, 8 x 8, 8 x 2), 576 bytes that count as static memory of the runner.",
+        "3 strips stand for row operands and the zero of ReLU (8 x 8, 8 x 8, 8 x 2), 576 bytes of static memory.",
     ),
     "strips-nothing": (
         strips, NOTHING_TO_DO["strips-of-a-batch-of-one"][1], "No strips: no row operand meets more than one row.",

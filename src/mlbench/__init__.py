@@ -1,4 +1,4 @@
-"""mlbench measures what compiler-style optimisations buy in neural-network inference on NumPy, and guards the win.
+"""mlbench measures what compiler-style optimisations buy in neural-network inference on NumPy.
 
     from mlbench import mlp, load_digits_mlp, BaselineRunner, OptimizedRunner
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+import math
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -107,8 +108,9 @@ def sweep(
     outputs: int = 10,
     depths: Sequence[int] = (1,),
     threads: int = 1,
+    most_flop: float = math.inf,
 ) -> tuple[Cell, ...]:
-    """Return a cell for each combination, without those above MOST_FLOP."""
+    """Return a cell for each combination, without those above `most_flop` a call."""
     cells = [
         Cell(batch, (width,) * depth, columns, outputs, threads)
         for depth in depths
@@ -116,7 +118,7 @@ def sweep(
         for batch in batches
         for width in hidden
     ]
-    return tuple(cell for cell in dict.fromkeys(cells) if cell.work_flop <= MOST_FLOP)
+    return tuple(cell for cell in dict.fromkeys(cells) if cell.work_flop <= most_flop)
 
 
 def parse_case(text: str) -> Case:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import textwrap
 
 from mlbench.cases import Cell, input_of, model_of
-from mlbench.graph import graph_text
+from mlbench.graph import Graph, graph_text, op_named
 from mlbench.runtime import OptimizedRunner
 from mlbench.units import format_bytes
 
@@ -28,7 +28,7 @@ def explanation(cell: Cell) -> str:
     )
     parts = [
         f"The graph as written ({model.name}, batch {cell.batch})",
-        _indented(graph_text(compiled.source)),
+        _indented(f"{graph_text(compiled.source)}\n{_work(compiled.source, cell.batch)}"),
         "What each optimisation did",
         *(_paragraph(each.name, each.summary, note) for each, note in compiled.notes),
         _paragraph("static buffers", "plan one arena for everything that is left", arena),
@@ -41,6 +41,16 @@ def explanation(cell: Cell) -> str:
         held,
     ]
     return "\n\n".join(parts)
+
+
+def _work(graph: Graph, batch: int) -> str:
+    """Return what the nodes compute and move at least, from the op table."""
+    flop = traffic = 0
+    for node in graph.nodes:
+        op, inputs = op_named(node.op), graph.columns_of(node.inputs[0])
+        flop += op.work_flop(batch, node.columns, inputs)
+        traffic += op.traffic_bytes(batch, node.columns, inputs, [graph.constants[name].shape for name in node.inputs[1:]])
+    return f"a call: {flop / 1e6:,.2f} MFLOP; its nodes read and write {format_bytes(traffic)} one by one"
 
 
 def _indented(text: str) -> str:

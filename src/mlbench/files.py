@@ -21,8 +21,11 @@ def write_atomically(path: str | os.PathLike[str], content: bytes | str) -> Path
     Raises:
         FileError: when the folder is missing or the file cannot be written; what was there stays as it was.
     """
-    target = Path(path)
+    target = Path(path).resolve()
     data = content.encode() if isinstance(content, str) else content
+    if target.exists() and not target.is_file() and not target.is_dir():
+        target.write_bytes(data)  # a device or a pipe has no content that could be half-written, and must stay what it is
+        return target
     try:
         handle, temporary = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.", suffix=".part")
     except OSError as error:

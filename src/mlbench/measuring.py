@@ -30,6 +30,9 @@ ROUNDS_S = 3.0
 LEAST_ROUNDS = 3
 PROCESSES = 5
 _IN_WORKER = "mlbench.measuring:in_worker"
+_ALLOCATOR_DEAF = "kept heap: this allocator gives memory back all the same, so there is no number without page faults"
+FEWEST_PROCESSES = 3
+"""Below, an interval covers less than it says: 91 % with two processes, and with one it speaks of that process alone."""
 SPREAD_LIMIT = 0.25
 """An interval wider than this share of its estimate is warned about."""
 
@@ -71,9 +74,10 @@ def _say_nothing(before: Graph, after: Graph) -> str:
 
 
 def floors(cell: Cell) -> tuple[Floor, ...]:
-    """Return the ways to run the bare products that compete to be the floor."""
-    tiles: list[int | None] = [None, *(rows for rows in (64, 128, 256, 512) if rows < cell.batch)]
-    return tuple(Floor(rows, order) for rows in tiles for order in ("C", "F"))
+    """Return the ways to run the bare products that compete to be the floor; the runner's own tile is among them."""
+    own = OptimizedRunner(model_of(cell), cell.batch).compiled.graph.tile_rows
+    tiles = sorted({rows for rows in (64, 128, 256, 512, own) if rows is not None and rows < cell.batch})
+    return tuple(Floor(rows, order) for rows in (None, *tiles) for order in ("C", "F"))
 
 
 def fastest_floor(cell: Cell) -> Floor:
@@ -230,7 +234,7 @@ def compare_kept(cell: Cell, floor: Floor, effort: Effort, fresh: Mapping[str, S
     not pay for it, so both numbers are true, and the reader gets both.
     """
     faults = [times.minor_faults_per_call or 0.0 for times in fresh.get(BASELINE, ())]
-    kept: dict[str, list[ArmTimes]] = {}
+    kept: Arms = {}
     if effort.heap == FRESH_HEAP and faults and max(faults) >= 1:
         compare(cell, floor, dataclasses.replace(effort, heap=KEPT_HEAP, singles_s=0.0), kept)
     return kept
@@ -251,8 +255,12 @@ def measurement(
         ratios["floor_ratio"] = ratio_interval(per_round(own, times[FLOOR]))
         if case.runner != BASELINE:
             ratios["speedup"] = ratio_interval(per_round(times[BASELINE], own))
+    deaf: tuple[str, ...] = ()
     if kept and case.runner != BASELINE:
-        ratios["speedup_kept_heap"] = ratio_interval(per_round(kept[BASELINE], kept[case.runner]))
+        if max(each.minor_faults_per_call or 0.0 for each in kept[BASELINE]) < 1:
+            ratios["speedup_kept_heap"] = ratio_interval(per_round(kept[BASELINE], kept[case.runner]))
+        else:
+            deaf = (_ALLOCATOR_DEAF,)
     return Measurement(
         case=case.identity(),
         status=status,
@@ -262,7 +270,7 @@ def measurement(
         timing=timing_of(own) if own else None,
         ratios=ratios,
         arms={FLOOR: timing_of(times[FLOOR]).rounds_s} if own and case.runner == OPTIMIZED else {},
-        warnings=_warnings(ratios, found),
+        warnings=(*doubts(ratios, found), *deaf),
     )
 
 
@@ -297,13 +305,17 @@ def per_round(over: Sequence[ArmTimes], under: Sequence[ArmTimes]) -> list[list[
     return [[one / other for one, other in zip(a.rounds_s, b.rounds_s, strict=True)] for a, b in pairs]
 
 
-def _warnings(ratios: Mapping[str, Any], found: Footprint | None) -> tuple[str, ...]:
+def doubts(ratios: Mapping[str, Any], found: Footprint | None) -> tuple[str, ...]:
+    """Return what the reader should know before believing these ratios."""
     warnings = [
         f"{name}: the interval {interval.low:.2f} to {interval.high:.2f} is wide: the machine was busy; "
         "measure again, or with more processes"
         for name, interval in ratios.items()
         if (interval.high - interval.low) > SPREAD_LIMIT * interval.estimate
     ]
+    few = min((interval.processes for interval in ratios.values()), default=FEWEST_PROCESSES)
+    if few < FEWEST_PROCESSES:
+        warnings.append(f"{'one process' if few == 1 else f'{few} processes'}: intervals are too narrow; take {FEWEST_PROCESSES} or more")
     if found is not None and not found.is_steady:
         warnings.append("footprint: repeats did not agree; something else allocated in this process")
     return tuple(warnings)

@@ -101,17 +101,14 @@ class MlbenchFixture:
         """
         from mlbench.cases import keep_recording
         from mlbench.measure import footprint, take_turns
+        from mlbench.measure.latency import ROUNDS
+        from mlbench.measuring import affordable_rounds, doubts
         from mlbench.results import Measurement, timing_of
         from mlbench.stats import ratio_interval
 
         def call() -> Any:
             return target(*args, **kwargs)
 
-        result = call()
-        if check is not None:
-            check(result)
-        if self.benchmark.disabled:
-            return self.benchmark(lambda: result)
         name = self.benchmark.fullname
         case = {
             "id": name,
@@ -119,7 +116,13 @@ class MlbenchFixture:
             "runner": getattr(target, "__qualname__", type(target).__name__),
             "threads": self._recorder.threads,
         }
-        self._mark(Measurement(case, "interrupted"))
+        if not self.benchmark.disabled:
+            self._mark(Measurement(case, "interrupted"))
+        result = call()
+        if check is not None:
+            check(result)
+        if self.benchmark.disabled:
+            return self.benchmark(lambda: result)
         arms: dict[str, Callable[[], object]] = {"this": call}
         if reference is not None:
             arms["reference"] = lambda: reference(*args, **kwargs)
@@ -128,12 +131,13 @@ class MlbenchFixture:
         if self._recorder.folder is not None:
             keep_recording(call, self._recorder.folder, "".join(c if c.isalnum() or c in "-_." else "_" for c in name))
         self.benchmark(target, *args, **kwargs)
-        times = take_turns(arms)
-        ratios, warnings = {}, []
+        times = take_turns(arms, affordable_rounds(arms, ROUNDS))
+        ratios = {}
+        warnings: list[str] = []
         if reference is not None:
             paired = zip(times["reference"].rounds_s, times["this"].rounds_s, strict=True)
             ratios["reference_ratio"] = ratio_interval([[one / other for one, other in paired]])
-            warnings.append("the ratio comes from one process, whose own bias its interval does not hold")
+            warnings += doubts(ratios, found)
         self._mark(
             Measurement(
                 case,
@@ -157,6 +161,8 @@ class MlbenchFixture:
         from mlbench.measuring import measurement
         from mlbench.results import Measurement
 
+        if not self.benchmark.disabled:
+            self._mark(Measurement(case.identity(), "interrupted"))
         agreement = check(case)
         if self.benchmark.disabled:
             self.benchmark(call_of(case))
@@ -249,7 +255,7 @@ def pytest_benchmark_update_json(config: pytest.Config, output_json: dict[str, A
     output_json["mlbench"] = {
         "environment": dataclasses.asdict(environment(recorder.threads, recorder.heap)),
         "status": "interrupted" if any(each.status == "interrupted" for each in recorder.measured.values()) else "complete",
-        "command": shlex.join(["pytest", *config.invocation_params.args]),
+        "command": shlex.join(["pytest", *map(str, config.invocation_params.args)]),
     }
 
 

@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 RESAMPLES = 10_000
 """The expanded limits of five processes lie at the 0.1 % quantiles, so that some ten resamples lie beyond each."""
+CHUNK = 1000
 CONFIDENCE = 0.95
 _SEED = 20240607
 
@@ -176,14 +177,19 @@ def _pad(ratios: Sequence[Sequence[float]]) -> tuple[Numbers, npt.NDArray[np.int
 
 
 def _resampled_medians(padded: Numbers, lengths: npt.NDArray[np.int64], random: np.random.Generator) -> Numbers:
+    """Return RESAMPLES medians, drawn some at a time so that many rounds need no more memory than few."""
+    return np.concatenate([_some_medians(padded, lengths, random, CHUNK) for _ in range(RESAMPLES // CHUNK)])
+
+
+def _some_medians(padded: Numbers, lengths: npt.NDArray[np.int64], random: np.random.Generator, resamples: int) -> Numbers:
     processes, rounds = padded.shape
-    drawn = random.integers(0, processes, size=(RESAMPLES, processes))
-    places = (random.random((RESAMPLES, processes, rounds)) * lengths[drawn][..., np.newaxis]).astype(np.int64)
+    drawn = random.integers(0, processes, size=(resamples, processes))
+    places = (random.random((resamples, processes, rounds)) * lengths[drawn][..., np.newaxis]).astype(np.int64)
     values = padded[drawn[..., np.newaxis], places]
     if (lengths == rounds).all():
-        return np.asarray(np.median(values.reshape(RESAMPLES, -1), axis=1))
+        return np.asarray(np.median(values.reshape(resamples, -1), axis=1))
     values[np.arange(rounds) >= lengths[drawn][..., np.newaxis]] = np.nan
-    return np.asarray(np.nanmedian(values.reshape(RESAMPLES, -1), axis=1))
+    return np.asarray(np.nanmedian(values.reshape(resamples, -1), axis=1))
 
 
 def _interval(resampled: Numbers, estimate: float, ratios: Sequence[Sequence[float]], confidence: float, processes: int) -> Interval:

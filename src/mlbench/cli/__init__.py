@@ -7,15 +7,14 @@ from __future__ import annotations
 
 import argparse
 import io
-import os
 import shlex
 import sys
 import textwrap
 from collections.abc import Callable, Sequence
 
 from mlbench import __version__
-from mlbench.cli import ablation, explain, flamegraph, run, show
-from mlbench.cli.options import EXIT_DONE, EXIT_FAILED, EXIT_INTERRUPTED, EXIT_USAGE
+from mlbench.cli import ablation, doctor, explain, flamegraph, run, show
+from mlbench.cli.options import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_USAGE
 from mlbench.errors import FileError, MissingExtraError, MlbenchError, ModelError, UsageError
 
 _USAGE_ERRORS = (UsageError, FileError, ModelError, MissingExtraError)
@@ -36,8 +35,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options.command_line = shlex.join(["mlbench", *given])
     act: Callable[[argparse.Namespace], int] = options.act
     try:
-        code = act(options)
-        sys.stdout.flush()
+        return act(options)
     except _USAGE_ERRORS as error:
         print(f"mlbench: {error}", file=sys.stderr)
         return EXIT_USAGE
@@ -47,11 +45,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("mlbench: interrupted", file=sys.stderr)
         return EXIT_INTERRUPTED
-    except BrokenPipeError:
-        # The reader left, as `head` does. What is left in the buffer goes nowhere, or Python would complain at its exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return EXIT_DONE
-    return code
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -71,6 +64,6 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"mlbench {__version__}")
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
-    for command in (run, show, ablation, explain, flamegraph):
+    for command in (run, show, ablation, explain, flamegraph, doctor):
         command.add(commands)
     return parser

@@ -6,7 +6,7 @@ import argparse
 import sys
 
 from mlbench.ablating import ablate, ablation_table
-from mlbench.cli.options import EXIT_DONE, Commands, add_effort, add_sizes, chosen_cells, sizes
+from mlbench.cli.options import EXIT_DONE, Commands, add_effort, add_sizes, chosen_cells, say, sizes
 from mlbench.measure import describe, environment
 from mlbench.measuring import Effort
 from mlbench.report import progress, render
@@ -31,10 +31,8 @@ def _ablation(options: argparse.Namespace) -> int:
     effort = Effort(processes=options.processes, rounds=options.rounds, heap=options.heap, singles_s=0.0)
     cells = chosen_cells(options)
     with progress(len(cells) * (1 + effort.processes)) as shown:
-        found = []
         for cell in cells:
-            found.append(ablate(cell, effort, shown.step))
-            shown.say(f"[{len(found)}/{len(cells)}] {cell.id}")
-    print("\n\n".join(render(ablation_table(each), colour=sys.stdout.isatty()) for each in found))
-    print(f"\nMachine: {describe(environment(options.threads, options.heap))}")
+            table = render(ablation_table(ablate(cell, effort, shown.step)), colour=sys.stdout.isatty())
+            say(table + "\n")
+    say(f"Machine: {describe(environment(options.threads, options.heap))}")
     return EXIT_DONE

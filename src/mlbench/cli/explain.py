@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 
 from mlbench.cases import Cell
-from mlbench.cli.options import EXIT_DONE, Commands, add_sizes, positive
+from mlbench.cli.options import EXIT_DONE, Commands, add_sizes, positive, say
 from mlbench.errors import UsageError
 from mlbench.explaining import explanation
 
@@ -34,5 +34,5 @@ def _explain(options: argparse.Namespace) -> int:
         raise UsageError(f"--hidden {','.join(map(str, hidden))} has a size for each layer already; leave out --depth {options.depth}")
     cell = Cell((options.batch or (512,))[0], hidden if len(hidden) > 1 else hidden * options.depth, (options.inputs or (64,))[0],
                 options.outputs, options.threads)  # fmt: skip
-    print(explanation(cell))
+    say(explanation(cell))
     return EXIT_DONE

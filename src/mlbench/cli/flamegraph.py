@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 from mlbench.cases import flame_graph, parse_case
-from mlbench.cli.options import EXIT_DONE, Commands
+from mlbench.cli.options import EXIT_DONE, Commands, say
 
 
 def add(commands: Commands) -> None:
@@ -17,7 +17,7 @@ def add(commands: Commands) -> None:
         description="Record one call of a case with memray and render its flame graph. Of the baseline the graph shows the "
         "peak of the call. A call of the optimized runner allocates nothing, so for it the making of the runner is recorded too, and "
         "the graph shows what it holds afterwards (what memray calls leaks).",
-        epilog="examples: mlbench flamegraph baseline-b512-h1024   mlbench flamegraph optimized-digits-b360 --folder flames",
+        epilog="example: mlbench flamegraph baseline-b512-h1024 --folder flames",
     )
     parser.add_argument("case", metavar="CASE", help="RUNNER-bBATCH-hHIDDEN, or RUNNER-digits-bBATCH")
     parser.add_argument("--folder", type=Path, default=Path("mlbench-results"), metavar="DIR", help="where it goes (default %(default)s)")
@@ -26,5 +26,5 @@ def add(commands: Commands) -> None:
 
 def _flamegraph(options: argparse.Namespace) -> int:
     recording, page = flame_graph(parse_case(options.case), options.folder)
-    print(f"{page}\n{recording}")
+    say(f"{page}\n{recording}")
     return EXIT_DONE

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import argparse
+import math
+import os
+import sys
 from collections.abc import Sequence
 from typing import TypeAlias
 
-from mlbench.cases import BATCHES, HIDDEN, LARGE_BATCHES, LARGE_DEPTHS, LARGE_HIDDEN, LARGE_INPUTS, Cell, digits_cell, sweep
+from mlbench.cases import BATCHES, HIDDEN, LARGE_BATCHES, LARGE_DEPTHS, LARGE_HIDDEN, LARGE_INPUTS, MOST_FLOP, Cell, digits_cell, sweep
 from mlbench.errors import UsageError
-from mlbench.measure import FRESH_HEAP, HEAPS
+from mlbench.measure import FRESH_HEAP, HEAPS, environment
 from mlbench.measure.latency import ROUNDS
 from mlbench.measuring import PROCESSES
 from mlbench.units import parse_sizes
@@ -43,6 +46,9 @@ def add_effort(parser: argparse.ArgumentParser) -> None:
 
 def chosen_cells(options: argparse.Namespace) -> list[Cell]:
     """Return the cells that the options choose."""
+    cores = environment(options.threads, FRESH_HEAP).cores
+    if options.threads > cores:
+        raise UsageError(f"--threads {options.threads}: this process may use {cores} cores; more threads would wait for each other")
     batches, hidden = (QUICK["batches"], QUICK["hidden"]) if options.quick else (BATCHES, HIDDEN)
     inputs: Sequence[int] = (64,)
     depths: Sequence[int] = (1,)
@@ -55,6 +61,7 @@ def chosen_cells(options: argparse.Namespace) -> list[Cell]:
         options.outputs,
         options.depth or depths,
         options.threads,
+        MOST_FLOP if options.large else math.inf,
     )
     cells = [*([] if options.no_digits else [digits_cell(options.threads)]), *chosen]
     if not cells:
@@ -81,3 +88,11 @@ def positive(text: str) -> int:
 def listed(numbers: Sequence[int]) -> str:
     """Return sizes as they are typed."""
     return ",".join(map(str, numbers))
+
+
+def say(text: str) -> None:
+    """Print, also to a reader that leaves early, as `head` does; what it does not take goes nowhere."""
+    try:
+        print(text, flush=True)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -18,9 +18,10 @@ from mlbench.cli.options import (
     add_sizes,
     chosen_cells,
     listed,
+    say,
     sizes,
 )
-from mlbench.errors import FileError, UsageError
+from mlbench.errors import FileError, UsageError, WorkerError
 from mlbench.files import write_atomically
 from mlbench.measure import Environment, environment
 from mlbench.measuring import Effort, Interrupted, measure_cell
@@ -87,7 +88,10 @@ def _run(options: argparse.Namespace) -> int:
         if half.measurements:
             results[cell.id] = list(half.measurements)
     except KeyboardInterrupt:
-        pass  # between two cells: nothing is lost
+        pass  # between two cells
+    except WorkerError:
+        _report(options, result(), failed=True)
+        raise
     _report(options, result())
     return EXIT_DONE if status == COMPLETE else EXIT_INTERRUPTED
 
@@ -96,22 +100,24 @@ def _check_places(options: argparse.Namespace) -> None:
     """Refuse what could not be written in the end, before anything is measured."""
     if options.resume and options.json is None:
         raise UsageError("--resume needs --json FILE, the result to go on with")
+    if options.json is not None and options.json == options.output:
+        raise UsageError(f"--json and --output both name {options.json}; the log would replace the data")
     for path in (options.json, options.output):
+        if path is not None and path.is_dir():
+            raise FileError(f"{path}: is a folder; name a file in it")
         if path is not None and not path.parent.is_dir():
             raise FileError(f"{path}: its folder does not exist; make it first, so that nothing is measured in vain")
 
 
-def _report(options: argparse.Namespace, result: Result) -> None:
-    """Print tables and summary, and write the files that were asked for."""
+def _report(options: argparse.Namespace, result: Result, *, failed: bool = False) -> None:
+    """Write the files that were asked for, then print tables and summary: a reader that leaves early loses no file."""
+    written = []
     if options.json is not None and result.measurements:
-        save(result, options.json)
-    print(result_text(result, colour=sys.stdout.isatty()))
+        written.append(f"Data: {save(result, options.json)}")
     if options.output is not None:
-        write_atomically(options.output, result_text(result, colour=False) + "\n")
-        print(f"\nLog: {options.output}")
-    if options.json is not None and result.measurements:
-        print(f"\nData: {options.json}")
-    if result.status == INTERRUPTED:
+        written.append(f"Log: {write_atomically(options.output, result_text(result, colour=False) + chr(10))}")
+    say("\n\n".join([result_text(result, colour=sys.stdout.isatty()), *written]))
+    if result.status == INTERRUPTED and not failed:
         print(f"mlbench: interrupted; {len(result.measurements)} cases were measured, the last ones perhaps in part", file=sys.stderr)
 
 

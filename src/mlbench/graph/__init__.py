@@ -1,6 +1,6 @@
 """What a program is: frozen nodes in execution order, the op table, the laws, the printed form."""
 
-from mlbench.graph.ir import FloatArray, Graph, Node, Step, frozen
+from mlbench.graph.ir import FloatArray, Graph, Node, Step, frozen, new_name
 from mlbench.graph.ops import BYTES_PER_NUMBER, OPS, Op, op_named
 from mlbench.graph.text import graph_text
 from mlbench.graph.verify import verify
@@ -15,6 +15,7 @@ __all__ = [
     "Step",
     "frozen",
     "graph_text",
+    "new_name",
     "op_named",
     "verify",
 ]

@@ -10,8 +10,9 @@ a pass must be able to hand back one whole program.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from dataclasses import dataclass, replace
+from itertools import count
 
 import numpy as np
 import numpy.typing as npt
@@ -107,3 +108,8 @@ def frozen(array: npt.ArrayLike) -> FloatArray:
     copy = np.array(array, dtype=np.float32, order="C", copy=True)
     copy.flags.writeable = False
     return copy
+
+
+def new_name(taken: Container[str], name: str) -> str:
+    """Return `name`, or where it is taken the first of name2, name3, ... that is not."""
+    return name if name not in taken else next(each for n in count(2) if (each := f"{name}{n}") not in taken)

@@ -19,7 +19,7 @@ import numpy as np
 
 from mlbench import __version__
 
-_STEERING = re.compile(r"(OPENBLAS|MKL|BLIS|VECLIB|MALLOC)_|GLIBC_TUNABLES$")
+_STEERING = re.compile(r"(OPENBLAS|MKL|BLIS|VECLIB|MALLOC|NPY|NUMPY)_|OMP_(PROC_BIND|PLACES)$|GLIBC_TUNABLES$|LD_PRELOAD$")
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +64,7 @@ def environment(threads: int, heap: str) -> Environment:
     return Environment(
         cpu=_cpu(),
         cores=_cores(),
-        system=f"{platform.system()} {platform.release()}",
+        system=f"{platform.system()} {'.'.join(platform.release().split('.')[:2])}",
         python=platform.python_version(),
         numpy=np.__version__,
         blas=_blas(),

@@ -116,7 +116,7 @@ def render_flame_graph(recording: Path, page: Path, *, held: bool = False) -> Pa
 
 def _memray() -> Any:  # the module, imported by name
     if sys.platform == "win32":
-        raise MissingExtraError("memory by memray on Windows", "memray, which does not run there; use tracemalloc", "bench")
+        raise UsageError("memray does not run on Windows; memory there is measured by tracemalloc, and there are no flame graphs")
     try:
         return importlib.import_module("memray")
     except ImportError as error:

@@ -1,7 +1,8 @@
 """How long calls take: arms that take turns, and single calls for the tail.
 
-Sequential timing compares two moments of a noisy machine. Here the arms take turns of about a millisecond, forwards and
-then backwards (ABBA), so that a drift hits all of them alike, and the answer is a ratio within a round.
+Sequential timing compares two moments of a noisy machine. Here the arms take turns of about a millisecond, forwards and then
+backwards (ABBA), and another one starts each round, so that a drift and a neighbour hit all of them alike. The answer is a ratio
+within a round.
 """
 
 from __future__ import annotations
@@ -22,6 +23,8 @@ SINGLES_S = 0.25
 """Time for single calls in each process; enough for a p99 of calls up to about a millisecond in five processes."""
 MOST_SINGLES = 400
 FAULT_CALLS = 20
+FAULTS_S = 0.05
+"""Page faults are counted over so many calls, or over fewer that take this long."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +62,7 @@ def take_turns(
         costs = {name: _cost_s(call, clock) for name, call in arms.items()}
         durations = _rounds(arms, {name: max(1, int(turn_s / cost)) for name, cost in costs.items()}, rounds, clock)
         singles = _singles(arms, min(MOST_SINGLES, int(singles_s / sum(costs.values()))), clock)
-        faults = {name: _minor_faults(call) for name, call in arms.items()}
+        faults = {name: _minor_faults(call, max(1, min(FAULT_CALLS, int(FAULTS_S / costs[name])))) for name, call in arms.items()}
     return {name: ArmTimes(tuple(durations[name]), tuple(singles[name]), faults[name]) for name in arms}
 
 
@@ -67,7 +70,8 @@ def _rounds(arms: Mapping[str, Call], calls: Mapping[str, int], rounds: int, clo
     durations: dict[str, list[float]] = {name: [] for name in arms}
     names = list(arms)
     for number in range(rounds):
-        order = names if number % 2 == 0 else names[::-1]
+        first = number % len(names)
+        order = names[first:] + names[:first]
         spent = dict.fromkeys(names, 0.0)
         for name in (*order, *order[::-1]):
             spent[name] += _turn_s(arms[name], calls[name], clock)
@@ -106,15 +110,15 @@ def _cost_s(call: Call, clock: Clock) -> float:
     return max(spent / calls, 1e-9)
 
 
-def _minor_faults(call: Call) -> float | None:
+def _minor_faults(call: Call, calls: int) -> float | None:
     try:
         import resource  # noqa: PLC0415  # not on Windows
     except ImportError:
         return None
     before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
-    for _ in range(FAULT_CALLS):
+    for _ in range(calls):
         call()
-    return (resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before) / FAULT_CALLS
+    return (resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before) / calls
 
 
 @contextmanager

@@ -27,16 +27,16 @@ from __future__ import annotations
 
 import itertools
 from dataclasses import dataclass
-from itertools import count
 
 import numpy as np
 import numpy.typing as npt
 
-from mlbench.graph import FloatArray, Graph, Node, frozen
+from mlbench.graph import FloatArray, Graph, Node, frozen, new_name
 
 NAME = "fold_bias"
 SUMMARY = "move hidden biases through the ReLU into the next layer's bias"
 GROWTH = 4.0
+_AT_MOST_ONE = ("sigmoid", "tanh", "softmax")
 
 Wide = npt.NDArray[np.float64]
 
@@ -111,8 +111,8 @@ def _magnitude(graph: Graph, value: str) -> Wide:
             bound[node.output] = source + _size_of(graph, node.inputs[1])
         elif node.op in ("relu", "leaky_relu"):
             bound[node.output] = source
-        else:
-            bound[node.output] = np.ones(node.columns)
+        else:  # of an op that is not known here nothing is known, and nothing is folded behind it
+            bound[node.output] = np.full(node.columns, 1.0 if node.op in _AT_MOST_ONE else np.nan)
     return bound[value]
 
 
@@ -120,18 +120,13 @@ def _size_of(graph: Graph, name: str) -> Wide:
     return np.abs(graph.constants[name].astype(np.float64))
 
 
-def _new_name(graph: Graph, name: str) -> str:
-    """Return a name that no constant has yet; layers may share a bias."""
-    return name if name not in graph.constants else next(each for n in count(2) if (each := f"{name}{n}") not in graph.constants)
-
-
 def _folded(graph: Graph, match: _Match) -> Graph:
     bias: FloatArray = graph.constants[match.add.inputs[1]]
     weight = graph.constants[match.next_product.inputs[1]].astype(np.float64)
     own = graph.constants[match.next_add.inputs[1]].astype(np.float64)
     folded = bias.astype(np.float64) @ weight + own
-    negated_name = _new_name(graph, f"{match.add.inputs[1]}_negated")
-    folded_name = _new_name(graph, f"{match.next_add.inputs[1]}_folded")
+    negated_name = new_name(graph.constants, f"{match.add.inputs[1]}_negated")
+    folded_name = new_name(graph.constants, f"{match.next_add.inputs[1]}_folded")
     constants = {**graph.constants, negated_name: frozen(-bias), folded_name: frozen(folded)}
     maximum = Node("maximum", (match.product.output, negated_name), match.relu.output, match.relu.columns)
     add = Node("add", (match.next_product.output, folded_name), match.next_add.output, match.next_add.columns)

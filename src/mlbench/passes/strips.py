@@ -16,7 +16,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from mlbench.graph import BYTES_PER_NUMBER, FloatArray, Graph, Node, Step, frozen
+from mlbench.graph import BYTES_PER_NUMBER, FloatArray, Graph, Node, Step, frozen, new_name
 
 NAME = "strips"
 SUMMARY = "repeat row operands over a strip of rows, so that the epilogue allocates nothing and vectorises"
@@ -28,9 +28,9 @@ def apply(graph: Graph) -> Graph:
     """Give every row operand in an epilogue the height of a strip."""
     if graph.rows_at_once is None:
         return graph
-    constants = dict(graph.constants)
-    nodes = tuple(_with_strips(node, constants, graph.rows_at_once) for node in graph.nodes)
-    return graph if nodes == graph.nodes else graph.with_nodes(nodes, constants)
+    strips = _Strips(graph, graph.rows_at_once)
+    nodes = tuple(strips.with_strips(node) for node in graph.nodes)
+    return graph if nodes == graph.nodes else graph.with_nodes(nodes, strips.constants)
 
 
 def explain(before: Graph, after: Graph) -> str:
@@ -40,29 +40,35 @@ def explain(before: Graph, after: Graph) -> str:
         return "No strips: no row operand meets more than one row."
     shapes = ", ".join(f"{array.shape[0]} x {array.shape[1]}" for array in strips.values())
     size = sum(array.nbytes for array in strips.values())
-    return f"{len(strips)} row operands became strips ({shapes}), {size:,} bytes that count as static memory of the runner."
+    return f"{len(strips)} strips stand for row operands and the zero of ReLU ({shapes}), {size:,} bytes of static memory."
 
 
-def _with_strips(node: Node, constants: dict[str, FloatArray], rows_at_once: int) -> Node:
-    rows = min(rows_at_once, max(LEAST_ROWS, STRIP_BYTES // (BYTES_PER_NUMBER * node.columns)))
-    epilogue = tuple(_strip_step(step, constants, rows, node.columns) for step in node.epilogue)
-    return replace(node, epilogue=epilogue)
+class _Strips:
+    """The constants of a graph, and the strips made of them so far; layers that share a row share its strip."""
 
+    def __init__(self, graph: Graph, rows_at_once: int) -> None:
+        self.constants = dict(graph.constants)
+        self._rows_at_once = rows_at_once
+        self._made: dict[tuple[str, int], str] = {}
 
-def _strip_step(step: Step, constants: dict[str, FloatArray], rows: int, columns: int) -> Step:
-    if step.op == "relu":
-        name = f"zeros_{rows}x{columns}"
-        constants.setdefault(name, frozen(np.zeros((rows, columns))))
-        return Step("maximum", (name,))
-    if rows == 1 or not any(constants[name].ndim == 1 for name in step.operands):
-        return step
-    return Step(step.op, tuple(_repeated(name, constants, rows) for name in step.operands))
+    def with_strips(self, node: Node) -> Node:
+        rows = min(self._rows_at_once, max(LEAST_ROWS, STRIP_BYTES // (BYTES_PER_NUMBER * node.columns)))
+        return replace(node, epilogue=tuple(self._strip_step(step, rows, node.columns) for step in node.epilogue))
 
+    def _strip_step(self, step: Step, rows: int, columns: int) -> Step:
+        if step.op == "relu":
+            return Step("maximum", (self._strip(f"zeros_{columns}", np.zeros(columns, np.float32), rows),))
+        if rows == 1:
+            return step
+        return Step(step.op, tuple(self._repeated(name, rows) for name in step.operands))
 
-def _repeated(name: str, constants: dict[str, FloatArray], rows: int) -> str:
-    row = constants[name]
-    if row.ndim != 1:
-        return name
-    strip = f"{name}_strip"
-    constants.setdefault(strip, frozen(np.broadcast_to(row, (rows, row.size))))
-    return strip
+    def _repeated(self, name: str, rows: int) -> str:
+        row = self.constants[name]
+        return self._strip(name, row, rows) if row.ndim == 1 else name
+
+    def _strip(self, name: str, row: FloatArray, rows: int) -> str:
+        if (name, rows) not in self._made:
+            strip = new_name(self.constants, f"{name}_strip")
+            self.constants[strip] = frozen(np.broadcast_to(row, (rows, row.size)))
+            self._made[name, rows] = strip
+        return self._made[name, rows]

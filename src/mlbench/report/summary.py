@@ -18,7 +18,7 @@ def summary(measurements: Sequence[Measurement], environment: Environment) -> st
     """Return the summary of a run as text, ready to print."""
     found = [pair for pair in pairs(measurements) if _is_complete(pair)]
     if not found:
-        return "Nothing was measured to the end, so there is nothing to sum up."
+        return "No cell has both runners measured to the end, so there is nothing to sum up."
     headline = _headline_pair(found)
     parts = [_headline(headline)]
     rest = [pair for pair in found if pair is not headline or not _is_digits(pair)]
@@ -94,10 +94,14 @@ def _headline(pair: Pair) -> str:
         f"  Baseline:         Time {_seconds(pair.baseline):.7f} sec   Peak Memory {_kb(pair.baseline)} KB",
         f"  Optimized:        Time {_seconds(pair.optimized):.7f} sec   Peak Memory {_kb(pair.optimized)} KB",
         f"  Performance win:  Speedup {_faster(speedup.estimate)}   "
-        f"(95 % interval {format_ratio(speedup.low)} to {format_ratio(speedup.high)}, {speedup.processes} processes)",
+        f"(95 % interval {format_ratio(speedup.low)} to {format_ratio(speedup.high)}, {_counted(speedup.processes)})",
         *heap,
         f"                    Memory {memory}",
     ))  # fmt: skip
+
+
+def _counted(processes: int) -> str:
+    return "1 process" if processes == 1 else f"{processes} processes"
 
 
 def _faster(ratio: float) -> str:
@@ -120,7 +124,7 @@ def _sweep(found: Sequence[Pair]) -> str:
     ]
     if any(_kept(pair) is not None for pair in found):
         kept = geometric_mean([_kept(pair) or _speedup(pair) for pair in found])
-        lines.append(f"  where freed memory is kept: geometric mean {_faster(kept)}")
+        lines.append(f"  where freed memory is kept (the other cells as they are): geometric mean {_faster(kept)}")
     if saved:
         lines.append(
             f"  Memory reduction from {format_percent(saved[0][0])} ({saved[0][1]}) to {format_percent(saved[-1][0])} ({saved[-1][1]})"
@@ -145,7 +149,8 @@ def _caveats(found: Sequence[Pair], environment: Environment) -> list[str]:
         worst = max(faulting, key=_faults)
         cells = f"{len(faulting)} cells" if len(faulting) > 1 else "one cell"
         lines.append(
-            f"In {cells} the baseline pays for page faults ({worst.cell}: {format_count(_faults(worst))} a call), because a fresh process "
+            f"In {cells} the baseline pays for page faults ({worst.cell}: {format_count(_faults(worst))} a call), because glibc in a "
+            "fresh process "
             "gives "
             "freed memory back to the kernel on every call. A process that has freed larger blocks before does not: the column 'kept heap'."
         )

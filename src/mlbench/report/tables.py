@@ -93,7 +93,7 @@ def latency_table(found: Sequence[Pair]) -> Table:
         "Latency: median of one call over interleaved rounds in fresh processes. Floor ratio: optimized / an empty run plus the bare "
         "matrix products; 1.00x is the limit.",
         "Kept heap: the speed-up where freed memory is not given back to the kernel; measured where the baseline faults otherwise.",
-        "p99/median of single calls and minor page faults per call: baseline > optimized.",
+        "p99/median of single calls and minor page faults per call: baseline -> optimized.",
     )
     return Table("Latency", headers, rows, notes)
 
@@ -122,7 +122,8 @@ def memory_table(found: Sequence[Pair]) -> Table:
         f"Measured by {' and '.join(instruments) or 'nothing'}. Optimized = peak of the call + static (arena and operands it "
         "holds between calls). "
         "Input and weights are in neither; copies of weights stand by themselves.",
-        "With staging: float64 or strided input needs a staging buffer too. Allocations per call: baseline > optimized.",
+        "With staging: strided input needs a staging buffer too (so does float64, which the baseline has to convert as well). "
+        "Allocations per call: baseline -> optimized.",
     )
     return Table("Memory", headers, rows, notes)
 
@@ -147,7 +148,13 @@ def reference_table(measurements: Sequence[Measurement]) -> Table | None:
         )
         for each in others
     )
-    return Table("Callables", headers, rows, ("Interleaved with the reference in this process. Allocations per call: reference > this.",))
+    doubts = tuple(f"{each.case['cell']}: {line}" for each in others for line in each.warnings)
+    notes = (
+        "Interleaved with the reference in this one process, whose own bias the interval does not hold. Allocations per call: reference "
+        "-> this.",
+        *doubts,
+    )
+    return Table("Callables", headers, rows, notes)
 
 
 def tables(measurements: Sequence[Measurement]) -> tuple[Table, ...]:
@@ -203,4 +210,4 @@ def _bytes(size: int | None) -> str:
 
 
 def _both(baseline: str, optimized: str) -> str:
-    return f"{baseline} > {optimized}"
+    return f"{baseline} -> {optimized}"

@@ -12,10 +12,10 @@ from contextlib import contextmanager
 from typing import Any, Protocol
 
 from mlbench.report.summary import summary
-from mlbench.report.tables import Table, tables
+from mlbench.report.tables import Table, pairs, tables
 from mlbench.results import Result
 
-PLAIN_WIDTH = 200
+PLAIN_WIDTH = 10_000
 NOTE_WIDTH = 110
 
 
@@ -58,7 +58,8 @@ def render(table: Table, width: int | None = None, *, colour: bool = False) -> s
 def result_text(result: Result, *, colour: bool) -> str:
     """Return everything a person should see of a result: the command, the tables, the summary."""
     drawn = [render(table, colour=colour) for table in tables(result.measurements)]
-    return "\n\n".join([f"$ {result.command}   ({result.date})", *drawn, summary(result.measurements, result.environment)])
+    told = [summary(result.measurements, result.environment)] if pairs(result.measurements) or not drawn else []
+    return "\n\n".join([f"$ {result.command}   ({result.date})", *drawn, *told])
 
 
 def render_plain(table: Table) -> str:

@@ -48,6 +48,6 @@ def checked_out(out: object, shape: tuple[int, int]) -> FloatArray:
     if out.shape != shape or out.dtype != np.float32:
         raise InputError(f"out is {out.dtype} of shape {out.shape}; expected float32 of shape {shape}")
     if not (out.flags.c_contiguous and out.flags.aligned and out.flags.writeable):
-        found = "read-only" if not out.flags.writeable else f"strides {out.strides}"
-        raise InputError(f"out has {found}; expected a writeable, C-contiguous, aligned array")
+        found = "is read-only" if not out.flags.writeable else f"has strides {out.strides}"
+        raise InputError(f"out {found}; expected a writeable, C-contiguous, aligned array")
     return np.asarray(out)

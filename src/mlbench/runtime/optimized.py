@@ -1,4 +1,4 @@
-"""The compiled runner: everything is decided before the first call, and a call allocates nothing."""
+"""The compiled runner: everything is decided before the first call of a batch size, and after it a call allocates nothing."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _F32 = np.dtype(np.float32)
 _READY = 0x0001 | 0x0100
 """NumPy's flags C_CONTIGUOUS and ALIGNED: what `dot` needs to read an array where it lies, without a copy."""
 _KEPT_PROGRAMS = 32
-"""Batch sizes whose views a runner keeps; each costs some hundred bytes of Python objects. The next one starts over."""
+"""Batch sizes whose views a runner keeps; each costs some hundred bytes of Python objects. The next one replaces the oldest."""
 
 Floats = npt.NDArray[np.floating]
 Tile = Callable[[FloatArray, FloatArray], None]
@@ -34,7 +34,7 @@ class StaticMemory:
     """The bytes a runner holds between calls.
 
     Attributes:
-        arena_bytes: all intermediates and the output.
+        arena_bytes: all intermediates and the output, and what their alignment costs.
         operand_bytes: operands that were made to avoid an allocation, such as strips of a bias.
         staging_bytes: the copy of an input that cannot be read where it lies; 0 until one comes.
         weight_copy_bytes: weights and biases in another form than the model's own; counted by itself.
@@ -62,6 +62,8 @@ class _Program:
 
 class OptimizedRunner:
     """Run a compiled model: fused, in place, in one statically planned arena, without any allocation in `run`.
+
+    The first call of a batch size makes views for it; the calls after it allocate nothing.
 
     A runner is used by one thread at a time; a second thread that calls `run` meanwhile gets a `BusyError`. To run on several threads,
     make one runner for each of them from the same model: weights are shared, only the arena is their own.
@@ -112,7 +114,7 @@ class OptimizedRunner:
         self._binders: dict[tuple[frozenset[int], bool], Callable[..., Tile]] = {}
         self._files: list[str] = []
         weakref.finalize(self, _forget_all, self._files)
-        lock = threading.Lock()
+        lock = threading.RLock()  # the thread that a signal threw out of `run` gets in again
         self._acquire, self._release = lock.acquire, lock.release
 
     def run(self, x: Floats, out: FloatArray | None = None) -> FloatArray:
@@ -154,7 +156,7 @@ class OptimizedRunner:
         made = [array for array in self.compiled.graph.constants.values() if id(array) not in own]
         operands = sum(array.nbytes for array in made if array.ndim == 2)
         copies = sum(array.nbytes for array in made if array.ndim != 2)
-        return StaticMemory(self.plan.arena_bytes, operands, 0 if self._staging is None else self._staging.nbytes, copies)
+        return StaticMemory(_held_bytes(self._arena), operands, 0 if self._staging is None else _held_bytes(self._staging), copies)
 
     @property
     def sources(self) -> tuple[str, ...]:
@@ -185,7 +187,7 @@ class OptimizedRunner:
         if out is not None:
             target = checked_out(out, (batch, self._output.shape[1]))
             self._check_target(target, batch)
-        staged = source.dtype is not _F32 or source.flags.num & _READY != _READY
+        staged = source.dtype != _F32 or source.flags.num & _READY != _READY
         if batch and np.may_share_memory(source, self._arena):
             staged = True
             self._check_alias(source, target if out is None else self._output[:batch], batch, "x overlaps the arena of this runner")
@@ -224,7 +226,7 @@ class OptimizedRunner:
     def _bind(self, batch: int) -> _Program:
         """Make the views and the functions for a batch size."""
         if len(self._programs) >= _KEPT_PROGRAMS:
-            self._programs.clear()
+            self._programs.pop(next(iter(self._programs)))
         step = self.compiled.graph.rows_at_once or batch
         bound = {rows: self._bind_tile(rows) for rows in {min(step, batch - first) for first in range(0, batch, step)}}
         cuts = [(first, min(first + step, batch)) for first in range(0, batch, step)]
@@ -290,6 +292,11 @@ def _aligned_bytes(size: int) -> npt.NDArray[np.uint8]:
     raw = np.zeros(size + ALIGNMENT_BYTES, np.uint8)
     start = -raw.ctypes.data % ALIGNMENT_BYTES
     return raw[start : start + size]
+
+
+def _held_bytes(view: npt.NDArray[np.generic]) -> int:
+    """Return the bytes of the allocation behind a view."""
+    return view.base.nbytes if isinstance(view.base, np.ndarray) else view.nbytes
 
 
 def _operand(array: FloatArray, rows: int) -> FloatArray:

@@ -1,0 +1,139 @@
+"""What the doctor finds, and the ceilings."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from mlbench.cli import main
+from mlbench.measure import Environment
+from mlbench.measure.ceilings import COPY_BYTES, measure_ceilings
+from mlbench.measure.doctor import Finding, Mood, examine
+
+CPUINFO = "/proc/cpuinfo"
+PAGES = "/sys/kernel/mm/transparent_hugepage/enabled"
+BOOST = "/sys/devices/system/cpu/cpufreq/boost"
+NO_TURBO = "/sys/devices/system/cpu/intel_pstate/no_turbo"
+
+
+def here(governor: str | None = "performance", cpu_limit: float | None = None, settings: dict[str, str] | None = None) -> Environment:
+    """Return a quiet machine of four cores, but for what is given."""
+    return Environment(
+        "Some CPU", 4, "Linux 6", "3.12", "2.1", "openblas (Haswell)", 1, "fresh", None, "0.1", governor, cpu_limit, None, settings or {}
+    )
+
+
+def files(**texts: str) -> Callable[[str], str | None]:
+    """Return a reader of these files; a quiet machine has the others."""
+    quiet = {CPUINFO: "flags: fpu sse", PAGES: "always [madvise] never", BOOST: "0"}
+    return {**quiet, **texts}.get
+
+
+def found(
+    what: str,
+    environment: Environment | None = None,
+    load: float | None = 0.1,
+    threads: int | None = 4,
+    texts: dict[str, str] | None = None,
+) -> Finding:
+    """Return one finding."""
+    findings = examine(environment or here(), load, threads, files(**(texts or {})))
+    return next(each for each in findings if each.what == what)
+
+
+def test_a_quiet_machine_disturbs_nothing() -> None:
+    """Where nothing disturbs, everything is fine and nothing is advised."""
+    findings = examine(here(), 0.0, 4, files())
+    assert {each.mood for each in findings} == {Mood.FINE}
+    assert {each.advice for each in findings} == {""}
+
+
+@pytest.mark.parametrize(("load", "mood"), [(0.8, Mood.FINE), (0.81, Mood.DISTURBS), (None, Mood.UNKNOWN)])
+def test_load(load: float | None, mood: Mood) -> None:
+    """A fifth of a runnable task per core goes unnoticed; more takes turns away."""
+    assert found("load", load=load).mood is mood
+
+
+@pytest.mark.parametrize(("governor", "mood"), [("performance", Mood.FINE), ("powersave", Mood.DISTURBS), (None, Mood.UNKNOWN)])
+def test_governor(governor: str | None, mood: Mood) -> None:
+    """Any governor but performance disturbs, and the command that changes it is given."""
+    finding = found("frequency governor", here(governor))
+    assert finding.mood is mood
+    assert ("cpupower" in finding.advice) == (mood is Mood.DISTURBS)
+
+
+@pytest.mark.parametrize(
+    ("texts", "mood", "advised"),
+    [
+        ({BOOST: "1"}, Mood.DISTURBS, "echo 0 | sudo tee"),
+        ({BOOST: "0"}, Mood.FINE, ""),
+        ({NO_TURBO: "1"}, Mood.FINE, ""),
+        ({NO_TURBO: "0", BOOST: "1"}, Mood.DISTURBS, "echo 1 | sudo tee"),
+    ],
+    ids=["boost", "no-boost", "no-turbo", "turbo"],
+)
+def test_turbo(texts: dict[str, str], mood: Mood, advised: str) -> None:
+    """Turbo disturbs where it is on; the advice writes the file that this machine has."""
+    finding = found("turbo", texts=texts)
+    assert finding.mood is mood
+    assert finding.advice.startswith(advised)
+
+
+@pytest.mark.parametrize(("limit", "mood"), [(None, Mood.FINE), (4.0, Mood.FINE), (3.9, Mood.DISTURBS)])
+def test_container_limit(limit: float | None, mood: Mood) -> None:
+    """A quota below the cores stops the process in mid-turn."""
+    assert found("container CPU limit", here(cpu_limit=limit)).mood is mood
+
+
+@pytest.mark.parametrize(("text", "mood"), [("[always] madvise never", Mood.DISTURBS), ("always madvise [never]", Mood.FINE)])
+def test_huge_pages(text: str, mood: Mood) -> None:
+    """Huge pages for everything come or not as it happens."""
+    assert found("transparent huge pages", texts={PAGES: text}).mood is mood
+
+
+def test_virtual_machine() -> None:
+    """A hypervisor is seen by its flag."""
+    assert found("virtual machine", texts={CPUINFO: "flags: fpu hypervisor"}).mood is Mood.DISTURBS
+
+
+@pytest.mark.parametrize(
+    ("threads", "limit", "mood"), [(4, None, Mood.FINE), (5, None, Mood.DISTURBS), (4, 2.0, Mood.DISTURBS), (None, None, Mood.UNKNOWN)]
+)
+def test_oversubscribed_blas(threads: int | None, limit: float | None, mood: Mood) -> None:
+    """More BLAS threads than cores, or than the container may use, wait for each other."""
+    assert found("BLAS threads", here(cpu_limit=limit), threads=threads).mood is mood
+
+
+@pytest.mark.parametrize(("flags", "mood"), [("avx2 avx512f", Mood.DISTURBS), ("avx2", Mood.FINE)])
+def test_forced_kernels(flags: str, mood: Mood) -> None:
+    """Kernels that were forced below what the CPU has are told; forced ones that fit are not."""
+    assert found("BLAS kernels", here(settings={"OPENBLAS_CORETYPE": "Haswell"}), texts={CPUINFO: flags}).mood is mood
+
+
+def test_what_cannot_be_read_is_unknown() -> None:
+    """A system without these files gives no verdict on them, and no error."""
+    findings = examine(here(None), None, None, lambda path: None)
+    unknown = {each.what for each in findings if each.mood is Mood.UNKNOWN}
+    assert unknown == {"load", "frequency governor", "turbo", "transparent huge pages", "virtual machine", "BLAS threads"}
+
+
+def test_ceilings_are_work_over_the_fastest_time() -> None:
+    """With a clock that ticks a second at each reading, every call takes one, and the ceiling is the largest work of a call."""
+    ticks = iter(range(10**6))
+    found = measure_ceilings(lambda: float(next(ticks)))
+    assert found.gemm_flop_per_s == 2.0 * 1024**3
+    assert found.gemv_bytes_per_s == 4.0 * 4096**2
+    assert found.copy_bytes_per_s == tuple(2.0 * size for size in COPY_BYTES)
+    assert (found.ufunc_call_s, found.dot_call_s) == (1.0, 1.0)
+
+
+def test_the_commands(capsys: pytest.CaptureFixture[str]) -> None:
+    """`mlbench doctor` has a row for each thing it looks at, and `mlbench limits` one for each ceiling."""
+    assert main(["doctor"]) == 0
+    out = capsys.readouterr().out
+    assert all(each.what in out for each in examine(here(), 0.0, 4, files()))
+    assert main(["limits"]) == 0
+    out = capsys.readouterr().out
+    assert out.count("GB/s") == 1 + len(COPY_BYTES)
+    assert "GFLOP/s" in out
