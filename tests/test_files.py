@@ -115,3 +115,25 @@ def test_the_mode_is_that_of_an_ordinary_open(tmp_path: Path, mask: int) -> None
         os.umask(before)
     assert mask == after
     assert stat.S_IMODE(ordinary.stat().st_mode) == stat.S_IMODE(written.stat().st_mode)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no pipes with names")
+def test_a_pipe_stays_a_pipe(tmp_path: Path) -> None:
+    """What is no regular file, such as a pipe or a device, is written to and not replaced."""
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    write_atomically(pipe, "text")
+    assert os.read(reader, 10) == b"text"
+    os.close(reader)
+    assert pipe.is_fifo()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="links need rights there")
+def test_a_link_keeps_pointing(tmp_path: Path) -> None:
+    """The file behind a symbolic link is replaced, and the link stays."""
+    target, link = tmp_path / "target", tmp_path / "link"
+    target.write_text("old", encoding="utf-8")
+    link.symlink_to(target)
+    write_atomically(link, "new")
+    assert (target.read_text(encoding="utf-8"), link.is_symlink()) == ("new", True)

@@ -360,3 +360,22 @@ def test_a_wrong_runner_is_never_timed(tmp_path: Path, monkeypatch: pytest.Monke
     with pytest.raises(WorkerError, match="WrongResultError: optimized-b2-h8 gave"):
         measure_cell(TINY, EFFORT, told.append)
     assert told == []
+
+
+@pytest.mark.parametrize(("faults", "has_number"), [(0.9, True), (1.0, False)])
+def test_a_kept_heap_that_still_faults_gives_no_number(faults: float, has_number: bool) -> None:
+    """An allocator that gives memory back all the same leaves no speed-up "without page faults", and the reader is told."""
+    fresh = {BASELINE: [times(4.0, faults=50.0)], OPTIMIZED: [times(1.0)], FLOOR: [times(0.5)]}
+    kept = {BASELINE: [times(3.0, faults=faults)], OPTIMIZED: [times(2.0)], FLOOR: [times(1.0)]}
+    found = measurement(Case(TINY, OPTIMIZED), fresh, 0.5, FOOTPRINTS[OPTIMIZED], kept)
+    assert ("speedup_kept_heap" in found.ratios) is has_number
+    assert any(line.startswith("kept heap: ") for line in found.warnings) is not has_number
+
+
+@pytest.mark.parametrize(("processes", "said"), [(1, "one process: "), (2, "2 processes: "), (3, None)])
+def test_few_processes_are_warned_about(processes: int, said: str | None) -> None:
+    """An interval of less than three processes covers less than it says, and the row says so."""
+    fresh = {name: [times(seconds)] * processes for name, seconds in ((BASELINE, 4.0), (OPTIMIZED, 1.0), (FLOOR, 0.5))}
+    warnings = measurement(Case(TINY, OPTIMIZED), fresh, 0.5, None).warnings
+    assert [line for line in warnings if "too narrow" in line] == [line for line in warnings if said and line.startswith(said)]
+    assert bool(said) is any("too narrow" in line for line in warnings)

@@ -543,3 +543,19 @@ def test_every_subset_of_the_passes_is_valid_on_every_model(model: Model, max_ba
     """Whatever the model, the batch and the passes, no law is broken and the columns of the result stay."""
     compiled = compile_graph(model.graph(), max_batch, subset)
     assert model.outputs == compiled.graph.columns_of(compiled.graph.output)
+
+
+def test_a_strip_never_takes_over_a_constant() -> None:
+    """A graph may hold constants that are called as a strip would be; the strip steps aside, and the answer stays right."""
+    taken = {"b_strip": frozen(np.full(8, 5.0)), "zeros_8_strip": frozen(np.full((6, 8), -7.0))}
+    constants = {"w": frozen(np.eye(8)), "b": frozen(np.ones(8)), **taken}
+    nodes = (
+        Node("matmul", ("x", "w"), "v0", 8),
+        Node("add", ("v0", "b"), "v1", 8),
+        Node("add", ("v1", "b_strip"), "v2", 8),
+        Node("relu", ("v2",), "v3", 8),
+        Node("maximum", ("v3", "zeros_8_strip"), "v4", 8),
+    )
+    graph = Graph("x", 8, constants, nodes, "v4")
+    x = batch_of(6, 8)
+    np.testing.assert_array_equal(np.maximum(x + 1 + 5, 0), OptimizedRunner(graph, 6).run(x))
