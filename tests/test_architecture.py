@@ -20,28 +20,31 @@ ROWS = {
     "errors": ("both", 0),
     "units": ("both", 1),
     "files": ("both", 1),
-    "graph": ("compiler", 2),
-    "passes": ("compiler", 3),
-    "memory": ("compiler", 3),
-    "models": ("compiler", 3),
-    "runtime": ("compiler", 4),
-    "stats": ("measuring", 2),
-    "measure": ("measuring", 3),
-    "results": ("measuring", 4),
-    "gate": ("measuring", 4),
-    "report": ("measuring", 5),
+    "alignment": ("both", 1),
+    "cache": ("both", 2),
+    "graph": ("compiler", 3),
+    "blas": ("compiler", 3),
+    "passes": ("compiler", 4),
+    "memory": ("compiler", 4),
+    "models": ("compiler", 4),
+    "runtime": ("compiler", 5),
+    "stats": ("measuring", 3),
+    "measure": ("measuring", 4),
+    "results": ("measuring", 5),
+    "gate": ("measuring", 5),
+    "report": ("measuring", 6),
     "cases": ("both", BRIDGE),
     "measuring": ("both", BRIDGE),
     "explaining": ("both", BRIDGE),
     "ablating": ("both", BRIDGE),
+    "tuning": ("both", BRIDGE),
     "peers": ("both", BRIDGE),
     "pytest_plugin": ("both", BRIDGE),
     "cli": ("both", BRIDGE),
     "__main__": ("both", BRIDGE),
     "__init__": ("both", BRIDGE),
 }
-"""Part of the package: its tower, and its row from the top. `errors`, `units` and `files` stand above both towers, and of them `errors`
-stands highest."""
+"""Part of the package: its tower, and its row from the top. What stands above both towers is `both`, and of it `errors` stands highest."""
 FILES = sorted(SOURCE.rglob("*.py"))
 HELPERS = {"utils", "util", "helpers", "helper", "common", "misc", "manager"}
 EXTRAS = ("rich", "memray", "psutil", "cpuinfo", "threadpoolctl", "jsonschema", "pytest", "pytest_benchmark", "hypothesis")

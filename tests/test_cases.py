@@ -200,9 +200,9 @@ def test_a_case_is_run_by_its_runner(monkeypatch: pytest.MonkeyPatch, runner: st
     made: list[str] = []
 
     class Spy(kind):  # type: ignore[misc]  # one of the two runners
-        def __init__(self, *given: object) -> None:
+        def __init__(self, *given: object, **options: object) -> None:
             made.append(kind.__name__)
-            super().__init__(*given)
+            super().__init__(*given, **options)
 
     monkeypatch.setattr(f"mlbench.cases.{kind.__name__}", Spy)
     assert call_of(Case(TINY, runner))().shape == (2, 10)
@@ -219,7 +219,7 @@ def test_a_right_runner_agrees(runner: str) -> None:
 class Off:
     """A runner whose output is off by a hundredth in one element."""
 
-    def __init__(self, *given: object) -> None:
+    def __init__(self, *given: object, **options: object) -> None:
         self._right = BaselineRunner(given[0])  # type: ignore[arg-type]  # the model
 
     def run(self, x: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:

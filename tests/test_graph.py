@@ -11,10 +11,12 @@ import numpy.typing as npt
 import pytest
 from hypothesis import given
 
+from mlbench.alignment import is_aligned
 from mlbench.errors import GraphError
-from mlbench.graph import OPS, FloatArray, Graph, Node, Op, Step, frozen, graph_text, op_named, verify
+from mlbench.graph import FEATURES, OPS, FloatArray, Graph, Node, Op, Step, frozen, graph_text, op_named, verify
 from mlbench.models import LEAKY_SLOPE, Model, mlp
 from mlbench.runtime.kernels import softmax, softmax_into
+from mlbench.runtime.lowering import NAMESPACE
 from strategies import batch_of, models
 
 ROW, SCALAR = frozen([1, 2, 3]), frozen(0.5)
@@ -110,7 +112,7 @@ def _eager(op: Op, x: FloatArray, operands: list[FloatArray]) -> FloatArray:
 def _into(op: Op, x: FloatArray, out: FloatArray, operands: list[FloatArray]) -> None:
     names = {f"c{index}": array for index, array in enumerate(operands)}
     places = {f"s{index}": np.full_like(out, np.nan) for index in range(op.scratch)}
-    scope = {"np": np, "softmax_into": softmax_into, "x": x, "out": out, **names, **places}
+    scope = {**NAMESPACE, "x": x, "out": out, **names, **places}
     for line in op.into:
         exec(line.format(*names, x="x", out="out", held="out", **dict(zip(places, places, strict=True))), scope)  # the same
 
@@ -127,7 +129,11 @@ REFERENCES: dict[str, Callable[..., Any]] = {
 }
 
 
-@pytest.mark.parametrize("op", OPS.values(), ids=OPS)
+PLAIN = [op for op in OPS.values() if not op.packed]
+"""Rows with an eager kernel; products of packed weights are judged in test_blas.py."""
+
+
+@pytest.mark.parametrize("op", PLAIN, ids=lambda op: op.name)
 def test_the_eager_kernel_computes_the_op(op: Op) -> None:
     """The eager expression of every op is the op, to the rounding of float32."""
     x, operands = batch_of(7, 3), _operands(op)
@@ -135,7 +141,7 @@ def test_the_eager_kernel_computes_the_op(op: Op) -> None:
     np.testing.assert_allclose(_eager(op, x, operands), exact, rtol=3e-6, atol=1e-6)
 
 
-@pytest.mark.parametrize("op", OPS.values(), ids=OPS)
+@pytest.mark.parametrize("op", PLAIN, ids=lambda op: op.name)
 def test_the_in_place_kernel_agrees_with_the_eager_one(op: Op) -> None:
     """Both kernels of an op give the same result, whatever stood in the result and the scratch before."""
     x, operands = batch_of(7, 3), _operands(op)
@@ -309,9 +315,40 @@ VIOLATIONS = {
         _with_epilogue(Step("add", ("b2",)), Step("maximum", ("b4",)), b2=frozen(np.ones((2, 3))), b4=frozen(np.ones((4, 3)))),
         "node 0 (y = matmul): strips of [2, 4] rows in one epilogue; expected one height",
     ),
+    "unknown-layout": (_graph(replace(TANH_X, layout="diagonal")), "node 0 (h = tanh): the layout is 'diagonal'; expected rows or"),
+    "no-parts": (_graph(replace(TANH_X, parts=0)), "node 0 (h = tanh): 0 parts of 3 columns, rows; only features can be parted"),
+    "parts-of-rows": (_graph(replace(TANH_X, parts=2)), "node 0 (h = tanh): 2 parts of 3 columns, rows"),
+    "more-parts-than-features": (
+        _graph(Node("matmul", ("x", "w"), "h", 3, layout=FEATURES, parts=4), Node("matmul", ("h", "w"), "y", 3)),
+        "node 0 (h = matmul): 4 parts of 3 columns, features",
+    ),
+    "op-that-cannot-turn": (_graph(replace(TANH_X, layout=FEATURES)), "node 0 (h = tanh): tanh cannot write feature after feature"),
+    "strip-over-features": (
+        _graph(
+            Node("matmul", ("x", "w"), "h", 3, epilogue=(Step("add", ("b2",)),), layout=FEATURES),
+            Node("matmul", ("h", "w"), "y", 3),
+            constants={"w": frozen(np.ones((3, 3))), "b2": frozen(np.ones((2, 3)))},
+        ),
+        "node 0 (h = matmul): a strip in the epilogue of a value that lies feature after feature",
+    ),
+    "features-read-by-no-product": (
+        _graph(Node("matmul", ("x", "w"), "h", 3, layout=FEATURES), Node("tanh", ("h",), "y", 3)),
+        "node 1 (y = tanh): reads h, which lies feature after feature; only a matrix product can",
+    ),
+    "output-in-features": (
+        _graph(Node("matmul", ("x", "w"), "y", 3, layout=FEATURES)),
+        "output: 'y' lies feature after feature; the caller expects rows",
+    ),
+    "no-threads": (replace(_graph(TANH_X), threads=0), "sizes: threads is 0; expected 1 or more"),
+    "one-worker": (replace(_graph(TANH_X), threads=2, workers=1), "sizes: 1 workers with 2 threads allowed"),
+    "more-workers-than-threads": (replace(_graph(TANH_X), threads=2, workers=3), "sizes: 3 workers with 2 threads allowed"),
     "output-bound-by-nobody": (_graph(TANH_X, output="y"), "output: 'y' is bound by no node; expected one of h"),
     "output-that-is-the-input": (_graph(TANH_X, output="x"), "output: 'x' is the input; expected a value that a node binds"),
     "output-that-is-a-constant": (_graph(TANH_X, output="b"), "output: 'b' is bound by no node"),
+    "packed-without-its-row": (
+        _graph(Node("linear_packed", ("x", "w", "s"), "y", 3)),
+        "node 0 (y = linear_packed): the result has 3 columns and the row it starts from shape ()",
+    ),
     "product-in-place": (
         _graph(TANH_X, Node("matmul", ("h", "w"), "y", 3, in_place=True)),
         "node 1 (y = matmul, in place): matmul cannot write over what it reads",
@@ -370,3 +407,27 @@ def test_the_graph_of_every_model_is_valid(model: Model) -> None:
     graph = model.graph()
     verify(graph)
     assert model.outputs == graph.columns_of(graph.output)
+
+
+def test_the_printed_form_shows_layouts_and_threads() -> None:
+    """Feature-major values, parts, Fortran order, static buffers, workers and BLAS threads are in the text as well."""
+    weight = np.asfortranarray(np.ones((4, 4), np.float32))
+    weight.flags.writeable = False
+    nodes = (Node("matmul", ("x", "w"), "h", 4, layout=FEATURES, parts=2), Node("matmul", ("h", "w"), "y", 4))
+    graph = Graph("x", 4, {"w": weight}, nodes, "y", max_batch=9, is_static=True, threads=2, workers=2, blas_threads=1)
+    verify(graph)
+    assert graph_text(graph) == (
+        "graph(x: rows x 4) max_batch=9, shared by 2 threads, BLAS on 1 thread, static buffers\n"
+        "  h: 4 x rows = matmul(x, w: 4 x 4 Fortran) in 2 parts\n"
+        "  y: rows x 4 = matmul(h, w: 4 x 4 Fortran)\n"
+        "  return y"
+    )
+
+
+def test_a_frozen_array_begins_at_a_cache_line() -> None:
+    """`frozen` copies in either order to a multiple of 64 bytes."""
+    for order in ("C", "F"):
+        copy = frozen(np.arange(6.0).reshape(2, 3), order)
+        assert (copy.dtype.name, copy.flags.writeable, is_aligned(copy)) == ("float32", False, True)
+        assert (copy.flags.c_contiguous, copy.flags.f_contiguous) == (order == "C", order == "F")
+        assert copy.tolist() == [[0, 1, 2], [3, 4, 5]]

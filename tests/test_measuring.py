@@ -11,8 +11,9 @@ from typing import Any, Self
 import numpy as np
 import pytest
 
-from mlbench.cases import BASELINE, OPTIMIZED, RUNNERS, Case, Cell, input_of, model_of, static_bytes
+from mlbench.cases import BASELINE, OPTIMIZED, RUNNERS, TUNED, Case, Cell, input_of, model_of, optimized_runner, static_bytes
 from mlbench.errors import WorkerError
+from mlbench.graph import op_named
 from mlbench.measure import FRESH_HEAP, KEPT_HEAP, ArmTimes, Footprint
 from mlbench.measuring import (
     FLOOR,
@@ -20,9 +21,9 @@ from mlbench.measuring import (
     ROUNDS_S,
     SPREAD_LIMIT,
     Effort,
-    Floor,
     Interrupted,
     affordable_rounds,
+    bare_products,
     compare,
     compare_kept,
     fastest_floor,
@@ -33,10 +34,12 @@ from mlbench.measuring import (
     measurement,
     per_round,
 )
+from mlbench.passes import Choices, Way, choices_to_json
 from mlbench.results import COMPLETE, INTERRUPTED, Measurement
 from mlbench.runtime import OptimizedRunner
 
 TINY = Cell(2, (8,))
+PLAIN = Choices(None, (Way(),) * 3)
 EFFORT = Effort(processes=2, rounds=2, singles_s=0.01)
 FOOTPRINTS = {BASELINE: Footprint(4096, 5, "memray"), OPTIMIZED: Footprint(0, 0, "memray")}
 
@@ -71,7 +74,7 @@ class Workers:
         if arguments["step"] == "footprint":
             return {"worst_error": 0.5, "footprint": dataclasses.asdict(FOOTPRINTS[arguments["runner"]])}
         if arguments["step"] == "floor":
-            return {"tile_rows": None, "order": "C"}
+            return choices_to_json(PLAIN)
         rounds = {BASELINE: 4.0, OPTIMIZED: 2.0, FLOOR: 1.0}
         return {name: {"rounds_s": [each] * 2, "singles_s": [each], "minor_faults_per_call": self.faults} for name, each in rounds.items()}
 
@@ -154,7 +157,7 @@ def test_rounds_are_asked_for_with_the_effort(workers: Callable[..., Workers]) -
     measure_cell(TINY, Effort(processes=1, rounds=7, turn_s=0.5, singles_s=0.25))
     asked = made.asked[-1]
     assert (asked["rounds"], asked["turn_s"], asked["singles_s"]) == (7, 0.5, 0.25)
-    assert asked["floor"] == {"tile_rows": None, "order": "C"}
+    assert asked["floor"] == choices_to_json(PLAIN)
 
 
 def test_progress_is_told_after_the_judging_and_after_each_process(workers: Callable[..., Workers]) -> None:
@@ -218,7 +221,7 @@ def test_the_kept_heap_is_measured_where_the_baseline_faults(
     """Once a call faults in some process with a fresh heap, the arms run again with a kept one; else no process is started."""
     made = workers()
     fresh = {BASELINE: [times(1.0, faults=each) for each in faults], OPTIMIZED: [times(1.0, faults=99.0)]}
-    kept = compare_kept(TINY, Floor(None, "C"), dataclasses.replace(EFFORT, heap=heap), fresh)
+    kept = compare_kept(TINY, PLAIN, dataclasses.replace(EFFORT, heap=heap), fresh)
     assert made.started == ([(1, KEPT_HEAP)] * 2 if expected else [])
     assert set(kept) == ({BASELINE, OPTIMIZED, FLOOR} if expected else set())
 
@@ -226,7 +229,7 @@ def test_the_kept_heap_is_measured_where_the_baseline_faults(
 def test_the_kept_heap_has_no_singles(workers: Callable[..., Workers]) -> None:
     """The second time only ratios are wanted: no time goes into single calls."""
     made = workers()
-    compare_kept(TINY, Floor(None, "C"), EFFORT, {BASELINE: [times(1.0, faults=5.0)]})
+    compare_kept(TINY, PLAIN, EFFORT, {BASELINE: [times(1.0, faults=5.0)]})
     assert {asked["singles_s"] for asked in made.asked} == {0.0}
 
 
@@ -235,7 +238,7 @@ def test_compare_hands_over_each_process_at_once(workers: Callable[..., Workers]
     workers(interrupt_at=3)
     arms: dict[str, list[ArmTimes]] = {}
     with pytest.raises(KeyboardInterrupt):
-        compare(TINY, Floor(None, "C"), Effort(processes=5), arms)
+        compare(TINY, PLAIN, Effort(processes=5), arms)
     assert {name: len(processes) for name, processes in arms.items()} == {BASELINE: 2, OPTIMIZED: 2, FLOOR: 2}
 
 
@@ -278,11 +281,14 @@ def test_an_unsteady_footprint_is_warned_about() -> None:
     assert [line.partition(":")[0] for line in measurement(Case(TINY, BASELINE), {}, 0.5, unsteady).warnings] == ["footprint"]
 
 
-@pytest.mark.parametrize(("batch", "tiles"), [(1, [None]), (64, [None]), (65, [None, 64]), (513, [None, 64, 128, 256, 272, 512])])
+@pytest.mark.parametrize(("batch", "tiles"), [(1, [None]), (48, [None]), (49, [None, 48]), (513, [None, 48, 96, 128, 256, 512])])
 def test_the_floors_that_compete(batch: int, tiles: list[int | None]) -> None:
-    """The whole batch, every tile smaller than it and the tile of the runner itself, each in both memory orders."""
-    expected = [Floor(rows, order) for rows in tiles for order in "CF"]
-    assert expected == list(floors(Cell(batch, (8,))))
+    """The whole batch and every tile smaller than it, each in both memory orders and packed; and what the runners themselves chose."""
+    cell = Cell(batch, (8,))
+    found = floors(cell)
+    plain = [Choices(rows, (way, way)) for rows in tiles for way in (Way(), Way(order="F"), Way(packed=True))]
+    own = {optimized_runner(Case(cell, runner)).compiled.choices for runner in (OPTIMIZED, TUNED)}
+    assert set(plain) | own == set(found)
 
 
 def test_the_fastest_floor_is_one_of_the_floors() -> None:
@@ -303,17 +309,14 @@ def test_the_floor_with_the_fastest_round_wins(monkeypatch: pytest.MonkeyPatch, 
     assert fastest_floor(cell) == floors(cell)[winner]
 
 
-@pytest.mark.parametrize("floor", [Floor(None, "C"), Floor(None, "F"), Floor(2, "C"), Floor(2, "F")], ids=str)
-def test_the_floor_runs_only_matrix_products(floor: Floor) -> None:
+@pytest.mark.parametrize("floor", [PLAIN, *(Choices(2, (way,) * 3) for way in (Way(), Way(order="F"), Way(packed=True)))], ids=str)
+def test_the_floor_runs_only_matrix_products(floor: Choices) -> None:
     """A floor is the products of the model's weights and nothing else: no bias, no activation, in the given tiles and order."""
     cell = Cell(5, (8, 9))
     call = floor_call(cell, floor)
-    runner = call.func.__self__  # type: ignore[attr-defined]  # a partial of the runner's method
-    assert isinstance(runner, OptimizedRunner)
-    graph = runner.compiled.graph
-    assert [node.op for node in graph.nodes] == ["matmul"] * 3
+    graph = OptimizedRunner(bare_products(cell), cell.batch, choices=floor).compiled.graph
+    assert all(op_named(node.op).is_product and not node.epilogue and node.op != "linear_packed" for node in graph.nodes)
     assert graph.tile_rows == floor.tile_rows
-    assert {"F" if each.flags.f_contiguous else "C" for each in graph.constants.values()} == {floor.order}
     first, second, third = (layer.weight.astype(np.float64) for layer in model_of(cell).layers)
     np.testing.assert_allclose(call(), input_of(cell) @ first @ second @ third, rtol=1e-4, atol=1e-4)
 
@@ -351,8 +354,11 @@ def test_a_wrong_runner_is_never_timed(tmp_path: Path, monkeypatch: pytest.Monke
     (tmp_path / "sitecustomize.py").write_text(
         "import mlbench.cases as cases\n"
         "class Off(cases.OptimizedRunner):\n"
-        "    def run(self, x):\n"
-        "        return super().run(x) + 0.01\n"
+        "    __slots__ = ()\n"
+        "    def __init__(self, *arguments, **options):\n"
+        "        super().__init__(*arguments, **options)\n"
+        "        right = self.run\n"
+        "        self.run = lambda x: right(x) + 0.01\n"
         "cases.OptimizedRunner = Off\n"
     )
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from mlbench import Model, OptimizedRunner, mlp
+from mlbench.alignment import ALIGNMENT_BYTES
 from mlbench.errors import ModelError
 from mlbench.passes import PASSES, passes_named
 from mlbench.runtime import check_result
@@ -39,13 +40,35 @@ def test_names_are_taken_in_any_order() -> None:
     assert [each.name for each, _ in runner.compiled.notes] == ["fuse", "strips"]
 
 
-def test_no_names_leave_static_buffers() -> None:
-    """Without any optimisation every value still has its place in the arena."""
+def test_no_names_leave_the_graph_as_written() -> None:
+    """Without any optimisation every node makes a new array, and nothing is held between calls."""
     runner = OptimizedRunner(mlp(6, 9, 3), 4, passes=())
-    assert len(runner.plan.buffers) == len(runner.compiled.graph.nodes) == 5
+    x = np.ones((4, 6), np.float32)
+    first, second = runner.run(x), runner.run(x)
+    assert len(runner.compiled.graph.nodes) == 5
+    assert runner.memory.arena_bytes == ALIGNMENT_BYTES
+    assert not np.may_share_memory(first, second)
+
+
+def test_static_alone_gives_every_value_its_place() -> None:
+    """With static buffers alone each of the five values has a buffer of its own."""
+    runner = OptimizedRunner(mlp(6, 9, 3), 4, passes=["static"])
+    x = np.ones((4, 6), np.float32)
+    assert len(runner.plan.buffers) == 5
+    assert runner.run(x) is runner.run(x)
+
+
+def test_in_place_is_a_switch_of_its_own() -> None:
+    """Alone it lets a result take its operand's storage, allocated anew in each call: three arrays become one."""
+    runner = OptimizedRunner(mlp(6, 9, 3), 4, passes=["in_place"])
+    runner.run(np.ones((4, 6), np.float32))
+    assert [buffer.values for buffer in runner.plan.buffers] == [("v0", "v1", "v2"), ("v3", "v4")]
+    assert "add(v0, b0, out=v0)" in runner.sources[0]
 
 
 def test_an_unknown_name_is_refused() -> None:
     """A name that is no optimisation is refused, and the error lists those there are."""
-    with pytest.raises(ModelError, match="no optimisation is called 'fusion'; there are fold_bias, fuse, tile, strips, in_place"):
+    with pytest.raises(
+        ModelError, match="no optimisation is called 'fusion'; there are clean, fold_bias, fuse, static, tile, layout, prepack"
+    ):
         OptimizedRunner(mlp(6, 9, 3), 4, passes=["fusion"])

@@ -15,12 +15,15 @@ if TYPE_CHECKING:
     from mlbench.errors import MlbenchError
     from mlbench.memory import MemoryPlan
     from mlbench.models import Digits, Layer, Model, load_digits_mlp, mlp
+    from mlbench.passes import Choices
     from mlbench.runtime import BaselineRunner, OptimizedRunner
+    from mlbench.tuning import tune
 
 __version__ = "0.1.0"
 
 _HOMES = {
     "BaselineRunner": "mlbench.runtime",
+    "Choices": "mlbench.passes",
     "Digits": "mlbench.models",
     "Layer": "mlbench.models",
     "MemoryPlan": "mlbench.memory",
@@ -29,10 +32,12 @@ _HOMES = {
     "OptimizedRunner": "mlbench.runtime",
     "load_digits_mlp": "mlbench.models",
     "mlp": "mlbench.models",
+    "tune": "mlbench.tuning",
 }
 
 __all__ = [
     "BaselineRunner",
+    "Choices",
     "Digits",
     "Layer",
     "MemoryPlan",
@@ -42,6 +47,7 @@ __all__ = [
     "__version__",
     "load_digits_mlp",
     "mlp",
+    "tune",
 ]
 
 

@@ -24,10 +24,13 @@ from mlbench.measure import blas_threads, record, render_flame_graph
 from mlbench.models import Model, load_digits_mlp, mlp
 from mlbench.results import StaticBytes
 from mlbench.runtime import Agreement, BaselineRunner, OptimizedRunner, check_result
+from mlbench.tuning import tune
 
 BASELINE = "baseline"
 OPTIMIZED = "optimized"
+TUNED = "tuned"
 RUNNERS = (BASELINE, OPTIMIZED)
+"""What a sweep measures. `tuned` is the optimized runner with choices that a search made on this machine instead of the default rules."""
 DIGITS = "digits"
 MLP = "mlp"
 
@@ -130,7 +133,7 @@ def parse_case(text: str) -> Case:
     Raises:
         UsageError: when no case is called so.
     """
-    match = re.fullmatch(r"(baseline|optimized)-(?:digits-b(\d+)|b(\d+)-h(\d+(?:x\d+)*)(?:-i(\d+)-o(\d+))?)(?:-t(\d+))?", text)
+    match = re.fullmatch(r"(baseline|optimized|tuned)-(?:digits-b(\d+)|b(\d+)-h(\d+(?:x\d+)*)(?:-i(\d+)-o(\d+))?)(?:-t(\d+))?", text)
     if match is None:
         raise UsageError(f"no case is called {text!r}; expected RUNNER-bBATCH-hHIDDEN like optimized-b512-h1024 or baseline-digits-b360")
     runner, digits_batch, batch, hidden, inputs, outputs, threads = match.groups()
@@ -164,11 +167,17 @@ def input_of(cell: Cell) -> FloatArray:
     return np.random.default_rng(1).standard_normal((cell.batch, cell.inputs), dtype=np.float32)
 
 
+def optimized_runner(case: Case) -> OptimizedRunner:
+    """Return the compiled runner of a case, by the default rules or tuned."""
+    cell = case.cell
+    choices = tune(model_of(cell), cell.batch, threads=cell.threads) if case.runner == TUNED else None
+    return OptimizedRunner(model_of(cell), cell.batch, choices=choices, threads=cell.threads)
+
+
 def call_of(case: Case) -> Callable[[], FloatArray]:
     """Return the call that is measured."""
-    model, x = model_of(case.cell), input_of(case.cell)
-    runner = BaselineRunner(model) if case.runner == BASELINE else OptimizedRunner(model, case.cell.batch)
-    return partial(runner.run, x)
+    runner = BaselineRunner(model_of(case.cell)) if case.runner == BASELINE else optimized_runner(case)
+    return partial(runner.run, input_of(case.cell))
 
 
 def check(case: Case) -> Agreement:
@@ -184,7 +193,8 @@ def static_bytes(case: Case) -> StaticBytes:
     """Return what the runner of the case holds between calls."""
     if case.runner == BASELINE:
         return StaticBytes()
-    runner = OptimizedRunner(model_of(case.cell), case.cell.batch)
+    runner = optimized_runner(case)
+    runner.run(input_of(case.cell))
     bare = runner.memory
     runner.reserve_staging()
     return StaticBytes(bare.arena_bytes, bare.operand_bytes, bare.staging_bytes, runner.memory.staging_bytes, bare.weight_copy_bytes)
@@ -198,11 +208,11 @@ def recording_call(case: Case) -> Callable[[], object]:
     """
     if case.runner == BASELINE:
         return call_of(case)
-    model, x = model_of(case.cell), input_of(case.cell)
+    x = input_of(case.cell)
     kept = []
 
     def make_and_run() -> FloatArray:
-        kept.append(OptimizedRunner(model, case.cell.batch))
+        kept.append(optimized_runner(case))
         return kept[-1].run(x)
 
     return make_and_run
@@ -221,7 +231,7 @@ def flame_graph(case: Case, folder: Path) -> tuple[Path, Path]:
     call = recording_call(case)
     with blas_threads(case.cell.threads):
         call()  # BLAS takes its own workspace at its first product, which is no part of the case
-        return keep_recording(call, folder, case.id, held=case.runner == OPTIMIZED)
+        return keep_recording(call, folder, case.id, held=case.runner != BASELINE)
 
 
 def keep_recording(call: Callable[[], object], folder: Path, name: str, *, held: bool = False) -> tuple[Path, Path]:

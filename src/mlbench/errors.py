@@ -23,6 +23,10 @@ class BusyError(MlbenchError, RuntimeError):
     """A runner was called from a second thread while a call was under way."""
 
 
+class CrewError(MlbenchError, RuntimeError):
+    """A runner of several threads was used in a process that does not have its threads."""
+
+
 class ModelError(MlbenchError, ValueError):
     """A model cannot be built from the sizes, arrays or names that were given."""
 

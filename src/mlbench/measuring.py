@@ -13,18 +13,31 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-import numpy as np
-
-from mlbench.cases import BASELINE, OPTIMIZED, RUNNERS, Case, Cell, call_of, check, input_of, model_of, static_bytes
+from mlbench.cases import (
+    BASELINE,
+    OPTIMIZED,
+    RUNNERS,
+    TUNED,
+    Case,
+    Cell,
+    call_of,
+    check,
+    input_of,
+    model_of,
+    optimized_runner,
+    static_bytes,
+)
 from mlbench.graph import FloatArray, Graph, Node
 from mlbench.measure import FRESH_HEAP, KEPT_HEAP, ArmTimes, Footprint, Worker, footprint, take_turns
 from mlbench.measure.latency import ROUNDS, SINGLES_S, TURN_S
-from mlbench.passes import Pass
+from mlbench.passes import Choices, Way, choices_from_json, choices_to_json
 from mlbench.results import COMPLETE, INTERRUPTED, Measurement, timing_of
 from mlbench.runtime import OptimizedRunner
 from mlbench.stats import ratio_interval
 
 FLOOR = "floor"
+FLOOR_TILES = (48, 96, 128, 256, 512)
+MOST_SEARCHED_FLOP = 1e9
 ROUNDS_S = 3.0
 """Time for the rounds of a case in one process; cases with calls of 0.1 s and more get fewer rounds."""
 LEAST_ROUNDS = 3
@@ -37,53 +50,41 @@ SPREAD_LIMIT = 0.25
 """An interval wider than this share of its estimate is warned about."""
 
 
-@dataclass(frozen=True, slots=True)
-class Floor:
-    """How the bare matrix products of a cell run fastest.
-
-    Attributes:
-        tile_rows: rows at a time, or None for the whole batch.
-        order: memory order of the weights, C or F.
-    """
-
-    tile_rows: int | None
-    order: str
-
-
-def floor_call(cell: Cell, floor: Floor) -> Callable[[], FloatArray]:
-    """Return a call that runs an empty `run` plus the bare matrix products, pre-allocated."""
+def bare_products(cell: Cell) -> Graph:
+    """Return the cell's model without biases and activations."""
     model = model_of(cell)
-    nodes, constants, value = [], {}, "x"
-    for index, layer in enumerate(model.layers):
-        weight = np.array(layer.weight, order="F" if floor.order == "F" else "C")
-        weight.flags.writeable = False
-        constants[f"w{index}"] = weight
-        nodes.append(Node("matmul", (value, f"w{index}"), f"v{index}", weight.shape[1]))
-        value = f"v{index}"
+    constants = {f"w{index}": layer.weight for index, layer in enumerate(model.layers)}
+    values = ["x", *(f"v{index}" for index in range(len(model.layers)))]
+    nodes = tuple(Node("matmul", (values[index], f"w{index}"), values[index + 1], layer.weight.shape[1])
+                  for index, layer in enumerate(model.layers))  # fmt: skip
+    return Graph("x", model.inputs, constants, nodes, values[-1])
 
-    def with_tiles(graph: Graph) -> Graph:
-        return graph if floor.tile_rows is None else dataclasses.replace(graph, tile_rows=floor.tile_rows)
 
-    passes = [Pass("floor_tile", "run the given rows at a time", with_tiles, _say_nothing)]
-    runner = OptimizedRunner(Graph("x", model.inputs, constants, tuple(nodes), value), cell.batch, passes=passes)
+def floor_call(cell: Cell, floor: Choices) -> Callable[[], FloatArray]:
+    """Return a call that runs an empty `run` plus the bare matrix products, pre-allocated, as chosen."""
+    runner = OptimizedRunner(bare_products(cell), cell.batch, choices=floor, threads=cell.threads)
     return partial(runner.run, input_of(cell))
 
 
-def _say_nothing(before: Graph, after: Graph) -> str:
-    return ""
+def floors(cell: Cell) -> tuple[Choices, ...]:
+    """Return the ways to run the bare products that compete to be the floor; the runners' own are among them.
+
+    They differ in tile, weight order and packing: what is the least time NumPy can take must not depend on what a rule chose. Above
+    MOST_SEARCHED_FLOP the search would take longer than the measuring, and only the rule's choices and the plain ways compete.
+    """
+    runners = (OPTIMIZED, TUNED) if cell.work_flop <= MOST_SEARCHED_FLOP else (OPTIMIZED,)
+    own = [optimized_runner(Case(cell, runner)).compiled.choices for runner in runners]
+    first = next(choices for choices in own if choices is not None)
+    tiles = (None, *(rows for rows in FLOOR_TILES if rows < cell.batch))
+    ways = (Way(), Way(order="F"), Way(packed=True))
+    rest = [Choices(rows, (way,) * len(first.ways), first.threading) for rows in tiles for way in ways]
+    return tuple(dict.fromkeys(each for each in (*own, *rest) if each is not None))
 
 
-def floors(cell: Cell) -> tuple[Floor, ...]:
-    """Return the ways to run the bare products that compete to be the floor; the runner's own tile is among them."""
-    own = OptimizedRunner(model_of(cell), cell.batch).compiled.graph.tile_rows
-    tiles = sorted({rows for rows in (64, 128, 256, 512, own) if rows is not None and rows < cell.batch})
-    return tuple(Floor(rows, order) for rows in (None, *tiles) for order in ("C", "F"))
-
-
-def fastest_floor(cell: Cell) -> Floor:
+def fastest_floor(cell: Cell) -> Choices:
     """Return the fastest of the floors, by a short race in this process."""
     race = {str(index): floor_call(cell, floor) for index, floor in enumerate(floors(cell))}
-    times = take_turns(race, affordable_rounds(race, 3), singles_s=0)
+    times = take_turns(race, affordable_rounds(race, 3), singles_s=0, count_faults=False)
     best = min(times, key=lambda name: min(times[name].rounds_s))
     return floors(cell)[int(best)]
 
@@ -113,9 +114,9 @@ def in_worker(step: str, cell: dict[str, Any], **more: Any) -> Any:  # JSON in, 
         agreement = check(case)
         return {"worst_error": agreement.worst, "footprint": dataclasses.asdict(footprint(call_of(case)))}
     if step == "floor":
-        return dataclasses.asdict(fastest_floor(here))
+        return choices_to_json(fastest_floor(here))
     arms = {runner: call_of(Case(here, runner)) for runner in RUNNERS}
-    arms[FLOOR] = floor_call(here, Floor(**more["floor"]))
+    arms[FLOOR] = floor_call(here, choices_from_json(more["floor"]))
     times = take_turns(arms, affordable_rounds(arms, more["rounds"]), more["turn_s"], more["singles_s"])
     return {name: dataclasses.asdict(each) for name, each in times.items()}
 
@@ -155,17 +156,17 @@ class Effort:
     heap: str = FRESH_HEAP
 
 
-def find_floor(cell: Cell) -> Floor:
+def find_floor(cell: Cell) -> Choices:
     """Find the floor of a cell in a process of its own.
 
     Raises:
         WorkerError: when the worker fails.
     """
     with Worker(cell.threads) as worker:
-        return Floor(**worker.call(_IN_WORKER, step="floor", cell=dataclasses.asdict(cell)))
+        return choices_from_json(worker.call(_IN_WORKER, step="floor", cell=dataclasses.asdict(cell)))
 
 
-def judge(cell: Cell, judged: dict[str, tuple[float, Footprint]]) -> Floor:
+def judge(cell: Cell, judged: dict[str, tuple[float, Footprint]]) -> Choices:
     """In a process of its own, check both runners, take their footprints, and find the floor.
 
     Args:
@@ -183,10 +184,10 @@ def judge(cell: Cell, judged: dict[str, tuple[float, Footprint]]) -> Floor:
         for runner in RUNNERS:
             answer = worker.call(_IN_WORKER, step="footprint", cell=data, runner=runner)
             judged[runner] = (float(answer["worst_error"]), Footprint(**answer["footprint"]))
-        return Floor(**worker.call(_IN_WORKER, step="floor", cell=data))
+        return choices_from_json(worker.call(_IN_WORKER, step="floor", cell=data))
 
 
-def compare(cell: Cell, floor: Floor, effort: Effort, arms: Arms, step: Step = _silent) -> None:
+def compare(cell: Cell, floor: Choices, effort: Effort, arms: Arms, step: Step = _silent) -> None:
     """Time the cell's arms (both runners and the floor), interleaved, in fresh processes, one after the other.
 
     Args:
@@ -199,7 +200,7 @@ def compare(cell: Cell, floor: Floor, effort: Effort, arms: Arms, step: Step = _
     Raises:
         WorkerError: when a worker fails.
     """
-    what = {"step": "rounds", "cell": dataclasses.asdict(cell), "floor": dataclasses.asdict(floor)}
+    what = {"step": "rounds", "cell": dataclasses.asdict(cell), "floor": choices_to_json(floor)}
     for _ in range(effort.processes):
         time_in_process(_IN_WORKER, what, cell.threads, effort, arms)
         step(cell.id)
@@ -227,7 +228,7 @@ def time_in_process(function: str, arguments: Mapping[str, Any], threads: int, e
         arms.setdefault(name, []).append(found)
 
 
-def compare_kept(cell: Cell, floor: Floor, effort: Effort, fresh: Mapping[str, Sequence[ArmTimes]]) -> dict[str, list[ArmTimes]]:
+def compare_kept(cell: Cell, floor: Choices, effort: Effort, fresh: Mapping[str, Sequence[ArmTimes]]) -> dict[str, list[ArmTimes]]:
     """Time the arms once more with a kept heap, if the baseline faulted in the fresh one; else return nothing.
 
     Most of a speed-up over a runner that faults in every call is the kernel's work. A process that has freed larger blocks before does

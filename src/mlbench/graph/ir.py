@@ -17,7 +17,14 @@ from itertools import count
 import numpy as np
 import numpy.typing as npt
 
+from mlbench.alignment import aligned_floats
+
 FloatArray = npt.NDArray[np.float32]
+
+ROWS = "rows"
+FEATURES = "features"
+LAYOUTS = (ROWS, FEATURES)
+"""How a value lies in memory: row of the batch after row (batch-major), or feature after feature (feature-major)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +51,8 @@ class Node:
         columns: columns of that value.
         epilogue: element-wise steps on the result, in order; the result's storage is rewritten in place.
         in_place: the result takes the storage of `inputs[0]`, which nobody reads afterwards.
+        layout: how the value lies in memory, ROWS or FEATURES.
+        parts: the columns are computed in so many parts of about equal size, one product after the other.
     """
 
     op: str
@@ -52,6 +61,8 @@ class Node:
     columns: int
     epilogue: tuple[Step, ...] = ()
     in_place: bool = False
+    layout: str = ROWS
+    parts: int = 1
 
     @property
     def constants(self) -> tuple[str, ...]:
@@ -71,6 +82,10 @@ class Graph:
         output: name of the value that is the result.
         max_batch: most rows a call may have; None while the graph is not compiled for a batch.
         tile_rows: the nodes run on this many rows at a time, tile after tile; None runs the whole batch at once.
+        is_static: every value has its place in one arena that lives as long as the runner; else each call allocates anew.
+        threads: threads that may be used.
+        workers: threads that share the tiles of a batch; None leaves them to the calling thread.
+        blas_threads: threads that BLAS uses while the graph runs; None leaves it as it is.
     """
 
     input: str
@@ -80,6 +95,10 @@ class Graph:
     output: str
     max_batch: int | None = None
     tile_rows: int | None = None
+    is_static: bool = False
+    threads: int = 1
+    workers: int | None = None
+    blas_threads: int | None = None
 
     @property
     def rows_at_once(self) -> int | None:
@@ -92,6 +111,10 @@ class Graph:
             return self.input_columns
         return next(node.columns for node in self.nodes if node.output == name)
 
+    def layout_of(self, name: str) -> str:
+        """How the value `name` lies in memory; the input always row after row."""
+        return ROWS if name == self.input else next(node.layout for node in self.nodes if node.output == name)
+
     def readers_of(self, name: str) -> tuple[int, ...]:
         """Positions of the nodes that read the value `name`."""
         return tuple(position for position, node in enumerate(self.nodes) if name in node.inputs)
@@ -103,9 +126,11 @@ class Graph:
         return replace(self, nodes=nodes, constants={name: array for name, array in pool.items() if name in used})
 
 
-def frozen(array: npt.ArrayLike) -> FloatArray:
-    """Return a read-only, C-contiguous float32 copy."""
-    copy = np.array(array, dtype=np.float32, order="C", copy=True)
+def frozen(array: npt.ArrayLike, order: str = "C") -> FloatArray:
+    """Return a read-only float32 copy, in C or Fortran order, that begins at a cache line."""
+    source = np.asarray(array)
+    copy = aligned_floats(source.shape) if order == "C" else aligned_floats(source.shape[::-1]).T
+    np.copyto(copy, source, casting="unsafe")
     copy.flags.writeable = False
     return copy
 

@@ -32,13 +32,16 @@ class Op:
             `GraphError` where they do not fit.
         flop_per_element: floating point operations for an element of the result; a matrix product needs
             2 * inputs of them and says so with 0 here and `is_product`.
-        eager: expression that allocates its result.
+        eager: expression that allocates its result; empty where only the compiled runner has the op.
         into: statements that write the result to `{out}` and allocate nothing.
         scratch: matrices of the result's shape that `into` needs besides.
         elementwise: element (i, j) of the result depends on element (i, j) of the value alone, so that it may run in
             an epilogue, on strips of rows.
         in_place: `into` is right when `{out}` and `{x}` are the same matrix.
         is_product: a matrix product.
+        turned: as `into`, with every matrix turned: (x @ w).T = w.T @ x.T, for a result that lies feature after feature.
+        packed: the first constant is a weight in packed order (`mlbench.blas`), and `into` only prepares the result: the product is
+            added to it.
     """
 
     name: str
@@ -51,6 +54,8 @@ class Op:
     elementwise: bool = False
     in_place: bool = False
     is_product: bool = False
+    turned: tuple[str, ...] = ()
+    packed: bool = False
 
     def work_flop(self, rows: int, columns: int, inputs: int) -> int:
         """Floating point operations of one application; `inputs` are the columns of the value it reads."""
@@ -74,6 +79,14 @@ def _product(columns: int, shapes: Sequence[Shape]) -> int:
     if len(weight) != 2 or weight[0] != columns:
         raise GraphError(f"matmul: the value has {columns} columns and the weight shape {weight}; expected ({columns}, n)")
     return weight[1]
+
+
+def _product_from(columns: int, shapes: Sequence[Shape]) -> int:
+    weight, start = shapes
+    found = _product(columns, [weight])
+    if start != (found,):
+        raise GraphError(f"the result has {found} columns and the row it starts from shape {start}; expected ({found},)")
+    return found
 
 
 def _unary(columns: int, shapes: Sequence[Shape]) -> int:
@@ -100,22 +113,25 @@ def _elementwise(name: str, flop: int, eager: str, *into: str, constants: int = 
     return Op(name, constants, columns, flop, eager, into, scratch, elementwise=True, in_place=True)
 
 
+# `into` names ufuncs bare, because a look-up in the module costs 25 ns a call.
 # `out=` is spelled as a keyword because NumPy 2.4 deprecates it as the third position of maximum.
 # `value.dot(w, out)` and not `np.matmul(value, w, out=out)`: matmul mallocs 72 bytes a call and takes longer to start.
 # leaky_relu as max(x, slope * x) holds for 0 < slope < 1, which the models check.
 # sigmoid goes through tanh because exp(-x) overflows below -88 and warns.
 _ROWS = (
-    Op("matmul", 1, _product, 0, "{x} @ {0}", ("{x}.dot({0}, {out})",), is_product=True),
-    _elementwise("add", 1, "{x} + {0}", "np.add({x}, {0}, out={out})", constants=1, columns=_with_row),
-    _elementwise("maximum", 1, "np.maximum({x}, {0})", "np.maximum({x}, {0}, out={out})", constants=1, columns=_with_row),
-    _elementwise("relu", 1, "np.maximum({x}, 0)", "np.maximum({x}, 0, out={out})"),
+    Op("matmul", 1, _product, 0, "{x} @ {0}", ("{x}.dot({0}, {out})",), is_product=True, turned=("{0}.dot({x}, {out})",)),
+    Op("matmul_packed", 1, _product, 0, "", ("{out}.fill(0)",), is_product=True, packed=True),
+    Op("linear_packed", 2, _product_from, 1, "", ("copyto({out}, {1})",), is_product=True, packed=True),
+    _elementwise("add", 1, "{x} + {0}", "add({x}, {0}, out={out})", constants=1, columns=_with_row),
+    _elementwise("maximum", 1, "np.maximum({x}, {0})", "maximum({x}, {0}, out={out})", constants=1, columns=_with_row),
+    _elementwise("relu", 1, "np.maximum({x}, 0)", "maximum({x}, 0, out={out})"),
     _elementwise("leaky_relu", 2, "np.maximum({x}, {0} * {x})",
-                 "np.multiply({x}, {0}, out={s0})", "np.maximum({x}, {s0}, out={out})",
+                 "multiply({x}, {0}, out={s0})", "maximum({x}, {s0}, out={out})",
                  constants=1, scratch=1, columns=_with_scalar),
     _elementwise("sigmoid", 10, "0.5 * np.tanh(0.5 * {x}) + 0.5",
-                 "np.multiply({x}, 0.5, out={out})", "np.tanh({held}, out={out})",
-                 "np.multiply({held}, 0.5, out={out})", "np.add({held}, 0.5, out={out})"),
-    _elementwise("tanh", 8, "np.tanh({x})", "np.tanh({x}, out={out})"),
+                 "multiply({x}, 0.5, out={out})", "tanh({held}, out={out})",
+                 "multiply({held}, 0.5, out={out})", "add({held}, 0.5, out={out})"),
+    _elementwise("tanh", 8, "np.tanh({x})", "tanh({x}, out={out})"),
     Op("softmax", 0, _unary, 12, "softmax({x})", ("softmax_into({x}, {out}, {s0}, {s1})",), scratch=2, in_place=True),
 )  # fmt: skip
 

@@ -8,7 +8,7 @@ graph(x: rows x 64) max_batch=512, tiles of 128 rows
 
 from __future__ import annotations
 
-from mlbench.graph.ir import Graph, Node, Step
+from mlbench.graph.ir import ROWS, FloatArray, Graph, Node, Step
 
 
 def graph_text(graph: Graph) -> str:
@@ -18,6 +18,12 @@ def graph_text(graph: Graph) -> str:
         facts.append(f"max_batch={graph.max_batch}")
     if graph.tile_rows is not None:
         facts.append(f"tiles of {graph.tile_rows} rows")
+    if graph.workers is not None:
+        facts.append(f"shared by {graph.workers} threads")
+    if graph.blas_threads is not None:
+        facts.append(f"BLAS on {graph.blas_threads} thread{'s' if graph.blas_threads != 1 else ''}")
+    if graph.is_static:
+        facts.append("static buffers")
     head = f"graph({graph.input}: rows x {graph.input_columns})"
     lines = [f"{head} {', '.join(facts)}".rstrip()]
     lines += [f"  {_node_text(graph, node)}" for node in graph.nodes]
@@ -29,13 +35,16 @@ def _node_text(graph: Graph, node: Node) -> str:
     steps = "".join(f" then {_call_text(graph, step)}" for step in node.epilogue)
     place = f" in place of {node.inputs[0]}" if node.in_place else ""
     call = _call_text(graph, Step(node.op, node.inputs[1:]), node.inputs[0])
-    return f"{node.output}: rows x {node.columns} = {call}{steps}{place}"
+    parts = f" in {node.parts} parts" if node.parts > 1 else ""
+    shape = f"rows x {node.columns}" if node.layout == ROWS else f"{node.columns} x rows"
+    return f"{node.output}: {shape} = {call}{parts}{steps}{place}"
 
 
 def _call_text(graph: Graph, step: Step, value: str = "") -> str:
-    operands = [f"{name}: {_shape_text(graph.constants[name].shape)}" for name in step.operands]
+    operands = [f"{name}: {_constant_text(graph.constants[name])}" for name in step.operands]
     return f"{step.op}({', '.join([value, *operands] if value else operands)})"
 
 
-def _shape_text(shape: tuple[int, ...]) -> str:
-    return " x ".join(str(length) for length in shape) if shape else "scalar"
+def _constant_text(array: FloatArray) -> str:
+    order = " Fortran" if array.ndim == 2 and array.flags.f_contiguous and not array.flags.c_contiguous else ""
+    return (" x ".join(str(length) for length in array.shape) if array.shape else "scalar") + order

@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 
 from mlbench.errors import GraphError
-from mlbench.graph.ir import Graph, Node, Step
+from mlbench.graph.ir import FEATURES, LAYOUTS, Graph, Node, Step
 from mlbench.graph.ops import Op, op_named
 
 
@@ -30,12 +30,17 @@ def verify(graph: Graph) -> None:
     if graph.output not in columns:
         raise GraphError(f"output: {graph.output!r} is bound by no node; expected one of {', '.join(list(columns)[1:])}")
     _check_in_place(graph)
+    _check_layouts(graph)
 
 
 def _check_sizes(graph: Graph) -> None:
     for name, size in (("input_columns", graph.input_columns), ("max_batch", graph.max_batch), ("tile_rows", graph.tile_rows)):
         if size is not None and size < 1:
             raise GraphError(f"sizes: {name} is {size}; expected 1 or more")
+    if graph.threads < 1:
+        raise GraphError(f"sizes: threads is {graph.threads}; expected 1 or more")
+    if graph.workers is not None and not 2 <= graph.workers <= graph.threads:
+        raise GraphError(f"sizes: {graph.workers} workers with {graph.threads} threads allowed; expected 2 or more, or None")
     if graph.tile_rows is not None and (graph.max_batch is None or graph.tile_rows >= graph.max_batch):
         raise GraphError(f"sizes: tiles of {graph.tile_rows} rows with max_batch {graph.max_batch}; expected fewer rows than the batch")
 
@@ -104,3 +109,20 @@ def _check_in_place(graph: Graph) -> None:
             raise GraphError(f"{where}: {taken} has {graph.columns_of(taken)} columns, the result {node.columns}")
         if taken == graph.output or any(reader > position for reader in graph.readers_of(taken)):
             raise GraphError(f"{where}: {taken} is still read afterwards; only a dead value's storage may be taken")
+
+
+def _check_layouts(graph: Graph) -> None:
+    for position, node in enumerate(graph.nodes):
+        where = f"node {position} ({node.output} = {node.op})"
+        if node.layout not in LAYOUTS:
+            raise GraphError(f"{where}: the layout is {node.layout!r}; expected {' or '.join(LAYOUTS)}")
+        if not 1 <= node.parts <= node.columns or (node.parts > 1 and node.layout != FEATURES):
+            raise GraphError(f"{where}: {node.parts} parts of {node.columns} columns, {node.layout}; only features can be parted")
+        if node.layout == FEATURES and not op_named(node.op).turned:
+            raise GraphError(f"{where}: {node.op} cannot write feature after feature")
+        if node.layout == FEATURES and any(graph.constants[name].ndim == 2 for step in node.epilogue for name in step.operands):
+            raise GraphError(f"{where}: a strip in the epilogue of a value that lies feature after feature; expected a row")
+        if graph.layout_of(node.inputs[0]) == FEATURES and not op_named(node.op).is_product:
+            raise GraphError(f"{where}: reads {node.inputs[0]}, which lies feature after feature; only a matrix product can")
+    if graph.layout_of(graph.output) == FEATURES:
+        raise GraphError(f"output: {graph.output!r} lies feature after feature; the caller expects rows")

@@ -95,14 +95,14 @@ def _optional(name: str) -> Any:  # a module or None
 
 
 def _cpu() -> str:
+    for line in (_read("/proc/cpuinfo") or "").splitlines():  # first, because py-cpuinfo takes a second to ask for more
+        if line.startswith("model name"):
+            return line.partition(":")[2].strip()
     cpuinfo = _optional("cpuinfo")
     if cpuinfo is not None:
         brand = cpuinfo.get_cpu_info().get("brand_raw")
         if brand:
             return str(brand)
-    for line in (_read("/proc/cpuinfo") or "").splitlines():
-        if line.startswith("model name"):
-            return line.partition(":")[2].strip()
     return platform.processor() or platform.machine()
 
 

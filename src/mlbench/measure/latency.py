@@ -48,6 +48,8 @@ def take_turns(
     turn_s: float = TURN_S,
     singles_s: float = SINGLES_S,
     clock: Clock = time.perf_counter,
+    *,
+    count_faults: bool = True,
 ) -> dict[str, ArmTimes]:
     """Measure all arms together in this process.
 
@@ -57,12 +59,14 @@ def take_turns(
         turn_s: how long a turn should last, in seconds; a call that takes longer is a turn by itself.
         singles_s: time for single calls of all arms together, in seconds.
         clock: seconds from any origin.
+        count_faults: count page faults too, which takes some calls more.
     """
     with _quiet_collector():
         costs = {name: _cost_s(call, clock) for name, call in arms.items()}
         durations = _rounds(arms, {name: max(1, int(turn_s / cost)) for name, cost in costs.items()}, rounds, clock)
         singles = _singles(arms, min(MOST_SINGLES, int(singles_s / sum(costs.values()))), clock)
-        faults = {name: _minor_faults(call, max(1, min(FAULT_CALLS, int(FAULTS_S / costs[name])))) for name, call in arms.items()}
+        fault_calls = {name: max(1, min(FAULT_CALLS, int(FAULTS_S / cost))) for name, cost in costs.items()}
+        faults = {name: _minor_faults(call, fault_calls[name]) if count_faults else None for name, call in arms.items()}
     return {name: ArmTimes(tuple(durations[name]), tuple(singles[name]), faults[name]) for name in arms}
 
 

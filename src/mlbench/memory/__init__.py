@@ -1,8 +1,9 @@
 """Graph -> MemoryPlan: liveness, the planner, and a checker that trusts no planner."""
 
+from mlbench.alignment import ALIGNMENT_BYTES
 from mlbench.memory.check import check_plan
-from mlbench.memory.liveness import buffers_of, lower_bound_bytes, scratch_names, strip_rows_of
-from mlbench.memory.plan import ALIGNMENT_BYTES, Buffer, MemoryPlan
+from mlbench.memory.liveness import buffers_of, lower_bound_bytes, room_columns, room_name, scratch_names, strip_rows_of
+from mlbench.memory.plan import Buffer, MemoryPlan
 from mlbench.memory.planner import place, plan_memory
 
 __all__ = [
@@ -14,6 +15,8 @@ __all__ = [
     "lower_bound_bytes",
     "place",
     "plan_memory",
+    "room_columns",
+    "room_name",
     "scratch_names",
     "strip_rows_of",
 ]

@@ -6,9 +6,6 @@ import itertools
 import string
 from dataclasses import dataclass
 
-ALIGNMENT_BYTES = 64
-"""Offsets are multiples of a cache line, which is also the widest vector load."""
-
 
 @dataclass(frozen=True, slots=True)
 class Buffer:

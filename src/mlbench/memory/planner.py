@@ -11,9 +11,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from itertools import permutations
 
+from mlbench.alignment import ALIGNMENT_BYTES
 from mlbench.graph import Graph
 from mlbench.memory.liveness import buffers_of, lower_bound_bytes
-from mlbench.memory.plan import ALIGNMENT_BYTES, Buffer, MemoryPlan
+from mlbench.memory.plan import Buffer, MemoryPlan
 
 EXHAUSTIVE = 6
 

@@ -1,7 +1,8 @@
 """Graph -> Graph, one optimisation a file; its docstring explains it to a reader who never saw it.
 
 Each pass module has `NAME`, `SUMMARY`, `apply(graph) -> graph` (the same object when it changed nothing) and
-`explain(before, after) -> str` (what it did to this graph, in one paragraph).
+`explain(before, after) -> str` (what it did to this graph, in one paragraph). A pass that is free to choose has
+`choose(graph, choices) -> graph` as well; its `apply` chooses by the default rule.
 """
 
 from __future__ import annotations
@@ -11,7 +12,8 @@ from dataclasses import dataclass, replace
 
 from mlbench.errors import GraphError, ModelError
 from mlbench.graph import Graph, verify
-from mlbench.passes import fold_bias, fuse, in_place, strips, tile
+from mlbench.passes import clean, fold_bias, fuse, in_place, layout, prepack, static, strips, threads, tile
+from mlbench.passes.choices import Choices, Way, check_choices, choices_from_json, choices_to_json, default_choices
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,15 +25,28 @@ class Pass:
         summary: one clause on what it does.
         apply: graph to graph; valid before, valid after.
         explain: what it did, from the graph before and the graph after.
+        choose: as `apply`, but as chosen; None where there is nothing to choose.
     """
 
     name: str
     summary: str
     apply: Callable[[Graph], Graph]
     explain: Callable[[Graph, Graph], str]
+    choose: Callable[[Graph, Choices], Graph] | None = None
 
 
-PASSES = tuple(Pass(module.NAME, module.SUMMARY, module.apply, module.explain) for module in (fold_bias, fuse, tile, strips, in_place))
+PASSES = (
+    Pass(clean.NAME, clean.SUMMARY, clean.apply, clean.explain),
+    Pass(fold_bias.NAME, fold_bias.SUMMARY, fold_bias.apply, fold_bias.explain),
+    Pass(fuse.NAME, fuse.SUMMARY, fuse.apply, fuse.explain),
+    Pass(static.NAME, static.SUMMARY, static.apply, static.explain),
+    Pass(tile.NAME, tile.SUMMARY, tile.apply, tile.explain, tile.choose),
+    Pass(layout.NAME, layout.SUMMARY, layout.apply, layout.explain, layout.choose),
+    Pass(prepack.NAME, prepack.SUMMARY, prepack.apply, prepack.explain, prepack.choose),
+    Pass(strips.NAME, strips.SUMMARY, strips.apply, strips.explain),
+    Pass(in_place.NAME, in_place.SUMMARY, in_place.apply, in_place.explain),
+    Pass(threads.NAME, threads.SUMMARY, threads.apply, threads.explain, threads.choose),
+)
 
 
 def passes_named(names: Sequence[str]) -> tuple[Pass, ...]:
@@ -58,31 +73,59 @@ class Compiled:
         source: the graph as the user wrote it.
         graph: the graph as it runs.
         notes: pass and its paragraph, in order.
+        choices: what the passes that may choose were told; None where none of them ran.
     """
 
     source: Graph
     graph: Graph
     notes: tuple[tuple[Pass, str], ...]
+    choices: Choices | None = None
 
 
-def compile_graph(source: Graph, max_batch: int, passes: Sequence[Pass] = PASSES) -> Compiled:
+def compile_graph(
+    source: Graph, max_batch: int, passes: Sequence[Pass] = PASSES, choices: Choices | None = None, threads: int = 1
+) -> Compiled:
     """Run the passes for calls of up to `max_batch` rows; the graph is verified before the first and after each.
+
+    Args:
+        source: the graph as written.
+        max_batch: most rows of a call.
+        passes: what runs, in this order.
+        choices: what the passes that may choose are told; None leaves it to the default rules.
+        threads: threads that may be used.
 
     Raises:
         GraphError: naming the pass that broke a law.
+        ModelError: for choices that were made for another graph.
     """
     verify(source)
-    graph = replace(source, max_batch=max_batch)
+    graph = replace(source, max_batch=max_batch, threads=threads)
     notes = []
+    used: Choices | None = None
     for each in passes:
-        after = each.apply(graph)
+        if each.choose is not None and used is None:
+            used = choices or default_choices(graph, [other.name for other in passes])
+            check_choices(graph, used)
+        after = each.apply(graph) if each.choose is None or used is None else each.choose(graph, used)
         try:
             verify(after)
         except GraphError as error:
             raise GraphError(f"after the pass {each.name}: {error}") from error
         notes.append((each, each.explain(graph, after)))
         graph = after
-    return Compiled(source, graph, tuple(notes))
+    return Compiled(source, graph, tuple(notes), used)
 
 
-__all__ = ["PASSES", "Compiled", "Pass", "compile_graph", "passes_named"]
+__all__ = [
+    "PASSES",
+    "Choices",
+    "Compiled",
+    "Pass",
+    "Way",
+    "check_choices",
+    "choices_from_json",
+    "choices_to_json",
+    "compile_graph",
+    "default_choices",
+    "passes_named",
+]

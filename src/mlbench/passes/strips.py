@@ -16,7 +16,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from mlbench.graph import BYTES_PER_NUMBER, FloatArray, Graph, Node, Step, frozen, new_name
+from mlbench.graph import BYTES_PER_NUMBER, FEATURES, FloatArray, Graph, Node, Step, frozen, new_name
 
 NAME = "strips"
 SUMMARY = "repeat row operands over a strip of rows, so that the epilogue allocates nothing and vectorises"
@@ -52,8 +52,19 @@ class _Strips:
         self._made: dict[tuple[str, int], str] = {}
 
     def with_strips(self, node: Node) -> Node:
+        if node.layout == FEATURES:  # rows of one number each: the runner spreads a row operand over them, whatever the batch
+            return replace(node, epilogue=tuple(self._with_zeros(step, node.columns) for step in node.epilogue))
         rows = min(self._rows_at_once, max(LEAST_ROWS, STRIP_BYTES // (BYTES_PER_NUMBER * node.columns)))
         return replace(node, epilogue=tuple(self._strip_step(step, rows, node.columns) for step in node.epilogue))
+
+    def _with_zeros(self, step: Step, columns: int) -> Step:
+        if step.op != "relu":
+            return step
+        name = f"zeros_{columns}"
+        if (name, 1) not in self._made:
+            self._made[name, 1] = new_name(self.constants, name)
+            self.constants[self._made[name, 1]] = frozen(np.zeros(columns, np.float32))
+        return Step("maximum", (self._made[name, 1],))
 
     def _strip_step(self, step: Step, rows: int, columns: int) -> Step:
         if step.op == "relu":

@@ -1,7 +1,8 @@
 """The two runners, the code they are lowered to, and the float64 reference that judges them."""
 
 from mlbench.runtime.baseline import BaselineRunner
-from mlbench.runtime.optimized import OptimizedRunner, StaticMemory
+from mlbench.runtime.engine import StaticMemory
+from mlbench.runtime.optimized import OptimizedRunner
 from mlbench.runtime.reference import Agreement, check_result, reference
 
 __all__ = ["Agreement", "BaselineRunner", "OptimizedRunner", "StaticMemory", "check_result", "reference"]

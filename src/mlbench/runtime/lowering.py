@@ -21,14 +21,29 @@ import numpy as np
 
 from mlbench.errors import GraphError
 from mlbench.graph import FloatArray, Graph, Node, Step, op_named
-from mlbench.memory import MemoryPlan, scratch_names
 from mlbench.runtime.kernels import softmax, softmax_into
 
 _serial = itertools.count()
 _TAKEN = re.compile(
-    r"[x-z]|c\d+|strips\d+|\w+_rows|\w+_scratch\d+|first|last|np|ndarray|float32|softmax|softmax_into|admit|run|tile|bind|__\w+"
+    r"[x-z]|part|[xy]_at|[cmp]\d+(_\w+)?|(strips|parts)\d+|\w+_(rows|spread|turned|shape|room|scratch\d+)|first|last|np|ndarray|float32"
+    r"|empty|copyto|add|maximum|multiply|tanh|softmax|softmax_into|pack_rows|pack_features|multiply_packed|admit|run|tile|bind|__\w+"
 )
 """Names that the generated code uses for its own."""
+
+NAMESPACE: dict[str, Any] = {
+    "np": np,
+    "ndarray": np.ndarray,
+    "float32": np.dtype(np.float32),
+    "empty": np.empty,
+    "copyto": np.copyto,
+    "add": np.add,
+    "maximum": np.maximum,
+    "multiply": np.multiply,
+    "tanh": np.tanh,
+    "softmax": softmax,
+    "softmax_into": softmax_into,
+}
+"""What the kernel lines of the op table may name."""
 
 
 def eager_source(graph: Graph) -> str:
@@ -38,13 +53,15 @@ def eager_source(graph: Graph) -> str:
     reference counting would free it. What does not fit is explained by `admit` after it failed, because a `try` costs nothing
     and a look at the shape costs 2 % of the smallest case.
     """
-    _check_names(graph.constants)
+    check_names(graph.constants)
     letters = (letter for letter in string.ascii_lowercase if letter not in graph.constants)
     names = {graph.input: "x"}
     # A product refuses a wrong width by itself; anything else would take it.
     unfit = "" if op_named(graph.nodes[0].op).is_product else f" or x.shape[1] != {graph.input_columns}"
     body = [f"if x.dtype is not float32 or x.ndim != 2{unfit}:", "    x = admit(x)"]
     for position, node in enumerate(graph.nodes):
+        if not op_named(node.op).eager:
+            raise GraphError(f"node {position} ({node.output} = {node.op}): only the compiled runner has this op")
         source = node.inputs[0]
         dies = source != graph.input and max(graph.readers_of(source)) == position
         name = names[source] if dies else next(letters)
@@ -58,63 +75,11 @@ def eager_source(graph: Graph) -> str:
     return "\n".join(lines) + "\n"
 
 
-def tile_source(graph: Graph, plan: MemoryPlan, stripped: frozenset[int], *, one_row: bool = False) -> str:
-    """Return the source of `bind(...)`, which returns `tile(x, y)`: a line or two a kernel, none of which allocates.
-
-    Args:
-        graph: the graph as it runs.
-        plan: names the buffers; a value in the output's buffer is called `y`.
-        stripped: positions of the nodes whose epilogue needs more than one strip for the rows that are bound.
-        one_row: the rows that are bound are one, so that a value of one column is a single element.
-    """
-    output = plan.buffer_of(graph.output)
-    _check_names([*graph.constants, *(buffer.name for buffer in plan.buffers if buffer.values and buffer is not output)])
-    names = {value: "y" if buffer is output else buffer.name for buffer in plan.buffers for value in buffer.values}
-    names[graph.input] = "x"
-    body: list[str] = []
-    arguments: list[str] = [buffer.name for buffer in plan.buffers if buffer.values and buffer is not output]
-    for position, node in enumerate(graph.nodes):
-        value, result = names[node.inputs[0]], names[node.output]
-        scratch = scratch_names(node)
-        single = one_row and node.columns == 1
-        body += _kernel(Step(node.op, node.inputs[1:]), value, result, scratch if not node.epilogue else (), single=single)
-        if not node.epilogue:
-            arguments += [*scratch]
-            continue
-        operands = [name for step in node.epilogue for name in step.operands]
-        local = {name: f"c{index}" for index, name in enumerate(dict.fromkeys(operands))}
-        if position in stripped:
-            strips = f"strips{position}"
-            targets = ["first", "last"] if result == "y" else ["z"]
-            body.append(f"for {', '.join([*targets, *local.values(), *scratch])} in {strips}:")
-            lines = ["z = y[first:last]"] if result == "y" else []
-            for step in node.epilogue:
-                lines += _kernel(Step(step.op, tuple(local[name] for name in step.operands)), "z", "z", scratch, single=False)
-            body += [f"    {line}" for line in lines]
-            arguments.append(strips)
-        else:
-            for step in node.epilogue:
-                mine = Step(step.op, tuple(f"{name}_rows" for name in step.operands))
-                body += _kernel(mine, result, result, scratch, single=single)
-            arguments += [f"{name}_rows" for name in local] + [*scratch]
-    lines = [f"def bind({', '.join(dict.fromkeys(arguments))}):", "    def tile(x, y):"]
-    lines += [f"        {line}" for line in body] or ["        pass"]
-    return "\n".join([*lines, "    return tile"]) + "\n"
-
-
 def load(source: str, name: str, what: str, constants: Mapping[str, FloatArray], **more: object) -> tuple[Callable[..., Any], str]:
     """Compile `source` and return its function `name` and the file name under which `linecache` knows its lines."""
     filename = f"<mlbench>/{what}_{next(_serial)}.py"
     linecache.cache[filename] = (len(source), None, source.splitlines(keepends=True), filename)
-    namespace: dict[str, Any] = {
-        "np": np,
-        "ndarray": np.ndarray,
-        "float32": np.dtype(np.float32),
-        "softmax": softmax,
-        "softmax_into": softmax_into,
-        **constants,
-        **more,
-    }
+    namespace: dict[str, Any] = {**NAMESPACE, **constants, **more}
     exec(compile(source, filename, "exec"), namespace)  # noqa: S102  # the source is made above, from the op table alone
     function: Callable[..., Any] = namespace[name]
     return function, filename
@@ -129,18 +94,7 @@ def _steps(node: Node) -> list[Step]:
     return [Step(node.op, node.inputs[1:]), *node.epilogue]
 
 
-def _kernel(step: Step, value: str, result: str, scratch: tuple[str, ...], *, single: bool) -> list[str]:
-    """Return the lines of a kernel.
-
-    In place on a single element NumPy cannot tell that it may run, and mallocs; it does not when it reads the element's value instead.
-    """
-    held = f"{result}[0, 0]" if single and op_named(step.op).elementwise else result
-    places = {f"s{index}": name for index, name in enumerate(scratch)}
-    read = held if value == result else value
-    return [line.format(*step.operands, x=read, held=held, out=result, **places) for line in op_named(step.op).into]
-
-
-def _check_names(names: Iterable[str]) -> None:
+def check_names(names: Iterable[str]) -> None:
     """Refuse names that the generated code could not use or uses itself."""
     for name in names:
         if not name.isidentifier() or keyword.iskeyword(name) or _TAKEN.fullmatch(name):

@@ -1,0 +1,78 @@
+"""What is remembered between processes: small JSON files, one a key, in a folder of the user's.
+
+A cache is never needed for a right answer. So a damaged or foreign file is ignored with a warning and written anew, and a folder that
+cannot be written costs the time of finding out again, with a warning that says how to name another.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import sys
+import warnings
+from pathlib import Path
+from typing import Any
+
+from mlbench.errors import FileError
+from mlbench.files import write_atomically
+
+VARIABLE = "MLBENCH_CACHE"
+"""Environment variable that names the folder."""
+
+
+class CacheWarning(UserWarning):
+    """Something remembered could not be read or kept; it is found out again."""
+
+
+def cache_folder() -> Path:
+    """Return where things are remembered: $MLBENCH_CACHE, or the system's place for caches."""
+    if os.environ.get(VARIABLE):
+        return Path(os.environ[VARIABLE])
+    if sys.platform == "win32":
+        return Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local") / "mlbench"
+    if sys.platform == "darwin":
+        return Path.home() / "Library" / "Caches" / "mlbench"
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "mlbench"
+
+
+def recall(kind: str, key: dict[str, Any]) -> Any:  # whatever was remembered, or None
+    """Return what was remembered under this key, or None.
+
+    Warns:
+        CacheWarning: where there is a file that cannot be used.
+    """
+    path = _path(kind, key)
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, RecursionError) as error:
+        return _ignored(path, f"cannot be read ({error})")
+    if not isinstance(found, dict) or found.get("kind") != kind or found.get("key") != key or "value" not in found:
+        return _ignored(path, "is not what mlbench wrote for this key")
+    return found["value"]
+
+
+def remember(kind: str, key: dict[str, Any], value: object) -> None:
+    """Remember JSON data under this key, for the processes to come.
+
+    Warns:
+        CacheWarning: where it cannot be written.
+    """
+    path = _path(kind, key)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(path, json.dumps({"kind": kind, "key": key, "value": value}, indent=1) + "\n")
+    except (OSError, FileError) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
+        warnings.warn(f"cannot remember anything in {path.parent} ({reason}); ${VARIABLE} names another folder", CacheWarning, stacklevel=2)
+
+
+def _path(kind: str, key: dict[str, Any]) -> Path:
+    digest = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()
+    return cache_folder() / f"{kind}-{digest[:24]}.json"
+
+
+def _ignored(path: Path, why: str) -> None:
+    warnings.warn(f"{path} {why}; it is ignored and written anew", CacheWarning, stacklevel=3)

@@ -1,0 +1,188 @@
+"""What some passes are free to choose, as data: the tile, a way for each matrix product, and who runs the tiles.
+
+There are rules for all of it, which need no clock (`default_choices`). Which weight order and which layout of an activation is fastest has
+no rule, though: C, Fortran or feature-major differ by up to 40 % at batch 8, either way. So a search may choose instead
+(`mlbench.passes.search`), and what it chose can be recorded and handed in.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection
+from dataclasses import dataclass
+from typing import Any
+
+from mlbench import blas
+from mlbench.errors import ModelError
+from mlbench.graph import BYTES_PER_NUMBER, FEATURES, ROWS, Graph, Node, op_named
+
+ONE, BLAS, TILES = "one", "blas", "tiles"
+THREADING = (ONE, BLAS, TILES)
+"""The calling thread alone; the threads of BLAS; tiles of the batch on threads of the runner's own."""
+ORDERS = ("C", "F")
+
+TILE_BYTES = 128 * 1024
+LEAST_ROWS = 128
+MOST_ROWS = 512
+HEAVY_BYTES = 512 * 1024
+HEAVY_ROWS = 256
+_ROUNDING = 16
+PACKED_ROWS = 2 * blas.PASS_ROWS
+"""Rows of a tile where weights are packed once: the kernel takes 24 rows at a time, and two of these passes bear the cost of the calls."""
+STREAMED_BYTES = 4 * 1024 * 1024
+"""A weight that no second cache holds is read from farther away once a tile, so the tile is twice as high."""
+LEAST_PACKED_ROWS = 8
+NARROW_COLUMNS = 16
+NARROW_ROWS = 64
+NARROW_INPUTS = 256
+"""A product of few columns reads a Fortran-ordered weight up to twice as fast, while the rows are few and the inputs many."""
+SHARED_FLOP = 4e6
+"""Work below which waking a second thread costs more than it brings: some 20 us on a core."""
+
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """How a matrix product runs.
+
+    Attributes:
+        layout: how its result lies in memory, ROWS or FEATURES; FEATURES only where a product reads it.
+        order: memory order of the weight, C or F.
+        parts: parts of the features, one product after the other; more than one only with FEATURES.
+        packed: the weight is packed once, and the kernel of BLAS called directly.
+    """
+
+    layout: str = ROWS
+    order: str = "C"
+    parts: int = 1
+    packed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Choices:
+    """Everything that a search may choose for a graph and its largest batch.
+
+    Attributes:
+        tile_rows: rows of a tile; None for the whole batch at once.
+        ways: one for each matrix product, in order.
+        threading: ONE, BLAS or TILES.
+    """
+
+    tile_rows: int | None
+    ways: tuple[Way, ...]
+    threading: str = ONE
+
+
+def products_of(graph: Graph) -> tuple[int, ...]:
+    """Return the positions of the matrix products."""
+    return tuple(position for position, node in enumerate(graph.nodes) if op_named(node.op).is_product)
+
+
+def weight_shape(graph: Graph, node: Node) -> tuple[int, int]:
+    """Return (inputs, columns) of a product's weight."""
+    inputs, columns = graph.constants[node.inputs[1]].shape
+    return inputs, columns
+
+
+def check_choices(graph: Graph, choices: Choices) -> None:
+    """Refuse choices that were made for another graph.
+
+    Raises:
+        ModelError: with what was found and what fits.
+    """
+    products = products_of(graph)
+    if len(choices.ways) != len(products):
+        raise ModelError(f"the choices are for {len(choices.ways)} matrix products; this model has {len(products)} where they apply")
+    if choices.threading not in THREADING:
+        raise ModelError(f"threading is {choices.threading!r}; expected one of {', '.join(THREADING)}")
+
+
+def default_choices(graph: Graph, switched_on: Collection[str]) -> Choices:
+    """Return what the rules say, without any measuring.
+
+    Args:
+        graph: compiled for a batch, up to the first pass that chooses.
+        switched_on: names of the passes that will run.
+    """
+    threading = _default_threading(graph) if "threads" in switched_on else ONE
+    can_pack = {"prepack", "static"} <= set(switched_on) and threading != BLAS and blas.find()[0] is not None
+    tile_rows = _default_tile(graph, packs=can_pack and _is_packed(graph, PACKED_ROWS))
+    rows = min(tile_rows or graph.max_batch or 1, graph.max_batch or 1)
+    ways = []
+    for position in products_of(graph):
+        inputs, columns = weight_shape(graph, graph.nodes[position])
+        narrow = columns <= NARROW_COLUMNS and rows <= NARROW_ROWS and inputs >= NARROW_INPUTS
+        packed = can_pack and (packs(inputs, columns, rows) or _is_better_packed(inputs, columns, rows))
+        ways.append(Way(order="F" if narrow else "C", packed=packed))
+    return Choices(tile_rows, tuple(ways), threading)
+
+
+def packs(inputs: int, columns: int, rows: int) -> bool:
+    """Whether packing the weight once pays, by the rule: more than a row, and more work than BLAS does without packing."""
+    kernel, _ = blas.find()
+    return kernel is not None and rows > 1 and rows * inputs * columns > kernel.unpacked_work
+
+
+def _is_better_packed(inputs: int, columns: int, rows: int) -> bool:
+    """Whether the plain product would have to take the slower order, or allocate."""
+    return columns > NARROW_COLUMNS and rows >= LEAST_PACKED_ROWS and blas.small_product_allocates(inputs, columns)
+
+
+def _is_packed(graph: Graph, rows: int) -> bool:
+    return any(packs(*weight_shape(graph, graph.nodes[position]), min(rows, graph.max_batch or 1)) for position in products_of(graph))
+
+
+def _default_tile(graph: Graph, *, packs: bool) -> int | None:
+    """Return the rows of a tile, or None.
+
+    Where the weights are packed once, a tile may be low: PACKED_ROWS, unless the batch is hardly higher. Elsewhere OpenBLAS packs them
+    in every product, so a low tile pays for more packing than it saves: the widest intermediate of a tile takes TILE_BYTES, but a tile has
+    at least LEAST_ROWS and at most MOST_ROWS, and the tiles of the largest batch are about equally high. Below 128 rows the sweep's cells
+    get 5 to 25 % slower, and where a weight is larger than HEAVY_BYTES it takes HEAVY_ROWS to break even with the whole batch
+    (784 x 4096: 0.90 of the whole batch's speed with 64 rows, 0.96 with 128, 1.00 with 256). 128 KiB is an eighth of a common second-level
+    cache.
+    """
+    hidden = [node.columns for node in graph.nodes if node.output != graph.output]
+    if graph.max_batch is None or not hidden:
+        return None
+    heaviest = max(graph.constants[graph.nodes[position].inputs[1]].nbytes for position in products_of(graph))
+    if packs:
+        rows = 2 * PACKED_ROWS if heaviest > STREAMED_BYTES else PACKED_ROWS
+        return None if graph.max_batch <= rows + blas.PASS_ROWS else rows
+    least = HEAVY_ROWS if heaviest > HEAVY_BYTES else LEAST_ROWS
+    most = min(MOST_ROWS, max(least, TILE_BYTES // (BYTES_PER_NUMBER * max(hidden))))
+    tiles = math.ceil(graph.max_batch / most)
+    even = math.ceil(graph.max_batch / tiles / _ROUNDING) * _ROUNDING
+    return None if tiles == 1 else min(most, even)
+
+
+def _default_threading(graph: Graph) -> str:
+    """Share tiles where each thread gets a pass of rows and work enough; one product of few rows is left to BLAS."""
+    batch = graph.max_batch or 1
+    work = 2.0 * batch * sum(math.prod(weight_shape(graph, graph.nodes[position])) for position in products_of(graph))
+    if graph.threads == 1 or work < SHARED_FLOP * graph.threads:
+        return ONE
+    return TILES if batch >= graph.threads * blas.PASS_ROWS else BLAS
+
+
+def choices_to_json(choices: Choices) -> dict[str, Any]:
+    """Return choices as JSON data."""
+    ways = [{"layout": way.layout, "order": way.order, "parts": way.parts, "packed": way.packed} for way in choices.ways]
+    return {"tile_rows": choices.tile_rows, "ways": ways, "threading": choices.threading}
+
+
+def choices_from_json(data: Any) -> Choices:  # whatever JSON holds
+    """Return the choices that JSON data hold.
+
+    Raises:
+        ModelError: where the data are no choices.
+    """
+    try:
+        ways = tuple(Way(str(way["layout"]), str(way["order"]), int(way["parts"]), bool(way["packed"])) for way in data["ways"])
+        tile_rows = None if data["tile_rows"] is None else int(data["tile_rows"])
+        found = Choices(tile_rows, ways, str(data["threading"]))
+    except (KeyError, TypeError, ValueError) as error:
+        raise ModelError(f"found no choices in {str(data)[:80]!r} ({type(error).__name__}: {error})") from error
+    fits = all(way.layout in (ROWS, FEATURES) and way.order in ORDERS and way.parts >= 1 for way in ways)
+    if not fits or found.threading not in THREADING or (tile_rows is not None and tile_rows < 1):
+        raise ModelError(f"found choices that do not exist in {str(data)[:80]!r}")
+    return found

@@ -1,0 +1,295 @@
+"""What a compiled graph needs in order to run: its arena, its tile functions, and the checks around them.
+
+`OptimizedRunner` is the front of it. An engine knows nothing of that front, so that the function a user calls can hold the engine and
+nothing holds itself. A crew of threads is some engines, one for each thread, behind one more that owns the output.
+"""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+import numpy.typing as npt
+
+from mlbench.alignment import aligned_bytes, aligned_floats
+from mlbench.errors import InputError
+from mlbench.graph import BYTES_PER_NUMBER, FloatArray
+from mlbench.memory import MemoryPlan
+from mlbench.passes import Compiled
+from mlbench.runtime.admission import checked, checked_out
+from mlbench.runtime.binding import Binder, Tile
+from mlbench.runtime.crew import Crew
+from mlbench.runtime.lowering import forget
+from mlbench.runtime.tile_source import takes_addresses
+
+F32 = np.dtype(np.float32)
+_READY = 0x0001 | 0x0100
+"""NumPy's flags C_CONTIGUOUS and ALIGNED: what a product needs to read an array where it lies, without a copy."""
+_KEPT_PROGRAMS = 32
+"""Batch sizes whose views an engine keeps; each costs some hundred bytes of Python objects. The next one replaces the oldest."""
+
+Floats = npt.NDArray[np.floating]
+Call = Callable[[FloatArray], FloatArray]
+Cut = tuple[Tile, int, int]
+"""A tile function, the first of its rows, and their end."""
+
+
+@dataclass(frozen=True, slots=True)
+class StaticMemory:
+    """The bytes a runner holds between calls.
+
+    Attributes:
+        arena_bytes: all intermediates and the output, and what their alignment costs; of several threads, all their arenas.
+        operand_bytes: operands that were made to avoid an allocation, such as strips of a bias.
+        staging_bytes: the copy of an input that cannot be read where it lies; 0 until one comes.
+        weight_copy_bytes: weights and biases in another form than the model's own; counted by itself.
+    """
+
+    arena_bytes: int
+    operand_bytes: int
+    staging_bytes: int
+    weight_copy_bytes: int
+
+    @property
+    def total_bytes(self) -> int:
+        """What counts as the runner's memory: everything but copies of weights."""
+        return self.arena_bytes + self.operand_bytes + self.staging_bytes
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Program:
+    """What runs for one batch size.
+
+    Attributes:
+        cuts: the tiles.
+        output: where the result goes unless the caller says; None where each call makes a new one.
+        operand_bytes: operands that were made for its tiles.
+    """
+
+    cuts: tuple[Cut, ...]
+    output: FloatArray | None
+    operand_bytes: int
+
+
+class Engine:
+    """Runs one compiled graph.
+
+    Args:
+        compiled: the graph.
+        plan: where its buffers lie.
+        crew: threads that share the rows of a call, and BLAS's threads meanwhile; None leaves both as they are.
+
+    Attributes:
+        calls: shape of x to what runs a float32 x of that shape which `can_read` says can be read where it lies.
+        binder: makes the tile functions.
+    """
+
+    def __init__(self, compiled: Compiled, plan: MemoryPlan, crew: Crew | None = None) -> None:
+        self.calls: dict[tuple[int, ...], Call] = {}
+        self._compiled = compiled
+        self._graph = graph = compiled.graph
+        self._crew = crew
+        self._members: tuple[Engine, ...] = () if crew is None else crew.members
+        home = plan.buffer_of(graph.output)
+        arena_bytes = home.size_bytes if self._members else plan.arena_bytes
+        self._arena = aligned_bytes(arena_bytes if graph.is_static else 0)
+        places = {buffer.name: (0 if self._members else buffer.offset, buffer.size_bytes) for buffer in plan.buffers}
+        storage = {name: self._arena[first : first + size].view(np.float32) for name, (first, size) in places.items() if graph.is_static}
+        self.binder = Binder(graph, plan, storage)
+        self._output = storage[home.name].reshape(home.rows, home.columns) if graph.is_static else None
+        self._takes_addresses = takes_addresses(graph, plan)
+        self._staging: FloatArray | None = None
+        self._programs: dict[tuple[int, ...], _Program] = {}
+        weakref.finalize(self, _forget_all, self.binder.files)
+
+    @property
+    def memory(self) -> StaticMemory:
+        """The bytes held between calls."""
+        graph = self._graph
+        own = {id(array) for array in self._compiled.source.constants.values()}
+        made = {name: array.nbytes for name, array in graph.constants.items() if id(array) not in own}
+        weights = {name for node in graph.nodes for name in node.inputs[1:2]}
+        is_operand = {name: graph.constants[name].ndim == 2 and name not in weights for name in made}
+        parts = [member.memory for member in self._members]
+        return StaticMemory(
+            held_bytes(self._arena) + sum(part.arena_bytes for part in parts),
+            sum(size for name, size in made.items() if is_operand[name])
+            + sum(program.operand_bytes for program in self._programs.values())
+            + sum(sum(program.operand_bytes for program in member._programs.values()) for member in self._members),  # noqa: SLF001  # its own kind
+            (0 if self._staging is None else held_bytes(self._staging)) + sum(part.staging_bytes for part in parts),
+            sum(size for name, size in made.items() if not is_operand[name]),
+        )
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """The Python that runs, for each form that the batch sizes so far have needed."""
+        return self.binder.sources or (self._members[0].sources if self._members else ())
+
+    def reserve_staging(self) -> None:
+        """Make the staging buffer now, so that the first float64 or strided input allocates nothing either."""
+        for member in self._members:
+            member.reserve_staging()
+        if self._staging is None and not self._members:
+            rows, columns = self._graph.rows_at_once or 1, self._graph.input_columns
+            self._staging = aligned_floats((rows, columns))
+
+    def is_apart(self, x: FloatArray) -> bool:
+        """Whether x certainly lies outside the arena and can be read where it lies, for an x that is a view of something."""
+        base = x.base
+        is_foreign = base.__class__ is np.ndarray and base is not self._arena.base and base.flags.owndata  # type: ignore[union-attr]  # an ndarray
+        return bool(is_foreign) and x.flags.num & _READY == _READY
+
+    def run(self, x: object, out: object) -> FloatArray:
+        """Run with whatever the caller gave: check it, stage it if need be."""
+        graph = self._graph
+        source = checked(x, graph.input_columns, graph.max_batch)
+        batch = source.shape[0]
+        program = self._programs.get(source.shape) or self._bind(batch)
+        target = self._target(program, out, batch)
+        staged = source.dtype != F32 or source.flags.num & _READY != _READY
+        if batch and np.may_share_memory(source, self._arena):
+            staged = True
+            own = target if out is None or self._output is None else self._output[:batch]
+            self._check_alias(source, own, batch, "x overlaps the arena of this runner")
+        if out is not None and batch and np.may_share_memory(source, target):
+            staged = True
+            self._check_alias(source, target, batch, "x overlaps out")
+        if self._members and staged:
+            source = source.copy()  # each thread would overwrite what the others still read
+        self._run(program, source, target, staged=staged and not self._members)
+        return target
+
+    def _target(self, program: _Program, out: object, batch: int) -> FloatArray:
+        """Return where the result goes."""
+        shape = (batch, self._graph.columns_of(self._graph.output))
+        if out is None:
+            return np.empty(shape, np.float32) if program.output is None else program.output
+        target = checked_out(out, shape)
+        if self._output is not None and np.may_share_memory(target, self._arena) and target.ctypes.data != self._output.ctypes.data:
+            raise InputError("out overlaps a buffer of this runner; pass an array of your own, or what the last call returned, or None")
+        return target
+
+    def _check_alias(self, source: Floats, target: FloatArray, batch: int, what: str) -> None:
+        """Rows are staged tile by tile, so an overlap is harmless with one tile, or where row i of x lies within row i of the result."""
+        width = (source.shape[1] - 1) * source.strides[1] + source.itemsize
+        same_rows = (
+            source.ctypes.data == target.ctypes.data
+            and source.strides[0] == target.strides[0]
+            and source.strides[1] >= 0
+            and width <= target.strides[0]
+        )
+        if batch > (self._graph.rows_at_once or batch) and not same_rows and not self._members:
+            raise InputError(f"{what}, and later rows would be overwritten before they are read; pass x.copy()")
+
+    def _run(self, program: _Program, source: Floats, target: FloatArray, *, staged: bool) -> None:
+        if self._crew is None:
+            self._run_tiles(program, source, target, staged=staged)
+        elif not self._members:
+            self._crew.run([partial(self._run_tiles, program, source, target, staged=staged)])
+        elif len(source):
+            share = -(-len(source) // len(self._members))
+            cuts = [(first, min(first + share, len(source))) for first in range(0, len(source), share)]
+            work = [partial(member.run_rows, source[first:last], target[first:last])
+                    for member, (first, last) in zip(self._members, cuts, strict=False)]  # fmt: skip
+            self._crew.run(work)
+
+    def run_rows(self, x: Floats, out: FloatArray) -> None:
+        """Run the rows of one thread of a crew, which were checked already."""
+        program = self._programs.get(x.shape) or self._bind(x.shape[0])
+        self._run_tiles(program, x, out, staged=x.dtype != F32 or x.flags.num & _READY != _READY)
+
+    def _run_tiles(self, program: _Program, source: Floats, target: FloatArray, *, staged: bool) -> None:
+        if staged:
+            self.reserve_staging()
+        x_at, x_step = source.ctypes.data, source.strides[0]
+        y_at, y_step = target.ctypes.data, target.strides[0]
+        for tile, first, last in program.cuts:
+            rows, rows_at = source[first:last], x_at + first * x_step
+            if staged:
+                assert self._staging is not None
+                stage = self._staging[: last - first]
+                np.copyto(stage, rows, casting="same_kind")
+                rows, rows_at = stage, stage.ctypes.data
+            if self._takes_addresses:
+                tile(rows, target[first:last], rows_at, y_at + first * y_step)
+            else:
+                tile(rows, target[first:last])
+
+    def _bind(self, batch: int) -> _Program:
+        """Make the views and the functions for a batch size."""
+        if len(self._programs) >= _KEPT_PROGRAMS:
+            oldest = next(iter(self._programs))
+            self._programs.pop(oldest)
+            self.calls.pop(oldest, None)
+        step = self._graph.rows_at_once or batch
+        places = [] if self._members else [(first, min(first + step, batch)) for first in range(0, batch, step)]
+        bound = {rows: self.binder.bind(rows) for rows in {last - first for first, last in places}}
+        cuts = tuple((bound[last - first].run, first, last) for first, last in places)
+        output = None if self._output is None else self._output[:batch]
+        program = _Program(cuts, output, sum(each.operand_bytes for each in bound.values()))
+        shape = (batch, self._graph.input_columns)
+        self._programs[shape] = program
+        if self._crew is None and output is not None and cuts:
+            self.calls[shape] = self._call_of(cuts, output)
+        return program
+
+    def _call_of(self, cuts: Sequence[Cut], output: FloatArray) -> Call:
+        """Return what runs an x that can be read where it lies: the shortest way there is for this batch size."""
+        if self._takes_addresses:
+            row_bytes = self._graph.input_columns * BYTES_PER_NUMBER
+            places = [output[first:last] for _, first, last in cuts]
+            steps = [(tile, first, last, rows, rows.ctypes.data, first * row_bytes)
+                     for (tile, first, last), rows in zip(cuts, places, strict=True)]  # fmt: skip
+            return _with_addresses(steps, output, self.run)
+        return _one_tile(cuts[0][0], output) if len(cuts) == 1 else _some_tiles(cuts, output)
+
+
+def _one_tile(tile: Tile, output: FloatArray) -> Call:
+    def call(x: FloatArray) -> FloatArray:
+        tile(x, output)
+        return output
+
+    return call
+
+
+def _some_tiles(cuts: Sequence[Cut], output: FloatArray) -> Call:
+    steps = tuple((tile, first, last, output[first:last]) for tile, first, last in cuts)
+
+    def call(x: FloatArray) -> FloatArray:
+        for tile, first, last, rows in steps:
+            tile(x[first:last], rows)
+        return output
+
+    return call
+
+
+def _with_addresses(
+    steps: Sequence[tuple[Tile, int, int, FloatArray, int, int]], output: FloatArray, otherwise: Callable[[object, object], FloatArray]
+) -> Call:
+    """Return a call for tiles that take addresses; an x that is not in C order goes the long way."""
+
+    def call(x: FloatArray) -> FloatArray:
+        if x.flags.num & _READY != _READY:
+            return otherwise(x, None)
+        x_at = x.ctypes.data
+        for tile, first, last, rows, rows_at, shift in steps:
+            tile(x[first:last], rows, x_at + shift, rows_at)
+        return output
+
+    return call
+
+
+def held_bytes(view: npt.NDArray[np.generic]) -> int:
+    """Return the bytes of the allocation behind a view."""
+    base = view
+    while isinstance(base.base, np.ndarray):
+        base = base.base
+    return base.nbytes
+
+
+def _forget_all(filenames: list[str]) -> None:
+    for filename in filenames:
+        forget(filename)

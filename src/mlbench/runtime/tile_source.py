@@ -1,0 +1,258 @@
+"""The Python that runs one tile: straight-line code made of the kernel lines of the op table, and what each of its names stands for.
+
+`tile(x, y)` computes the rows of `x` into `y`. Its other names are bound once for each number of rows: views of the arena, operands, and
+the ready-made arguments of the kernel's calls. Where the kernel reads `x` or writes `y` it needs their addresses, `tile(x, y, x_at, y_at)`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+
+from mlbench.blas import blocks
+from mlbench.graph import BYTES_PER_NUMBER, FEATURES, ROWS, Graph, Node, Op, Step, op_named
+from mlbench.memory import MemoryPlan, scratch_names
+from mlbench.runtime.lowering import check_names
+
+
+class Kind(Enum):
+    """What a name of the generated code stands for, for some number of rows."""
+
+    VIEW = "the buffer's rows, as they lie in memory"
+    TURNED = "the same, turned"
+    SHAPE = "the shape of the buffer's rows"
+    CONSTANT = "the constant"
+    CONSTANT_TURNED = "the constant, turned"
+    OPERAND = "what an element-wise kernel reads, rows by rows"
+    SPREAD = "the same for a value that lies feature after feature"
+    STRIPS = "for each strip of a node's result: the place, operands, scratch"
+    PARTS = "for each part of a node's features: the place, the weight, operands, scratch"
+    PACKING = "arguments of the call that packs a block of a node's value"
+    MULTIPLYING = "arguments of the call that adds the product of that block"
+
+
+@dataclass(frozen=True, slots=True)
+class Argument:
+    """What one name stands for.
+
+    Attributes:
+        kind: what it is.
+        of: name of a buffer or a constant; empty where the node says it.
+        position: of the node.
+        step: which block of inputs, for the kernel's calls.
+    """
+
+    kind: Kind
+    of: str = ""
+    position: int = 0
+    step: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class TileSource:
+    """The source of `bind(...)`, which returns the tile function.
+
+    Attributes:
+        text: Python.
+        arguments: what `bind` takes, name by name.
+        takes_addresses: the tile function takes the addresses of x and y as well.
+    """
+
+    text: str
+    arguments: dict[str, Argument]
+    takes_addresses: bool
+
+
+def takes_addresses(graph: Graph, plan: MemoryPlan) -> bool:
+    """Whether the kernel reads the caller's input or writes the output."""
+    home = plan.buffer_of(graph.output)
+    packed = [node for node in graph.nodes if op_named(node.op).packed]
+    return any(node.inputs[0] == graph.input or plan.buffer_of(node.output) is home or _reads(plan, node, home.name) for node in packed)
+
+
+def _reads(plan: MemoryPlan, node: Node, buffer: str) -> bool:
+    return any(node.inputs[0] in home.values and home.name == buffer for home in plan.buffers)
+
+
+def tile_source(graph: Graph, plan: MemoryPlan, stripped: frozenset[int], *, one_row: bool = False) -> TileSource:
+    """Return the code of a tile.
+
+    Args:
+        graph: the graph as it runs.
+        plan: names the buffers; a value in the output's buffer is called `y`.
+        stripped: positions of the nodes whose epilogue needs more than one strip for the rows that are bound.
+        one_row: the rows that are bound are one, so that a value of one column is a single element.
+    """
+    output = plan.buffer_of(graph.output)
+    check_names([*graph.constants, *(buffer.name for buffer in plan.buffers if buffer.values and buffer is not output)])
+    writer = _Writer(graph, plan, stripped, one_row=one_row)
+    for position in range(len(graph.nodes)):
+        writer.write(position)
+    addresses = takes_addresses(graph, plan)
+    parameters = "x, y, x_at, y_at" if addresses else "x, y"
+    lines = [f"def bind({', '.join(writer.arguments)}):", f"    def tile({parameters}):"]
+    lines += [f"        {line}" for line in writer.lines] or ["        pass"]
+    return TileSource("\n".join([*lines, "    return tile"]) + "\n", writer.arguments, addresses)
+
+
+class _Writer:
+    def __init__(self, graph: Graph, plan: MemoryPlan, stripped: frozenset[int], *, one_row: bool) -> None:
+        self.lines: list[str] = []
+        self.arguments: dict[str, Argument] = {}
+        self._graph = graph
+        self._plan = plan
+        self._stripped = stripped
+        self._one_row = one_row
+        self._home = plan.buffer_of(graph.output)
+
+    def write(self, position: int) -> None:
+        """Write the lines of one node."""
+        node = self._graph.nodes[position]
+        op = op_named(node.op)
+        self._allocate(position)
+        if op.packed:
+            self._write_packed(position)
+            self._write_epilogue(position)
+        elif node.parts > 1:
+            self._write_parts(position)
+        elif op.is_product:
+            self._write_product(node, op)
+            self._write_epilogue(position)
+        else:
+            scratch = tuple(self._view(name) for name in scratch_names(node))
+            operands = tuple(self._name(name, Argument(Kind.CONSTANT, name)) for name in node.inputs[1:])
+            single = self._one_row and node.columns == 1
+            self.lines += kernel_lines(
+                Step(node.op, operands), self._storage(node.inputs[0]), self._storage(node.output), scratch, single=single
+            )
+            self._write_epilogue(position)
+        self._release(position)
+
+    def _write_product(self, node: Node, op: Op) -> None:
+        weight = node.inputs[1]
+        if node.layout == FEATURES:
+            places = {"x": self._turned(node.inputs[0]), "out": self._storage(node.output)}
+            operand = self._name(f"{weight}_turned", Argument(Kind.CONSTANT_TURNED, weight))
+            self.lines += [line.format(operand, **places) for line in op.turned]
+        else:
+            operand = self._name(weight, Argument(Kind.CONSTANT, weight))
+            self.lines += [line.format(operand, x=self._rows_of(node.inputs[0]), out=self._storage(node.output)) for line in op.into]
+
+    def _write_parts(self, position: int) -> None:
+        """Write a loop over parts of the features: product and epilogue of a part while it is in the first cache."""
+        node = self._graph.nodes[position]
+        scratch = scratch_names(node)
+        local = self._local_operands(node)
+        names = ["first", "last", "part", *local.values(), *scratch]
+        loop = self._name(f"parts{position}", Argument(Kind.PARTS, position=position))
+        self.lines.append(f"for {', '.join(names)} in {loop}:")
+        self.lines.append(f"    z = {self._storage(node.output)}[first:last]")
+        turned = self._turned(node.inputs[0])
+        self.lines += [f"    {line.format('part', x=turned, out='z')}" for line in op_named(node.op).turned]
+        self._write_steps(node, local, scratch)
+
+    def _write_packed(self, position: int) -> None:
+        node = self._graph.nodes[position]
+        op = op_named(node.op)
+        result, source = self._storage(node.output), node.inputs[0]
+        names = [self._name(name, Argument(Kind.CONSTANT, name)) if index else name for index, name in enumerate(node.inputs[1:])]
+        self.lines += [line.format(*names, out=result) for line in op.into]
+        pack = "pack_features" if self._graph.layout_of(source) == FEATURES else "pack_rows"
+        for step, block in enumerate(blocks(self._graph.constants[node.inputs[1]].shape[0])):
+            shift = block.first if pack == "pack_rows" else 0  # of x, which lies in rows; any other address is bound with its shift
+            self._write_call(pack, Argument(Kind.PACKING, position=position, step=step), source, shift)
+            self._write_call("multiply_packed", Argument(Kind.MULTIPLYING, position=position, step=step), node.output, 0)
+
+    def _write_call(self, routine: str, argument: Argument, value: str, shift: int) -> None:
+        """Write a call of the kernel; the address of x or y comes from the caller, any other is bound."""
+        name = f"{'p' if argument.kind is Kind.PACKING else 'm'}{argument.position}_{argument.step}"
+        address = {"x": "x_at", "y": "y_at"}.get(self._storage(value))
+        if address is None:
+            self.lines.append(f"{routine}(*{self._name(name, argument)})")
+            return
+        before, after = self._name(f"{name}_before", argument), self._name(f"{name}_after", argument)
+        moved = f"{address} + {BYTES_PER_NUMBER * shift}" if shift else address
+        self.lines.append(f"{routine}(*{before}, {moved}, *{after})")
+
+    def _write_epilogue(self, position: int) -> None:
+        node = self._graph.nodes[position]
+        if not node.epilogue:
+            return
+        result, scratch = self._storage(node.output), scratch_names(node)
+        if position not in self._stripped:
+            kind, ending = (Kind.SPREAD, "_spread") if node.layout == FEATURES else (Kind.OPERAND, "_rows")
+            single = self._one_row and node.columns == 1
+            places = tuple(self._view(name) for name in scratch)
+            for step in node.epilogue:
+                names = tuple(self._name(f"{name}{ending}", Argument(kind, name)) for name in step.operands)
+                self.lines += kernel_lines(Step(step.op, names), result, result, places, single=single)
+            return
+        local = self._local_operands(node)
+        loop = self._name(f"strips{position}", Argument(Kind.STRIPS, position=position))
+        self.lines.append(f"for {', '.join(['first', 'last', *local.values(), *scratch])} in {loop}:")
+        self.lines.append(f"    z = {result}[first:last]")
+        self._write_steps(node, local, scratch)
+
+    def _write_steps(self, node: Node, local: dict[str, str], scratch: tuple[str, ...]) -> None:
+        for step in node.epilogue:
+            mine = Step(step.op, tuple(local[name] for name in step.operands))
+            self.lines += [f"    {line}" for line in kernel_lines(mine, "z", "z", scratch, single=False)]
+
+    def _local_operands(self, node: Node) -> dict[str, str]:
+        operands = dict.fromkeys(name for step in node.epilogue for name in step.operands)
+        return {name: f"c{index}" for index, name in enumerate(operands)}
+
+    def _allocate(self, position: int) -> None:
+        """Without static buffers a value gets its storage where it is bound."""
+        if self._graph.is_static:
+            return
+        for buffer in self._plan.buffers:
+            if buffer.first == position and buffer is not self._home:
+                shape = self._name(f"{buffer.name}_shape", Argument(Kind.SHAPE, buffer.name))
+                self.lines.append(f"{buffer.name} = empty({shape}, float32)")
+
+    def _release(self, position: int) -> None:
+        if self._graph.is_static:
+            return
+        dead = [buffer.name for buffer in self._plan.buffers if buffer.last == position + 1 and buffer is not self._home]
+        if dead and position + 1 < len(self._graph.nodes):
+            self.lines.append(f"del {', '.join(dead)}")
+
+    def _storage(self, value: str) -> str:
+        """Return the name of a value as it lies in memory."""
+        if value == self._graph.input:
+            return "x"
+        home = self._plan.buffer_of(value)
+        return "y" if home is self._home else self._view(home.name)
+
+    def _rows_of(self, value: str) -> str:
+        """Return the name of a value as a matrix of (rows, columns)."""
+        return self._storage(value) if self._graph.layout_of(value) == ROWS else self._other(value)
+
+    def _turned(self, value: str) -> str:
+        """Return the name of a value as a matrix of (columns, rows)."""
+        return self._storage(value) if self._graph.layout_of(value) == FEATURES else self._other(value)
+
+    def _other(self, value: str) -> str:
+        storage = self._storage(value)
+        if storage in ("x", "y") or not self._graph.is_static:
+            return f"{storage}.T"
+        return self._name(f"{storage}_turned", Argument(Kind.TURNED, storage))
+
+    def _view(self, buffer: str) -> str:
+        return self._name(buffer, Argument(Kind.VIEW, buffer)) if self._graph.is_static else buffer
+
+    def _name(self, name: str, argument: Argument) -> str:
+        self.arguments[name] = argument
+        return name
+
+
+def kernel_lines(step: Step, value: str, result: str, scratch: tuple[str, ...], *, single: bool) -> list[str]:
+    """Return the lines of a kernel.
+
+    In place on a single element NumPy cannot tell that it may run, and mallocs; it does not when it reads the element's value instead.
+    """
+    held = f"{result}[0, 0]" if single and op_named(step.op).elementwise else result
+    places = {f"s{index}": name for index, name in enumerate(scratch)}
+    read = held if value == result else value
+    return [line.format(*step.operands, x=read, held=held, out=result, **places) for line in op_named(step.op).into]

@@ -1,0 +1,105 @@
+"""The search with a clock: which tile, layouts, packing and threads are fastest on this machine, and remembering the answer.
+
+The search itself (`mlbench.passes.search`) knows no clock; here it is handed one. Candidates race in this process, in turns as everything
+else is measured. The answer is remembered for this machine, its BLAS and these shapes, so that the second time costs a look into a file.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import warnings
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from mlbench.cache import CacheWarning, recall, remember
+from mlbench.errors import ModelError
+from mlbench.graph import Graph
+from mlbench.measure import FRESH_HEAP, environment, take_turns
+from mlbench.models import Model
+from mlbench.passes import PASSES, Choices, choices_from_json, choices_to_json, compile_graph, passes_named
+from mlbench.passes.search import best_choices
+from mlbench.runtime import OptimizedRunner
+from mlbench.stats import median
+
+RACE_S = 0.3
+"""Time for a race, shared by its candidates; slow ones get LEAST_ROUNDS whatever they take."""
+HEAT_S, TURN_S = 1e-4, 3e-4
+FAR_BEHIND = 1.2
+"""What takes so many times the fastest heat does not race."""
+LEAST_ROUNDS, MOST_ROUNDS = 2, 15
+MOST_SEARCH_ROWS = 512
+"""A call of more rows only repeats the tiles of these."""
+KIND = "choices"
+
+
+def tune(model: Model, max_batch: int, *, threads: int = 1, passes: Sequence[str] | None = None, use_cache: bool = True) -> Choices:
+    """Search the fastest choices for calls of `max_batch` rows on this machine, or recall what was found before.
+
+    Args:
+        model: the model.
+        max_batch: rows of a call; the choices are for that size, smaller batches run with them too.
+        threads: threads that a call may use.
+        passes: names of the optimisations that will be switched on; all of them by default.
+        use_cache: recall an earlier answer and remember this one.
+
+    Raises:
+        ModelError: for unknown names or sizes below 1.
+
+    >>> from mlbench import OptimizedRunner, mlp, tune
+    >>> model = mlp(inputs=4, hidden=8, outputs=2)
+    >>> fast = OptimizedRunner(model, 16, choices=tune(model, 16))
+    """
+    names = [each.name for each in (PASSES if passes is None else passes_named(passes))]
+    key = _key(model, max_batch, threads, names)
+    if use_cache and (known := _recalled(key)) is not None:
+        return known
+    graph = undecided(model.graph(), max_batch, threads, names)
+    found = best_choices(graph, names, partial(_race, model, max_batch, threads, names))
+    if use_cache:
+        remember(KIND, key, choices_to_json(found))
+    return found
+
+
+def undecided(source: Graph, max_batch: int, threads: int, names: Sequence[str]) -> Graph:
+    """Return the graph as it is before the first pass that chooses."""
+    chosen = passes_named(names)
+    first = next((index for index, each in enumerate(chosen) if each.choose is not None), len(chosen))
+    return compile_graph(source, max_batch, chosen[:first], threads=threads).graph
+
+
+def _recalled(key: dict[str, Any]) -> Choices | None:
+    data = recall(KIND, key)
+    if data is None:
+        return None
+    try:
+        return choices_from_json(data)
+    except ModelError as error:
+        warnings.warn(f"remembered choices are ignored: {error}", CacheWarning, stacklevel=3)
+        return None
+
+
+def _key(model: Model, max_batch: int, threads: int, names: Sequence[str]) -> dict[str, Any]:
+    here = environment(threads, FRESH_HEAP)
+    layers = [[*layer.weight.shape, layer.activation] for layer in model.layers]
+    machine = {name: value for name, value in dataclasses.asdict(here).items() if name in _MACHINE}
+    return {"machine": machine, "layers": layers, "max_batch": int(max_batch), "threads": threads, "passes": list(names)}
+
+
+_MACHINE = ("cpu", "cores", "numpy", "blas", "mlbench", "settings")
+
+
+def _race(model: Model, max_batch: int, threads: int, names: Sequence[str], candidates: Sequence[Choices]) -> list[float]:
+    """Return the seconds of a call of each candidate: all of them run a heat, and those that are not far behind race in turns."""
+    x = np.random.default_rng(1).standard_normal((min(max_batch, MOST_SEARCH_ROWS), model.inputs), dtype=np.float32)
+    arms: dict[str, Callable[[], object]] = {}
+    for index, choices in enumerate(candidates):
+        arms[str(index)] = partial(OptimizedRunner(model, max_batch, passes=names, choices=choices, threads=threads).run, x)
+    heat = {name: times.rounds_s[0] for name, times in take_turns(arms, 1, HEAT_S, 0.0, count_faults=False).items()}
+    fastest = min(heat.values())
+    close = {name: arm for name, arm in arms.items() if heat[name] <= FAR_BEHIND * fastest or name == "0"}
+    rounds = max(LEAST_ROUNDS, min(MOST_ROUNDS, int(RACE_S / (2 * len(close) * max(TURN_S, fastest)))))
+    race = take_turns(close, rounds, TURN_S, 0.0, count_faults=False)
+    return [median(race[name].rounds_s) if name in race else heat[name] for name in arms]
