@@ -20,6 +20,7 @@ ROWS = {
     "errors": ("both", 0),
     "units": ("both", 1),
     "files": ("both", 1),
+    "documents": ("both", 2),
     "graph": ("compiler", 2),
     "passes": ("compiler", 3),
     "memory": ("compiler", 3),
@@ -33,6 +34,7 @@ ROWS = {
     "cases": ("both", BRIDGE),
     "measuring": ("both", BRIDGE),
     "explaining": ("both", BRIDGE),
+    "limiting": ("both", BRIDGE),
     "ablating": ("both", BRIDGE),
     "peers": ("both", BRIDGE),
     "pytest_plugin": ("both", BRIDGE),
@@ -40,8 +42,8 @@ ROWS = {
     "__main__": ("both", BRIDGE),
     "__init__": ("both", BRIDGE),
 }
-"""Part of the package: its tower, and its row from the top. `errors`, `units` and `files` stand above both towers, and of them `errors`
-stands highest."""
+"""Part of the package: its tower, and its row from the top. `errors`, `units`, `files` and `documents` stand above both towers, and
+of them `errors` stands highest."""
 FILES = sorted(SOURCE.rglob("*.py"))
 HELPERS = {"utils", "util", "helpers", "helper", "common", "misc", "manager"}
 EXTRAS = ("rich", "memray", "psutil", "cpuinfo", "threadpoolctl", "jsonschema", "pytest", "pytest_benchmark", "hypothesis")

@@ -30,6 +30,7 @@ OPTIONS = {
     "run": "--quick --large --batch --hidden --inputs --outputs --threads --depth --no-digits --processes --rounds --heap --json --resume "
     "--output",
     "show": "FILE",
+    "ablation": "MODEL --batch --hidden --inputs --outputs --threads --depth --cold --processes --rounds --heap --json --resume --output",
     "explain": "--batch --hidden --inputs --outputs --threads --depth",
     "flamegraph": "CASE --folder",
 }

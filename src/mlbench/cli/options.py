@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import math
 import os
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TypeAlias
 
 from mlbench.cases import BATCHES, HIDDEN, LARGE_BATCHES, LARGE_DEPTHS, LARGE_HIDDEN, LARGE_INPUTS, MOST_FLOP, Cell, digits_cell, sweep
-from mlbench.errors import UsageError
-from mlbench.measure import FRESH_HEAP, HEAPS, environment
+from mlbench.documents import plain
+from mlbench.errors import FileError, UsageError
+from mlbench.measure import FRESH_HEAP, HEAPS, Environment, environment
 from mlbench.measure.latency import ROUNDS
 from mlbench.measuring import PROCESSES
 from mlbench.units import parse_sizes
@@ -42,6 +45,40 @@ def add_effort(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--heap", choices=HEAPS, default=FRESH_HEAP, help="allocator of the measuring processes: as new, or keeping freed memory"
     )
+
+
+def add_places(parser: argparse.ArgumentParser, what: str) -> None:
+    """Add the options that say where the data and the log go; `what` is what the data are written after."""
+    parser.add_argument("--json", type=Path, metavar="FILE", help=f"write the data here, after every {what}")
+    parser.add_argument("--resume", action="store_true", help=f"take complete {what}s from --json FILE instead of measuring them again")
+    parser.add_argument("--output", type=Path, metavar="FILE", help="write the log here as well")
+
+
+def check_places(options: argparse.Namespace) -> None:
+    """Refuse what could not be written in the end, before anything is measured."""
+    if options.resume and options.json is None:
+        raise UsageError("--resume needs --json FILE, the result to go on with")
+    if options.json is not None and options.json == options.output:
+        raise UsageError(f"--json and --output both name {options.json}; the log would replace the data")
+    for path in (options.json, options.output):
+        if path is not None:
+            check_place(path)
+
+
+def check_place(path: Path) -> None:
+    """Refuse a place where no file can be written."""
+    if path.is_dir():
+        raise FileError(f"{path}: is a folder; name a file in it")
+    if not path.parent.is_dir():
+        raise FileError(f"{path}: its folder does not exist; make it first, so that nothing is measured in vain")
+
+
+def check_same_environment(path: Path, before: Environment, here: Environment) -> None:
+    """Refuse to go on with what was measured elsewhere, or with other software."""
+    old, new = (plain(dataclasses.asdict(each)) for each in (before, here))
+    different = sorted(name for name in new if old[name] != new[name])
+    if different:
+        raise FileError(f"{path}: was measured with another {', '.join(different)}; measure anew into another file")
 
 
 def chosen_cells(options: argparse.Namespace) -> list[Cell]:

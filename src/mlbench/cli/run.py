@@ -6,7 +6,6 @@ import argparse
 import sys
 import textwrap
 from collections.abc import Sequence
-from pathlib import Path
 
 from mlbench.cases import LARGE_BATCHES, LARGE_HIDDEN
 from mlbench.cli.options import (
@@ -15,18 +14,21 @@ from mlbench.cli.options import (
     QUICK,
     Commands,
     add_effort,
+    add_places,
     add_sizes,
+    check_places,
+    check_same_environment,
     chosen_cells,
     listed,
     say,
     sizes,
 )
-from mlbench.errors import FileError, UsageError, WorkerError
+from mlbench.errors import WorkerError
 from mlbench.files import write_atomically
 from mlbench.measure import Environment, environment
 from mlbench.measuring import Effort, Interrupted, measure_cell
 from mlbench.report import pairs, progress, result_text
-from mlbench.results import COMPLETE, INTERRUPTED, Measurement, Result, load, new_result, save, to_json
+from mlbench.results import COMPLETE, INTERRUPTED, Measurement, Result, load, new_result, save
 from mlbench.units import format_duration, format_ratio
 
 
@@ -58,14 +60,12 @@ def add(commands: Commands) -> None:
     parser.add_argument("--depth", type=sizes, metavar="N,…", help="hidden layers (default 1)")
     parser.add_argument("--no-digits", action="store_true", help="leave out the trained model")
     add_effort(parser)
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the data here, after every case")
-    parser.add_argument("--resume", action="store_true", help="take complete cases from --json FILE instead of measuring them again")
-    parser.add_argument("--output", type=Path, metavar="FILE", help="write the log here as well")
+    add_places(parser, "case")
     parser.set_defaults(act=_run)
 
 
 def _run(options: argparse.Namespace) -> int:
-    _check_places(options)
+    check_places(options)
     cells = chosen_cells(options)
     found = environment(options.threads, options.heap)
     results = _known(options, found) if options.resume else {}
@@ -94,19 +94,6 @@ def _run(options: argparse.Namespace) -> int:
         raise
     _report(options, result())
     return EXIT_DONE if status == COMPLETE else EXIT_INTERRUPTED
-
-
-def _check_places(options: argparse.Namespace) -> None:
-    """Refuse what could not be written in the end, before anything is measured."""
-    if options.resume and options.json is None:
-        raise UsageError("--resume needs --json FILE, the result to go on with")
-    if options.json is not None and options.json == options.output:
-        raise UsageError(f"--json and --output both name {options.json}; the log would replace the data")
-    for path in (options.json, options.output):
-        if path is not None and path.is_dir():
-            raise FileError(f"{path}: is a folder; name a file in it")
-        if path is not None and not path.parent.is_dir():
-            raise FileError(f"{path}: its folder does not exist; make it first, so that nothing is measured in vain")
 
 
 def _report(options: argparse.Namespace, result: Result, *, failed: bool = False) -> None:
@@ -139,10 +126,7 @@ def _known(options: argparse.Namespace, found: Environment) -> dict[str, list[Me
     if not options.json.exists():
         return {}
     earlier = load(options.json)
-    before, here = (to_json(new_result(each, "", ()))["environment"] for each in (earlier.environment, found))
-    different = sorted(name for name in here if before[name] != here[name])
-    if different:
-        raise FileError(f"{options.json}: was measured with another {', '.join(different)}; measure anew into another file")
+    check_same_environment(options.json, earlier.environment, found)
     complete: dict[str, list[Measurement]] = {}
     for each in earlier.measurements:
         if each.status == COMPLETE:
