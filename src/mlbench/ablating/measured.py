@@ -23,7 +23,7 @@ from mlbench.ablating.shares import Shares, measured_shares, programs
 from mlbench.cases import Cell, input_of, model_of
 from mlbench.graph import graph_text
 from mlbench.measure import ArmTimes, Footprint, Worker, caches, eviction_bytes, eviction_text, evictor, footprint, take_turns
-from mlbench.measuring import Arms, Effort, Step, affordable_rounds, per_round, time_in_process
+from mlbench.measuring import Arms, Effort, Step, affordable_rounds, per_round, silent, time_in_process
 from mlbench.runtime import BaselineRunner, OptimizedRunner, check_result
 from mlbench.stats import Interval, median, ratio_interval
 
@@ -97,7 +97,7 @@ class Ablation:
     eviction: str = ""
 
 
-def ablate(cell: Cell, effort: Effort, step: Step, *, cold: bool = False) -> Ablation:
+def ablate(cell: Cell, effort: Effort, step: Step = silent, *, cold: bool = False) -> Ablation:
     """Measure every rung in a cell, and where the time of its baseline goes.
 
     Args:
