@@ -31,6 +31,9 @@ OPTIONS = {
     "--output",
     "show": "FILE",
     "ablation": "MODEL --batch --hidden --inputs --outputs --threads --depth --cold --processes --rounds --heap --json --resume --output",
+    "limits": "--ceilings --quick --large --batch --hidden --inputs --outputs --threads --depth --no-digits --processes --rounds --heap "
+    "--json",
+    "doctor": "",
     "explain": "--batch --hidden --inputs --outputs --threads --depth",
     "flamegraph": "CASE --folder",
 }

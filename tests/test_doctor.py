@@ -1,4 +1,4 @@
-"""What the doctor finds, and the ceilings."""
+"""What the doctor finds."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ import pytest
 
 from mlbench.cli import main
 from mlbench.measure import Environment
-from mlbench.measure.ceilings import COPY_BYTES, measure_ceilings
 from mlbench.measure.doctor import Finding, Mood, examine
 
 CPUINFO = "/proc/cpuinfo"
@@ -118,22 +117,8 @@ def test_what_cannot_be_read_is_unknown() -> None:
     assert unknown == {"load", "frequency governor", "turbo", "transparent huge pages", "virtual machine", "BLAS threads"}
 
 
-def test_ceilings_are_work_over_the_fastest_time() -> None:
-    """With a clock that ticks a second at each reading, every call takes one, and the ceiling is the largest work of a call."""
-    ticks = iter(range(10**6))
-    found = measure_ceilings(lambda: float(next(ticks)))
-    assert found.gemm_flop_per_s == 2.0 * 1024**3
-    assert found.gemv_bytes_per_s == 4.0 * 4096**2
-    assert found.copy_bytes_per_s == tuple(2.0 * size for size in COPY_BYTES)
-    assert (found.ufunc_call_s, found.dot_call_s) == (1.0, 1.0)
-
-
-def test_the_commands(capsys: pytest.CaptureFixture[str]) -> None:
-    """`mlbench doctor` has a row for each thing it looks at, and `mlbench limits` one for each ceiling."""
+def test_the_command(capsys: pytest.CaptureFixture[str]) -> None:
+    """`mlbench doctor` has a row for each thing it looks at."""
     assert main(["doctor"]) == 0
     out = capsys.readouterr().out
     assert all(each.what in out for each in examine(here(), 0.0, 4, files()))
-    assert main(["limits"]) == 0
-    out = capsys.readouterr().out
-    assert out.count("GB/s") == 1 + len(COPY_BYTES)
-    assert "GFLOP/s" in out

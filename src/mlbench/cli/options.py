@@ -34,6 +34,19 @@ def add_sizes(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--threads", type=positive, default=1, metavar="N", help="BLAS threads (default 1)")
 
 
+def add_sweep(parser: argparse.ArgumentParser) -> None:
+    """Add the options that choose a sweep."""
+    size = parser.add_mutually_exclusive_group()
+    size.add_argument(
+        "--quick", action="store_true", help=f"a small sweep: batch {listed(QUICK['batches'])}, hidden {listed(QUICK['hidden'])}"
+    )
+    size.add_argument(
+        "--large", action="store_true", help=f"batch to {LARGE_BATCHES[-1]}, hidden to {LARGE_HIDDEN[-1]}, more depths and inputs"
+    )
+    parser.add_argument("--depth", type=sizes, metavar="N,…", help="hidden layers (default 1)")
+    parser.add_argument("--no-digits", action="store_true", help="leave out the trained model")
+
+
 def add_effort(parser: argparse.ArgumentParser) -> None:
     """Add the options that say how much is measured."""
     parser.add_argument(

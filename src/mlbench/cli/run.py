@@ -7,21 +7,18 @@ import sys
 import textwrap
 from collections.abc import Sequence
 
-from mlbench.cases import LARGE_BATCHES, LARGE_HIDDEN
 from mlbench.cli.options import (
     EXIT_DONE,
     EXIT_INTERRUPTED,
-    QUICK,
     Commands,
     add_effort,
     add_places,
     add_sizes,
+    add_sweep,
     check_places,
     check_same_environment,
     chosen_cells,
-    listed,
     say,
-    sizes,
 )
 from mlbench.errors import WorkerError
 from mlbench.files import write_atomically
@@ -49,16 +46,8 @@ def add(commands: Commands) -> None:
               mlbench run --json now.json --resume           go on where Ctrl-C broke off"""),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    size = parser.add_mutually_exclusive_group()
-    size.add_argument(
-        "--quick", action="store_true", help=f"a small sweep: batch {listed(QUICK['batches'])}, hidden {listed(QUICK['hidden'])}"
-    )
-    size.add_argument(
-        "--large", action="store_true", help=f"batch to {LARGE_BATCHES[-1]}, hidden to {LARGE_HIDDEN[-1]}, more depths and inputs"
-    )
+    add_sweep(parser)
     add_sizes(parser)
-    parser.add_argument("--depth", type=sizes, metavar="N,…", help="hidden layers (default 1)")
-    parser.add_argument("--no-digits", action="store_true", help="leave out the trained model")
     add_effort(parser)
     add_places(parser, "case")
     parser.set_defaults(act=_run)

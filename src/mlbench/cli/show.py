@@ -8,8 +8,10 @@ from pathlib import Path
 
 from mlbench.ablating import has_ablations, load_ablations
 from mlbench.cli.ablation import ablations_text
+from mlbench.cli.limits import limits_text
 from mlbench.cli.options import EXIT_DONE, Commands, say
 from mlbench.documents import read_json
+from mlbench.limiting import has_limits, load_limits
 from mlbench.report import result_text
 from mlbench.results import has_measurements, load
 
@@ -19,9 +21,9 @@ def add(commands: Commands) -> None:
     parser = commands.add_parser(
         "show",
         help="print the tables of a saved result again",
-        description="Print tables and summary of a file that 'mlbench run --json', 'mlbench ablation --json' or pytest-benchmark saved.",
+        description="Print the tables of a file that 'mlbench run', 'ablation' or 'limits' wrote with --json, or pytest-benchmark saved.",
     )
-    parser.add_argument("file", type=Path, metavar="FILE", help="what mlbench run --json, ablation --json or pytest-benchmark saved")
+    parser.add_argument("file", type=Path, metavar="FILE", help="what --json wrote or pytest-benchmark saved")
     parser.set_defaults(act=_show)
 
 
@@ -32,5 +34,7 @@ def _show(options: argparse.Namespace) -> int:
 
 def _parts(path: Path, *, colour: bool) -> list[str]:
     data = read_json(path)
+    if has_limits(data):
+        return [limits_text(load_limits(path), colour=colour)]
     ablations = [ablations_text(load_ablations(path), colour=colour)] if has_ablations(data) else []
     return [*([] if ablations and not has_measurements(data) else [result_text(load(path), colour=colour)]), *ablations]
