@@ -17,7 +17,8 @@ def add(commands: Commands) -> None:
     doctor = commands.add_parser(
         "doctor",
         help="say what on this machine disturbs measuring",
-        description="Look at load, frequency governor, turbo, container limits, huge pages, the hypervisor and BLAS, and say what to do.",
+        description="Look at load, frequency governor, turbo, shared cores, container limits, huge pages, the hypervisor and BLAS, and "
+        "say what to do. Nothing is changed.",
     )
     doctor.set_defaults(act=_doctor)
 
