@@ -58,6 +58,7 @@ def test_what_was_evicted_is_said() -> None:
         "the third may have kept parts of what was in it."
     )
     assert eviction_text(32 * MB, Caches(32 * KB, 2 * MB, 8 * MB)).endswith("third level 8.00 MB).")
+    assert eviction_text(32 * MB, Caches(32 * KB, 2 * MB, 16 * MB)).endswith("the third may have kept parts of what was in it.")
     assert eviction_text(64 * MB, Caches()).endswith("this system does not say how large its caches are.")
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import pytest
 
@@ -28,6 +28,20 @@ def test_ceilings_are_work_over_the_fastest_time(small: None) -> None:
     assert found.copy == tuple(Rate(size, float(size)) for size in (24 * KB, 256 * KB, MB, 8 * MB, 32 * MB))
     assert [each.size_bytes == each.bytes_per_s for each in found.gemv] == [True] * 4
     assert (found.ufunc_call_s, found.dot_call_s) == (1.0, 1.0)
+
+
+def test_a_copy_touches_what_its_rate_says(small: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The size of a copy is that of source and target together, so that each of them is half of it."""
+    halves: list[int] = []
+
+    def copy(size: int) -> Callable[[], object]:
+        halves.append(size)
+        return int
+
+    monkeypatch.setattr("mlbench.measure.ceilings._copy", copy)
+    ticks = iter(range(10**6))
+    found = measure_ceilings(lambda: float(next(ticks)), CACHES)
+    assert [2 * half for half in halves] == [each.size_bytes for each in found.copy]
 
 
 def test_weights_are_square_and_about_as_large_as_asked(small: None) -> None:

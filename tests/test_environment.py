@@ -126,8 +126,8 @@ def test_cpu_limit(text: str | None, expected: float | None) -> None:
 
 @pytest.mark.parametrize(
     ("text", "expected"),
-    [("max", None), (None, None), ("", None), ("0", 0), ("536870912", 1 << 29)],
-    ids=["unlimited", "no-file", "empty", "zero", "half-a-gigabyte"],
+    [("max", None), ("9223372036854771712", None), (None, None), ("", None), ("0", 0), ("536870912", 1 << 29)],
+    ids=["unlimited", "unlimited-1", "no-file", "empty", "zero", "half-a-gigabyte"],
 )
 def test_memory_limit(text: str | None, expected: int | None) -> None:
     """`memory.max` is bytes or `max`."""

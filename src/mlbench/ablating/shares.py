@@ -131,7 +131,7 @@ def _preallocated(graph: Graph, rows: int, *, products_only: bool = False) -> Ca
         made.setdefault(place, np.zeros((rows, node.columns), np.float32))
         lines += _lines(node, places[source], place, rows, made)
         places[node.output] = place
-        if not products_only and source != graph.input and max(graph.readers_of(source)) == position:
+        if source != graph.input and max(graph.readers_of(source)) == position:
             free.setdefault(made[places[source]].shape[1], []).append(places[source])
     head = ["def run(x):", "    if x.dtype is not float32 or x.ndim != 2:", "        raise TypeError"]
     source_text = "\n".join([*head, *(f"    {line}" for line in lines), f"    return {places[graph.output]}"]) + "\n"
