@@ -130,6 +130,11 @@ def test_a_shape_that_keeps_products_from_the_ceiling_is_told(floor_ratio: float
     assert found.sentence.startswith("far from its limits") is not is_near
 
 
+def test_a_floor_above_the_case_is_all_of_it() -> None:
+    """A floor ratio below 1, which noise can give, is told as 100 %, not more."""
+    assert "take 100 % of the time" in classify([product(flop=1e6)], MB, 1e-4, 0.9, CEILINGS).sentence
+
+
 def test_rates_are_of_the_whole_call() -> None:
     """2 GFLOP and 1 MB in 40 ms are 50 GFLOP/s, half of the ceiling, and 26 MB/s of the better of copy and GEMV at that size."""
     found = classify([product(flop=2e9), one_pass(calls=2)], MB, 0.04, 1.5, CEILINGS)
@@ -185,7 +190,7 @@ def test_the_table_and_the_sentences() -> None:
     found = [distance("baseline-b1-h8"), distance("optimized-b1-h8")]
     table = distances_table(found)
     assert table.rows[0] == ("baseline-b1-h8", "20.0 ms", "50.0", "50 %", "0.1", "0 %", "0 %", "1.05x", "1.00x to 1.10x")
-    assert len(table.notes) == 1
+    assert len(table.notes) == 2
     assert "optimized-b1-h8: bound by the matrix product: 50 % of the GEMM ceiling" in sentences(found)
 
 

@@ -135,7 +135,7 @@ def classify(pieces: Sequence[Piece], must_move_bytes: int, latency_s: float, fl
 
 def _of_this_shape(floor_ratio: float, of_gemm: float) -> str:
     return (
-        f"bound by the matrix product, as NumPy does it at this shape: an empty run and the bare products take {100 / floor_ratio:.0f} % "
+        f"bound by the matrix product, as NumPy does it at this shape: an empty run and the bare products take {min(100.0, 100 / floor_ratio):.0f} % "
         f"of the time, at {100 * of_gemm:.0f} % of the GEMM ceiling"
     )
 
