@@ -78,6 +78,7 @@ def here(threads: int, heap: str) -> Environment:
 def machine(monkeypatch: pytest.MonkeyPatch) -> None:
     """Run on a made-up machine."""
     monkeypatch.setattr(run, "environment", here)
+    monkeypatch.setattr("mlbench.cli.options.environment", here)
 
 
 @pytest.fixture

@@ -12,6 +12,7 @@ from mlbench.cases import DIGITS, MLP, Cell, digits_cell
 from mlbench.cli.options import (
     EXIT_DONE,
     EXIT_INTERRUPTED,
+    QUICK,
     Commands,
     add_effort,
     add_places,
@@ -21,6 +22,7 @@ from mlbench.cli.options import (
     chosen_cells,
     say,
     sizes,
+    wrapped,
 )
 from mlbench.errors import UsageError
 from mlbench.files import write_atomically
@@ -36,9 +38,11 @@ def add(commands: Commands) -> None:
     parser = commands.add_parser(
         "ablation",
         help="measure what each optimisation is worth",
-        description="Measure the ladder from the baseline to everything, each optimisation by itself, and everything without it; and where "
-        "the time of the baseline goes. All of these runners take turns in the same rounds, with a second baseline among them that tells "
-        "how large the noise is.",
+        description=wrapped(
+            "Measure the ladder from the baseline to everything, each optimisation by itself, and everything without it; and where the time "
+            "of the baseline goes. All of these runners take turns in the same rounds, with a second baseline among them that tells how large "
+            "the noise is."
+        ),
         epilog=textwrap.dedent("""\
             examples:
               mlbench ablation                                      batch 1, 64 and 512, hidden 256
@@ -50,7 +54,7 @@ def add(commands: Commands) -> None:
     )
     which = "mlp, of the sizes below (default), or digits, the trained model; of it --batch takes so many images"
     parser.add_argument("model", nargs="?", choices=(MLP, DIGITS), default=MLP, metavar="MODEL", help=which)
-    add_sizes(parser)
+    add_sizes(parser, QUICK["batches"], QUICK["hidden"])
     parser.add_argument("--depth", type=sizes, metavar="N,…", help="hidden layers (default 1)")
     parser.add_argument("--cold", action="store_true", help="cold caches: time single calls, with the caches evicted before each")
     add_effort(parser)

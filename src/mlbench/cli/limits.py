@@ -18,6 +18,7 @@ from mlbench.cli.options import (
     check_place,
     chosen_cells,
     say,
+    wrapped,
 )
 from mlbench.errors import UsageError
 from mlbench.limiting import (
@@ -42,8 +43,10 @@ def add(commands: Commands) -> None:
     parser = commands.add_parser(
         "limits",
         help="measure what this machine can do at most, and how far each case is from it",
-        description="Measure the ceilings of this machine (matrix product, product with one row, copy, the cost of a call), then both "
-        "runners of each cell, and say what bounds each of them.",
+        description=wrapped(
+            "Measure the ceilings of this machine (matrix product, product with one row, copy, the cost of a call), then both runners of "
+            "each cell, and say what bounds each of them."
+        ),
         epilog=textwrap.dedent("""\
             examples:
               mlbench limits                                  the ceilings and the default sweep, about a minute
@@ -53,8 +56,8 @@ def add(commands: Commands) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--ceilings", action="store_true", help="the ceilings alone")
-    add_sweep(parser)
     add_sizes(parser)
+    add_sweep(parser)
     add_effort(parser)
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the data here, after every cell")
     parser.set_defaults(act=_limits)

@@ -7,6 +7,7 @@ import dataclasses
 import math
 import os
 import sys
+import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TypeAlias
@@ -25,10 +26,10 @@ EXIT_DONE, EXIT_FAILED, EXIT_USAGE, EXIT_INTERRUPTED = 0, 1, 2, 130
 QUICK = {"batches": (1, 64, 512), "hidden": (256,)}
 
 
-def add_sizes(parser: argparse.ArgumentParser) -> None:
-    """Add the options that choose sizes and threads."""
-    parser.add_argument("--batch", type=sizes, metavar="N,…", help=f"rows of a call (default {listed(BATCHES)})")
-    parser.add_argument("--hidden", type=sizes, metavar="N,…", help=f"columns of a hidden activation (default {listed(HIDDEN)})")
+def add_sizes(parser: argparse.ArgumentParser, batches: Sequence[int] = BATCHES, hidden: Sequence[int] = HIDDEN) -> None:
+    """Add the options that choose sizes and threads; `batches` and `hidden` are what the help calls the defaults."""
+    parser.add_argument("--batch", type=sizes, metavar="N,…", help=f"rows of a call (default {listed(batches)})")
+    parser.add_argument("--hidden", type=sizes, metavar="N,…", help=f"columns of a hidden activation (default {listed(hidden)})")
     parser.add_argument("--inputs", type=sizes, metavar="N,…", help="columns of the input (default 64)")
     parser.add_argument("--outputs", type=positive, default=10, metavar="N", help="columns of the output (default 10)")
     parser.add_argument("--threads", type=positive, default=1, metavar="N", help="BLAS threads (default 1)")
@@ -117,6 +118,11 @@ def chosen_cells(options: argparse.Namespace) -> list[Cell]:
     if not cells:
         raise UsageError("no cell is left: every one of them needs more than 10 GFLOP a call; choose smaller sizes")
     return cells
+
+
+def wrapped(text: str) -> str:
+    """Return a description as lines, for a help whose examples keep theirs."""
+    return textwrap.fill(text, 79)
 
 
 def sizes(text: str) -> tuple[int, ...]:

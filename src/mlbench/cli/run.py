@@ -19,6 +19,7 @@ from mlbench.cli.options import (
     check_same_environment,
     chosen_cells,
     say,
+    wrapped,
 )
 from mlbench.errors import WorkerError
 from mlbench.files import write_atomically
@@ -34,8 +35,10 @@ def add(commands: Commands) -> None:
     parser = commands.add_parser(
         "run",
         help="measure the digits model and the sweep, and sum up",
-        description="Measure both runners on the trained digits model and over batch x hidden, without pytest. Each case is checked "
-        "against float64 first, then its memory is recorded, then both runners and the floor take turns in fresh processes.",
+        description=wrapped(
+            "Measure both runners on the trained digits model and over batch x hidden, without pytest. Each case is checked against "
+            "float64 first, then its memory is recorded, then both runners and the floor take turns in fresh processes."
+        ),
         epilog=textwrap.dedent("""\
             examples:
               mlbench run                                    the default sweep, under a minute on two cores
@@ -46,8 +49,8 @@ def add(commands: Commands) -> None:
               mlbench run --json now.json --resume           go on where Ctrl-C broke off"""),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    add_sweep(parser)
     add_sizes(parser)
+    add_sweep(parser)
     add_effort(parser)
     add_places(parser, "case")
     parser.set_defaults(act=_run)
