@@ -39,9 +39,9 @@ def add(commands: Commands) -> None:
         "ablation",
         help="measure what each optimisation is worth",
         description=wrapped(
-            "Measure the ladder from the baseline to everything, each optimisation by itself, and everything without it; and where the time "
-            "of the baseline goes. All of these runners take turns in the same rounds, with a second baseline among them that tells how large "
-            "the noise is."
+            "Measure the ladder from the baseline to everything, each optimisation by itself, and everything without it; and where "
+            "the time of the baseline goes. All of these runners take turns in the same rounds, with a second baseline among them "
+            "that tells how large the noise is."
         ),
         epilog=textwrap.dedent("""\
             examples:
