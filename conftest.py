@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import math
 from collections.abc import Sequence
+from pathlib import Path
 
 import pytest
 
@@ -26,6 +27,7 @@ from mlbench.errors import UsageError
 from mlbench.units import parse_sizes
 
 pytest_plugins = ["pytester"]
+_ABLATION = Path(__file__).resolve().parent / "benchmarks" / "test_ablation.py"
 
 
 def _sizes(text: str) -> tuple[int, ...]:
@@ -43,11 +45,27 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--mlbench-hidden", type=_sizes, metavar="N,...", help="columns of a hidden activation (default 64,256,1024)")
     group.addoption("--mlbench-inputs", type=_sizes, metavar="N,...", help="columns of the input (default 64)")
     group.addoption("--mlbench-outputs", type=int, default=10, metavar="N", help="columns of the output (default 10)")
+    group.addoption("--mlbench-ablation", action="store_true", help="measure as well what each optimisation is worth in each cell")
     group.addoption("--mlbench-depth", type=_sizes, metavar="N,...", help="hidden layers (default 1)")
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    """Refuse the ablation's file without its option: pytest collects a file that is named, whatever `pytest_ignore_collect` says.
+
+    Raises:
+        pytest.UsageError: saying which option is missing.
+    """
+    if not config.getoption("--mlbench-ablation") and any(Path(each.partition("::")[0]).resolve() == _ABLATION for each in config.args):
+        raise pytest.UsageError(f"{_ABLATION.name} needs --mlbench-ablation")
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Leave the ablation out unless it is asked for: it takes as long as the sweep."""
+    return True if collection_path == _ABLATION and not config.getoption("--mlbench-ablation") else None
+
+
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Give every test that takes `sweep_case`, `sweep_cell` or `digits_case` its cases; both runners of a cell follow each other."""
+    """Give every test that takes `sweep_case`, `sweep_cell`, `digits_case` or `digits_as_cell` its cases."""
     names = metafunc.fixturenames
     if "sweep_case" in names:
         _parametrize(metafunc, "sweep_case", [Case(cell, runner) for cell in _cells(metafunc.config) for runner in RUNNERS])
@@ -56,6 +74,8 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "digits_case" in names:
         cell = digits_cell(metafunc.config.getoption("--mlbench-threads"))
         _parametrize(metafunc, "digits_case", [Case(cell, runner) for runner in RUNNERS])
+    if "digits_as_cell" in names:
+        _parametrize(metafunc, "digits_as_cell", [digits_cell(metafunc.config.getoption("--mlbench-threads"))])
 
 
 def _parametrize(metafunc: pytest.Metafunc, name: str, values: Sequence[Case] | Sequence[Cell]) -> None:

@@ -1,50 +1,78 @@
-"""What the ablation compares, and when it calls a difference an effect."""
+"""What the ablation compares, when it calls a difference an effect, where the baseline's time goes, and what is saved of all that."""
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 
-from mlbench.ablating import BASELINE, CONTROL, ORDER, STATIC, Ablation, Effect, Variant, ablate, ablation_table, evaluate, rungs
-from mlbench.cases import Cell
-from mlbench.cli import main
-from mlbench.measure import ArmTimes
+from mlbench.ablating import (
+    ARMS,
+    BASELINE,
+    CONTROL,
+    NOTHING,
+    ORDER,
+    Ablation,
+    Effect,
+    Shares,
+    Variant,
+    ablate,
+    ablation_tables,
+    effects_table,
+    evaluate,
+    load_ablations,
+    new_ablations,
+    rungs,
+    save_ablations,
+    shares_of,
+    shares_table,
+)
+from mlbench.ablating.rungs import name_of, variants
+from mlbench.ablating.shares import PREALLOCATED, PRODUCTS, TINY, TINY_PREALLOCATED, TINY_PRODUCTS, programs, tiny_model
+from mlbench.cases import Cell, input_of, model_of
+from mlbench.errors import FileError
+from mlbench.measure import ArmTimes, Environment
 from mlbench.measuring import Effort
+from mlbench.models import mlp
 from mlbench.passes import PASSES
 from mlbench.report.terminal import render_plain
+from mlbench.runtime import BaselineRunner
 
 US = 1e-6
 EVERYTHING = " + ".join(each.name for each in PASSES)
+HERE = Environment("Some CPU", 2, "Linux 6", "3.12.1", "2.1.0", "openblas 0.3", 1, "fresh", None, "0.1.0", None, None, None, {})
 
 
 def names() -> set[str]:
-    """Return the names of all runners that any rung compares."""
+    """Return the names of all compiled runners that any rung compares."""
     order = [each.name for each in PASSES]
-    found = {passes for rung in rungs() for passes in (rung.with_it, rung.without_it) if passes is not None}
-    assert all(list(passes) == sorted(passes, key=order.index) for passes in found)
-    return {" + ".join(passes) or STATIC for passes in found}
+    assert all(list(passes) == sorted(passes, key=order.index) for passes in variants())
+    return {name_of(passes) for passes in variants()}
 
 
-def evaluated(costs_s: Mapping[str, float], graphs: Mapping[str, str] | None = None, jitter: float = 0.0) -> dict[str, Effect]:
+def evaluated(costs_s: Mapping[str, float], programs: Mapping[str, str] | None = None, jitter: float = 0.0) -> dict[str, Effect]:
     """Return effects by their label, where each runner takes as long as given, 10 us where nothing is."""
-    return {each.rung.label: each for each in ablation(costs_s, graphs, jitter).effects}
+    return {each.rung.label: each for each in ablation(costs_s, programs, jitter).effects}
 
 
-def ablation(costs_s: Mapping[str, float], graphs: Mapping[str, str] | None = None, jitter: float = 0.0) -> Ablation:
+def ablation(costs_s: Mapping[str, float], programs: Mapping[str, str] | None = None, jitter: float = 0.0) -> Ablation:
     """Return the ablation of made-up times: 5 processes of 4 rounds; `jitter` spreads those of the second baseline."""
     arms = {}
-    for name in {BASELINE, CONTROL} | names():
+    for name in {BASELINE, CONTROL, *ARMS} | names():
         cost = costs_s.get(name, 10 * US)
         spread = jitter if name == CONTROL else 0.0
         arms[name] = [ArmTimes((cost * (1 + spread * (process - 2)),) * 4, (), None) for process in range(5)]
-    variants = {name: Variant((graphs or {}).get(name, name), 1000, 0, 50 * US) for name in names()}
-    return evaluate("b1-h8", variants, arms)
+    weighed = {name: Variant((programs or {}).get(name, name), 1000, 0, 50 * US) for name in names()}
+    return evaluate("b1-h8", weighed, arms)
 
 
 def test_every_optimisation_is_on_the_ladder() -> None:
-    """The ladder climbs from static buffers to everything, over each optimisation once."""
+    """The ladder climbs from no pass to everything, over each optimisation once."""
     assert sorted(ORDER) == sorted(each.name for each in PASSES)
     ladder = [rung for rung in rungs() if rung.label.startswith("+ ")]
     assert [rung.optimisation for rung in ladder] == list(ORDER)
@@ -55,7 +83,7 @@ def test_every_optimisation_is_on_the_ladder() -> None:
 
 @pytest.mark.parametrize("name", ORDER)
 def test_each_is_compared_alone_and_left_out(name: str) -> None:
-    """Each optimisation stands by itself on static buffers, and is missing once from everything."""
+    """Each optimisation stands by itself on a runner without any, and is missing once from everything."""
     by_label = {rung.label: rung for rung in rungs()}
     assert (by_label[f"only {name}"].with_it, by_label[f"only {name}"].without_it) == ((name,), ())
     left_out = by_label[f"all but {name}"]
@@ -64,7 +92,7 @@ def test_each_is_compared_alone_and_left_out(name: str) -> None:
 
 def test_an_effect_is_time_without_over_time_with() -> None:
     """A runner that takes half as long with the optimisation has the effect 2, and the speed-up is over the baseline."""
-    found = evaluated({BASELINE: 40 * US, CONTROL: 40 * US, STATIC: 20 * US, "fuse": 10 * US})["only fuse"]
+    found = evaluated({BASELINE: 40 * US, CONTROL: 40 * US, NOTHING: 20 * US, "fuse": 10 * US})["only fuse"]
     assert found.effect.estimate == pytest.approx(2)
     assert found.total.estimate == pytest.approx(4)
     assert found.is_beyond_noise
@@ -83,14 +111,14 @@ def test_an_effect_must_stand_out_from_the_two_baselines(cost_us: float, verdict
     """Where two identical baselines are 8 % apart, 1 % is noise, whatever its interval; a factor of 2 is not."""
     found = ablation({"fuse": cost_us * US}, jitter=0.04)
     assert found.noise == pytest.approx(1 / 0.92, rel=1e-6)
-    row = next(row for row in ablation_table(found).rows if row[0] == "only fuse")
+    row = next(row for row in effects_table(found).rows if row[0] == "only fuse")
     assert row[5] == verdict
 
 
 def test_the_same_program_is_said_to_do_nothing() -> None:
-    """Where an optimisation leaves the graph as it is, the row says so, whatever the clock said."""
-    found = ablation({"tile": 5 * US}, {"tile": "the same", STATIC: "the same"})
-    row = next(row for row in ablation_table(found).rows if row[0] == "only tile")
+    """Where an optimisation leaves the program as it is, the row says so, whatever the clock said."""
+    found = ablation({"tile": 5 * US}, {"tile": "the same", NOTHING: "the same"})
+    row = next(row for row in effects_table(found).rows if row[0] == "only tile")
     assert row[3:6] == ("-", "-", "does nothing here")
 
 
@@ -99,21 +127,141 @@ def test_when_the_compile_time_is_earned_back(cost_us: float, calls: float | Non
     """50 us of compiling are earned back in 10 calls that save 5 us each, and never where nothing is saved."""
     found = ablation({EVERYTHING: cost_us * US})
     assert found.break_even_calls == (None if calls is None else pytest.approx(calls))
-    assert f"earned back {said}." in render_plain(ablation_table(found)).replace("\n", " ")
+    text = render_plain(effects_table(found)).replace("\n", " ")
+    assert f"Compiling everything took 50.0 us; that is earned back {said}." in text
 
 
-def test_a_cell_is_ablated_end_to_end() -> None:
-    """A real, tiny cell has every rung; everything allocates nothing, and each process took its turns."""
+def test_shares_are_differences_that_add_up() -> None:
+    """Known parts of a made-up call come out as they went in: 50 us of products, 20 element-wise, 25 allocation, 5 calls."""
+    calls, products, elementwise, allocation = 5.0, 50.0, 20.0, 25.0
+    tiny_preallocated, tiny_products = 4.0, 1.5
+    times = {
+        TINY: calls,
+        TINY_PREALLOCATED: tiny_preallocated,
+        TINY_PRODUCTS: tiny_products,
+        PRODUCTS: products + tiny_products,
+        PREALLOCATED: products + elementwise + tiny_preallocated,
+    }
+    found = shares_of({name: time / (calls + products + elementwise + allocation) for name, time in times.items()})
+    assert (found.products, found.elementwise, found.allocation, found.calls) == pytest.approx((0.5, 0.2, 0.25, 0.05))
+    assert found.below_zero == {}
+
+
+def test_a_share_below_zero_counts_as_zero_and_is_told() -> None:
+    """Where pre-allocated is slower than the baseline, allocation is 0, its remainder is kept, and the others still add up to 1."""
+    found = shares_of({PREALLOCATED: 1.1, PRODUCTS: 0.6, TINY: 0.2, TINY_PREALLOCATED: 0.2, TINY_PRODUCTS: 0.1})
+    assert found.allocation == 0
+    assert found.below_zero == {"allocation": pytest.approx(-0.1)}
+    assert found.products + found.elementwise + found.calls == pytest.approx(1)
+    assert found.products / found.calls == pytest.approx(0.5 / 0.2)
+
+
+def test_the_table_of_shares_adds_up_and_says_what_was_clamped() -> None:
+    """Percentages and times of the parts add up to a call, and what came out below 0 is told as it was."""
+    costs = {BASELINE: 100, PREALLOCATED: 105, PRODUCTS: 60, TINY: 20, TINY_PREALLOCATED: 20, TINY_PRODUCTS: 10}
+    table = shares_table(ablation({name: cost * US for name, cost in costs.items()}))
+    assert [row[0] for row in table.rows[:4]] == ["matrix products", "element-wise passes", "allocation and page faults", "call overhead"]
+    assert sum(float(row[1].rstrip("%")) for row in table.rows[:4]) == pytest.approx(100, abs=0.2)
+    assert table.rows[4][1:] == ("100.0%", "100 us")
+    assert "allocation and page faults came out at -5.0 % of a call" in table.notes[1]
+
+
+@pytest.mark.parametrize("activation", ["relu", "leaky_relu", "sigmoid", "tanh", "identity"])
+@pytest.mark.parametrize("output", ["identity", "softmax"])
+def test_the_preallocated_program_computes_what_the_baseline_does(activation: str, output: str) -> None:
+    """The program that allocates nothing gives the baseline's result, also when it runs again."""
+    model = mlp(6, (8, 8), 4, activation=activation, output_activation=output)
+    x = np.random.default_rng(3).standard_normal((5, 6), dtype=np.float32)
+    call = programs(model, x)[PREALLOCATED]
+    call()
+    np.testing.assert_allclose(np.asarray(call()), BaselineRunner(model).run(x), rtol=1e-6)
+
+
+def test_the_products_alone_are_the_products() -> None:
+    """The program of products gives x @ w0 @ w1, without bias and activation."""
+    model = mlp(6, 8, 4)
+    x = np.random.default_rng(3).standard_normal((5, 6), dtype=np.float32)
+    expected = x @ model.layers[0].weight @ model.layers[1].weight
+    np.testing.assert_allclose(np.asarray(programs(model, x)[PRODUCTS]()), expected, rtol=1e-6)
+
+
+def test_the_tiny_programs_make_the_same_calls() -> None:
+    """The model of size 1 has the operations of the original, each on a single element."""
+    model, tiny = mlp(6, (8, 8), 4), tiny_model(mlp(6, (8, 8), 4))
+    calls = programs(model, np.ones((5, 6), np.float32))
+    assert {weight.shape for weight in (layer.weight for layer in tiny.layers)} == {(1, 1)}
+    assert [node.op for node in tiny.graph().nodes] == [node.op for node in model.graph().nodes]
+    assert {np.asarray(calls[name]()).shape for name in (TINY, TINY_PREALLOCATED, TINY_PRODUCTS)} == {(1, 1)}
+
+
+@pytest.mark.parametrize("hidden", [(16,), (16, 16)])
+def test_a_cell_is_ablated_end_to_end(hidden: tuple[int, ...]) -> None:
+    """A real, tiny cell of any depth has every rung and shares that add up; each process took its turns."""
     steps: list[str] = []
-    found = ablate(Cell(2, (8,)), Effort(processes=2, rounds=1, singles_s=0.0), steps.append)
+    cell = Cell(2, hidden)
+    found = ablate(cell, Effort(processes=2, rounds=1, singles_s=0.0), steps.append)
     assert [each.rung for each in found.effects] == list(rungs())
-    assert steps == ["b2-h8"] * 3
-    assert next(each for each in found.effects if each.rung.label == "+ strips").variant.allocations in (0, None)
+    assert steps == [cell.id] * 3
+    assert next(each for each in found.effects if each.rung.label == f"+ {ORDER[-1]}").variant.allocations in (0, None)
     assert all(math.isfinite(each.effect.estimate) and each.effect.processes == 2 for each in found.effects)
+    assert sum((found.shares.products, found.shares.elementwise, found.shares.allocation, found.shares.calls)) == pytest.approx(1)
+    assert found.evicted_bytes is None
 
 
-def test_the_command_prints_a_table_for_each_cell(capsys: pytest.CaptureFixture[str]) -> None:
-    """`mlbench ablation` ends with a table a cell, and the machine."""
-    assert main(["ablation", "--batch", "1,2", "--hidden", "8", "--processes", "1", "--rounds", "1"]) == 0
-    out = capsys.readouterr().out
-    assert [cell in out for cell in ("Ablation of b1-h8", "Ablation of b2-h8", "all but strips", "Machine: ")] == [True] * 4
+def test_cold_caches_are_said() -> None:
+    """With cold caches the ablation holds how much was evicted, and both tables say it."""
+    found = ablate(Cell(1, (8,)), Effort(processes=1, rounds=1, singles_s=0.0), lambda what: None, cold=True)
+    assert found.evicted_bytes is not None
+    for table in ablation_tables(found):
+        assert table.title.endswith("b1-h8, cold caches")
+        assert "Cold caches. Before every timed call" in table.notes[-1]
+
+
+def test_one_row_has_nothing_to_tile() -> None:
+    """In a batch of one the tile changes no program, and the digest of the runners shows it."""
+    found = ablate(Cell(1, (8,)), Effort(processes=1, rounds=1, singles_s=0.0), lambda what: None)
+    idle = {each.rung.label for each in found.effects if each.is_idle}
+    assert {"+ tile", "only tile", "all but tile"} <= idle
+    assert "only fuse" not in idle
+
+
+def test_what_is_saved_is_what_is_read(tmp_path: Path) -> None:
+    """A run survives its file; only digits beyond the sixth are lost."""
+    found = ablation({BASELINE: 40 * US, CONTROL: 40 * US, PREALLOCATED: 50 * US})
+    run = new_ablations(HERE, "mlbench ablation", [found])
+    again = load_ablations(save_ablations(run, tmp_path / "a.json"))
+    assert again.ablations[0].effects[3].rung == found.effects[3].rung
+    assert isinstance(again.ablations[0].shares, Shares)
+    assert load_ablations(save_ablations(again, tmp_path / "b.json")) == again
+    assert [render_plain(table) for table in ablation_tables(again.ablations[0])] == [
+        render_plain(table) for table in ablation_tables(found)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("edit", "message"),
+    [
+        (lambda data: data.update(kind="mlbench-result"), "no ablation of mlbench (its kind is not 'mlbench-ablation')"),
+        (lambda data: data.update(schema=9), "schema version 9; this mlbench reads version 1"),
+        (lambda data: data["ablations"][0]["shares"].update(calls=1.5), "not a valid ablation at $.ablations[0].shares.calls"),
+        (lambda data: data["ablations"][0]["effects"][0]["total"].update(low=0), "not a valid ablation at $.ablations[0].effects[0].total"),
+        (lambda data: data.update(ablations=[]), "not a valid ablation at $.ablations"),
+        (lambda data: data["environment"].pop("cpu"), "not a valid ablation at $.environment"),
+    ],
+    ids=["kind", "version", "share", "interval", "empty", "environment"],
+)
+def test_a_damaged_file_is_refused(tmp_path: Path, edit: Any, message: str) -> None:
+    """What does not fit the schema is refused with the place and the reason."""
+    path = save_ablations(new_ablations(HERE, "mlbench ablation", [ablation({})]), tmp_path / "a.json")
+    data = json.loads(path.read_text(encoding="utf-8"))
+    edit(data)
+    path.write_text(json.dumps(data), encoding="utf-8")
+    with pytest.raises(FileError) as refused:
+        load_ablations(path)
+    assert message in str(refused.value)
+
+
+def test_the_input_of_a_cell_reaches_the_programs() -> None:
+    """The programs run on the cell's own model and input: their result has its shape."""
+    cell = Cell(3, (8,), outputs=5)
+    assert np.asarray(programs(model_of(cell), input_of(cell))[PREALLOCATED]()).shape == (3, 5)

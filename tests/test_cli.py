@@ -30,6 +30,10 @@ OPTIONS = {
     "run": "--quick --large --batch --hidden --inputs --outputs --threads --depth --no-digits --processes --rounds --heap --json --resume "
     "--output",
     "show": "FILE",
+    "ablation": "MODEL --batch --hidden --inputs --outputs --threads --depth --cold --processes --rounds --heap --json --resume --output",
+    "limits": "--ceilings --quick --large --batch --hidden --inputs --outputs --threads --depth --no-digits --processes --rounds --heap "
+    "--json",
+    "doctor": "",
     "explain": "--batch --hidden --inputs --outputs --threads --depth",
     "flamegraph": "CASE --folder",
 }
@@ -74,6 +78,7 @@ def here(threads: int, heap: str) -> Environment:
 def machine(monkeypatch: pytest.MonkeyPatch) -> None:
     """Run on a made-up machine."""
     monkeypatch.setattr(run, "environment", here)
+    monkeypatch.setattr("mlbench.cli.options.environment", here)
 
 
 @pytest.fixture

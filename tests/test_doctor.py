@@ -1,4 +1,4 @@
-"""What the doctor finds, and the ceilings."""
+"""What the doctor finds."""
 
 from __future__ import annotations
 
@@ -8,25 +8,36 @@ import pytest
 
 from mlbench.cli import main
 from mlbench.measure import Environment
-from mlbench.measure.ceilings import COPY_BYTES, measure_ceilings
 from mlbench.measure.doctor import Finding, Mood, examine
 
 CPUINFO = "/proc/cpuinfo"
 PAGES = "/sys/kernel/mm/transparent_hugepage/enabled"
 BOOST = "/sys/devices/system/cpu/cpufreq/boost"
+PRESSURE = "/proc/pressure/cpu"
+SIBLINGS = "/sys/devices/system/cpu/smt/active"
+STAT = "/proc/stat"
 NO_TURBO = "/sys/devices/system/cpu/intel_pstate/no_turbo"
 
 
-def here(governor: str | None = "performance", cpu_limit: float | None = None, settings: dict[str, str] | None = None) -> Environment:
+def here(
+    governor: str | None = "performance",
+    cpu_limit: float | None = None,
+    settings: dict[str, str] | None = None,
+    memory_limit_bytes: int | None = None,
+) -> Environment:
     """Return a quiet machine of four cores, but for what is given."""
-    return Environment(
-        "Some CPU", 4, "Linux 6", "3.12", "2.1", "openblas (Haswell)", 1, "fresh", None, "0.1", governor, cpu_limit, None, settings or {}
-    )
+    software = ("Linux 6", "3.12", "2.1", "openblas (Haswell)", 1, "fresh", None, "0.1")
+    return Environment("Some CPU", 4, *software, governor, cpu_limit, memory_limit_bytes, settings or {})
+
+
+def pressure(share: str) -> str:
+    """Return what the kernel says of tasks that wait for a core."""
+    return f"some avg10={share} avg60=35.94 avg300=27.29 total=370490881\nfull avg10=0.00 avg60=0.00 avg300=0.00 total=0"
 
 
 def files(**texts: str) -> Callable[[str], str | None]:
     """Return a reader of these files; a quiet machine has the others."""
-    quiet = {CPUINFO: "flags: fpu sse", PAGES: "always [madvise] never", BOOST: "0"}
+    quiet = {CPUINFO: "flags: fpu sse", PAGES: "always [madvise] never", BOOST: "0", SIBLINGS: "0", PRESSURE: pressure("0.00")}
     return {**quiet, **texts}.get
 
 
@@ -86,6 +97,64 @@ def test_container_limit(limit: float | None, mood: Mood) -> None:
     assert found("container CPU limit", here(cpu_limit=limit)).mood is mood
 
 
+@pytest.mark.parametrize(
+    ("limit", "stat", "mood", "said"),
+    [
+        (4.0, "nr_periods 9\nnr_throttled 0", Mood.FINE, "4 of 4 cores, stopped 0 times"),
+        (4.0, "nr_periods 9\nnr_throttled 3", Mood.DISTURBS, "4 of 4 cores, stopped 3 times"),
+        (2.0, "", Mood.DISTURBS, "2 of 4 cores"),
+    ],
+    ids=["never", "thrice", "nobody-counts"],
+)
+def test_how_often_the_container_was_stopped(limit: float, stat: str, mood: Mood, said: str) -> None:
+    """A quota that was used up disturbs even where it is as large as the machine, because several processes share it."""
+    finding = found("container CPU limit", here(cpu_limit=limit), texts={"/sys/fs/cgroup/cpu.stat": stat})
+    assert (finding.mood, finding.found) == (mood, said)
+
+
+@pytest.mark.parametrize(("limit", "mood"), [(None, Mood.FINE), (1 << 30, Mood.FINE), ((1 << 30) - 1, Mood.DISTURBS)])
+def test_memory_limit(limit: int | None, mood: Mood) -> None:
+    """A container with less than a gigabyte may not hold the large cells."""
+    assert found("container memory limit", here(memory_limit_bytes=limit)).mood is mood
+
+
+@pytest.mark.parametrize(
+    ("text", "mood"),
+    [(pressure("5.00"), Mood.FINE), (pressure("5.01"), Mood.DISTURBS), ("", Mood.UNKNOWN), ("some avg10=much", Mood.UNKNOWN)],
+    ids=["some", "more", "empty", "no-number"],
+)
+def test_waiting_for_a_core(text: str, mood: Mood) -> None:
+    """Tasks that wait for a core take turns from what is measured; the kernel says how long some of them waited."""
+    assert found("waiting for a core", texts={PRESSURE: text}).mood is mood
+
+
+@pytest.mark.parametrize(("active", "mood"), [("0", Mood.FINE), ("1", Mood.DISTURBS)])
+def test_threads_that_share_a_core(active: str, mood: Mood) -> None:
+    """Where two threads share a core, its other half may be somebody else's."""
+    assert found("threads that share a core", texts={SIBLINGS: active}).mood is mood
+
+
+def test_governors_of_all_cores_count() -> None:
+    """One core of four with another governor is enough to disturb, and both are named."""
+    finding = found("frequency governor", texts={"/sys/devices/system/cpu/cpu3/cpufreq/scaling_governor": "powersave"})
+    assert (finding.mood, finding.found) == (Mood.DISTURBS, "performance and powersave")
+
+
+@pytest.mark.parametrize(
+    ("stat", "said"),
+    [
+        ("cpu  10 0 0 80 0 0 0 10 0 0\ncpu0 1", "yes, 10 % of its time stolen"),
+        ("cpu  10 0 0 989 0 0 0 1 0 0", "yes"),
+        ("cpu  10 0", "yes"),
+        ("", "yes"),
+    ],
+    ids=["stolen", "hardly", "short", "none"],
+)
+def test_stolen_time(stat: str, said: str) -> None:
+    """What the hypervisor gave to others is said where it is more than a hundredth."""
+    assert found("virtual machine", texts={CPUINFO: "flags: fpu hypervisor", STAT: stat}).found == said
+
+
 @pytest.mark.parametrize(("text", "mood"), [("[always] madvise never", Mood.DISTURBS), ("always madvise [never]", Mood.FINE)])
 def test_huge_pages(text: str, mood: Mood) -> None:
     """Huge pages for everything come or not as it happens."""
@@ -115,25 +184,12 @@ def test_what_cannot_be_read_is_unknown() -> None:
     """A system without these files gives no verdict on them, and no error."""
     findings = examine(here(None), None, None, lambda path: None)
     unknown = {each.what for each in findings if each.mood is Mood.UNKNOWN}
-    assert unknown == {"load", "frequency governor", "turbo", "transparent huge pages", "virtual machine", "BLAS threads"}
+    dark = {"load", "waiting for a core", "frequency governor", "turbo", "threads that share a core", "transparent huge pages"}
+    assert unknown == dark | {"virtual machine", "BLAS threads"}
 
 
-def test_ceilings_are_work_over_the_fastest_time() -> None:
-    """With a clock that ticks a second at each reading, every call takes one, and the ceiling is the largest work of a call."""
-    ticks = iter(range(10**6))
-    found = measure_ceilings(lambda: float(next(ticks)))
-    assert found.gemm_flop_per_s == 2.0 * 1024**3
-    assert found.gemv_bytes_per_s == 4.0 * 4096**2
-    assert found.copy_bytes_per_s == tuple(2.0 * size for size in COPY_BYTES)
-    assert (found.ufunc_call_s, found.dot_call_s) == (1.0, 1.0)
-
-
-def test_the_commands(capsys: pytest.CaptureFixture[str]) -> None:
-    """`mlbench doctor` has a row for each thing it looks at, and `mlbench limits` one for each ceiling."""
+def test_the_command(capsys: pytest.CaptureFixture[str]) -> None:
+    """`mlbench doctor` has a row for each thing it looks at."""
     assert main(["doctor"]) == 0
     out = capsys.readouterr().out
     assert all(each.what in out for each in examine(here(), 0.0, 4, files()))
-    assert main(["limits"]) == 0
-    out = capsys.readouterr().out
-    assert out.count("GB/s") == 1 + len(COPY_BYTES)
-    assert "GFLOP/s" in out

@@ -16,7 +16,7 @@ import pytest
 
 import mlbench
 from mlbench.measure import Environment, describe, environment
-from mlbench.measure.environment import _bytes_limit, _cpu_limit
+from mlbench.measure.container import Container, bytes_limit, container, cpu_limit
 
 MODULE = importlib.import_module("mlbench.measure.environment")
 """The module; `mlbench.measure.environment` is the function of the same name."""
@@ -99,7 +99,7 @@ def test_governor_and_limits_are_read_from_the_system(quick: None, monkeypatch: 
 
 
 def test_what_is_not_there_is_none(quick: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without these files (macOS, Windows, cgroup v1) nothing is made up."""
+    """Without these files (macOS, Windows) nothing is made up."""
     monkeypatch.setattr(MODULE, "_read", lambda path: None)
     found = environment(1, "fresh")
     assert (found.governor, found.cpu_limit, found.memory_limit_bytes) == (None, None, None)
@@ -121,17 +121,51 @@ def test_what_is_not_there_is_none(quick: None, monkeypatch: pytest.MonkeyPatch)
 )
 def test_cpu_limit(text: str | None, expected: float | None) -> None:
     """`cpu.max` is quota and period in microseconds; its quotient is cores, and `max` is no limit."""
-    assert expected == _cpu_limit(text)
+    assert expected == cpu_limit(text)
 
 
 @pytest.mark.parametrize(
     ("text", "expected"),
-    [("max", None), (None, None), ("", None), ("0", 0), ("536870912", 1 << 29)],
-    ids=["unlimited", "no-file", "empty", "zero", "half-a-gigabyte"],
+    [("max", None), ("9223372036854771712", None), (None, None), ("", None), ("0", 0), ("536870912", 1 << 29)],
+    ids=["unlimited", "unlimited-1", "no-file", "empty", "zero", "half-a-gigabyte"],
 )
 def test_memory_limit(text: str | None, expected: int | None) -> None:
     """`memory.max` is bytes or `max`."""
-    assert expected == _bytes_limit(text)
+    assert expected == bytes_limit(text)
+
+
+CGROUPS_V1 = {
+    "/proc/self/cgroup": "4:memory:/jobs/one\n1:cpu,cpuacct:/jobs/one\n0::/",
+    "/sys/fs/cgroup/cpu,cpuacct/jobs/one/cpu.cfs_quota_us": "-1",
+    "/sys/fs/cgroup/cpu,cpuacct/jobs/cpu.cfs_quota_us": "150000",
+    "/sys/fs/cgroup/cpu,cpuacct/jobs/cpu.cfs_period_us": "100000",
+    "/sys/fs/cgroup/cpu,cpuacct/jobs/one/cpu.stat": "nr_periods 9\nnr_throttled 2\nthrottled_time 7",
+    "/sys/fs/cgroup/memory/jobs/one/memory.limit_in_bytes": "536870912",
+    "/sys/fs/cgroup/memory/memory.limit_in_bytes": "9223372036854771712",
+}
+CGROUPS_V2 = {
+    "/proc/self/cgroup": "0::/user/shell",
+    "/sys/fs/cgroup/user/shell/cpu.max": "max 100000",
+    "/sys/fs/cgroup/user/cpu.max": "300000 100000",
+    "/sys/fs/cgroup/user/shell/memory.max": "max",
+    "/sys/fs/cgroup/memory.max": "1073741824",
+}
+
+
+@pytest.mark.parametrize(
+    ("files", "expected"),
+    [
+        (CGROUPS_V1, Container(1.5, 1 << 29, 2)),
+        (CGROUPS_V2, Container(3.0, 1 << 30, None)),
+        ({"/proc/self/cgroup": "0::/elsewhere", "/sys/fs/cgroup/cpu.max": "50000 100000"}, Container(0.5)),
+        ({"/proc/self/cgroup": "nonsense"}, Container()),
+        ({}, Container()),
+    ],
+    ids=["version-1", "version-2", "not-mounted", "nonsense", "nothing"],
+)
+def test_the_tightest_limit_of_all_groups_holds(files: dict[str, str], expected: Container) -> None:
+    """Limits of the process's own group and of those above it count, in both versions, also where only the root is mounted."""
+    assert container(files.get) == expected
 
 
 def test_numpy_alone_fills_every_field(numpy_alone: None) -> None:

@@ -234,3 +234,18 @@ def test_ctrl_c_inside_a_turn_comes_out(clock: Clock) -> None:
         take_turns({"A": interrupted}, rounds=9, turn_s=MS, clock=clock)
     assert next(calls) == 5
     assert gc.isenabled()
+
+
+def test_with_cold_caches_every_turn_is_one_call_after_an_eviction(clock: Clock) -> None:
+    """Before each timed call something else runs outside the clock, and a short call is not repeated to fill its turn."""
+    arms = {"A": clock.arm("A", MS / 8), "B": clock.arm("B", MS)}
+    times = take_turns(arms, rounds=1, turn_s=MS, singles_s=0, clock=clock, before=clock.arm("e", 9 * MS))
+    assert "".join(clock.log[-16:]) == "e|A|" + "e|B|" + "e|B|" + "e|A|"
+    assert (times["A"].rounds_s, times["B"].rounds_s) == ((MS / 8,), (MS,))
+
+
+def test_cold_singles_are_preceded_by_an_eviction(clock: Clock) -> None:
+    """A single call with cold caches has the eviction before it, not a call that would warm them again."""
+    times = take_turns({"A": clock.arm("A", MS)}, rounds=0, singles_s=2 * MS, clock=clock, before=clock.arm("e", 9 * MS))
+    assert "".join(clock.log[-8:]) == "e|A|" * 2
+    assert times["A"].singles_s == (MS, MS)

@@ -12,6 +12,8 @@ from typing import Any
 
 import pytest
 
+from mlbench.ablating import load_ablations
+from mlbench.cli import main
 from mlbench.pytest_plugin import MOST_DATA
 from mlbench.results import COMPLETE, INTERRUPTED, Measurement, load
 
@@ -125,7 +127,7 @@ def test_the_fixture_measures_a_callable(pytester: pytest.Pytester) -> None:
     assert mine.footprint is not None
     assert mine.timing is not None
     assert mine.ratios["reference_ratio"].estimate > 1
-    assert "one process" in mine.warnings[0]
+    assert any("one process" in line for line in mine.warnings)
     assert found.environment.cpu == "Stub CPU"
     assert found.command.startswith("pytest ")
     assert "--benchmark-json=now.json" in found.command
@@ -395,3 +397,79 @@ def test_our_own_benchmarks_run(pytester: pytest.Pytester) -> None:
     assert [each.case["id"] for each in found.measurements] == ["baseline-b1-h8", "optimized-b1-h8"]
     assert {each.status for each in found.measurements} == {COMPLETE}
     assert found.measurements[1].ratios["speedup"].processes == 1
+
+
+def sweep(data: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run the suite of this repository on one tiny cell, and save its data."""
+    choice = ("--mlbench-batch=1", "--mlbench-hidden=8", "--mlbench-processes=1", *arguments)
+    where = (f"--benchmark-json={data}", f"--benchmark-storage={data.parent}")
+    return subprocess.run(
+        [sys.executable, "-m", "pytest", *(() if "benchmarks/test_ablation.py" in arguments else ("benchmarks",)), *QUICK, *choice, *where],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+
+
+def test_the_ablation_is_measured_on_request(pytester: pytest.Pytester) -> None:
+    """With the option the ablation follows the sweep: its tables after ours, its data under their own key, and both can be read."""
+    data = pytester.path / "sweep.json"
+    ran = sweep(data, "--mlbench-ablation", "-k", "test_mlp")
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    parts = ["= mlbench =", "Latency", "b1-h8: one call", "Ablation of b1-h8", "all but tile", "Where the baseline's time goes in b1-h8"]
+    places = [ran.stdout.index(part) for part in parts]
+    assert places == sorted(places)
+    assert [each.case["id"] for each in load(data).measurements] == ["baseline-b1-h8", "optimized-b1-h8"]
+    assert [each.cell for each in load_ablations(data).ablations] == ["b1-h8"]
+
+
+def test_an_ablation_alone_is_a_file_too(pytester: pytest.Pytester, capsys: pytest.CaptureFixture[str]) -> None:
+    """Without a row of the sweep the tables and the machine are printed, and `mlbench show` shows the saved file."""
+    data = pytester.path / "sweep.json"
+    ran = sweep(data, "benchmarks/test_ablation.py", "--mlbench-ablation", "-k", "mlp")
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    assert "Ablation of b1-h8" in ran.stdout
+    assert "Machine: Stub CPU" in ran.stdout
+    assert main(["show", str(data)]) == 0
+    assert "Ablation of b1-h8" in capsys.readouterr().out
+
+
+def test_without_the_option_there_is_no_ablation(pytester: pytest.Pytester) -> None:
+    """The default sweep does not collect it, and naming its file without the option is an error that says so."""
+    data = pytester.path / "sweep.json"
+    assert "test_ablation" not in sweep(data, "--collect-only").stdout
+    refused = sweep(data, "benchmarks/test_ablation.py")
+    assert refused.returncode == pytest.ExitCode.USAGE_ERROR
+    assert "test_ablation.py needs --mlbench-ablation" in refused.stderr
+
+
+def test_ctrl_c_in_an_ablation_marks_the_run(pytester: pytest.Pytester) -> None:
+    """A row whose ablation was broken off is saved without it, the run says interrupted, and nothing is printed of it."""
+    pytester.makepyfile(
+        test_mine="""
+        import mlbench.ablating as ablating
+        from mlbench.cases import Cell
+
+        def test_it(mlbench, monkeypatch):
+            def ctrl_c(*arguments, **more):
+                raise KeyboardInterrupt
+            monkeypatch.setattr(ablating, "ablate", ctrl_c)
+            mlbench.ablation(Cell(1, (8,)))
+        """
+    )
+    ran = pytester.runpytest_subprocess(*QUICK, "--benchmark-json=now.json")
+    assert ran.ret == pytest.ExitCode.INTERRUPTED
+    data = saved(pytester.path / "now.json")
+    assert data["mlbench"]["status"] == INTERRUPTED
+    assert data["benchmarks"][0]["extra_info"] == {}
+    assert "Ablation of" not in ran.stdout.str()
+
+
+def test_a_disabled_ablation_measures_nothing(pytester: pytest.Pytester) -> None:
+    """With --benchmark-disable the runner is called once and no process is started."""
+    pytester.makepyfile(test_mine="from mlbench.cases import Cell\n\ndef test_it(mlbench):\n    mlbench.ablation(Cell(1, (8,)))\n")
+    ran = pytester.runpytest_subprocess("-q", "-p", "no:cacheprovider", "--benchmark-disable")
+    ran.assert_outcomes(passed=1)
+    assert "mlbench" not in ran.stdout.str()

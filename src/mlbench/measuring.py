@@ -125,7 +125,7 @@ Step = Callable[[str], None]
 Arms = dict[str, list[ArmTimes]]
 
 
-def _silent(what: str) -> None:
+def silent(what: str) -> None:
     """Tell nobody."""
 
 
@@ -187,7 +187,7 @@ def judge(cell: Cell, judged: dict[str, tuple[float, Footprint]]) -> Choices:
         return choices_from_json(worker.call(_IN_WORKER, step="floor", cell=data))
 
 
-def compare(cell: Cell, floor: Choices, effort: Effort, arms: Arms, step: Step = _silent) -> None:
+def compare(cell: Cell, floor: Choices, effort: Effort, arms: Arms, step: Step = silent) -> None:
     """Time the cell's arms (both runners and the floor), interleaved, in fresh processes, one after the other.
 
     Args:
@@ -275,7 +275,7 @@ def measurement(
     )
 
 
-def measure_cell(cell: Cell, effort: Effort, step: Step = _silent) -> list[Measurement]:
+def measure_cell(cell: Cell, effort: Effort, step: Step = silent) -> list[Measurement]:
     """Measure both runners of a cell in worker processes: right first, then the footprint, then the rounds.
 
     Args:

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 if TYPE_CHECKING:
+    from mlbench.ablating import Ablation
     from mlbench.cases import Case, Cell
     from mlbench.measure import ArmTimes
     from mlbench.measuring import Effort
@@ -178,6 +179,28 @@ class MlbenchFixture:
         times, kept = self._recorder.times(case.cell)
         self._mark(measurement(case, times, agreement.worst, found, kept))
 
+    def ablation(self, cell: Cell) -> None:
+        """Measure what each optimisation is worth in a cell, in fresh processes; pytest-benchmark's row is of the runner with all of them.
+
+        Raises:
+            WorkerError: when a worker fails; a wrong result is among the reasons.
+        """
+        import dataclasses
+
+        from mlbench.ablating import KEY, ablate, ablation_to_json
+        from mlbench.cases import OPTIMIZED, Case, call_of
+
+        call = call_of(Case(cell, OPTIMIZED))
+        if self.benchmark.disabled:
+            self.benchmark(call)
+            return
+        self.benchmark.group = cell.id
+        self._recorder.ablations[self.benchmark.fullname] = None
+        self.benchmark(call)
+        found = ablate(cell, dataclasses.replace(self._recorder.effort, singles_s=0.0))
+        self.benchmark.extra_info[KEY] = ablation_to_json(found)
+        self._recorder.ablations[self.benchmark.fullname] = found
+
     def _mark(self, measured: Measurement) -> None:
         from mlbench.results import to_json
 
@@ -194,6 +217,8 @@ class Recorder:
         self.heap: str = config.getoption("--mlbench-heap")
         self.folder: Path | None = config.getoption("--mlbench-memray")
         self.measured: dict[str, Measurement] = {}
+        self.ablations: dict[str, Ablation | None] = {}
+        """None while one is under way, which Ctrl-C leaves so."""
         self._times: dict[str, tuple[ArmsTimes, ArmsTimes]] = {}
         if self.threads < 1:
             raise pytest.UsageError(f"--mlbench-threads {self.threads}: expected 1 or more")
@@ -225,7 +250,7 @@ _RECORDER = pytest.StashKey[Recorder]()
 
 def _recorder(config: pytest.Config) -> Recorder | None:
     found = config.stash.get(_RECORDER, None)
-    return found if found is not None and found.measured else None
+    return found if found is not None and (found.measured or found.ablations) else None
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
@@ -246,15 +271,18 @@ def pytest_benchmark_update_json(config: pytest.Config, output_json: dict[str, A
         return
     import dataclasses
 
+    from mlbench.ablating import KEY
     from mlbench.measure import environment
     from mlbench.stats import thinned
 
+    broken_off = None in recorder.ablations.values() or any(each.status == "interrupted" for each in recorder.measured.values())
+
     for bench in output_json["benchmarks"]:
-        if "mlbench" in bench["extra_info"] and "data" in bench["stats"]:
+        if {"mlbench", KEY} & bench["extra_info"].keys() and "data" in bench["stats"]:
             bench["stats"]["data"] = thinned(bench["stats"]["data"], MOST_DATA)
     output_json["mlbench"] = {
         "environment": dataclasses.asdict(environment(recorder.threads, recorder.heap)),
-        "status": "interrupted" if any(each.status == "interrupted" for each in recorder.measured.values()) else "complete",
+        "status": "interrupted" if broken_off else "complete",
         "command": shlex.join(["pytest", *map(str, config.invocation_params.args)]),
     }
 
@@ -265,9 +293,11 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
     recorder = _recorder(config)
     if recorder is None:
         return
-    from mlbench.measure import environment
+    from mlbench.ablating import ablation_tables
+    from mlbench.measure import describe, environment
     from mlbench.report import pairs, render, summary, tables
 
+    here = environment(recorder.threads, recorder.heap)
     measured = list(recorder.measured.values())
     colour = bool(terminalreporter.hasmarkup)
     width = terminalreporter._tw.fullwidth if sys.stdout.isatty() else None  # pytest has no public way to ask
@@ -275,6 +305,11 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
     for table in tables(measured):
         terminalreporter.write_line(render(table, width, colour=colour) + "\n")
     if pairs(measured):
-        terminalreporter.write_line(summary(measured, environment(recorder.threads, recorder.heap)))
+        terminalreporter.write_line(summary(measured, here))
+    complete = [each for each in recorder.ablations.values() if each is not None]
+    for table in (table for each in complete for table in ablation_tables(each)):
+        terminalreporter.write_line("\n" + render(table, width, colour=colour))
+    if complete and not pairs(measured):
+        terminalreporter.write_line(f"\nMachine: {describe(here)}")
     if recorder.folder is not None:
         terminalreporter.write_line(f"\nmemray recordings and flame graphs: {recorder.folder}")

@@ -9,22 +9,19 @@ from __future__ import annotations
 
 import dataclasses
 import datetime as dt
-import importlib
-import json
-import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from mlbench.errors import FileError, MissingExtraError
-from mlbench.files import write_atomically
+from mlbench.documents import Form, check_document, plain, read_json, write_document
+from mlbench.errors import FileError
 from mlbench.measure import ArmTimes, Environment, Footprint
 from mlbench.stats import Interval, median, tail_ratio, thinned
 
 SCHEMA_VERSION = 1
 KIND = "mlbench-result"
+FORM = Form(KIND, SCHEMA_VERSION, "result-schema.json", "result")
 MOST_ROUNDS = 20
 """Rounds kept for each process, arm and case; a sweep's file stays below 1 MB."""
 COMPLETE = "complete"
@@ -149,7 +146,7 @@ def new_result(environment: Environment, command: str, measurements: Iterable[Me
 
 def to_json(value: Measurement | Result) -> dict[str, Any]:
     """Return a measurement or a result as JSON data, with the schema's version."""
-    data: dict[str, Any] = _plain(dataclasses.asdict(value))
+    data: dict[str, Any] = plain(dataclasses.asdict(value))
     head: dict[str, Any] = {"schema": SCHEMA_VERSION}
     if isinstance(value, Result):
         head["kind"] = KIND
@@ -158,7 +155,7 @@ def to_json(value: Measurement | Result) -> dict[str, Any]:
 
 def save(result: Result, path: str | Path) -> Path:
     """Write a result file, whole or not at all."""
-    return write_atomically(path, json.dumps(to_json(result), indent=1, allow_nan=False) + "\n")
+    return write_document(path, FORM, to_json(result))
 
 
 def load(path: str | Path) -> Result:
@@ -168,11 +165,23 @@ def load(path: str | Path) -> Result:
         FileError: when it is missing, damaged, foreign, or of a version this mlbench does not read.
         MissingExtraError: without jsonschema.
     """
-    data = _read_json(path)
-    if isinstance(data, dict) and "benchmarks" in data and "machine_info" in data:
+    data = read_json(path)
+    if is_pytest_benchmark(data):
         data = _from_pytest_benchmark(path, data)
-    _validate(path, data)
+    check_document(path, data, FORM)
     return _result(data)
+
+
+def is_pytest_benchmark(data: Any) -> bool:  # whatever JSON holds
+    """Whether pytest-benchmark saved these data."""
+    return isinstance(data, dict) and "benchmarks" in data and "machine_info" in data
+
+
+def has_measurements(data: Any) -> bool:  # whatever JSON holds
+    """Whether these data hold measurements, of ours or in a file of pytest-benchmark."""
+    if is_pytest_benchmark(data):
+        return any(isinstance(each, dict) and "mlbench" in (each.get("extra_info") or {}) for each in data["benchmarks"])
+    return isinstance(data, dict) and data.get("kind") == KIND
 
 
 def measurement_from_json(data: dict[str, Any]) -> Measurement:
@@ -211,53 +220,9 @@ def _from_pytest_benchmark(path: str | Path, data: dict[str, Any]) -> dict[str, 
         raise FileError(f"{path}: a damaged file of pytest-benchmark ({type(error).__name__}: {error})") from error
 
 
-def _read_json(path: str | Path) -> Any:  # whatever JSON holds
-    try:
-        return json.loads(Path(path).read_text(encoding="utf-8"), parse_constant=_no_number, parse_float=_finite)
-    except FileNotFoundError as error:
-        raise FileError(f"{path}: no such file") from error
-    except (OSError, ValueError, RecursionError) as error:
-        raise FileError(f"{path}: cannot be read as JSON ({error})") from error
-
-
-def _no_number(name: str) -> float:
-    raise ValueError(f"{name} is no finite number")
-
-
-def _finite(text: str) -> float:
-    number = float(text)
-    return number if math.isfinite(number) else _no_number(text)
-
-
-def _validate(path: str | Path, data: Any) -> None:  # whatever JSON holds
-    if not isinstance(data, dict) or data.get("kind") != KIND:
-        raise FileError(f"{path}: no result of mlbench (its kind is not {KIND!r})")
-    if data.get("schema") != SCHEMA_VERSION:
-        raise FileError(f"{path}: schema version {data.get('schema')!r}; this mlbench reads version {SCHEMA_VERSION}")
-    try:
-        jsonschema = importlib.import_module("jsonschema")
-    except ImportError as error:
-        raise MissingExtraError("reading a result file", "jsonschema") from error
-    schema = json.loads((resources.files("mlbench") / "result-schema.json").read_text(encoding="utf-8"))
-    problem = jsonschema.exceptions.best_match(jsonschema.Draft202012Validator(schema).iter_errors(data))
-    if problem is not None:
-        raise FileError(f"{path}: not a valid result at {problem.json_path}: {problem.message[:200]}")
-
-
 def _footprint(data: dict[str, Any] | None) -> Footprint | None:
     return None if data is None else Footprint(**data)
 
 
 def _rounds(rounds: Sequence[Sequence[float]]) -> tuple[tuple[float, ...], ...]:
     return tuple(tuple(process) for process in rounds)
-
-
-def _plain(value: Any) -> Any:  # whatever a dataclass holds
-    """Return JSON data: tuples become lists, durations keep six digits, and what is not finite becomes null."""
-    if isinstance(value, dict):
-        return {name: _plain(each) for name, each in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_plain(each) for each in value]
-    if isinstance(value, float):
-        return float(f"{value:.6g}") if math.isfinite(value) else None
-    return value

@@ -1,15 +1,36 @@
-"""`mlbench ablation`: measure what each optimisation is worth."""
+"""`mlbench ablation`: measure what each optimisation is worth, and where the baseline's time goes."""
 
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import sys
+import textwrap
 
-from mlbench.ablating import ablate, ablation_table
-from mlbench.cli.options import EXIT_DONE, Commands, add_effort, add_sizes, chosen_cells, say, sizes
-from mlbench.measure import describe, environment
+from mlbench.ablating import Ablation, Ablations, ablate, ablation_tables, load_ablations, new_ablations, rungs, save_ablations
+from mlbench.cases import DIGITS, MLP, Cell, digits_cell
+from mlbench.cli.options import (
+    EXIT_DONE,
+    EXIT_INTERRUPTED,
+    QUICK,
+    Commands,
+    add_effort,
+    add_places,
+    add_sizes,
+    check_places,
+    check_same_environment,
+    chosen_cells,
+    say,
+    sizes,
+    wrapped,
+)
+from mlbench.errors import UsageError
+from mlbench.files import write_atomically
+from mlbench.measure import Environment, describe, environment
 from mlbench.measuring import Effort
 from mlbench.report import progress, render
+from mlbench.results import COMPLETE, INTERRUPTED
+from mlbench.units import format_ratio
 
 
 def add(commands: Commands) -> None:
@@ -17,22 +38,99 @@ def add(commands: Commands) -> None:
     parser = commands.add_parser(
         "ablation",
         help="measure what each optimisation is worth",
-        description="Measure the ladder from the baseline to everything, each optimisation by itself, and everything without it. All of "
-        "these runners take turns in the same rounds, with a second baseline among them that tells how large the noise is.",
-        epilog="example: mlbench ablation --batch 512 --hidden 256,1024",
+        description=wrapped(
+            "Measure the ladder from the baseline to everything, each optimisation by itself, and everything without it; and where "
+            "the time of the baseline goes. All of these runners take turns in the same rounds, with a second baseline among them "
+            "that tells how large the noise is."
+        ),
+        epilog=textwrap.dedent("""\
+            examples:
+              mlbench ablation                                      batch 1, 64 and 512, hidden 256
+              mlbench ablation --batch 512 --hidden 256,1024        sizes of your own
+              mlbench ablation digits                               the trained model on its 360 held-out images
+              mlbench ablation --batch 64 --cold                    with cold caches
+              mlbench ablation --json now.json --resume             go on where Ctrl-C broke off"""),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    add_sizes(parser)
+    which = "mlp, of the sizes below (default), or digits, the trained model; of it --batch takes so many images"
+    parser.add_argument("model", nargs="?", choices=(MLP, DIGITS), default=MLP, metavar="MODEL", help=which)
+    add_sizes(parser, QUICK["batches"], QUICK["hidden"])
     parser.add_argument("--depth", type=sizes, metavar="N,…", help="hidden layers (default 1)")
+    parser.add_argument("--cold", action="store_true", help="cold caches: time single calls, with the caches evicted before each")
     add_effort(parser)
+    add_places(parser, "cell")
     parser.set_defaults(act=_ablation, no_digits=True, quick=True, large=False)
 
 
 def _ablation(options: argparse.Namespace) -> int:
+    check_places(options)
+    cells = _cells(options)
+    here = environment(options.threads, options.heap)
+    known = _known(options, here) if options.resume else {}
     effort = Effort(processes=options.processes, rounds=options.rounds, heap=options.heap, singles_s=0.0)
-    cells = chosen_cells(options)
-    with progress(len(cells) * (1 + effort.processes)) as shown:
-        for cell in cells:
-            table = render(ablation_table(ablate(cell, effort, shown.step)), colour=sys.stdout.isatty())
-            say(table + "\n")
-    say(f"Machine: {describe(environment(options.threads, options.heap))}")
-    return EXIT_DONE
+    status = INTERRUPTED  # until the last cell is there
+
+    def run() -> Ablations:
+        return new_ablations(here, options.command_line, known.values(), status)
+
+    try:
+        with progress(len(cells) * (1 + effort.processes)) as shown:
+            for number, cell in enumerate(cells, start=1):
+                if cell.id not in known:
+                    known[cell.id] = ablate(cell, effort, shown.step, cold=options.cold)
+                shown.say(f"[{number}/{len(cells)}] {_line(known[cell.id])}")
+                if options.json is not None:
+                    save_ablations(run(), options.json)
+        status = COMPLETE
+    except KeyboardInterrupt:
+        pass  # the cells that are complete are kept
+    _report(options, run())
+    return EXIT_DONE if status == COMPLETE else EXIT_INTERRUPTED
+
+
+def ablations_text(run: Ablations, *, colour: bool) -> str:
+    """Return everything a person should see of a run: the command, the tables, the machine."""
+    drawn = [render(table, colour=colour) for each in run.ablations for table in ablation_tables(each)]
+    return "\n\n".join([f"$ {run.command}   ({run.date})", *drawn, f"Machine: {describe(run.environment)}"])
+
+
+def _cells(options: argparse.Namespace) -> list[Cell]:
+    if options.model != DIGITS:
+        return chosen_cells(options)
+    given = [name for name in ("hidden", "inputs", "depth") if getattr(options, name) is not None]
+    if given:
+        raise UsageError(f"--{given[0]}: the trained digits model has its sizes; leave it out, or leave out {DIGITS}")
+    whole = digits_cell(options.threads)
+    batches = options.batch or (whole.batch,)
+    if max(batches) > whole.batch:
+        raise UsageError(f"--batch {max(batches)}: the digits have {whole.batch} held-out images")
+    return [dataclasses.replace(whole, batch=batch) for batch in dict.fromkeys(batches)]
+
+
+def _known(options: argparse.Namespace, here: Environment) -> dict[str, Ablation]:
+    """Return the cells of an earlier run of the same environment, caches as now, and the same optimisations."""
+    if not options.json.exists():
+        return {}
+    earlier = load_ablations(options.json)
+    check_same_environment(options.json, earlier.environment, here)
+    if any((each.evicted_bytes is not None) != options.cold for each in earlier.ablations):
+        raise UsageError(f"{options.json}: was measured with {'warm' if options.cold else 'cold'} caches; measure anew into another file")
+    return {each.cell: each for each in earlier.ablations if tuple(effect.rung for effect in each.effects) == rungs()}
+
+
+def _line(found: Ablation) -> str:
+    best = next(each for each in reversed(found.effects) if each.rung.label.startswith("+ "))
+    low, high = format_ratio(best.total.low), format_ratio(best.total.high)
+    return f"{found.cell}: everything {format_ratio(best.total.estimate)} ({low} to {high})"
+
+
+def _report(options: argparse.Namespace, run: Ablations) -> None:
+    """Write the files that were asked for, then print the tables: a reader that leaves early loses no file."""
+    written = []
+    if options.json is not None and run.ablations:
+        written.append(f"Data: {save_ablations(run, options.json)}")
+    if options.output is not None:
+        written.append(f"Log: {write_atomically(options.output, ablations_text(run, colour=False) + chr(10))}")
+    say("\n\n".join([ablations_text(run, colour=sys.stdout.isatty()), *written]))
+    if run.status == INTERRUPTED:
+        print(f"mlbench: interrupted; {len(run.ablations)} cells are complete", file=sys.stderr)

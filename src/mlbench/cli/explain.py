@@ -19,7 +19,7 @@ def add(commands: Commands) -> None:
         "and the memory map.",
         epilog="example: mlbench explain --batch 512 --hidden 256 --depth 2",
     )
-    add_sizes(parser)
+    add_sizes(parser, (512,), (256,))
     parser.add_argument("--depth", type=positive, default=1, metavar="N", help="hidden layers (default 1)")
     parser.set_defaults(act=_explain)
 

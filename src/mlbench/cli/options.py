@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import math
 import os
 import sys
+import textwrap
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TypeAlias
 
 from mlbench.cases import BATCHES, HIDDEN, LARGE_BATCHES, LARGE_DEPTHS, LARGE_HIDDEN, LARGE_INPUTS, MOST_FLOP, Cell, digits_cell, sweep
-from mlbench.errors import UsageError
-from mlbench.measure import FRESH_HEAP, HEAPS, environment
+from mlbench.documents import plain
+from mlbench.errors import FileError, UsageError
+from mlbench.measure import FRESH_HEAP, HEAPS, Environment, environment
 from mlbench.measure.latency import ROUNDS
 from mlbench.measuring import PROCESSES
 from mlbench.units import parse_sizes
@@ -22,13 +26,26 @@ EXIT_DONE, EXIT_FAILED, EXIT_USAGE, EXIT_INTERRUPTED = 0, 1, 2, 130
 QUICK = {"batches": (1, 64, 512), "hidden": (256,)}
 
 
-def add_sizes(parser: argparse.ArgumentParser) -> None:
-    """Add the options that choose sizes and threads."""
-    parser.add_argument("--batch", type=sizes, metavar="N,…", help=f"rows of a call (default {listed(BATCHES)})")
-    parser.add_argument("--hidden", type=sizes, metavar="N,…", help=f"columns of a hidden activation (default {listed(HIDDEN)})")
+def add_sizes(parser: argparse.ArgumentParser, batches: Sequence[int] = BATCHES, hidden: Sequence[int] = HIDDEN) -> None:
+    """Add the options that choose sizes and threads; `batches` and `hidden` are what the help calls the defaults."""
+    parser.add_argument("--batch", type=sizes, metavar="N,…", help=f"rows of a call (default {listed(batches)})")
+    parser.add_argument("--hidden", type=sizes, metavar="N,…", help=f"columns of a hidden activation (default {listed(hidden)})")
     parser.add_argument("--inputs", type=sizes, metavar="N,…", help="columns of the input (default 64)")
     parser.add_argument("--outputs", type=positive, default=10, metavar="N", help="columns of the output (default 10)")
     parser.add_argument("--threads", type=positive, default=1, metavar="N", help="BLAS threads (default 1)")
+
+
+def add_sweep(parser: argparse.ArgumentParser) -> None:
+    """Add the options that choose a sweep."""
+    size = parser.add_mutually_exclusive_group()
+    size.add_argument(
+        "--quick", action="store_true", help=f"a small sweep: batch {listed(QUICK['batches'])}, hidden {listed(QUICK['hidden'])}"
+    )
+    size.add_argument(
+        "--large", action="store_true", help=f"batch to {LARGE_BATCHES[-1]}, hidden to {LARGE_HIDDEN[-1]}, more depths and inputs"
+    )
+    parser.add_argument("--depth", type=sizes, metavar="N,…", help="hidden layers (default 1)")
+    parser.add_argument("--no-digits", action="store_true", help="leave out the trained model")
 
 
 def add_effort(parser: argparse.ArgumentParser) -> None:
@@ -42,6 +59,40 @@ def add_effort(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--heap", choices=HEAPS, default=FRESH_HEAP, help="allocator of the measuring processes: as new, or keeping freed memory"
     )
+
+
+def add_places(parser: argparse.ArgumentParser, what: str) -> None:
+    """Add the options that say where the data and the log go; `what` is what the data are written after."""
+    parser.add_argument("--json", type=Path, metavar="FILE", help=f"write the data here, after every {what}")
+    parser.add_argument("--resume", action="store_true", help=f"take complete {what}s from --json FILE instead of measuring them again")
+    parser.add_argument("--output", type=Path, metavar="FILE", help="write the log here as well")
+
+
+def check_places(options: argparse.Namespace) -> None:
+    """Refuse what could not be written in the end, before anything is measured."""
+    if options.resume and options.json is None:
+        raise UsageError("--resume needs --json FILE, the result to go on with")
+    if options.json is not None and options.json == options.output:
+        raise UsageError(f"--json and --output both name {options.json}; the log would replace the data")
+    for path in (options.json, options.output):
+        if path is not None:
+            check_place(path)
+
+
+def check_place(path: Path) -> None:
+    """Refuse a place where no file can be written."""
+    if path.is_dir():
+        raise FileError(f"{path}: is a folder; name a file in it")
+    if not path.parent.is_dir():
+        raise FileError(f"{path}: its folder does not exist; make it first, so that nothing is measured in vain")
+
+
+def check_same_environment(path: Path, before: Environment, here: Environment) -> None:
+    """Refuse to go on with what was measured elsewhere, or with other software."""
+    old, new = (plain(dataclasses.asdict(each)) for each in (before, here))
+    different = sorted(name for name in new if old[name] != new[name])
+    if different:
+        raise FileError(f"{path}: was measured with another {', '.join(different)}; measure anew into another file")
 
 
 def chosen_cells(options: argparse.Namespace) -> list[Cell]:
@@ -67,6 +118,11 @@ def chosen_cells(options: argparse.Namespace) -> list[Cell]:
     if not cells:
         raise UsageError("no cell is left: every one of them needs more than 10 GFLOP a call; choose smaller sizes")
     return cells
+
+
+def wrapped(text: str) -> str:
+    """Return a description as lines, for a help whose examples keep theirs."""
+    return textwrap.fill(text, 79)
 
 
 def sizes(text: str) -> tuple[int, ...]:

@@ -6,27 +6,27 @@ import argparse
 import sys
 import textwrap
 from collections.abc import Sequence
-from pathlib import Path
 
-from mlbench.cases import LARGE_BATCHES, LARGE_HIDDEN
 from mlbench.cli.options import (
     EXIT_DONE,
     EXIT_INTERRUPTED,
-    QUICK,
     Commands,
     add_effort,
+    add_places,
     add_sizes,
+    add_sweep,
+    check_places,
+    check_same_environment,
     chosen_cells,
-    listed,
     say,
-    sizes,
+    wrapped,
 )
-from mlbench.errors import FileError, UsageError, WorkerError
+from mlbench.errors import WorkerError
 from mlbench.files import write_atomically
 from mlbench.measure import Environment, environment
 from mlbench.measuring import Effort, Interrupted, measure_cell
 from mlbench.report import pairs, progress, result_text
-from mlbench.results import COMPLETE, INTERRUPTED, Measurement, Result, load, new_result, save, to_json
+from mlbench.results import COMPLETE, INTERRUPTED, Measurement, Result, load, new_result, save
 from mlbench.units import format_duration, format_ratio
 
 
@@ -35,8 +35,10 @@ def add(commands: Commands) -> None:
     parser = commands.add_parser(
         "run",
         help="measure the digits model and the sweep, and sum up",
-        description="Measure both runners on the trained digits model and over batch x hidden, without pytest. Each case is checked "
-        "against float64 first, then its memory is recorded, then both runners and the floor take turns in fresh processes.",
+        description=wrapped(
+            "Measure both runners on the trained digits model and over batch x hidden, without pytest. Each case is checked against "
+            "float64 first, then its memory is recorded, then both runners and the floor take turns in fresh processes."
+        ),
         epilog=textwrap.dedent("""\
             examples:
               mlbench run                                    the default sweep, under a minute on two cores
@@ -47,25 +49,15 @@ def add(commands: Commands) -> None:
               mlbench run --json now.json --resume           go on where Ctrl-C broke off"""),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    size = parser.add_mutually_exclusive_group()
-    size.add_argument(
-        "--quick", action="store_true", help=f"a small sweep: batch {listed(QUICK['batches'])}, hidden {listed(QUICK['hidden'])}"
-    )
-    size.add_argument(
-        "--large", action="store_true", help=f"batch to {LARGE_BATCHES[-1]}, hidden to {LARGE_HIDDEN[-1]}, more depths and inputs"
-    )
     add_sizes(parser)
-    parser.add_argument("--depth", type=sizes, metavar="N,…", help="hidden layers (default 1)")
-    parser.add_argument("--no-digits", action="store_true", help="leave out the trained model")
+    add_sweep(parser)
     add_effort(parser)
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the data here, after every case")
-    parser.add_argument("--resume", action="store_true", help="take complete cases from --json FILE instead of measuring them again")
-    parser.add_argument("--output", type=Path, metavar="FILE", help="write the log here as well")
+    add_places(parser, "case")
     parser.set_defaults(act=_run)
 
 
 def _run(options: argparse.Namespace) -> int:
-    _check_places(options)
+    check_places(options)
     cells = chosen_cells(options)
     found = environment(options.threads, options.heap)
     results = _known(options, found) if options.resume else {}
@@ -94,19 +86,6 @@ def _run(options: argparse.Namespace) -> int:
         raise
     _report(options, result())
     return EXIT_DONE if status == COMPLETE else EXIT_INTERRUPTED
-
-
-def _check_places(options: argparse.Namespace) -> None:
-    """Refuse what could not be written in the end, before anything is measured."""
-    if options.resume and options.json is None:
-        raise UsageError("--resume needs --json FILE, the result to go on with")
-    if options.json is not None and options.json == options.output:
-        raise UsageError(f"--json and --output both name {options.json}; the log would replace the data")
-    for path in (options.json, options.output):
-        if path is not None and path.is_dir():
-            raise FileError(f"{path}: is a folder; name a file in it")
-        if path is not None and not path.parent.is_dir():
-            raise FileError(f"{path}: its folder does not exist; make it first, so that nothing is measured in vain")
 
 
 def _report(options: argparse.Namespace, result: Result, *, failed: bool = False) -> None:
@@ -139,10 +118,7 @@ def _known(options: argparse.Namespace, found: Environment) -> dict[str, list[Me
     if not options.json.exists():
         return {}
     earlier = load(options.json)
-    before, here = (to_json(new_result(each, "", ()))["environment"] for each in (earlier.environment, found))
-    different = sorted(name for name in here if before[name] != here[name])
-    if different:
-        raise FileError(f"{options.json}: was measured with another {', '.join(different)}; measure anew into another file")
+    check_same_environment(options.json, earlier.environment, found)
     complete: dict[str, list[Measurement]] = {}
     for each in earlier.measurements:
         if each.status == COMPLETE:

@@ -1,4 +1,4 @@
-"""`mlbench show`: print the tables of a saved result again."""
+"""`mlbench show`: print the tables of a saved file again, whatever kind it is of."""
 
 from __future__ import annotations
 
@@ -6,9 +6,14 @@ import argparse
 import sys
 from pathlib import Path
 
+from mlbench.ablating import has_ablations, load_ablations
+from mlbench.cli.ablation import ablations_text
+from mlbench.cli.limits import limits_text
 from mlbench.cli.options import EXIT_DONE, Commands, say
+from mlbench.documents import read_json
+from mlbench.limiting import has_limits, load_limits
 from mlbench.report import result_text
-from mlbench.results import load
+from mlbench.results import has_measurements, load
 
 
 def add(commands: Commands) -> None:
@@ -16,12 +21,20 @@ def add(commands: Commands) -> None:
     parser = commands.add_parser(
         "show",
         help="print the tables of a saved result again",
-        description="Print tables and summary of a file that 'mlbench run --json' or pytest-benchmark saved.",
+        description="Print the tables of a file that 'mlbench run', 'ablation' or 'limits' wrote with --json, or pytest-benchmark saved.",
     )
-    parser.add_argument("file", type=Path, metavar="FILE", help="what mlbench run --json or pytest-benchmark saved")
+    parser.add_argument("file", type=Path, metavar="FILE", help="what --json wrote or pytest-benchmark saved")
     parser.set_defaults(act=_show)
 
 
 def _show(options: argparse.Namespace) -> int:
-    say(result_text(load(options.file), colour=sys.stdout.isatty()))
+    say("\n\n".join(_parts(options.file, colour=sys.stdout.isatty())))
     return EXIT_DONE
+
+
+def _parts(path: Path, *, colour: bool) -> list[str]:
+    data = read_json(path)
+    if has_limits(data):
+        return [limits_text(load_limits(path), colour=colour)]
+    ablations = [ablations_text(load_ablations(path), colour=colour)] if has_ablations(data) else []
+    return [*([] if ablations and not has_measurements(data) else [result_text(load(path), colour=colour)]), *ablations]

@@ -1,5 +1,6 @@
 """Latency, footprint, environment, worker processes. Nothing here knows what a graph is."""
 
+from mlbench.measure.caches import Caches, caches, eviction_bytes, eviction_text, evictor
 from mlbench.measure.environment import Environment, describe, environment
 from mlbench.measure.footprint import Footprint, footprint, has_memray, record, render_flame_graph
 from mlbench.measure.latency import ArmTimes, take_turns
@@ -11,12 +12,17 @@ __all__ = [
     "HEAPS",
     "KEPT_HEAP",
     "ArmTimes",
+    "Caches",
     "Environment",
     "Footprint",
     "Worker",
     "blas_threads",
+    "caches",
     "describe",
     "environment",
+    "eviction_bytes",
+    "eviction_text",
+    "evictor",
     "footprint",
     "has_memray",
     "record",

@@ -10,10 +10,18 @@ from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
 
+from mlbench.measure.container import container
 from mlbench.measure.environment import Environment
+from mlbench.units import format_bytes
 
 MOST_LOAD = 0.2
 """Runnable tasks per core that go unnoticed; above, turns are taken away from what is measured."""
+MOST_WAITING = 5.0
+"""Per cent of the last ten seconds in which some task waited for a core."""
+LEAST_MEMORY_BYTES = 1 << 30
+"""The largest cells and the ceilings hold some hundred megabytes in several processes, one after the other."""
+MOST_STOLEN = 0.01
+"""Share of the time since boot that other virtual machines took."""
 
 Read = Callable[[str], str | None]
 
@@ -55,9 +63,12 @@ def examine(environment: Environment, load: float | None, threads: int | None, r
     look = read or _read
     return (
         _load(environment, load),
-        _governor(environment),
+        _waiting(look),
+        _governor(environment, look),
         _turbo(look),
-        _container(environment),
+        _siblings(look),
+        _container(environment, look),
+        _memory(environment),
         _huge_pages(look),
         _hypervisor(look),
         _threads(environment, threads),
@@ -91,12 +102,28 @@ def _load(environment: Environment, load: float | None) -> Finding:
     )
 
 
-def _governor(environment: Environment) -> Finding:
-    if environment.governor is None:
+def _waiting(read: Read) -> Finding:
+    text = read("/proc/pressure/cpu") or ""
+    share = text.partition("avg10=")[2].partition(" ")[0]
+    try:
+        waited = float(share)
+    except ValueError:
+        return Finding("waiting for a core", "not visible here", Mood.UNKNOWN)
+    found = f"{waited:.0f} % of the last 10 s"
+    if waited <= MOST_WAITING:
+        return Finding("waiting for a core", found, Mood.FINE)
+    advice = "tasks take each other's turns; see with top which ones they are, and end them or wait"
+    return Finding("waiting for a core", found, Mood.DISTURBS, advice)
+
+
+def _governor(environment: Environment, read: Read) -> Finding:
+    every = [read(f"/sys/devices/system/cpu/cpu{core}/cpufreq/scaling_governor") for core in range(environment.cores)]
+    governors = sorted({each for each in (environment.governor, *every) if each})
+    if not governors:
         return Finding("frequency governor", "not visible here", Mood.UNKNOWN)
-    if environment.governor == "performance":
-        return Finding("frequency governor", environment.governor, Mood.FINE)
-    return Finding("frequency governor", environment.governor, Mood.DISTURBS, "sudo cpupower frequency-set --governor performance")
+    if governors == ["performance"]:
+        return Finding("frequency governor", "performance", Mood.FINE)
+    return Finding("frequency governor", " and ".join(governors), Mood.DISTURBS, "sudo cpupower frequency-set --governor performance")
 
 
 def _turbo(read: Read) -> Finding:
@@ -111,15 +138,37 @@ def _turbo(read: Read) -> Finding:
     return Finding("turbo", "on", Mood.DISTURBS, f"{command}   (seconds drift with the temperature; ratios do so less)")
 
 
-def _container(environment: Environment) -> Finding:
+def _siblings(read: Read) -> Finding:
+    active = read("/sys/devices/system/cpu/smt/active")
+    if active is None:
+        return Finding("threads that share a core", "not visible here", Mood.UNKNOWN)
+    if active != "1":
+        return Finding("threads that share a core", "no", Mood.FINE)
+    advice = "what runs on the other half of a core slows this one; echo off | sudo tee /sys/devices/system/cpu/smt/control"
+    return Finding("threads that share a core", "yes", Mood.DISTURBS, advice)
+
+
+def _container(environment: Environment, read: Read) -> Finding:
     if environment.cpu_limit is None:
         return Finding("container CPU limit", "none", Mood.FINE)
-    found = f"{environment.cpu_limit:g} of {environment.cores} cores"
-    if environment.cpu_limit >= environment.cores:
+    throttled = container(read).throttled
+    stops = "" if throttled is None else f", stopped {throttled} times"
+    found = f"{environment.cpu_limit:g} of {environment.cores} cores{stops}"
+    if environment.cpu_limit >= environment.cores and not throttled:
         return Finding("container CPU limit", found, Mood.FINE)
     return Finding(
         "container CPU limit", found, Mood.DISTURBS, "the kernel stops the process in mid-turn; give it whole cores (a cpuset, no quota)"
     )
+
+
+def _memory(environment: Environment) -> Finding:
+    if environment.memory_limit_bytes is None:
+        return Finding("container memory limit", "none", Mood.FINE)
+    found = format_bytes(environment.memory_limit_bytes)
+    if environment.memory_limit_bytes >= LEAST_MEMORY_BYTES:
+        return Finding("container memory limit", found, Mood.FINE)
+    advice = f"large cells may be slowed or killed; allow {format_bytes(LEAST_MEMORY_BYTES)}, or measure smaller ones"
+    return Finding("container memory limit", found, Mood.DISTURBS, advice)
 
 
 def _huge_pages(read: Read) -> Finding:
@@ -140,7 +189,21 @@ def _hypervisor(read: Read) -> Finding:
     if "hypervisor" not in flags:
         return Finding("virtual machine", "no", Mood.FINE)
     advice = "neighbours take turns that no process sees here; trust ratios of interleaved rounds, never seconds of different runs"
+    stolen = _stolen(read("/proc/stat"))
+    if stolen is not None and stolen > MOST_STOLEN:
+        return Finding(
+            "virtual machine", f"yes, {100 * stolen:.0f} % of its time stolen", Mood.DISTURBS, f"ask for cores of its own; {advice}"
+        )
     return Finding("virtual machine", "yes", Mood.DISTURBS, advice)
+
+
+def _stolen(text: str | None) -> float | None:
+    """Return the share of the time since boot that the hypervisor gave to others: the eighth number of the first line (proc(5))."""
+    first = (text or "").partition("\n")[0].split()
+    if len(first) < 9 or first[0] != "cpu" or not all(each.isdecimal() for each in first[1:9]):
+        return None
+    ticks = [int(each) for each in first[1:9]]
+    return ticks[7] / sum(ticks) if sum(ticks) else None
 
 
 def _threads(environment: Environment, threads: int | None) -> Finding:

@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from mlbench import __version__
+from mlbench.measure.container import container
 
 _STEERING = re.compile(r"(OPENBLAS|MKL|BLIS|VECLIB|MALLOC|NPY|NUMPY)_|OMP_(PROC_BIND|PLACES)$|GLIBC_TUNABLES$|LD_PRELOAD$")
 
@@ -61,6 +62,7 @@ class Environment:
 
 def environment(threads: int, heap: str) -> Environment:
     """Describe this process; `threads` and `heap` are what the measuring processes are told to use."""
+    allowed = container(_read)
     return Environment(
         cpu=_cpu(),
         cores=_cores(),
@@ -73,8 +75,8 @@ def environment(threads: int, heap: str) -> Environment:
         memray=_version("memray"),
         mlbench=__version__,
         governor=_read("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor"),
-        cpu_limit=_cpu_limit(_read("/sys/fs/cgroup/cpu.max")),
-        memory_limit_bytes=_bytes_limit(_read("/sys/fs/cgroup/memory.max")),
+        cpu_limit=allowed.cpu_limit,
+        memory_limit_bytes=allowed.memory_limit_bytes,
         settings={name: os.environ[name] for name in sorted(os.environ) if _STEERING.match(name) and not name.endswith("_THREADS")},
     )
 
@@ -134,15 +136,3 @@ def _read(path: str) -> str | None:
     with contextlib.suppress(OSError):
         return Path(path).read_text(encoding="utf-8", errors="replace").strip()
     return None
-
-
-def _cpu_limit(text: str | None) -> float | None:
-    """Parse cgroup v2's `cpu.max`: quota and period in microseconds, or `max`."""
-    if not text or text.startswith("max"):
-        return None
-    quota, _, period = text.partition(" ")
-    return int(quota) / int(period or 100000)
-
-
-def _bytes_limit(text: str | None) -> int | None:
-    return int(text) if text and text.isdecimal() else None

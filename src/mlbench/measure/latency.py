@@ -48,6 +48,7 @@ def take_turns(
     turn_s: float = TURN_S,
     singles_s: float = SINGLES_S,
     clock: Clock = time.perf_counter,
+    before: Call | None = None,
     *,
     count_faults: bool = True,
 ) -> dict[str, ArmTimes]:
@@ -59,18 +60,20 @@ def take_turns(
         turn_s: how long a turn should last, in seconds; a call that takes longer is a turn by itself.
         singles_s: time for single calls of all arms together, in seconds.
         clock: seconds from any origin.
+        before: called, untimed, before every timed call, each of which then is a turn by itself; for measuring with cold caches.
         count_faults: count page faults too, which takes some calls more.
     """
     with _quiet_collector():
         costs = {name: _cost_s(call, clock) for name, call in arms.items()}
-        durations = _rounds(arms, {name: max(1, int(turn_s / cost)) for name, cost in costs.items()}, rounds, clock)
-        singles = _singles(arms, min(MOST_SINGLES, int(singles_s / sum(costs.values()))), clock)
+        calls = {name: 1 if before is not None else max(1, int(turn_s / cost)) for name, cost in costs.items()}
+        durations = _rounds(arms, calls, rounds, clock, before)
+        singles = _singles(arms, min(MOST_SINGLES, int(singles_s / sum(costs.values()))), clock, before)
         fault_calls = {name: max(1, min(FAULT_CALLS, int(FAULTS_S / cost))) for name, cost in costs.items()}
         faults = {name: _minor_faults(call, fault_calls[name]) if count_faults else None for name, call in arms.items()}
     return {name: ArmTimes(tuple(durations[name]), tuple(singles[name]), faults[name]) for name in arms}
 
 
-def _rounds(arms: Mapping[str, Call], calls: Mapping[str, int], rounds: int, clock: Clock) -> dict[str, list[float]]:
+def _rounds(arms: Mapping[str, Call], calls: Mapping[str, int], rounds: int, clock: Clock, before: Call | None) -> dict[str, list[float]]:
     durations: dict[str, list[float]] = {name: [] for name in arms}
     names = list(arms)
     for number in range(rounds):
@@ -78,6 +81,8 @@ def _rounds(arms: Mapping[str, Call], calls: Mapping[str, int], rounds: int, clo
         order = names[first:] + names[:first]
         spent = dict.fromkeys(names, 0.0)
         for name in (*order, *order[::-1]):
+            if before is not None:
+                before()
             spent[name] += _turn_s(arms[name], calls[name], clock)
         for name in names:
             durations[name].append(spent[name] / (2 * calls[name]))
@@ -91,12 +96,12 @@ def _turn_s(call: Call, calls: int, clock: Clock) -> float:
     return clock() - start
 
 
-def _singles(arms: Mapping[str, Call], calls: int, clock: Clock) -> dict[str, list[float]]:
-    """Time single calls; each is preceded by an untimed one, so that no arm inherits the other's caches."""
+def _singles(arms: Mapping[str, Call], calls: int, clock: Clock, before: Call | None) -> dict[str, list[float]]:
+    """Time single calls; each is preceded by an untimed one, or by `before`, so that no arm inherits the other's caches."""
     singles: dict[str, list[float]] = {name: [] for name in arms}
     for _ in range(calls):
         for name, call in arms.items():
-            call()
+            (before or call)()
             start = clock()
             call()
             singles[name].append(clock() - start)

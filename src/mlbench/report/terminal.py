@@ -42,7 +42,8 @@ def render(table: Table, width: int | None = None, *, colour: bool = False) -> s
         console = importlib.import_module("rich.console")
     except ImportError:
         return render_plain(table)
-    drawn = rich.Table(title=table.title, title_justify="left", title_style="bold", box=importlib.import_module("rich.box").SIMPLE_HEAD)
+    title = importlib.import_module("rich.text").Text(table.title, style="bold", no_wrap=True, overflow="ignore")
+    drawn = rich.Table(title=title, title_justify="left", box=importlib.import_module("rich.box").SIMPLE_HEAD)
     for index, header in enumerate(table.headers):
         drawn.add_column(header, justify="left" if index == 0 else "right", no_wrap=width is None)
     for row in table.rows:

@@ -1,0 +1,113 @@
+"""Ablations as JSON: a file of `mlbench ablation --json`, or what stands under KEY in `extra_info` of pytest-benchmark's files.
+
+The history of the schema's versions stands in the `$comment` of `ablation-schema.json`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime as dt
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mlbench.ablating.measured import Ablation, Effect, Variant
+from mlbench.ablating.rungs import Rung
+from mlbench.ablating.shares import Shares
+from mlbench.documents import Form, check_document, plain, read_json, write_document
+from mlbench.errors import FileError
+from mlbench.measure import Environment
+from mlbench.results import COMPLETE, is_pytest_benchmark
+from mlbench.stats import Interval
+
+FORM = Form("mlbench-ablation", 1, "ablation-schema.json", "ablation")
+KEY = "mlbench_ablation"
+"""Of its own in `extra_info`, so that whoever reads measurements under `mlbench` does not meet an ablation there."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ablations:
+    """A run: where, when, how, and the ablation of each cell.
+
+    Attributes:
+        environment: the machine and its software.
+        command: what was run.
+        date: ISO 8601 with the offset.
+        status: `complete`, or `interrupted` when the run was broken off.
+        ablations: one for each cell that was measured to its end.
+    """
+
+    environment: Environment
+    command: str
+    date: str
+    status: str
+    ablations: tuple[Ablation, ...]
+
+
+def new_ablations(environment: Environment, command: str, found: Iterable[Ablation], status: str = COMPLETE) -> Ablations:
+    """Make a run of today."""
+    now = dt.datetime.now().astimezone().isoformat(timespec="seconds")
+    return Ablations(environment, command, now, status, tuple(found))
+
+
+def ablation_to_json(found: Ablation) -> dict[str, Any]:
+    """Return one ablation as JSON data."""
+    data: dict[str, Any] = plain(dataclasses.asdict(found))
+    return data
+
+
+def save_ablations(run: Ablations, path: str | Path) -> Path:
+    """Write a run, whole or not at all."""
+    return write_document(path, FORM, plain(dataclasses.asdict(run)))
+
+
+def load_ablations(path: str | Path) -> Ablations:
+    """Read a run, or the ablations in a file that pytest-benchmark saved.
+
+    Raises:
+        FileError: when it is missing, damaged, foreign, or of a version this mlbench does not read.
+        MissingExtraError: without jsonschema.
+    """
+    data = read_json(path)
+    if is_pytest_benchmark(data):
+        data = _from_pytest_benchmark(path, data)
+    check_document(path, data, FORM)
+    found = tuple(_ablation(each) for each in data["ablations"])
+    return Ablations(Environment(**data["environment"]), data["command"], data["date"], data["status"], found)
+
+
+def has_ablations(data: Any) -> bool:  # whatever JSON holds
+    """Whether these data hold ablations, of ours or in a file of pytest-benchmark."""
+    if is_pytest_benchmark(data):
+        return any(isinstance(each, dict) and KEY in (each.get("extra_info") or {}) for each in data["benchmarks"])
+    return isinstance(data, dict) and data.get("kind") == FORM.kind
+
+
+def _from_pytest_benchmark(path: str | Path, data: dict[str, Any]) -> dict[str, Any]:
+    """Return the run that a file of pytest-benchmark holds, still to be validated."""
+    try:
+        ours = [bench["extra_info"][KEY] for bench in data["benchmarks"] if KEY in bench["extra_info"]]
+        head = {"schema": FORM.version, "kind": FORM.kind, "date": data["datetime"]}
+        return {**head, **data["mlbench"], "ablations": ours}
+    except (KeyError, TypeError, AttributeError) as error:
+        raise FileError(f"{path}: a damaged file of pytest-benchmark ({type(error).__name__}: {error})") from error
+
+
+def _ablation(data: dict[str, Any]) -> Ablation:
+    """Return the ablation that valid JSON data hold."""
+    effects = tuple(_effect(each) for each in data["effects"])
+    return Ablation(**{**data, "shares": Shares(**data["shares"]), "effects": effects})
+
+
+def _effect(data: dict[str, Any]) -> Effect:
+    rung = data["rung"]
+    without = None if rung["without_it"] is None else tuple(rung["without_it"])
+    return Effect(
+        rung=Rung(**{**rung, "with_it": tuple(rung["with_it"]), "without_it": without}),
+        variant=Variant(**data["variant"]),
+        total=Interval(**data["total"]),
+        effect=Interval(**data["effect"]),
+        is_idle=data["is_idle"],
+        is_beyond_noise=data["is_beyond_noise"],
+    )

@@ -1,0 +1,108 @@
+"""JSON documents of ours: each has a kind, a version of its schema, and a schema that it is validated against before it is used.
+
+A schema file holds what its kind has of its own; definitions that several kinds share, such as an environment, stand in
+`result-schema.json` alone.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import math
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from mlbench.errors import FileError, MissingExtraError
+from mlbench.files import write_atomically
+
+_SHARED = "result-schema.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Form:
+    """What identifies a kind of document.
+
+    Attributes:
+        kind: stands in the document as `kind`.
+        version: stands in it as `schema`; another version is refused.
+        schema: file of the JSON schema, in this package.
+        noun: what messages call it.
+    """
+
+    kind: str
+    version: int
+    schema: str
+    noun: str
+
+
+def write_document(path: str | Path, form: Form, data: dict[str, Any]) -> Path:
+    """Write a document, whole or not at all.
+
+    Raises:
+        FileError: when it cannot be written.
+    """
+    head = {"schema": form.version, "kind": form.kind}
+    return write_atomically(path, json.dumps(head | data, indent=1, allow_nan=False) + "\n")
+
+
+def read_json(path: str | Path) -> Any:  # whatever JSON holds
+    """Read a file of JSON whose numbers are all finite.
+
+    Raises:
+        FileError: when it is missing or damaged.
+    """
+    try:
+        return json.loads(Path(path).read_text(encoding="utf-8"), parse_constant=_no_number, parse_float=_finite)
+    except FileNotFoundError as error:
+        raise FileError(f"{path}: no such file") from error
+    except (OSError, ValueError, RecursionError) as error:
+        raise FileError(f"{path}: cannot be read as JSON ({error})") from error
+
+
+def check_document(path: str | Path, data: Any, form: Form) -> None:  # whatever JSON holds
+    """Refuse what is no valid document of this form.
+
+    Raises:
+        FileError: saying what is wrong with it, and where.
+        MissingExtraError: without jsonschema.
+    """
+    if not isinstance(data, dict) or data.get("kind") != form.kind:
+        raise FileError(f"{path}: no {form.noun} of mlbench (its kind is not {form.kind!r})")
+    if data.get("schema") != form.version:
+        raise FileError(f"{path}: schema version {data.get('schema')!r}; this mlbench reads version {form.version}")
+    try:
+        jsonschema = importlib.import_module("jsonschema")
+    except ImportError as error:
+        raise MissingExtraError("reading a result file", "jsonschema") from error
+    schema = _schema(form.schema)
+    schema["$defs"] = _schema(_SHARED)["$defs"] | schema.get("$defs", {})
+    problem = jsonschema.exceptions.best_match(jsonschema.Draft202012Validator(schema).iter_errors(data))
+    if problem is not None:
+        raise FileError(f"{path}: not a valid {form.noun} at {problem.json_path}: {problem.message[:200]}")
+
+
+def plain(value: Any) -> Any:  # whatever a dataclass holds
+    """Return JSON data: tuples become lists, durations keep six digits, and what is not finite becomes null."""
+    if isinstance(value, dict):
+        return {name: plain(each) for name, each in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [plain(each) for each in value]
+    if isinstance(value, float):
+        return float(f"{value:.6g}") if math.isfinite(value) else None
+    return value
+
+
+def _schema(name: str) -> dict[str, Any]:
+    schema: dict[str, Any] = json.loads((resources.files("mlbench") / name).read_text(encoding="utf-8"))
+    return schema
+
+
+def _no_number(name: str) -> float:
+    raise ValueError(f"{name} is no finite number")
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    return number if math.isfinite(number) else _no_number(text)

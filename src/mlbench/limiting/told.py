@@ -1,0 +1,84 @@
+"""Ceilings and distances as tables, with a sentence for each case."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Sequence
+
+from mlbench.limiting.measured import Distance
+from mlbench.measure.ceilings import Ceilings
+from mlbench.measuring import FEWEST_PROCESSES, SPREAD_LIMIT
+from mlbench.report import Table
+from mlbench.units import format_bytes, format_duration, format_ratio
+
+WIDTH = 110
+
+
+def ceilings_table(found: Ceilings) -> Table:
+    """Return the ceilings as a table."""
+    rows = (
+        ("matrix product, float32", f"{found.gemm_flop_per_s / 1e9:.0f} GFLOP/s"),
+        *((f"weights of {format_bytes(each.size_bytes)} read by a product with one row", _rate(each.bytes_per_s)) for each in found.gemv),
+        *((f"copy, source and target {format_bytes(each.size_bytes)}", _rate(each.bytes_per_s)) for each in found.copy),
+        ("element-wise call on 16 numbers", format_duration(found.ufunc_call_s)),
+        ("product (1, 16) @ (16, 16)", format_duration(found.dot_call_s)),
+    )
+    notes = (
+        "The best of several sizes and repeats, on operands that lie in the cache they fit into. A copy counts bytes read and written.",
+    )
+    return Table("Ceilings", ("what", "at most"), rows, notes)
+
+
+def distances_table(found: Sequence[Distance]) -> Table:
+    """Return the distance of each case to the limit as a table."""
+    headers = ("case", "latency", "GFLOP/s", "of GEMM", "GB/s", "of bandwidth", "calls", "floor ratio", "95 % interval")
+    rows = tuple(
+        (
+            each.case,
+            format_duration(each.latency_s),
+            f"{each.limit.flop_per_s / 1e9:.1f}",
+            _percent(each.limit.of_gemm),
+            f"{each.limit.bytes_per_s / 1e9:.1f}",
+            _percent(each.limit.of_bandwidth),
+            _percent(each.limit.calls_share),
+            format_ratio(each.floor_ratio.estimate),
+            f"{format_ratio(each.floor_ratio.low)} to {format_ratio(each.floor_ratio.high)}",
+        )
+        for each in found
+    )
+    notes = (
+        "GFLOP/s of the matrix products. GB/s of what must move: weights, input and output once, each hidden activation twice; its ceiling "
+        "is the better of copy and product with one row at that size. Calls: what their overhead takes at least. Floor ratio: latency / "
+        "an empty run plus the bare matrix products; 1.00x is the least time NumPy can take.",
+        "Limits add up what the calls, the products and the passes take at least. What they do not explain is allocation, page faults, "
+        "Python, and shapes that suit BLAS badly; 'mlbench ablation' takes the baseline apart.",
+        *_doubts(found),
+    )
+    return Table("Distance to the limit", headers, rows, notes)
+
+
+def sentences(found: Sequence[Distance]) -> str:
+    """Return what bounds each case, a sentence each."""
+    lines = [f"  {each.case}: {each.limit.sentence}." for each in found]
+    wrapped = [textwrap.fill(line, WIDTH, subsequent_indent="    ", break_long_words=False, break_on_hyphens=False) for line in lines]
+    return "\n".join(["What bounds each case", "", *wrapped])
+
+
+def _doubts(found: Sequence[Distance]) -> tuple[str, ...]:
+    """Return what the reader should know before believing the floor ratios."""
+    ratios = [each.floor_ratio for each in found]
+    wide = sum(each.high - each.low > SPREAD_LIMIT * each.estimate for each in ratios)
+    busy = f"The interval is wide in {wide} of {len(found)} cases: the machine was busy; measure again, or with more processes."
+    few = min((each.processes for each in ratios), default=FEWEST_PROCESSES) < FEWEST_PROCESSES
+    return (
+        *((busy,) if wide else ()),
+        *((f"Fewer than {FEWEST_PROCESSES} processes: the intervals are too narrow.",) if few else ()),
+    )
+
+
+def _rate(bytes_per_s: float) -> str:
+    return f"{bytes_per_s / 1e9:.1f} GB/s"
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.0f} %"
