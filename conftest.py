@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import argparse
 import math
-from collections.abc import Sequence
+import os
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
 
+from mlbench.cache import VARIABLE
 from mlbench.cases import (
     BATCHES,
     HIDDEN,
@@ -28,6 +30,18 @@ from mlbench.units import parse_sizes
 
 pytest_plugins = ["pytester"]
 _ABLATION = Path(__file__).resolve().parent / "benchmarks" / "test_ablation.py"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _own_cache(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Give the tests a cache of their own, so that nothing in the user's decides one; benchmarks use the user's."""
+    tests = Path(__file__).parent / "tests"
+    if not any(item.path.is_relative_to(tests) for item in request.session.items):
+        yield
+        return
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setitem(os.environ, VARIABLE, str(tmp_path_factory.mktemp("cache")))
+        yield
 
 
 def _sizes(text: str) -> tuple[int, ...]:

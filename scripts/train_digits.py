@@ -14,6 +14,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import sklearn
 from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
@@ -21,11 +22,21 @@ from sklearn.neural_network import MLPClassifier
 
 from mlbench import BaselineRunner
 from mlbench.files import write_atomically
+from mlbench.graph import FloatArray
 from mlbench.models import IDENTITY, Layer, Model
 
 HIDDEN = 128
 HELD_OUT = 360
 FOLDER = Path(__file__).resolve().parents[1] / "src" / "mlbench" / "data"
+
+
+def normal(numbers: npt.NDArray[np.float64]) -> FloatArray:
+    """Return numbers as float32 without subnormal ones, which many processors multiply a hundred times slower.
+
+    Weight decay leaves some behind where a pixel is always dark. They change no output, and the first product took six times as long.
+    """
+    single = numbers.astype(np.float32)
+    return np.where(np.abs(single) < np.finfo(np.float32).tiny, np.float32(0), single)
 
 
 def main() -> int:
@@ -36,7 +47,7 @@ def main() -> int:
     classifier.fit(train / 16, train_labels)
     activations = ["relu", IDENTITY]
     arrays = zip(classifier.coefs_, classifier.intercepts_, activations, strict=True)
-    model = Model("digits", tuple(Layer(w.astype(np.float32), b.astype(np.float32), activation) for w, b, activation in arrays))
+    model = Model("digits", tuple(Layer(normal(w), normal(b), activation) for w, b, activation in arrays))
     logits = BaselineRunner(model).run((held_out / 16).astype(np.float32))
     accuracy = float((logits.argmax(axis=1) == held_out_labels).mean())
     print(f"scikit-learn {sklearn.__version__}, NumPy {np.__version__}: accuracy {accuracy:.4f} on {HELD_OUT} held-out images")

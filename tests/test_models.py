@@ -387,3 +387,10 @@ def test_an_unknown_public_name_is_an_attribute_error() -> None:
     """A misspelled name fails like in any module."""
     with pytest.raises(AttributeError, match="module 'mlbench' has no attribute 'OptimisedRunner'"):
         mlbench.OptimisedRunner  # noqa: B018  # the look-up is what is tested
+
+
+def test_the_digits_have_no_subnormal_parameter() -> None:
+    """A subnormal weight takes many processors a hundred times as long, and would be all that is measured."""
+    model, _ = load_digits_mlp()
+    for array in (array for layer in model.layers for array in (layer.weight, layer.bias)):
+        assert not ((array != 0) & (np.abs(array) < np.finfo(np.float32).tiny)).any()

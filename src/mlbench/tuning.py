@@ -6,7 +6,6 @@ else is measured. The answer is remembered for this machine, its BLAS and these 
 
 from __future__ import annotations
 
-import dataclasses
 import warnings
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -17,7 +16,7 @@ import numpy as np
 from mlbench.cache import CacheWarning, recall, remember
 from mlbench.errors import ModelError
 from mlbench.graph import Graph
-from mlbench.measure import FRESH_HEAP, environment, take_turns
+from mlbench.measure import kernel_key, take_turns
 from mlbench.models import Model
 from mlbench.passes import PASSES, Choices, choices_from_json, choices_to_json, compile_graph, passes_named
 from mlbench.passes.search import best_choices
@@ -82,13 +81,8 @@ def _recalled(key: dict[str, Any]) -> Choices | None:
 
 
 def _key(model: Model, max_batch: int, threads: int, names: Sequence[str]) -> dict[str, Any]:
-    here = environment(threads, FRESH_HEAP)
     layers = [[*layer.weight.shape, layer.activation] for layer in model.layers]
-    machine = {name: value for name, value in dataclasses.asdict(here).items() if name in _MACHINE}
-    return {"machine": machine, "layers": layers, "max_batch": int(max_batch), "threads": threads, "passes": list(names)}
-
-
-_MACHINE = ("cpu", "cores", "numpy", "blas", "mlbench", "settings")
+    return {"machine": kernel_key(), "layers": layers, "max_batch": int(max_batch), "threads": threads, "passes": list(names)}
 
 
 def _race(model: Model, max_batch: int, threads: int, names: Sequence[str], candidates: Sequence[Choices]) -> list[float]:

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from mlbench.blas import blocks
 from mlbench.cases import BASELINE, RUNNERS, Case, Cell, model_of
 from mlbench.graph import BYTES_PER_NUMBER, Graph, Node, op_named
 from mlbench.limiting.bounds import Limit, Piece, classify
@@ -100,11 +101,17 @@ def _pieces(graph: Graph, node: Node, batch: int) -> list[Piece]:
         width = BYTES_PER_NUMBER * (inputs + node.columns)
         weights = sum(each.nbytes for each in constants)
         flop = op.work_flop(batch, node.columns, inputs)
-        pieces.append(Piece(tiles, flop, weights, batch * width, rows * width, is_product=True))
+        pieces.append(Piece(tiles * _calls(node, inputs), flop, weights, batch * width, rows * width, is_product=True))
     else:
         pieces.append(_pass(len(op.into), rows, batch, node.columns, tiles))
     strips = math.ceil(rows / (strip_rows_of(graph, node) or rows))
     return pieces + [_pass(len(op_named(step.op).into), rows, batch, node.columns, tiles * strips) for step in node.epilogue]
+
+
+def _calls(node: Node, inputs: int) -> int:
+    """Return how many calls a product takes: one, one for each part, or for a packed weight its start and two for each block."""
+    op = op_named(node.op)
+    return len(op.into) + 2 * len(blocks(inputs)) if op.packed else node.parts
 
 
 def _pass(lines: int, rows: int, batch: int, columns: int, times: int) -> Piece:

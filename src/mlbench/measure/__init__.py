@@ -1,7 +1,7 @@
 """Latency, footprint, environment, worker processes. Nothing here knows what a graph is."""
 
 from mlbench.measure.caches import Caches, caches, eviction_bytes, eviction_text, evictor
-from mlbench.measure.environment import Environment, describe, environment
+from mlbench.measure.environment import Environment, describe, environment, kernel_key
 from mlbench.measure.footprint import Footprint, footprint, has_memray, record, render_flame_graph
 from mlbench.measure.latency import ArmTimes, take_turns
 from mlbench.measure.threads import blas_threads
@@ -25,6 +25,7 @@ __all__ = [
     "evictor",
     "footprint",
     "has_memray",
+    "kernel_key",
     "record",
     "render_flame_graph",
     "take_turns",

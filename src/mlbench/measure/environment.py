@@ -77,8 +77,14 @@ def environment(threads: int, heap: str) -> Environment:
         governor=_read("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor"),
         cpu_limit=allowed.cpu_limit,
         memory_limit_bytes=allowed.memory_limit_bytes,
-        settings={name: os.environ[name] for name in sorted(os.environ) if _STEERING.match(name) and not name.endswith("_THREADS")},
+        settings=_settings(),
     )
+
+
+def kernel_key() -> dict[str, Any]:
+    """Return what decides which kernels are fastest here; without asking py-cpuinfo, which takes a second."""
+    return {"cpu": _model_name(), "cores": _cores(), "numpy": np.__version__, "blas": _blas(), "mlbench": __version__,
+            "settings": _settings()}  # fmt: skip
 
 
 def describe(found: Environment) -> str:
@@ -90,6 +96,10 @@ def describe(found: Environment) -> str:
     )
 
 
+def _settings() -> dict[str, str]:
+    return {name: os.environ[name] for name in sorted(os.environ) if _STEERING.match(name) and not name.endswith("_THREADS")}
+
+
 def _optional(name: str) -> Any:  # a module or None
     with contextlib.suppress(ImportError):
         return importlib.import_module(name)
@@ -97,14 +107,18 @@ def _optional(name: str) -> Any:  # a module or None
 
 
 def _cpu() -> str:
-    for line in (_read("/proc/cpuinfo") or "").splitlines():  # first, because py-cpuinfo takes a second to ask for more
-        if line.startswith("model name"):
-            return line.partition(":")[2].strip()
     cpuinfo = _optional("cpuinfo")
     if cpuinfo is not None:
         brand = cpuinfo.get_cpu_info().get("brand_raw")
         if brand:
             return str(brand)
+    return _model_name()
+
+
+def _model_name() -> str:
+    for line in (_read("/proc/cpuinfo") or "").splitlines():
+        if line.startswith("model name"):
+            return line.partition(":")[2].strip()
     return platform.processor() or platform.machine()
 
 

@@ -71,7 +71,8 @@ def _one_linear(graph: Graph, window: tuple[Node, ...]) -> tuple[dict[str, npt.N
     if not is_cheaper or bias.ndim != 1 or own.ndim != 1 or not all(np.isfinite(array).all() for array in (first, second, bias, own)):
         return None
     wide: Wide = second.astype(np.float64)
-    weight, row = frozen(first.astype(np.float64) @ wide)(bias.astype(np.float64) @ wide + own)
+    with np.errstate(over="ignore"):  # what overflows is left alone
+        weight, row = frozen(first.astype(np.float64) @ wide), frozen(bias.astype(np.float64) @ wide + own)
     if not (np.isfinite(weight).all() and np.isfinite(row).all()):
         return None
     names = {**graph.constants}

@@ -139,7 +139,7 @@ class Engine:
     def is_apart(self, x: FloatArray) -> bool:
         """Whether x certainly lies outside the arena and can be read where it lies, for an x that is a view of something."""
         base = x.base
-        is_foreign = base.__class__ is np.ndarray and base is not self._arena.base and base.flags.owndata  # type: ignore[union-attr]  # an ndarray
+        is_foreign = base.__class__ is np.ndarray and base is not self._arena.base and base.flags.owndata
         return bool(is_foreign) and x.flags.num & _READY == _READY
 
     def run(self, x: object, out: object) -> FloatArray:

@@ -89,7 +89,7 @@ class OptimizedRunner:
         threads: int = 1,
     ) -> None:
         for name, size in (("max_batch", max_batch), ("threads", threads)):
-            if not isinstance(size, (int, np.integer)) or int(size) < 1:
+            if not _is_size(size):
                 raise ModelError(f"{name} is {size!r}; expected a whole number of 1 or more")
         source = model.graph() if isinstance(model, Model) else model
         self.max_batch = int(max_batch)
@@ -112,6 +112,10 @@ class OptimizedRunner:
     def reserve_staging(self) -> None:
         """Make the staging buffer now, so that the first float64 or strided input allocates nothing either."""
         self._engine.reserve_staging()
+
+
+def _is_size(number: object) -> bool:
+    return isinstance(number, (int, np.integer)) and int(number) >= 1
 
 
 def _entrance(engine: Engine) -> Run:

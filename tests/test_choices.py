@@ -1,0 +1,255 @@
+"""What passes may choose: the default rules, layouts in the graph, the search, and its memory."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+
+import mlbench.tuning
+from mlbench import OptimizedRunner, blas, mlp, tune
+from mlbench.cache import CacheWarning, cache_folder
+from mlbench.errors import ModelError
+from mlbench.graph import FEATURES, Graph, graph_text
+from mlbench.passes import PASSES, Choices, Way, choices_from_json, choices_to_json, compile_graph, default_choices, layout, passes_named
+from mlbench.passes.choices import BLAS, ONE, TILES
+from mlbench.passes.search import best_choices, space_of
+from mlbench.runtime import check_result
+from mlbench.tuning import undecided
+from strategies import batch_of
+
+NAMES = [each.name for each in PASSES]
+UNPACKED = [name for name in NAMES if name != "prepack"]
+MODEL = mlp(20, 40, 12)
+TURNED = Way(FEATURES)
+
+
+def graph_of(model: Any, batch: int, threads: int = 1, names: Sequence[str] = NAMES) -> Graph:
+    """Return a model's graph as it is before anything is chosen."""
+    return undecided(model.graph(), batch, threads, names)
+
+
+# --- layouts ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("batch", [1, 2, 7, 48, 100])
+@pytest.mark.parametrize("last", [Way(), Way(order="F"), Way(packed=True)], ids=["C", "F", "packed"])
+@pytest.mark.parametrize(
+    "first",
+    [TURNED, Way(FEATURES, "F"), Way(FEATURES, "C", 3), Way(FEATURES, "F", 40), Way(order="F")],
+    ids=["features", "features-F", "three-parts", "a-part-a-feature", "F"],
+)
+@pytest.mark.parametrize("activation", ["relu", "leaky_relu", "sigmoid", "tanh", "identity"])
+def test_every_layout_is_right(activation: str, first: Way, last: Way, batch: int) -> None:
+    """Feature-major, in parts, in either order, into either kind of product: what float64 gives, for whole tiles and tails."""
+    model = mlp(20, (40, 30), 12, activation=activation)
+    runner = OptimizedRunner(model, 100, choices=Choices(48, (first, first, last)), passes=[name for name in NAMES if name != "clean"])
+    x = batch_of(batch, 20)
+    check_result(model, x, runner.run(x))
+    check_result(model, x, runner.run(x))
+
+
+def test_layouts_are_facts_of_the_graph() -> None:
+    """The printed form shows a feature-major activation in parts and a weight in Fortran order."""
+    names = ["fold_bias", "fuse", "layout", "strips"]
+    compiled = compile_graph(MODEL.graph(), 48, passes_named(names), Choices(None, (Way(FEATURES, "C", 2), Way(order="F"))))
+    assert graph_text(compiled.graph) == (
+        "graph(x: rows x 20) max_batch=48\n"
+        "  v2: 40 x rows = matmul(x, w0: 20 x 40) in 2 parts then maximum(b0_negated: 40)\n"
+        "  v4: rows x 12 = matmul(v2, w1_fortran: 40 x 12 Fortran) then add(b1_folded_strip: 48 x 12)\n"
+        "  return v4"
+    )
+    assert {each.name: note for each, note in compiled.notes}["layout"] == "w1_fortran in Fortran order; v2 feature-major; v2 in 2 parts."
+
+
+@pytest.mark.parametrize("output", ["identity", "softmax"])
+def test_what_is_no_product_reads_rows(output: str) -> None:
+    """The output, and a value that a softmax reads, stay batch-major whatever was chosen."""
+    graph = compile_graph(mlp(20, 40, 12, output_activation=output).graph(), 9, PASSES, Choices(None, (TURNED, TURNED))).graph
+    assert [node.layout for node in graph.nodes][1:] == ["rows"] * (len(graph.nodes) - 1)
+
+
+def test_a_layout_that_is_there_already_is_the_same_graph() -> None:
+    """A second time, and where everything stays as it is, the pass changes nothing."""
+    graph = compile_graph(MODEL.graph(), 9, passes_named(["fuse"])).graph
+    choices = Choices(None, (TURNED, Way(order="F")))
+    once = layout.choose(graph, choices)
+    assert layout.choose(once, choices) is once
+    assert layout.choose(graph, Choices(None, (Way(), Way()))) is graph
+
+
+def test_spread_operands_count_as_memory() -> None:
+    """A row operand of a feature-major value is repeated for every row of a tile, and counted."""
+    runner = OptimizedRunner(MODEL, 48, choices=Choices(None, (TURNED, Way())))
+    before = runner.memory.operand_bytes
+    runner.run(batch_of(48, 20))
+    assert runner.memory.operand_bytes - before == 40 * 48 * 4
+
+
+@pytest.mark.skipif(blas.find()[0] is None, reason=f"no kernel of BLAS here: {blas.find()[1]}")
+@pytest.mark.parametrize(
+    ("inputs", "lanes", "expected"), [(31, 8, False), (32, 8, True), (32, 1, True), (32, 16, False), (32, 9, False), (10**6, 8, False)]
+)
+def test_where_blas_allocates(monkeypatch: pytest.MonkeyPatch, inputs: int, lanes: int, expected: bool) -> None:
+    """The last 1 to 8 lanes of 16, from 32 inputs on, in small products, on cores with AVX-512."""
+    kernel, _ = blas.find()
+    assert kernel is not None
+    monkeypatch.setattr(blas, "find", lambda: (replace(kernel, core="SkylakeX"), ""))
+    assert blas.small_product_allocates(inputs, lanes) is expected
+    monkeypatch.setattr(blas, "find", lambda: (replace(kernel, core="Haswell"), ""))
+    assert blas.small_product_allocates(inputs, lanes) is False
+
+
+# --- the default rules --------------------------------------------------------------------------------------------------
+
+
+def test_a_narrow_output_takes_fortran_order() -> None:
+    """Few columns, few rows, many inputs; anything else stays in C order."""
+    for inputs, columns, batch, order in ((256, 16, 64, "F"), (255, 16, 64, "C"), (256, 32, 64, "C"), (256, 16, 65, "C")):
+        found = default_choices(graph_of(mlp(inputs, (), columns), batch, names=UNPACKED), UNPACKED)
+        assert [way.order for way in found.ways] == [order], (inputs, columns, batch)
+
+
+@pytest.mark.parametrize(
+    ("batch", "threads", "threading"),
+    [(4096, 1, ONE), (64, 2, ONE), (4096, 2, TILES), (47, 2, BLAS), (48, 2, TILES)],
+)
+def test_who_runs_it_follows_the_rule(batch: int, threads: int, threading: str) -> None:
+    """One thread for little work; tiles where each thread gets 24 rows; else the threads of BLAS."""
+    hidden = 64 if (batch, threads) == (64, 2) else 1024
+    assert default_choices(graph_of(mlp(64, hidden, 64), batch, threads), NAMES).threading == threading
+
+
+def test_choices_for_another_model_are_refused() -> None:
+    """Choices for two products do not fit a model of three; unknown threading is refused as well."""
+    with pytest.raises(ModelError, match="the choices are for 2 matrix products; this model has 3 where they apply"):
+        OptimizedRunner(mlp(4, (8, 8), 2), 4, choices=Choices(None, (Way(), Way())))
+    with pytest.raises(ModelError, match="threading is 'many'; expected one of one, blas, tiles"):
+        OptimizedRunner(mlp(4, 8, 2), 4, choices=Choices(None, (Way(), Way()), "many"))
+
+
+def test_choices_survive_json() -> None:
+    """What is written is what is read."""
+    choices = Choices(48, (Way(FEATURES, "F", 3), Way(packed=True)), TILES)
+    assert choices_from_json(choices_to_json(choices)) == choices
+
+
+@pytest.mark.parametrize(
+    "data",
+    [None, {}, {"tile_rows": 4, "ways": 3, "threading": "one"}, {"tile_rows": 0, "ways": [], "threading": "one"},
+     {"tile_rows": None, "ways": [{"layout": "x", "order": "C", "parts": 1, "packed": False}], "threading": "one"},
+     {"tile_rows": None, "ways": [], "threading": "many"}],
+    ids=["nothing", "empty", "no-list", "no-rows", "no-layout", "no-threading"],
+)  # fmt: skip
+def test_json_that_holds_no_choices_is_refused(data: Any) -> None:  # whatever JSON may hold
+    """The error shows what was found."""
+    with pytest.raises(ModelError, match=r"found .*choices"):
+        choices_from_json(data)
+
+
+# --- the search ---------------------------------------------------------------------------------------------------------
+
+
+def test_the_search_finds_the_cheapest() -> None:
+    """With a cost that is a sum over what was chosen, it finds the least in the whole space, and asks for one race at a time."""
+    graph = graph_of(mlp(64, 512, 64), 500)
+    space = space_of(graph, NAMES)
+    wanted = Choices(space.tiles[2], (space.ways[0][-2], space.ways[1][1]))
+
+    def cost(candidates: Sequence[Choices]) -> list[float]:
+        assert len(set(candidates)) == len(candidates)
+        return [
+            10.0 + (each.tile_rows != wanted.tile_rows) + sum(a != b for a, b in zip(each.ways, wanted.ways, strict=True))
+            for each in candidates
+        ]
+
+    assert best_choices(graph, NAMES, cost) == wanted
+
+
+def test_a_gain_within_the_margin_is_noise() -> None:
+    """What is cheaper by 1 % does not replace the default; by 2 % it does."""
+    graph = graph_of(MODEL, 8)
+    default = default_choices(graph, NAMES)
+
+    def cost(gain: float) -> Any:
+        return lambda candidates: [1.0 if each == default else 1.0 - gain for each in candidates]
+
+    assert best_choices(graph, NAMES, cost(0.01)) == default
+    assert best_choices(graph, NAMES, cost(0.02)) != default
+
+
+def test_what_is_switched_off_is_not_searched() -> None:
+    """Without tiles, layouts, packing and threads there is one choice."""
+    space = space_of(graph_of(MODEL, 500, 2), ["fuse", "static"])
+    assert (space.tiles, space.ways, space.threadings) == ((None,), ((Way(),), (Way(),)), (ONE,))
+
+
+def test_large_batches_are_always_tiled() -> None:
+    """Above 512 rows the whole batch at once is no candidate; below it is."""
+    assert None not in space_of(graph_of(MODEL, 513), NAMES).tiles
+    assert None in space_of(graph_of(MODEL, 512), NAMES).tiles
+
+
+def test_only_more_threads_are_searched() -> None:
+    """With one thread there is nothing to share."""
+    assert space_of(graph_of(MODEL, 64, 1), NAMES).threadings == (ONE,)
+    assert set(space_of(graph_of(MODEL, 64, 2), NAMES).threadings) == {ONE, BLAS, TILES}
+
+
+# --- tuning -------------------------------------------------------------------------------------------------------------
+
+
+def test_tuned_choices_are_right_and_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The search runs for real once; the second time nothing is measured, and the answer is the same."""
+    model = mlp(20, 40, 13)
+    choices = tune(model, 60)
+    x = batch_of(60, 20)
+    check_result(model, x, OptimizedRunner(model, 60, choices=choices).run(x))
+    monkeypatch.setattr(mlbench.tuning, "take_turns", lambda *_, **__: pytest.fail("measured again"))
+    assert tune(model, 60) == choices
+    with pytest.raises(pytest.fail.Exception, match="measured again"):
+        tune(model, 61)
+
+
+def test_a_damaged_memory_is_ignored_with_a_warning(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> None:
+    """A file that holds no choices is warned about and searched anew."""
+    monkeypatch.setenv("MLBENCH_CACHE", str(tmp_path))
+    model = mlp(5, 6, 3)
+    first = tune(model, 4)
+    (path,) = cache_folder().glob("choices-*.json")
+    path.write_text(path.read_text().replace('"tile_rows"', '"rows"'))
+    with pytest.warns(CacheWarning, match="remembered choices are ignored: found no choices"):
+        assert len(tune(model, 4).ways) == len(first.ways)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        tune(model, 4)
+
+
+def test_without_the_cache_nothing_is_remembered(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> None:
+    """A search that must not use the cache leaves none."""
+    blas.find()
+    monkeypatch.setenv("MLBENCH_CACHE", str(tmp_path))
+    tune(mlp(5, 6, 3), 4, use_cache=False)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_candidate_far_behind_does_not_race(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What takes 20 % more than the fastest heat keeps its heat as its cost; the first candidate always races."""
+    heats = {"0": 3.0, "1": 1.0, "2": 1.1, "3": 1.3}
+    raced: list[set[str]] = []
+
+    def turns(arms: dict[str, Any], rounds: int, *_: object, **__: object) -> dict[str, Any]:
+        raced.append(set(arms))
+        return {name: mlbench.measure.ArmTimes((heats[name] * rounds,) * rounds, (), None) for name in arms}
+
+    monkeypatch.setattr(mlbench.tuning, "take_turns", turns)
+    ways = [Choices(rows, (Way(), Way())) for rows in (None, 1, 2, 3)]
+    costs = mlbench.tuning._race(MODEL, 8, 1, NAMES, ways)
+    assert raced[0] == {"0", "1", "2", "3"}
+    assert raced[1] == {"0", "1", "2"}
+    assert costs[3] == heats["3"]
+    assert np.argmin(costs) == 3 or costs[1] < costs[2] < costs[0]
