@@ -114,6 +114,18 @@ def test_a_narrow_output_takes_fortran_order() -> None:
         assert [way.order for way in found.ways] == [order], (inputs, columns, batch)
 
 
+@pytest.mark.skipif(blas.find()[0] is None, reason=f"no kernel of BLAS here: {blas.find()[1]}")
+def test_a_tile_keeps_products_small_where_blas_likes_them_small(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Up to 100**3 multiplications AVX-512 packs nothing: 64 x 64 gives tiles of 240 rows; 256 x 256 would give 15, too few."""
+    kernel, _ = blas.find()
+    assert kernel is not None
+    monkeypatch.setattr(blas, "find", lambda: (replace(kernel, unpacked_work=100.0**3), ""))
+    assert default_choices(graph_of(mlp(64, 64, 10), 512, names=UNPACKED), UNPACKED).tile_rows == 240
+    assert default_choices(graph_of(mlp(64, 64, 10), 240, names=UNPACKED), UNPACKED).tile_rows is None
+    assert default_choices(graph_of(mlp(256, 256, 256), 512, names=UNPACKED), UNPACKED).tile_rows == 128
+    assert default_choices(graph_of(mlp(256, 256, 256), 512), NAMES).tile_rows == 48
+
+
 @pytest.mark.parametrize(
     ("batch", "threads", "threading"),
     [(4096, 1, ONE), (64, 2, ONE), (4096, 2, TILES), (47, 2, BLAS), (48, 2, TILES)],

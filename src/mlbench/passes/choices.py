@@ -134,12 +134,12 @@ def _is_packed(graph: Graph, rows: int) -> bool:
 def _default_tile(graph: Graph, *, packs: bool) -> int | None:
     """Return the rows of a tile, or None.
 
-    Where the weights are packed once, a tile may be low: PACKED_ROWS, unless the batch is hardly higher. Elsewhere OpenBLAS packs them
-    in every product, so a low tile pays for more packing than it saves: the widest intermediate of a tile takes TILE_BYTES, but a tile has
-    at least LEAST_ROWS and at most MOST_ROWS, and the tiles of the largest batch are about equally high. Below 128 rows the sweep's cells
-    get 5 to 25 % slower, and where a weight is larger than HEAVY_BYTES it takes HEAVY_ROWS to break even with the whole batch
-    (784 x 4096: 0.90 of the whole batch's speed with 64 rows, 0.96 with 128, 1.00 with 256). 128 KiB is an eighth of a common second-level
-    cache.
+    Where the weights are packed once, a tile may be low: PACKED_ROWS, unless the batch is hardly higher. Where BLAS multiplies small
+    products without packing, a tile is as high as that allows. Elsewhere OpenBLAS packs the weights in every product, so a low tile pays
+    for more packing than it saves: the widest intermediate of a tile takes TILE_BYTES, but a tile has at least LEAST_ROWS and at most
+    MOST_ROWS, and the tiles of the largest batch are about equally high. Below 128 rows the sweep's cells get 5 to 25 % slower, and where a
+    weight is larger than HEAVY_BYTES it takes HEAVY_ROWS to break even with the whole batch (784 x 4096: 0.90 of the whole batch's speed
+    with 64 rows, 0.96 with 128, 1.00 with 256). 128 KiB is an eighth of a common second-level cache.
     """
     hidden = [node.columns for node in graph.nodes if node.output != graph.output]
     if graph.max_batch is None or not hidden:
@@ -148,11 +148,24 @@ def _default_tile(graph: Graph, *, packs: bool) -> int | None:
     if packs:
         rows = 2 * PACKED_ROWS if heaviest > STREAMED_BYTES else PACKED_ROWS
         return None if graph.max_batch <= rows + blas.PASS_ROWS else rows
+    small = _rows_of_small_products(graph)
+    if small is not None:
+        return None if graph.max_batch <= small else small
     least = HEAVY_ROWS if heaviest > HEAVY_BYTES else LEAST_ROWS
     most = min(MOST_ROWS, max(least, TILE_BYTES // (BYTES_PER_NUMBER * max(hidden))))
     tiles = math.ceil(graph.max_batch / most)
     even = math.ceil(graph.max_batch / tiles / _ROUNDING) * _ROUNDING
     return None if tiles == 1 else min(most, even)
+
+
+def _rows_of_small_products(graph: Graph) -> int | None:
+    """Return the most rows for which BLAS multiplies every product without packing, or None where these are too few for a tile."""
+    kernel, _ = blas.find()
+    if kernel is None:
+        return None
+    largest = max(math.prod(weight_shape(graph, graph.nodes[position])) for position in products_of(graph))
+    rows = int(kernel.unpacked_work / largest) // PACKED_ROWS * PACKED_ROWS
+    return min(rows, MOST_ROWS) if rows >= 2 * PACKED_ROWS else None
 
 
 def _default_threading(graph: Graph) -> str:

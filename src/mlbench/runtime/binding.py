@@ -108,10 +108,17 @@ class Binder:
         return operand(constant, rows) if argument.kind is Kind.OPERAND else self._spread(argument.of, rows)
 
     def _loop_or_call(self, name: str, argument: Argument, rows: int) -> tuple[object, ...]:
-        node = self._graph.nodes[argument.position]
         if argument.kind is Kind.STRIPS:
-            return tuple(self._strips(node, rows))
-        return tuple(self._parts(node, rows)) if argument.kind is Kind.PARTS else self._call(name, argument, rows)
+            return tuple(self._strips(argument, rows))
+        return tuple(self._parts(argument, rows)) if argument.kind is Kind.PARTS else self._call(name, argument, rows)
+
+    def _place(self, argument: Argument, rows: int, first: int, last: int) -> tuple[object, ...]:
+        """Return what a loop calls the place of a strip or a part: the view, or where it begins and ends."""
+        if not argument.is_bound:
+            return first, last
+        buffer = self._plan.buffer_of(self._graph.nodes[argument.position].output)
+        shape = self._shape(buffer, rows)
+        return (self._storage[buffer.name][: shape[0] * shape[1]].reshape(shape)[first:last],)
 
     def _buffer(self, name: str) -> Buffer:
         return next(buffer for buffer in self._plan.buffers if buffer.name == name)
@@ -131,25 +138,27 @@ class Binder:
         self._made_bytes += spread.nbytes
         return spread
 
-    def _strips(self, node: Node, rows: int) -> Iterator[tuple[object, ...]]:
+    def _strips(self, argument: Argument, rows: int) -> Iterator[tuple[object, ...]]:
         """Cut the rows of a node's result into strips: the place, then the operands, then the scratch for each."""
+        node = self._graph.nodes[argument.position]
         strips = math.ceil(rows / (strip_rows_of(self._graph, node) or rows))
         height = math.ceil(rows / strips)
         constants = [self._graph.constants[name] for name in _operands_of(node)]
         for first in range(0, rows, height):
             last = min(first + height, rows)
             scratch = [self._scratch(name, (last - first, node.columns)) for name in scratch_names(node)]
-            yield (first, last, *(operand(array, last - first) for array in constants), *scratch)
+            yield (*self._place(argument, rows, first, last), *(operand(array, last - first) for array in constants), *scratch)
 
-    def _parts(self, node: Node, rows: int) -> Iterator[tuple[object, ...]]:
+    def _parts(self, argument: Argument, rows: int) -> Iterator[tuple[object, ...]]:
         """Cut the features of a node's result into parts: the place, the weight, then the operands, then the scratch for each."""
+        node = self._graph.nodes[argument.position]
         weight = self._graph.constants[node.inputs[1]].T
         spread = [self._spread(name, rows) for name in _operands_of(node)]
         edges = [node.columns * part // node.parts for part in range(node.parts + 1)]
         for first, last in itertools.pairwise(edges):
             operands = [array if array.ndim == 0 else array[first:last] for array in spread]
             scratch = [self._scratch(name, (last - first, rows)) for name in scratch_names(node)]
-            yield (first, last, weight[first:last], *operands, *scratch)
+            yield (*self._place(argument, rows, first, last), weight[first:last], *operands, *scratch)
 
     def _scratch(self, name: str, shape: tuple[int, int]) -> FloatArray:
         size = shape[0] * shape[1]

@@ -40,12 +40,14 @@ class Argument:
         of: name of a buffer or a constant; empty where the node says it.
         position: of the node.
         step: which block of inputs, for the kernel's calls.
+        is_bound: places of strips and parts are views of the arena, and not where they begin and end in a result that comes with the call.
     """
 
     kind: Kind
     of: str = ""
     position: int = 0
     step: int = 0
+    is_bound: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,10 +145,9 @@ class _Writer:
         node = self._graph.nodes[position]
         scratch = scratch_names(node)
         local = self._local_operands(node)
-        names = ["first", "last", "part", *local.values(), *scratch]
-        loop = self._name(f"parts{position}", Argument(Kind.PARTS, position=position))
-        self.lines.append(f"for {', '.join(names)} in {loop}:")
-        self.lines.append(f"    z = {self._storage(node.output)}[first:last]")
+        result = self._storage(node.output)
+        loop = self._name(f"parts{position}", Argument(Kind.PARTS, position=position, is_bound=self._is_bound(result)))
+        self._write_loop(loop, result, ["part", *local.values(), *scratch])
         turned = self._turned(node.inputs[0])
         self.lines += [f"    {line.format('part', x=turned, out='z')}" for line in op_named(node.op).turned]
         self._write_steps(node, local, scratch)
@@ -188,10 +189,20 @@ class _Writer:
                 self.lines += kernel_lines(Step(step.op, names), result, result, places, single=single)
             return
         local = self._local_operands(node)
-        loop = self._name(f"strips{position}", Argument(Kind.STRIPS, position=position))
-        self.lines.append(f"for {', '.join(['first', 'last', *local.values(), *scratch])} in {loop}:")
-        self.lines.append(f"    z = {result}[first:last]")
+        loop = self._name(f"strips{position}", Argument(Kind.STRIPS, position=position, is_bound=self._is_bound(result)))
+        self._write_loop(loop, result, [*local.values(), *scratch])
         self._write_steps(node, local, scratch)
+
+    def _write_loop(self, loop: str, result: str, names: list[str]) -> None:
+        """Write the head of a loop over places in a result: views that are bound, or cut in each call where the result is not known."""
+        if self._is_bound(result):
+            self.lines.append(f"for {', '.join(['z', *names])} in {loop}:")
+            return
+        self.lines.append(f"for {', '.join(['first', 'last', *names])} in {loop}:")
+        self.lines.append(f"    z = {result}[first:last]")
+
+    def _is_bound(self, storage: str) -> bool:
+        return storage != "y" and self._graph.is_static
 
     def _write_steps(self, node: Node, local: dict[str, str], scratch: tuple[str, ...]) -> None:
         for step in node.epilogue:
