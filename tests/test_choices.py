@@ -16,7 +16,7 @@ from mlbench.cache import CacheWarning, cache_folder
 from mlbench.errors import ModelError
 from mlbench.graph import FEATURES, Graph, graph_text
 from mlbench.passes import PASSES, Choices, Way, choices_from_json, choices_to_json, compile_graph, default_choices, layout, passes_named
-from mlbench.passes.choices import BLAS, ONE, TILES
+from mlbench.passes.choices import BLAS, ONE, TILES, memory_budget_bytes
 from mlbench.passes.search import best_choices, space_of
 from mlbench.runtime import check_result
 from mlbench.tuning import undecided
@@ -128,10 +128,10 @@ def test_a_tile_keeps_products_small_where_blas_likes_them_small(monkeypatch: py
 
 @pytest.mark.parametrize(
     ("batch", "threads", "threading"),
-    [(4096, 1, ONE), (64, 2, ONE), (4096, 2, TILES), (47, 2, BLAS), (48, 2, TILES)],
+    [(4096, 1, ONE), (64, 2, BLAS), (4096, 2, TILES), (47, 2, BLAS), (48, 2, BLAS), (480, 2, TILES)],
 )
 def test_who_runs_it_follows_the_rule(batch: int, threads: int, threading: str) -> None:
-    """One thread for little work; tiles where each thread gets 24 rows; else the threads of BLAS."""
+    """One thread where one is allowed; tiles where each thread gets 24 rows and work enough; else what BLAS does by itself."""
     hidden = 64 if (batch, threads) == (64, 2) else 1024
     assert default_choices(graph_of(mlp(64, hidden, 64), batch, threads), NAMES).threading == threading
 
@@ -247,6 +247,24 @@ def test_without_the_cache_nothing_is_remembered(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setenv("MLBENCH_CACHE", str(tmp_path))
     tune(mlp(5, 6, 3), 4, use_cache=False)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_large_batch_has_a_memory_budget() -> None:
+    """A tenth of the eager runner's two activations from 512 rows on, or 128 KiB where that is more; below there is none."""
+    assert memory_budget_bytes(graph_of(mlp(64, 1024, 64), 512)) == 2 * 512 * 1024 * 4 // 10
+    assert memory_budget_bytes(graph_of(mlp(64, 64, 64), 512)) == 128 * 1024
+    assert memory_budget_bytes(graph_of(mlp(64, 1024, 64), 511)) is None
+
+
+def test_what_needs_too_much_memory_is_not_chosen() -> None:
+    """A candidate over the budget takes for ever, and one within it does not."""
+    model = mlp(20, 400, 12)
+    within, beyond = Choices(24, (Way(), Way())), Choices(None, (Way(), Way()))
+    costs = mlbench.tuning._race(model, 600, 1, NAMES, [beyond, within])
+    assert costs[0] == np.inf
+    assert costs[1] < 10
+    assert mlbench.tuning._race(model, 600, 1, NAMES, [beyond]) == [np.inf]
+    assert tune(model, 600).tile_rows is not None
 
 
 def test_a_candidate_far_behind_does_not_race(monkeypatch: pytest.MonkeyPatch) -> None:

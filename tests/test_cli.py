@@ -34,7 +34,7 @@ OPTIONS = {
     "limits": "--ceilings --quick --large --batch --hidden --inputs --outputs --threads --depth --no-digits --processes --rounds --heap "
     "--json",
     "doctor": "",
-    "explain": "--batch --hidden --inputs --outputs --threads --depth",
+    "explain": "--batch --hidden --inputs --outputs --threads --depth --passes --tuned",
     "flamegraph": "CASE --folder",
 }
 
@@ -331,7 +331,7 @@ def test_an_interrupt_before_the_first_number_writes_no_data(
 def test_an_interrupt_elsewhere_is_130_too(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     """Ctrl-C in any command is a line and 130, not a traceback."""
 
-    def interrupted(cell: Cell) -> None:
+    def interrupted(cell: Cell, *_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
     monkeypatch.setattr(explain, "explanation", interrupted)
@@ -492,7 +492,8 @@ def test_explain_tells_everything_in_order(capsys: pytest.CaptureFixture[str]) -
     sections = [
         "The graph as written",
         "What each optimisation did",
-        "static buffers",
+        "  static: give every value a place",
+        "  the plan: place everything that is left",
         "A call allocates nothing.",
         "The graph as it runs",
         "The Python that runs",
@@ -502,6 +503,27 @@ def test_explain_tells_everything_in_order(capsys: pytest.CaptureFixture[str]) -
     ]
     places = [text.index(section) for section in sections]
     assert places == sorted(places)
+
+
+def test_explain_can_switch_and_search(capsys: pytest.CaptureFixture[str]) -> None:
+    """Some optimisations, none, or all with searched choices; the compile time is told, and that of the search beside it."""
+    assert main(["explain", "--batch", "4", "--hidden", "8", "--passes", "fuse, static"]) == 0
+    some = capsys.readouterr().out
+    assert "  fuse: " in some
+    assert "  tile: " not in some
+    assert main(["explain", "--batch", "4", "--hidden", "8", "--passes", "none"]) == 0
+    none = capsys.readouterr().out
+    assert "v0 = empty(" in none
+    assert "the plan" not in none
+    assert "the search" not in none
+    assert main(["explain", "--batch", "4", "--hidden", "8", "--tuned"]) == 0
+    assert re.search(r"Compiled in .*, the first call included; the search, or the look into its memory, took", capsys.readouterr().out)
+
+
+def test_explain_refuses_unknown_names(capsys: pytest.CaptureFixture[str]) -> None:
+    """A name that is no optimisation is a usage error with those there are."""
+    assert main(["explain", "--passes", "fusion"]) == 2
+    assert "no optimisation is called 'fusion'; there are clean, " in capsys.readouterr().err
 
 
 def test_explain_names_every_pass(capsys: pytest.CaptureFixture[str]) -> None:

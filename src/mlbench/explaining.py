@@ -3,20 +3,38 @@
 from __future__ import annotations
 
 import textwrap
+import time
+from collections.abc import Sequence
 
 from mlbench.cases import Cell, input_of, model_of
 from mlbench.graph import Graph, graph_text, op_named
+from mlbench.passes import PASSES
 from mlbench.runtime import OptimizedRunner
-from mlbench.units import format_bytes
+from mlbench.tuning import tune
+from mlbench.units import format_bytes, format_duration
 
 WIDTH = 110
 
 
-def explanation(cell: Cell) -> str:
-    """Return the story of a cell's model as text."""
+def explanation(cell: Cell, passes: Sequence[str] | None = None, *, tuned: bool = False) -> str:
+    """Return the story of a cell's model as text.
+
+    Args:
+        cell: the cell.
+        passes: names of the optimisations to switch on; None for all.
+        tuned: search the choices on this machine, or recall them, instead of following the default rules.
+
+    Raises:
+        ModelError: for a name that is no optimisation.
+    """
     model = model_of(cell)
-    runner = OptimizedRunner(model, cell.batch)
+    names = [each.name for each in PASSES] if passes is None else passes
+    start = time.perf_counter()
+    choices = tune(model, cell.batch, threads=cell.threads, passes=names) if tuned else None
+    chosen = time.perf_counter()
+    runner = OptimizedRunner(model, cell.batch, passes=names, choices=choices, threads=cell.threads)
     runner.run(input_of(cell))
+    compiled_s = time.perf_counter() - chosen
     compiled, plan, memory = runner.compiled, runner.plan, runner.memory
     arena = (
         f"{len(plan.buffers)} buffers in an arena of {format_bytes(plan.arena_bytes)}; no plan can take less than "
@@ -31,7 +49,7 @@ def explanation(cell: Cell) -> str:
         _indented(f"{graph_text(compiled.source)}\n{_work(compiled.source, cell.batch)}"),
         "What each optimisation did",
         *(_paragraph(each.name, each.summary, note) for each, note in compiled.notes),
-        _paragraph("static buffers", "plan one arena for everything that is left", arena),
+        *([_paragraph("the plan", "place everything that is left in one arena", arena)] if compiled.graph.is_static else []),
         "The graph as it runs",
         _indented(graph_text(compiled.graph)),
         "The Python that runs",
@@ -39,6 +57,8 @@ def explanation(cell: Cell) -> str:
         "The memory map",
         _indented(str(plan)),
         held,
+        f"Compiled in {format_duration(compiled_s)}, the first call included"
+        + (f"; the search, or the look into its memory, took {format_duration(chosen - start)}." if tuned else "."),
     ]
     return "\n\n".join(parts)
 

@@ -6,6 +6,7 @@ else is measured. The answer is remembered for this machine, its BLAS and these 
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -15,10 +16,11 @@ import numpy as np
 
 from mlbench.cache import CacheWarning, recall, remember
 from mlbench.errors import ModelError
-from mlbench.graph import Graph
+from mlbench.graph import BYTES_PER_NUMBER, Graph
 from mlbench.measure import kernel_key, take_turns
 from mlbench.models import Model
 from mlbench.passes import PASSES, Choices, choices_from_json, choices_to_json, compile_graph, passes_named
+from mlbench.passes.choices import memory_budget_bytes
 from mlbench.passes.search import best_choices
 from mlbench.runtime import OptimizedRunner
 from mlbench.stats import median
@@ -86,14 +88,31 @@ def _key(model: Model, max_batch: int, threads: int, names: Sequence[str]) -> di
 
 
 def _race(model: Model, max_batch: int, threads: int, names: Sequence[str], candidates: Sequence[Choices]) -> list[float]:
-    """Return the seconds of a call of each candidate: all of them run a heat, and those that are not far behind race in turns."""
+    """Return the seconds of a call of each candidate: all of them run a heat, and those that are not far behind race in turns.
+
+    A candidate that needs more memory than the budget takes for ever.
+    """
     x = np.random.default_rng(1).standard_normal((min(max_batch, MOST_SEARCH_ROWS), model.inputs), dtype=np.float32)
     arms: dict[str, Callable[[], object]] = {}
     for index, choices in enumerate(candidates):
-        arms[str(index)] = partial(OptimizedRunner(model, max_batch, passes=names, choices=choices, threads=threads).run, x)
+        runner = OptimizedRunner(model, max_batch, passes=names, choices=choices, threads=threads)
+        runner.run(x)
+        if _is_affordable(runner):
+            arms[str(index)] = partial(runner.run, x)
+    if not arms:
+        return [math.inf] * len(candidates)
     heat = {name: times.rounds_s[0] for name, times in take_turns(arms, 1, HEAT_S, 0.0, count_faults=False).items()}
     fastest = min(heat.values())
     close = {name: arm for name, arm in arms.items() if heat[name] <= FAR_BEHIND * fastest or name == "0"}
     rounds = max(LEAST_ROUNDS, min(MOST_ROUNDS, int(RACE_S / (2 * len(close) * max(TURN_S, fastest)))))
     race = take_turns(close, rounds, TURN_S, 0.0, count_faults=False)
-    return [median(race[name].rounds_s) if name in race else heat[name] for name in arms]
+    costs = {name: median(race[name].rounds_s) if name in race else heat[name] for name in arms}
+    return [costs.get(str(index), math.inf) for index in range(len(candidates))]
+
+
+def _is_affordable(runner: OptimizedRunner) -> bool:
+    """Whether a runner that has run keeps within the memory budget of its graph, its output apart."""
+    graph = runner.compiled.graph
+    budget = memory_budget_bytes(graph)
+    output = BYTES_PER_NUMBER * runner.max_batch * graph.columns_of(graph.output)
+    return budget is None or runner.memory.total_bytes - output <= budget * (graph.workers or 1)

@@ -8,6 +8,7 @@ from mlbench.cases import Cell
 from mlbench.cli.options import EXIT_DONE, Commands, add_sizes, positive, say
 from mlbench.errors import UsageError
 from mlbench.explaining import explanation
+from mlbench.passes import PASSES
 
 
 def add(commands: Commands) -> None:
@@ -17,11 +18,19 @@ def add(commands: Commands) -> None:
         help="show what the compiler does to a model",
         description="Print the graph as written, what each optimisation did to it, the graph as it runs, the Python that runs, "
         "and the memory map.",
-        epilog="example: mlbench explain --batch 512 --hidden 256 --depth 2",
+        epilog="example: mlbench explain --batch 512 --hidden 256 --depth 2\n"
+        "optimisations, in the order in which they run:\n" + "\n".join(f"  {each.name:<10} {each.summary}" for each in PASSES),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add_sizes(parser, (512,), (256,))
     parser.add_argument("--depth", type=positive, default=1, metavar="N", help="hidden layers (default 1)")
+    parser.add_argument("--passes", type=_names, metavar="NAME,…", help="optimisations to switch on (default all); 'none' for none")
+    parser.add_argument("--tuned", action="store_true", help="search tile, layouts, packing and threads here, and say how long it took")
     parser.set_defaults(act=_explain)
+
+
+def _names(text: str) -> tuple[str, ...]:
+    return () if text == "none" else tuple(part.strip() for part in text.split(","))
 
 
 def _explain(options: argparse.Namespace) -> int:
@@ -34,5 +43,5 @@ def _explain(options: argparse.Namespace) -> int:
         raise UsageError(f"--hidden {','.join(map(str, hidden))} has a size for each layer already; leave out --depth {options.depth}")
     cell = Cell((options.batch or (512,))[0], hidden if len(hidden) > 1 else hidden * options.depth, (options.inputs or (64,))[0],
                 options.outputs, options.threads)  # fmt: skip
-    say(explanation(cell))
+    say(explanation(cell, options.passes, tuned=options.tuned))
     return EXIT_DONE

@@ -36,8 +36,15 @@ NARROW_COLUMNS = 16
 NARROW_ROWS = 64
 NARROW_INPUTS = 256
 """A product of few columns reads a Fortran-ordered weight up to twice as fast, while the rows are few and the inputs many."""
-SHARED_FLOP = 4e6
-"""Work below which waking a second thread costs more than it brings: some 20 us on a core."""
+SHARED_FLOP = 2e7
+"""Work of a thread below which waking it costs more than it brings: some 100 us on a core. A virtual core that sleeps takes 20 to 50 us."""
+
+
+MEMORY_SHARE = 0.1
+SMALL_MEMORY_BYTES = 128 * 1024
+"""From so many rows on, a runner's intermediates may take this share of what an eager runner holds at its peak, or so much at least: a tile
+that fits into the second cache twice over is not worth making slower."""
+LARGE_BATCH = 512
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +111,7 @@ def default_choices(graph: Graph, switched_on: Collection[str]) -> Choices:
         switched_on: names of the passes that will run.
     """
     threading = _default_threading(graph) if "threads" in switched_on else ONE
-    can_pack = {"prepack", "static"} <= set(switched_on) and threading != BLAS and blas.find()[0] is not None
+    can_pack = {"prepack", "static"} <= set(switched_on) and blas.find()[0] is not None
     tile_rows = _default_tile(graph, packs=can_pack and _is_packed(graph, PACKED_ROWS))
     rows = min(tile_rows or graph.max_batch or 1, graph.max_batch or 1)
     ways = []
@@ -114,6 +121,15 @@ def default_choices(graph: Graph, switched_on: Collection[str]) -> Choices:
         packed = can_pack and (packs(inputs, columns, rows) or _is_better_packed(inputs, columns, rows))
         ways.append(Way(order="F" if narrow else "C", packed=packed))
     return Choices(tile_rows, tuple(ways), threading)
+
+
+def memory_budget_bytes(graph: Graph) -> int | None:
+    """Return the most bytes that intermediates and operands may take without the output; None for batches that are not large."""
+    hidden = [node.columns for node in graph.nodes if node.output != graph.output]
+    if graph.max_batch is None or graph.max_batch < LARGE_BATCH or not hidden:
+        return None
+    eager = 2 * BYTES_PER_NUMBER * graph.max_batch * max(hidden)  # a Linear's product and its sum with the bias
+    return max(SMALL_MEMORY_BYTES, int(MEMORY_SHARE * eager))
 
 
 def packs(inputs: int, columns: int, rows: int) -> bool:
@@ -147,6 +163,10 @@ def _default_tile(graph: Graph, *, packs: bool) -> int | None:
     heaviest = max(graph.constants[graph.nodes[position].inputs[1]].nbytes for position in products_of(graph))
     if packs:
         rows = 2 * PACKED_ROWS if heaviest > STREAMED_BYTES else PACKED_ROWS
+        budget = memory_budget_bytes(graph)
+        inputs = max(min(blas.BLOCK, weight_shape(graph, graph.nodes[position])[0]) for position in products_of(graph))
+        while budget is not None and rows > blas.PASS_ROWS and rows * BYTES_PER_NUMBER * (max(hidden) + inputs) > budget:
+            rows -= blas.PASS_ROWS
         return None if graph.max_batch <= rows + blas.PASS_ROWS else rows
     small = _rows_of_small_products(graph)
     if small is not None:
@@ -172,9 +192,9 @@ def _default_threading(graph: Graph) -> str:
     """Share tiles where each thread gets a pass of rows and work enough; one product of few rows is left to BLAS."""
     batch = graph.max_batch or 1
     work = 2.0 * batch * sum(math.prod(weight_shape(graph, graph.nodes[position])) for position in products_of(graph))
-    if graph.threads == 1 or work < SHARED_FLOP * graph.threads:
+    if graph.threads == 1:
         return ONE
-    return TILES if batch >= graph.threads * blas.PASS_ROWS else BLAS
+    return TILES if batch >= graph.threads * blas.PASS_ROWS and work >= SHARED_FLOP * graph.threads else BLAS
 
 
 def choices_to_json(choices: Choices) -> dict[str, Any]:

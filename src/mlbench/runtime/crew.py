@@ -43,6 +43,11 @@ class BlasThreads:
         self._threads = threads
         self._before: list[int] = []
 
+    @property
+    def are_set(self) -> bool:
+        """Whether BLAS uses so many threads as it is, so that nothing needs to be set in a call."""
+        return all(library.get_num_threads() == self._threads for library in self._libraries)
+
     def enter(self) -> None:
         """Set the threads, and remember what they were."""
         self._before = [library.get_num_threads() for library in self._libraries]

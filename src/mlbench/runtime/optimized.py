@@ -14,7 +14,7 @@ from mlbench.graph import FloatArray, Graph
 from mlbench.memory import MemoryPlan, check_plan, plan_memory
 from mlbench.models import Model
 from mlbench.passes import PASSES, Choices, Compiled, Pass, compile_graph, passes_named
-from mlbench.runtime.crew import Crew
+from mlbench.runtime.crew import BlasThreads, Crew
 from mlbench.runtime.engine import F32, Engine, StaticMemory
 
 Floats = npt.NDArray[np.floating]
@@ -141,9 +141,9 @@ def _entrance(engine: Engine) -> Run:
 
 
 def _crew_of(compiled: Compiled) -> Crew | None:
-    """Return the threads that share the rows of a call, each with an engine for its share; or what sets BLAS's threads alone."""
+    """Return the threads that share the rows of a call, each with an engine of its own; or what sets BLAS's threads, if need be."""
     graph = compiled.graph
-    if graph.blas_threads is None:
+    if graph.blas_threads is None or (graph.workers is None and BlasThreads(graph.blas_threads).are_set):
         return None
     members: list[Engine] = []
     if graph.workers is not None and graph.max_batch is not None:
