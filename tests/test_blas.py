@@ -155,7 +155,7 @@ def test_the_bias_is_where_the_result_starts() -> None:
     assert [(node.op, [step.op for step in node.epilogue]) for node in graph.nodes] == [("linear_packed", ["tanh"]), ("linear_packed", [])]
     folded = compile_graph(mlp(8, 16, 4).graph(), 9, passes_named([*names, "fold_bias"]), Choices(None, (PACKED, PACKED))).graph
     assert [(node.op, [step.op for step in node.epilogue]) for node in folded.nodes] == [
-        ("matmul_packed", ["maximum"]),
+        ("linear_packed", ["maximum"]),
         ("linear_packed", []),
     ]
 
@@ -209,7 +209,9 @@ def test_a_packed_op_runs_in_the_compiled_runner_only() -> None:
     """The eager runner refuses a graph with packed weights."""
     from mlbench import BaselineRunner  # noqa: PLC0415  # beside its only use
 
-    graph = Graph("x", 3, {"w0": frozen(np.ones((3, 2)))}, (Node("matmul_packed", ("x", "w0"), "y", 2),), "y")
+    graph = Graph(
+        "x", 3, {"w0": frozen(np.ones((3, 2))), "b0": frozen(np.ones(2))}, (Node("linear_packed", ("x", "w0", "b0"), "y", 2),), "y"
+    )
     verify(graph)
     with pytest.raises(GraphError, match="only the compiled runner has this op"):
         BaselineRunner(graph)
@@ -218,6 +220,6 @@ def test_a_packed_op_runs_in_the_compiled_runner_only() -> None:
 @needs_kernel
 def test_a_packed_product_cannot_write_features() -> None:
     """The kernel writes rows; a graph that says otherwise is refused."""
-    nodes = (Node("matmul_packed", ("x", "w0"), "h", 3, layout=FEATURES), Node("matmul", ("h", "w0"), "y", 3))
-    with pytest.raises(GraphError, match="matmul_packed cannot write feature after feature"):
-        verify(Graph("x", 3, {"w0": frozen(np.ones((3, 3)))}, nodes, "y"))
+    nodes = (Node("linear_packed", ("x", "w0", "b0"), "h", 3, layout=FEATURES), Node("matmul", ("h", "w0"), "y", 3))
+    with pytest.raises(GraphError, match="linear_packed cannot write feature after feature"):
+        verify(Graph("x", 3, {"w0": frozen(np.ones((3, 3))), "b0": frozen(np.ones(3))}, nodes, "y"))

@@ -315,7 +315,8 @@ def test_the_floor_runs_only_matrix_products(floor: Choices) -> None:
     cell = Cell(5, (8, 9))
     call = floor_call(cell, floor)
     graph = OptimizedRunner(bare_products(cell), cell.batch, choices=floor).compiled.graph
-    assert all(op_named(node.op).is_product and not node.epilogue and node.op != "linear_packed" for node in graph.nodes)
+    assert all(op_named(node.op).is_product and not node.epilogue for node in graph.nodes)
+    assert not any(graph.constants[name].any() for node in graph.nodes for name in node.inputs[2:])
     assert graph.tile_rows == floor.tile_rows
     first, second, third = (layer.weight.astype(np.float64) for layer in model_of(cell).layers)
     np.testing.assert_allclose(call(), input_of(cell) @ first @ second @ third, rtol=1e-4, atol=1e-4)

@@ -12,8 +12,10 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import numpy as np
+
 from mlbench import blas
-from mlbench.graph import FEATURES, FloatArray, Graph, Node, new_name, op_named
+from mlbench.graph import FEATURES, FloatArray, Graph, Node, frozen, new_name, op_named
 from mlbench.passes.choices import Choices, default_choices, products_of
 
 NAME = "prepack"
@@ -57,8 +59,10 @@ def explain(before: Graph, after: Graph) -> str:
 
 
 def _packed(node: Node, weight: str, constants: dict[str, FloatArray]) -> Node:
-    """Return the node with its weight packed; a bias that its epilogue adds first is what the result starts from."""
+    """Return the node with its weight packed; the result starts from a bias that its epilogue adds first, or from zeros."""
     first = node.epilogue[0] if node.epilogue else None
     if first is not None and first.op == "add" and constants[first.operands[0]].ndim == 1:
         return replace(node, op="linear_packed", inputs=(node.inputs[0], weight, *first.operands), epilogue=node.epilogue[1:])
-    return replace(node, op="matmul_packed", inputs=(node.inputs[0], weight))
+    zeros = new_name(constants, f"zeros_{node.columns}")
+    constants[zeros] = frozen(np.zeros(node.columns))
+    return replace(node, op="linear_packed", inputs=(node.inputs[0], weight, zeros))

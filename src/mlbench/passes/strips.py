@@ -21,7 +21,7 @@ from mlbench.graph import BYTES_PER_NUMBER, FEATURES, FloatArray, Graph, Node, S
 NAME = "strips"
 SUMMARY = "repeat row operands over a strip of rows, so that the epilogue allocates nothing and vectorises"
 STRIP_BYTES = 16 * 1024
-LEAST_ROWS = 4
+LEAST_ROWS = 8
 
 
 def apply(graph: Graph) -> Graph:
