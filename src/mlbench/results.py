@@ -143,13 +143,17 @@ def timing_of(processes: Sequence[ArmTimes]) -> Timing:
 
 def new_result(environment: Environment, command: str, measurements: Iterable[Measurement], status: str = COMPLETE) -> Result:
     """Make a result of today."""
-    now = dt.datetime.now().astimezone().isoformat(timespec="seconds")
-    return Result(environment, command, now, status, tuple(measurements))
+    return Result(environment, command, now(), status, tuple(measurements))
+
+
+def now() -> str:
+    """Return the time as ISO 8601 with the offset."""
+    return dt.datetime.now().astimezone().isoformat(timespec="seconds")
 
 
 def to_json(value: Measurement | Result) -> dict[str, Any]:
     """Return a measurement or a result as JSON data, with the schema's version."""
-    data: dict[str, Any] = _plain(dataclasses.asdict(value))
+    data: dict[str, Any] = plain(dataclasses.asdict(value))
     head: dict[str, Any] = {"schema": SCHEMA_VERSION}
     if isinstance(value, Result):
         head["kind"] = KIND
@@ -168,10 +172,10 @@ def load(path: str | Path) -> Result:
         FileError: when it is missing, damaged, foreign, or of a version this mlbench does not read.
         MissingExtraError: without jsonschema.
     """
-    data = _read_json(path)
+    data = read_json(path)
     if isinstance(data, dict) and "benchmarks" in data and "machine_info" in data:
         data = _from_pytest_benchmark(path, data)
-    _validate(path, data)
+    validate(path, data, KIND, SCHEMA_VERSION, "result-schema.json")
     return _result(data)
 
 
@@ -211,7 +215,12 @@ def _from_pytest_benchmark(path: str | Path, data: dict[str, Any]) -> dict[str, 
         raise FileError(f"{path}: a damaged file of pytest-benchmark ({type(error).__name__}: {error})") from error
 
 
-def _read_json(path: str | Path) -> Any:  # whatever JSON holds
+def read_json(path: str | Path) -> Any:  # whatever JSON holds
+    """Return the JSON data of a file; a number that is not finite is refused.
+
+    Raises:
+        FileError: when it is missing or damaged.
+    """
     try:
         return json.loads(Path(path).read_text(encoding="utf-8"), parse_constant=_no_number, parse_float=_finite)
     except FileNotFoundError as error:
@@ -229,16 +238,22 @@ def _finite(text: str) -> float:
     return number if math.isfinite(number) else _no_number(text)
 
 
-def _validate(path: str | Path, data: Any) -> None:  # whatever JSON holds
-    if not isinstance(data, dict) or data.get("kind") != KIND:
-        raise FileError(f"{path}: no result of mlbench (its kind is not {KIND!r})")
-    if data.get("schema") != SCHEMA_VERSION:
-        raise FileError(f"{path}: schema version {data.get('schema')!r}; this mlbench reads version {SCHEMA_VERSION}")
+def validate(path: str | Path, data: Any, kind: str, version: int, schema_file: str) -> None:  # whatever JSON holds
+    """Refuse data that are of another kind or version, or not as the schema in `schema_file` says.
+
+    Raises:
+        FileError: with the path and what is wrong.
+        MissingExtraError: without jsonschema.
+    """
+    if not isinstance(data, dict) or data.get("kind") != kind:
+        raise FileError(f"{path}: no result of mlbench (its kind is not {kind!r})")
+    if data.get("schema") != version:
+        raise FileError(f"{path}: schema version {data.get('schema')!r}; this mlbench reads version {version}")
     try:
         jsonschema = importlib.import_module("jsonschema")
     except ImportError as error:
         raise MissingExtraError("reading a result file", "jsonschema") from error
-    schema = json.loads((resources.files("mlbench") / "result-schema.json").read_text(encoding="utf-8"))
+    schema = json.loads((resources.files("mlbench") / schema_file).read_text(encoding="utf-8"))
     problem = jsonschema.exceptions.best_match(jsonschema.Draft202012Validator(schema).iter_errors(data))
     if problem is not None:
         raise FileError(f"{path}: not a valid result at {problem.json_path}: {problem.message[:200]}")
@@ -252,12 +267,12 @@ def _rounds(rounds: Sequence[Sequence[float]]) -> tuple[tuple[float, ...], ...]:
     return tuple(tuple(process) for process in rounds)
 
 
-def _plain(value: Any) -> Any:  # whatever a dataclass holds
+def plain(value: Any) -> Any:  # whatever a dataclass holds
     """Return JSON data: tuples become lists, durations keep six digits, and what is not finite becomes null."""
     if isinstance(value, dict):
-        return {name: _plain(each) for name, each in value.items()}
+        return {name: plain(each) for name, each in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_plain(each) for each in value]
+        return [plain(each) for each in value]
     if isinstance(value, float):
         return float(f"{value:.6g}") if math.isfinite(value) else None
     return value

@@ -13,7 +13,7 @@ import textwrap
 from collections.abc import Callable, Sequence
 
 from mlbench import __version__
-from mlbench.cli import ablation, doctor, explain, flamegraph, run, show
+from mlbench.cli import ablation, doctor, explain, flamegraph, peers, run, show
 from mlbench.cli.options import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_USAGE
 from mlbench.errors import FileError, MissingExtraError, MlbenchError, ModelError, UsageError
 
@@ -55,6 +55,7 @@ def _parser() -> argparse.ArgumentParser:
             start here:
               mlbench run --quick                     half a minute: real digits and a small sweep
               mlbench ablation --batch 512            what each optimisation is worth
+              mlbench peers                           how ONNX Runtime, PyTorch and others do on the same models
               mlbench explain --batch 512             what the compiler does to such a model, and why
               mlbench flamegraph baseline-b512-h256   where the bytes of one call go
 
@@ -64,6 +65,6 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"mlbench {__version__}")
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
-    for command in (run, show, ablation, explain, flamegraph, doctor):
+    for command in (run, show, ablation, peers, explain, flamegraph, doctor):
         command.add(commands)
     return parser

@@ -39,6 +39,7 @@ def load(model: Model, x: FloatArray, threads: int) -> Callable[[], object]:
     torch._dynamo.reset()  # noqa: SLF001  # forgets the cell before, whose guards would be checked first
     inductor.freezing = True
     inductor.cpp_wrapper = True
+    inductor.compile_threads = 1  # no compiler processes that outlive the build
     torch.set_grad_enabled(False)  # for good: freezing wants it when compiling, and the guards check it in every call
     compiled = torch.compile(sequential(model).forward, mode="max-autotune-no-cudagraphs", fullgraph=True, dynamic=False)
     given = torch.from_numpy(x)
