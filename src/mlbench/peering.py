@@ -83,7 +83,7 @@ class Processes:
         worker = self._workers[name] = Worker(self._threads)
         return Runtime(name, **worker.call(_HERE + "introduce", module=self._modules[name], threads=self._threads))
 
-    def ask(self, name: str, function: str, **arguments: object) -> Any:  # whatever JSON holds
+    def ask(self, name: str, function: str, **arguments: Any) -> Any:  # whatever JSON holds
         """Let the runtime's process, and no other one, do something.
 
         Raises:
@@ -108,13 +108,13 @@ class Processes:
             return Outcome(WRONG, answer["wrong"])
         return Outcome(MEASURED, "", answer["worst_error"], answer["build_s"], answer["cost_s"])
 
-    def weigh(self, name: str, cell: Cell) -> dict[str, int | None]:
-        """Return the bytes of a runtime, by field of `Outcome`; nothing where that fails."""
+    def weigh(self, name: str, cell: Cell, outcome: Outcome) -> Outcome:
+        """Return the outcome with its bytes, where memray can tell them."""
         try:
-            answer: dict[str, int | None] = self.ask(name, "weigh", module=self._modules[name], cell=dataclasses.asdict(cell))
-        except WorkerError:
-            return {}
-        return answer
+            answer = self.ask(name, "weigh", module=self._modules[name], cell=dataclasses.asdict(cell))
+        except WorkerError:  # bytes are an extra, and the times stand without them
+            return outcome
+        return dataclasses.replace(outcome, **answer)
 
 
 def find_runtimes(modules: Mapping[str, str | None], threads: int) -> tuple[Runtime, ...]:
@@ -221,11 +221,8 @@ def _longer(before: Outcome, new: Outcome, rounds: tuple[float, ...]) -> Outcome
 
 
 def _weighed(processes: Processes, cell: Cell, before: PeerCell) -> PeerCell:
-    outcomes = {
-        name: dataclasses.replace(each, **processes.weigh(name, cell)) if each.state == MEASURED else each
-        for name, each in before.outcomes.items()
-    }
-    return dataclasses.replace(before, outcomes=outcomes, weighed=True)
+    weighed = {name: processes.weigh(name, cell, each) if each.state == MEASURED else each for name, each in before.outcomes.items()}
+    return dataclasses.replace(before, outcomes=weighed, weighed=True)
 
 
 def _empty(cell: Cell) -> PeerCell:

@@ -12,7 +12,7 @@ from pathlib import Path
 from mlbench.cases import LARGE_BATCHES, MOST_FLOP, Cell
 from mlbench.cli.options import EXIT_DONE, EXIT_INTERRUPTED, Commands, listed, positive, say, sizes
 from mlbench.errors import FileError, UsageError
-from mlbench.measure import FRESH_HEAP, describe, environment
+from mlbench.measure import FRESH_HEAP, environment
 from mlbench.peering import PROCESSES, ROUNDS, PeerEffort, find_runtimes, measure
 from mlbench.peers import PEERS
 from mlbench.peers.result import PeerCell, PeerResult, Runtime, load, save
@@ -30,8 +30,9 @@ def add(commands: Commands) -> None:
     parser = commands.add_parser(
         "peers",
         help="measure other runtimes against ours",
-        description="Measure ONNX Runtime, PyTorch, XLA, OpenVINO, TensorFlow, TVM and TensorRT, as far as they are installed, against ours: "
-        "the same weights, the settings that their documentation recommends, outputs checked against float64, each in a process of its own.",
+        description="Measure ONNX Runtime, PyTorch, XLA, OpenVINO, TensorFlow, TVM and TensorRT, as far as they are installed, against "
+        "ours: the same weights, the settings that their documentation recommends, outputs checked against float64, each in a process "
+        "of its own.",
         epilog=textwrap.dedent("""\
             examples:
               mlbench peers --json peers.json                       everything, in some ten minutes
@@ -41,7 +42,9 @@ def add(commands: Commands) -> None:
               mlbench show peers.json                               the tables again"""),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--threads", type=positive, default=1, metavar="N", help="threads of each runtime, and cores it may use (default 1)")
+    parser.add_argument(
+        "--threads", type=positive, default=1, metavar="N", help="threads of each runtime, and cores it may use (default 1)"
+    )
     parser.add_argument(
         "--shapes", type=shapes, default=SHAPES, metavar="I-H-O,…",
         help=f"inputs-hidden-outputs (default {','.join('-'.join(map(str, shape)) for shape in SHAPES)})",
@@ -52,7 +55,9 @@ def add(commands: Commands) -> None:
     )  # fmt: skip
     parser.add_argument("--only", type=names, metavar="NAME,…", help=f"these peers only: {', '.join(PEERS)}")
     parser.add_argument("--processes", type=positive, default=PROCESSES, metavar="N", help="sets of fresh processes (default %(default)s)")
-    parser.add_argument("--rounds", type=positive, default=ROUNDS, metavar="N", help="interleaved rounds in each, at most (default %(default)s)")
+    parser.add_argument(
+        "--rounds", type=positive, default=ROUNDS, metavar="N", help="interleaved rounds in each, at most (default %(default)s)"
+    )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the data here, after every cell")
     parser.add_argument("--resume", action="store_true", help="go on with --json FILE")
     parser.add_argument("--compare", type=Path, nargs=2, metavar="FILE", help="measure nothing; print how two saved runs differ")
@@ -107,7 +112,9 @@ def _line(cell: PeerCell, effort: PeerEffort) -> str:
         return f"[{where}] {cell.name}: no ratio"
     seconds = cell.outcomes[peer].median_s
     assert seconds is not None
-    return f"[{where}] {cell.name}: {OURS} {format_duration(ours.median_s)}, {peer} {format_duration(seconds)}, {format_ratio(ratio.estimate)}"
+    return (
+        f"[{where}] {cell.name}: {OURS} {format_duration(ours.median_s)}, {peer} {format_duration(seconds)}, {format_ratio(ratio.estimate)}"
+    )
 
 
 def _chosen_cells(options: argparse.Namespace) -> list[Cell]:

@@ -7,7 +7,8 @@ import sys
 from pathlib import Path
 
 from mlbench.cli.options import EXIT_DONE, Commands, say
-from mlbench.peers.result import is_peers, load as load_peers
+from mlbench.peers.result import is_peers
+from mlbench.peers.result import load as load_peers
 from mlbench.peers.table import peers_text
 from mlbench.report import result_text
 from mlbench.results import load

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from typing import Any
 
 from mlbench.graph import FloatArray
 from mlbench.models import LEAKY_SLOPE, Model
@@ -33,9 +34,10 @@ def load(model: Model, x: FloatArray, threads: int) -> Callable[[], object]:
     flag = f"--xla_cpu_multi_thread_eigen={'true' if threads > 1 else 'false'}"
     os.environ["XLA_FLAGS"] = " ".join(dict.fromkeys([*os.environ.get("XLA_FLAGS", "").split(), flag]))
     import jax  # noqa: PLC0415  # only where this runtime is measured, and after its flags are set
-    from jax import nn, numpy as jnp  # noqa: PLC0415  # as above
+    import jax.numpy as jnp  # noqa: PLC0415  # as above
+    from jax import nn  # noqa: PLC0415  # as above
 
-    activations = {
+    activations: dict[str, Callable[[Any], Any]] = {
         "identity": lambda value: value,
         "relu": nn.relu,
         "leaky_relu": lambda value: nn.leaky_relu(value, LEAKY_SLOPE),
@@ -44,10 +46,10 @@ def load(model: Model, x: FloatArray, threads: int) -> Callable[[], object]:
         "softmax": lambda value: nn.softmax(value, axis=1),
     }
     jax.config.update("jax_platforms", "cpu")
-    jax.config.update("jax_cpu_enable_async_dispatch", False)
+    jax.config.update("jax_cpu_enable_async_dispatch", False)  # noqa: FBT003  # JAX takes no keyword here
     jax.clear_caches()  # the cell before
 
-    def network(value: jax.Array) -> jax.Array:
+    def network(value: Any) -> Any:  # jax.Array
         for layer in model.layers:
             value = activations[layer.activation](jnp.dot(value, layer.weight, precision="highest") + layer.bias)
         return value

@@ -75,7 +75,10 @@ def onnx_bytes(model: Model, batch: int) -> bytes:
             nodes.append(helper.make_node(op, [gemm], [last], **attributes))
         weights += [numpy_helper.from_array(layer.weight, f"w{index}"), numpy_helper.from_array(layer.bias, f"b{index}")]
         value = last
-    ends = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [batch, width]) for name, width in (("x", model.inputs), ("y", model.outputs))]
+    ends = [
+        helper.make_tensor_value_info(name, TensorProto.FLOAT, [batch, width])
+        for name, width in (("x", model.inputs), ("y", model.outputs))
+    ]
     graph = helper.make_graph(nodes, "mlp", ends[:1], ends[1:], weights)
     made = helper.make_model(graph, opset_imports=[helper.make_opsetid("", _OPSET)], ir_version=_IR_VERSION)
     return bytes(made.SerializeToString())

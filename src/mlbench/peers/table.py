@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import textwrap
 from collections.abc import Sequence
 
@@ -39,14 +38,18 @@ def times_table(result: PeerResult) -> Table:
     ]
     if any(each.state == SLOW for cell in result.cells for each in cell.outcomes.values()):
         notes.append("~: one call by itself; it takes too long for turns.")
-    notes += [f"{cell.name}, {name}: {each.detail}" for cell in result.cells for name, each in cell.outcomes.items() if _is_worth_a_note(each)]
+    notes += [
+        f"{cell.name}, {name}: {each.detail}" for cell in result.cells for name, each in cell.outcomes.items() if _is_worth_a_note(each)
+    ]
     return Table("Runtimes", ("cell", *names, "fastest peer", "peer / ours", "95 % interval"), tuple(rows), tuple(notes))
 
 
 def bytes_table(result: PeerResult) -> Table:
     """Return bytes, a row a cell: the peak of a call and what is held between calls."""
     names = _present(result)
-    rows = tuple((cell.name, *(_bytes(cell.outcomes.get(name)) for name in names), _copies(cell.outcomes.get(OURS))) for cell in result.cells)
+    rows = tuple(
+        (cell.name, *(_bytes(cell.outcomes.get(name)) for name in names), _copies(cell.outcomes.get(OURS))) for cell in result.cells
+    )
     notes = (
         "Peak of a call + held between calls, outputs included, by memray. The input and one set of weights are in neither. What a peer "
         "holds is what it allocated from before it was built until after its first calls: its arena, packed weights, compiled code, a "
@@ -65,8 +68,9 @@ def headline(result: PeerResult) -> str:
     worst = min(ratios, key=ratios.__getitem__)
     ahead = sum(ratio >= 1 for ratio in ratios.values())
     text = (
-        f"Fastest peer / ours over {len(found)} cells: geometric mean {format_ratio(mean.estimate)} (95 % interval {format_ratio(mean.low)} "
-        f"to {format_ratio(mean.high)}); ours is at least as fast in {ahead}; worst {format_ratio(ratios[worst])} ({worst})."
+        f"Fastest peer / ours over {len(found)} cells: geometric mean {format_ratio(mean.estimate)} "
+        f"(95 % interval {format_ratio(mean.low)} to {format_ratio(mean.high)}). Ours is at least as fast in {ahead} of them; the worst is "
+        f"{format_ratio(ratios[worst])} ({worst})."
     )
     spreads = [cell.spread for cell in found if cell.spread is not None]
     if spreads:
@@ -93,25 +97,27 @@ def compare_table(one: PeerResult, other: PeerResult) -> Table:
     theirs = {cell.name: cell for cell in other.cells}
     rows, changes = [], []
     for cell in one.cells:
-        a, b = cell.ratio, theirs[cell.name].ratio if cell.name in theirs else None
-        if a is None or b is None:
+        again = theirs.get(cell.name)
+        a, b = cell.ratio, None if again is None else again.ratio
+        if again is None or a is None or b is None:
             continue
-        changes.append(b.estimate / a.estimate)
-        peers = tuple(dict.fromkeys((str(cell.fastest_peer), str(theirs[cell.name].fastest_peer))))
-        overlap = "yes" if max(a.low, b.low) <= min(a.high, b.high) else "no"
-        rows.append((cell.name, format_ratio(a.estimate), format_ratio(b.estimate), f"{b.estimate / a.estimate:.3f}", overlap, " / ".join(peers)))
-    return Table(
-        "Two runs", ("cell", "first", "second", "second / first", "intervals meet", "fastest peer"), tuple(rows), _agreement(changes, one, other)
-    )
+        change = b.estimate / a.estimate
+        changes.append(change)
+        peers = " / ".join(dict.fromkeys((str(cell.fastest_peer), str(again.fastest_peer))))
+        meet = "yes" if max(a.low, b.low) <= min(a.high, b.high) else "no"
+        rows.append((cell.name, format_ratio(a.estimate), format_ratio(b.estimate), f"{change:.3f}", meet, peers))
+    headers = ("cell", "first", "second", "second / first", "intervals meet", "fastest peer")
+    return Table("Two runs", headers, tuple(rows), _agreement(changes, one, other))
 
 
 def _agreement(changes: Sequence[float], one: PeerResult, other: PeerResult) -> tuple[str, ...]:
     if not changes:
         return ("No cell has a ratio in both files.",)
-    sizes = [math.exp(abs(math.log(change))) for change in changes]
+    sizes = [max(change, 1 / change) for change in changes]
+    mean = geometric_mean(changes)
     notes = [
-        f"Fastest peer / ours in two runs. They differ by {_excess(median(sizes))} in the median cell and by {_excess(max(sizes))} at most; "
-        f"their geometric means by {_excess(math.exp(abs(math.log(geometric_mean(changes)))))}."
+        f"Fastest peer / ours in two runs. They differ by {_excess(median(sizes))} in the median cell and by {_excess(max(sizes))} at "
+        f"most; their geometric means by {_excess(max(mean, 1 / mean))}."
     ]
     if one.environment != other.environment:
         notes.append("The two environments differ: machine, software or threads.")

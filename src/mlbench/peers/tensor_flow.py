@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from typing import Any
 
 from mlbench.graph import FloatArray
 from mlbench.models import LEAKY_SLOPE, Model
@@ -38,7 +39,7 @@ def load(model: Model, x: FloatArray, threads: int) -> Callable[[], object]:
 
     tf.config.threading.set_intra_op_parallelism_threads(threads)
     tf.config.threading.set_inter_op_parallelism_threads(1)
-    activations: dict[str, Callable[[tf.Tensor], tf.Tensor]] = {
+    activations: dict[str, Callable[[Any], Any]] = {
         "identity": lambda value: value,
         "relu": tf.nn.relu,
         "leaky_relu": lambda value: tf.nn.leaky_relu(value, LEAKY_SLOPE),
@@ -47,7 +48,7 @@ def load(model: Model, x: FloatArray, threads: int) -> Callable[[], object]:
         "softmax": lambda value: tf.nn.softmax(value, axis=1),
     }
 
-    def network(value: tf.Tensor) -> tf.Tensor:
+    def network(value: Any) -> Any:  # tf.Tensor
         for layer in model.layers:
             product = tf.matmul(value, tf.constant(layer.weight))
             value = activations[layer.activation](tf.nn.bias_add(product, tf.constant(layer.bias)))

@@ -55,7 +55,7 @@ def sequential(model: Model) -> Any:  # torch.nn.Sequential
     modules: list[Any] = []
     with no_grad():
         for layer in model.layers:
-            linear = nn.Linear(*layer.weight.shape).requires_grad_(False)
+            linear = nn.Linear(*layer.weight.shape).requires_grad_(requires_grad=False)
             linear.weight.copy_(from_numpy(np.array(layer.weight.T, order="C")))
             linear.bias.copy_(from_numpy(np.array(layer.bias)))
             modules.append(linear)

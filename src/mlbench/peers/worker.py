@@ -52,8 +52,8 @@ def prepare(module: str | None, cell: dict[str, Any]) -> dict[str, Any]:
     """Build the cell in place of the one before, check its output and warm it up.
 
     Returns:
-        `wrong`: what is wrong with the output, or None; and unless it is wrong `worst_error` (error / tolerance), `build_s` (seconds until the
-        first output) and `cost_s` (about, of one call).
+        `wrong`: what is wrong with the output, or None; and unless it is wrong `worst_error` (error / tolerance), `build_s` (seconds
+        until the first output) and `cost_s` (about, of one call).
     """
     _kept.clear()
     gc.collect()
