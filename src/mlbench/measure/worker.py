@@ -110,7 +110,10 @@ class Worker:
 
     def freeze(self) -> bool:
         """Stop the process until `thaw`, threads that spin included; False where the system cannot do that."""
-        return self._send("SIGSTOP")
+        is_sent = self._send("SIGSTOP")
+        if is_sent and hasattr(os, "waitid"):  # the signal takes a moment
+            os.waitid(os.P_PID, self._process.pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
+        return is_sent
 
     def thaw(self) -> bool:
         """Let a frozen process go on."""
