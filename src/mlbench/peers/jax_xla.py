@@ -6,8 +6,9 @@ from 12 to 5 us. The call waits until the result is there. With one thread XLA i
 
 Tried without effect: compiling ahead of time (slower by 0.3 us a call), weights as arguments, the oneDNN and XNNPACK flags.
 
-Sources: docs.jax.dev/en/latest/async_dispatch.html, docs.jax.dev/en/latest/jit-compilation.html,
-docs.jax.dev/en/latest/config_options.html (jax_cpu_enable_async_dispatch), docs.jax.dev/en/latest/xla_flags.html.
+Sources: docs.jax.dev/en/latest/jit-compilation.html, docs.jax.dev/en/latest/async_dispatch.html (`block_until_ready`),
+github.com/jax-ml/jax/commit/9e7830df2df9362edcf2e18e353d327fdecae678 (synchronous dispatch on CPUs),
+docs.jax.dev/en/latest/xla_flags.html.
 """
 
 from __future__ import annotations
