@@ -41,6 +41,7 @@ ROWS = {
     "ablating": ("both", BRIDGE),
     "tuning": ("both", BRIDGE),
     "peers": ("both", BRIDGE),
+    "peering": ("both", BRIDGE),
     "pytest_plugin": ("both", BRIDGE),
     "cli": ("both", BRIDGE),
     "__main__": ("both", BRIDGE),
@@ -192,8 +193,9 @@ def loaded_after(code: str) -> set[str]:
         ("import mlbench\nmlbench.OptimizedRunner", {"mlbench", "numpy"}),
         ("from mlbench import *", {"mlbench", "numpy"}),
         ("import mlbench.cli", {"mlbench", "numpy"}),
+        ("from mlbench.peers import PEERS, adapter\nfor each in PEERS.values(): adapter(each).missing()", {"mlbench", "numpy"}),
     ],
-    ids=["import", "runner", "everything", "cli"],
+    ids=["import", "runner", "everything", "cli", "peers"],
 )
 def test_importing_loads_numpy_alone(code: str, most: set[str]) -> None:
     """`import mlbench` loads nothing, its names load NumPy, and so does the command line before it measures."""

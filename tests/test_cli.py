@@ -29,6 +29,7 @@ NAMES = ("b1-h8", "b2-h8", "b3-h8")
 OPTIONS = {
     "run": "--quick --large --batch --hidden --inputs --outputs --threads --depth --no-digits --processes --rounds --heap --json --resume "
     "--output",
+    "peers": "--threads --shapes --batch --only --processes --rounds --json --resume --compare",
     "show": "FILE",
     "ablation": "MODEL --batch --hidden --inputs --outputs --threads --depth --cold --processes --rounds --heap --json --resume --output",
     "limits": "--ceilings --quick --large --batch --hidden --inputs --outputs --threads --depth --no-digits --processes --rounds --heap "

@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 
 from mlbench.errors import FileError, MissingExtraError, UsageError
-from mlbench.measure import Footprint, footprint, has_memray, record, render_flame_graph
+from mlbench.measure import Footprint, footprint, has_memray, held_bytes, record, render_flame_graph
 from mlbench.measure.footprint import MEMRAY, MOST_REPEATS, TRACEMALLOC, WARM_UPS
 from mlbench.runtime import BaselineRunner
 
@@ -263,3 +263,23 @@ def test_a_file_that_cannot_be_written_is_a_file_error(tmp_path: Path, use: str,
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ResourceWarning)  # memray leaves the recording open when it cannot write the page
         gc.collect()
+
+
+@needs_memray
+def test_held_bytes_are_what_is_left() -> None:
+    """What was kept counts, what was freed does not, and what was kept before does not either."""
+    kept = [np.ones(MB, np.uint8)]
+
+    def make() -> None:
+        np.ones(5 * MB, np.uint8)
+        kept.append(np.ones(3 * MB, np.uint8))
+
+    assert held_bytes(make) == 3 * MB
+
+
+@needs_memray
+def test_arenas_of_python_are_not_held_bytes() -> None:
+    """Python objects that need more of Python's own memory are in no count."""
+    kept: list[object] = []
+    assert held_bytes(lambda: kept.extend([str(number) for number in range(200_000)])) < 3 * MB
+    assert len(kept) == 200_000

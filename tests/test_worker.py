@@ -6,6 +6,7 @@ import io
 import json
 import math
 import os
+import queue
 import sys
 import textwrap
 import threading
@@ -284,3 +285,32 @@ def test_serve_answers_line_by_line() -> None:
     found = [json.loads(line) for line in answers.getvalue().splitlines()]
     assert found[:2] == [{"ok": 0}, {"ok": {"a": 1}}]
     assert [each["kind"] for each in found[2:]] == ["AttributeError", "JSONDecodeError"]
+
+
+@pytest.mark.skipif(not hasattr(os, "waitid"), reason="a process cannot be stopped, or nobody can tell, on this system")
+def test_a_frozen_worker_does_nothing_until_it_is_thawed(worker: Worker, asked: str) -> None:
+    """A request to a stopped process is answered when it goes on; freezing returns when it has stopped."""
+    assert worker.freeze()
+    worker._requests.write(json.dumps({"function": f"{asked}:add", "arguments": {"one": 1, "other": 2}}) + "\n")
+    worker._requests.flush()
+    with pytest.raises(queue.Empty):
+        worker._answers.get(timeout=0.3)
+    assert worker.thaw()
+    assert '"sum": 3' in worker._answers.get(timeout=30)
+
+
+def test_a_worker_is_alive_until_it_died(worker: Worker, asked: str) -> None:
+    """A function that raised leaves the process alive; one that left does not."""
+    with pytest.raises(WorkerError):
+        worker.call(f"{asked}:fail", message="no")
+    assert worker.is_alive
+    with pytest.raises(WorkerError):
+        worker.call(f"{asked}:leave", code=3)
+    assert not worker.is_alive
+
+
+def test_a_system_without_the_signal_cannot_freeze(worker: Worker, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where there is no such signal the answer is no, and nothing happens."""
+    monkeypatch.setattr("mlbench.measure.worker.signal", object())
+    assert not worker.freeze()
+    assert not worker.thaw()

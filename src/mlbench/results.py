@@ -140,8 +140,12 @@ def timing_of(processes: Sequence[ArmTimes]) -> Timing:
 
 def new_result(environment: Environment, command: str, measurements: Iterable[Measurement], status: str = COMPLETE) -> Result:
     """Make a result of today."""
-    now = dt.datetime.now().astimezone().isoformat(timespec="seconds")
-    return Result(environment, command, now, status, tuple(measurements))
+    return Result(environment, command, now(), status, tuple(measurements))
+
+
+def now() -> str:
+    """Return the time as ISO 8601 with the offset."""
+    return dt.datetime.now().astimezone().isoformat(timespec="seconds")
 
 
 def to_json(value: Measurement | Result) -> dict[str, Any]:

@@ -13,7 +13,7 @@ import textwrap
 from collections.abc import Callable, Sequence
 
 from mlbench import __version__
-from mlbench.cli import ablation, doctor, explain, flamegraph, limits, run, show
+from mlbench.cli import ablation, doctor, explain, flamegraph, limits, peers, run, show
 from mlbench.cli.options import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_USAGE
 from mlbench.errors import FileError, MissingExtraError, MlbenchError, ModelError, UsageError
 
@@ -56,6 +56,7 @@ def _parser() -> argparse.ArgumentParser:
               mlbench run --quick                     half a minute: real digits and a small sweep
               mlbench ablation --batch 512            what each optimisation is worth
               mlbench limits --quick                  how far each case is from what this machine can do
+              mlbench peers                           how ONNX Runtime, PyTorch and others do on the same models
               mlbench explain --batch 512             what the compiler does to such a model, and why
               mlbench flamegraph baseline-b512-h256   where the bytes of one call go
 
@@ -65,6 +66,6 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"mlbench {__version__}")
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
-    for command in (run, show, ablation, limits, explain, flamegraph, doctor):
+    for command in (run, show, ablation, limits, peers, explain, flamegraph, doctor):
         command.add(commands)
     return parser

@@ -12,6 +12,9 @@ from mlbench.cli.limits import limits_text
 from mlbench.cli.options import EXIT_DONE, Commands, say
 from mlbench.documents import read_json
 from mlbench.limiting import has_limits, load_limits
+from mlbench.peers.result import has_peers
+from mlbench.peers.result import load as load_peers
+from mlbench.peers.table import peers_text
 from mlbench.report import result_text
 from mlbench.results import has_measurements, load
 
@@ -21,7 +24,8 @@ def add(commands: Commands) -> None:
     parser = commands.add_parser(
         "show",
         help="print the tables of a saved result again",
-        description="Print the tables of a file that 'mlbench run', 'ablation' or 'limits' wrote with --json, or pytest-benchmark saved.",
+        description="Print the tables of a file that 'mlbench run', 'ablation', 'limits' or 'peers' wrote with --json, or pytest-benchmark "
+        "saved.",
     )
     parser.add_argument("file", type=Path, metavar="FILE", help="what --json wrote or pytest-benchmark saved")
     parser.set_defaults(act=_show)
@@ -34,6 +38,8 @@ def _show(options: argparse.Namespace) -> int:
 
 def _parts(path: Path, *, colour: bool) -> list[str]:
     data = read_json(path)
+    if has_peers(data):
+        return [peers_text(load_peers(path), colour=colour)]
     if has_limits(data):
         return [limits_text(load_limits(path), colour=colour)]
     ablations = [ablations_text(load_ablations(path), colour=colour)] if has_ablations(data) else []

@@ -2,7 +2,7 @@
 
 from mlbench.measure.caches import Caches, caches, eviction_bytes, eviction_text, evictor
 from mlbench.measure.environment import Environment, describe, environment, kernel_key
-from mlbench.measure.footprint import Footprint, footprint, has_memray, record, render_flame_graph
+from mlbench.measure.footprint import Footprint, footprint, has_memray, held_bytes, record, render_flame_graph
 from mlbench.measure.latency import ArmTimes, take_turns
 from mlbench.measure.threads import blas_threads
 from mlbench.measure.worker import FRESH_HEAP, HEAPS, KEPT_HEAP, Worker
@@ -25,6 +25,7 @@ __all__ = [
     "evictor",
     "footprint",
     "has_memray",
+    "held_bytes",
     "kernel_key",
     "record",
     "render_flame_graph",

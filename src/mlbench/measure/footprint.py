@@ -27,6 +27,8 @@ Call = Callable[[], object]
 
 WARM_UPS = 3
 MOST_REPEATS = 6
+ARENA_BYTES = 1024 * 1024
+"""What Python's allocator takes from the system at once (Objects/obmalloc.c, ARENA_BITS, since 3.10)."""
 MEMRAY = "memray"
 TRACEMALLOC = "tracemalloc"
 
@@ -75,6 +77,25 @@ def footprint(call: Call, instrument: str | None = None) -> Footprint:
         if before == last:
             return Footprint(*last, chosen)
     return Footprint(*last, chosen, is_steady=False)
+
+
+def held_bytes(make: Call) -> int:
+    """Return how many bytes that `make` allocated are still held when it has returned; it keeps alive itself what is to be counted.
+
+    Python's small objects are not in it, and neither are the arenas they lie in: one more of these is 1 MB at a moment that depends on
+    everything before.
+
+    Raises:
+        MissingExtraError: without memray.
+        UsageError: when another tracker is active.
+    """
+    with tempfile.TemporaryDirectory(prefix="mlbench-") as folder:
+        path = Path(folder) / "held.bin"
+        record(make, path)
+        with _memray().FileReader(path) as reader:
+            maps = _memray().AllocatorType.MMAP
+            records = reader.get_leaked_allocation_records(merge_threads=True)
+            return sum(each.size for each in records if each.allocator != maps or each.size != each.n_allocations * ARENA_BYTES)
 
 
 def record(call: Call, path: Path, *, held: bool = False) -> None:

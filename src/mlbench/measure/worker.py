@@ -103,12 +103,34 @@ class Worker:
             raise WorkerError(f"{function} failed in a worker: {answer['kind']}: {answer['error']}\n{answer['trace']}".rstrip())
         return answer["ok"]
 
+    @property
+    def is_alive(self) -> bool:
+        """Whether the process still runs; one whose function raised does, one that crashed does not."""
+        return self._process.poll() is None
+
+    def freeze(self) -> bool:
+        """Stop the process until `thaw`, threads that spin included; False where the system cannot do that."""
+        is_sent = self._send("SIGSTOP")
+        if is_sent and hasattr(os, "waitid"):  # the signal takes a moment
+            os.waitid(os.P_PID, self._process.pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
+        return is_sent
+
+    def thaw(self) -> bool:
+        """Let a frozen process go on."""
+        return self._send("SIGCONT")
+
     def stop(self) -> None:
         """End the process; calling it again is harmless."""
         self._process.kill()
         self._process.wait()
         with suppress(OSError):  # what was still to be sent to it has nowhere to go
             self._requests.close()
+
+    def _send(self, name: str) -> bool:
+        number = getattr(signal, name, None)  # not on Windows
+        if number is not None:
+            self._process.send_signal(number)
+        return number is not None
 
     def _listen(self, stream: IO[str]) -> None:
         for line in stream:

@@ -1,0 +1,147 @@
+"""What is made of the numbers of the runtimes: ratios, tables, the headline, the file."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mlbench.documents import read_json
+from mlbench.errors import FileError
+from mlbench.measure import Environment
+from mlbench.peers.result import FAILED, MEASURED, SLOW, WRONG, Outcome, PeerCell, PeerResult, Runtime, has_peers, load, save
+from mlbench.peers.table import bytes_table, compare_table, headline, peers_text, runtimes_text, times_table
+from mlbench.peers.worker import OURS
+from mlbench.report.terminal import render_plain
+
+HERE = Environment("Some CPU", 2, "Linux 6", "3.12.1", "2.1.0", "openblas 0.3", 1, "fresh", None, "0.1.0", None, None, None, {})
+US = 1e-6
+
+
+def cell(batch: int = 8, **times_us: float | tuple[tuple[float, ...], ...]) -> PeerCell:
+    """Return a made-up cell; one number stands for two processes of two rounds."""
+    outcomes = {}
+    for name, each in times_us.items():
+        rounds = each if isinstance(each, tuple) else ((each, each), (each, each))
+        seconds = tuple(tuple(round(value * US, 9) for value in process) for process in rounds)
+        outcomes[name] = Outcome(MEASURED, "", 0.5, 0.1, 2e-05, seconds, 1024, 2048, 512 if name == OURS else None)
+    return PeerCell({"batch": batch, "hidden": [64], "inputs": 64, "outputs": 10, "threads": 1, "model": "mlp"}, outcomes, 2, weighed=True)
+
+
+def result(*cells: PeerCell, runtimes: tuple[str, ...] = ("a", "b")) -> PeerResult:
+    """Return a made-up result in which `tensorrt` is missing."""
+    there = [Runtime(name, "" if name == OURS else f"{name} 1.0", "fast", None) for name in (OURS, *runtimes)]
+    away = Runtime("tensorrt", "", "", "needs an NVIDIA GPU")
+    return PeerResult(HERE, "mlbench peers", "2024-01-01T00:00:00+00:00", "complete", 2, (*there, away), cells)
+
+
+def test_the_fastest_peer_over_ours() -> None:
+    """The ratio is the fastest peer over ours, and the spread is that of the two processes."""
+    found = cell(mlbench=10.0, a=((20.0, 20.0), (22.0, 22.0)), b=30.0)
+    assert found.fastest_peer == "a"
+    assert found.ratio is not None
+    assert found.ratio.estimate == pytest.approx(2.1)
+    assert found.spread == pytest.approx(1.1)
+
+
+def test_a_process_in_which_one_was_lost_makes_no_ratio() -> None:
+    """Ratios are of processes in which both ran to the end."""
+    found = cell(mlbench=10.0, a=((20.0, 20.0), ()))
+    assert found.ratios("a") == [[pytest.approx(2.0)] * 2]
+    assert found.spread is None
+
+
+@pytest.mark.parametrize("found", [cell(mlbench=10.0), cell(a=10.0), cell(mlbench=10.0, a=((), ()))], ids=["alone", "not-ours", "no-round"])
+def test_without_both_there_is_no_ratio(found: PeerCell) -> None:
+    """Ours alone, a peer alone, or a peer without rounds has no ratio, and the table has dashes."""
+    assert (found.fastest_peer, found.ratio, found.spread) == (None, None, None)
+    assert times_table(result(found)).rows[0][-3:] == ("-", "-", "-")
+    assert "no ratio to state" in headline(result(found))
+
+
+def test_the_table_marks_the_fastest() -> None:
+    """Ours stands first, the fastest of all is marked, and the fastest peer is named with the ratio."""
+    table = times_table(result(cell(mlbench=10.0, a=20.0, b=30.0), cell(64, mlbench=50.0, a=40.0, b=30.0)))
+    assert table.headers == ("cell", OURS, "a", "b", "fastest peer", "peer / ours", "95 % interval")
+    assert table.rows[0] == ("64-64-10 b8", "10.0 us*", "20.0 us", "30.0 us", "a", "2.00x", "2.00x to 2.00x")
+    assert table.rows[1] == ("64-64-10 b64", "50.0 us", "40.0 us", "30.0 us*", "b", "0.60x", "0.60x to 0.60x")
+
+
+def test_the_table_says_what_went_wrong() -> None:
+    """A wrong, a failed and a slow runtime have a word in their cell, and the reason stands below."""
+    good = cell(mlbench=10.0, a=20.0)
+    bad = {"b": Outcome(WRONG, "b gave 3"), "c": Outcome(FAILED, "exit code 7"), "d": Outcome(SLOW, "too long", cost_s=0.5)}
+    found = dataclasses.replace(good, outcomes=good.outcomes | bad)
+    table = times_table(result(found, runtimes=("a", "b", "c", "d", "e")))
+    assert table.rows[0][1:7] == ("10.0 us*", "20.0 us", "wrong", "failed", "~500 ms", "-")
+    assert {"64-64-10 b8, b: b gave 3", "64-64-10 b8, c: exit code 7"} <= set(table.notes)
+    assert bytes_table(result(found, runtimes=("a", "b", "c", "d"))).rows[0] == (
+        "64-64-10 b8", "1.00 KB + 2.00 KB", "1.00 KB + 2.00 KB", "-", "-", "-", "512 B"
+    )  # fmt: skip
+
+
+def test_the_headline_has_mean_worst_and_spread() -> None:
+    """2.0 and 0.55 have the geometric mean 1.05; the worst cell is named, and how far the processes are apart."""
+    steady, shaky = cell(mlbench=10.0, a=20.0), cell(64, mlbench=10.0, a=((5.0, 5.0), (6.0, 6.0)))
+    text = headline(result(steady, shaky)).replace("\n", " ")
+    assert "over 2 cells: geometric mean 1.05x" in text
+    assert "at least as fast in 1 of them; the worst is 0.55x (64-64-10 b64)" in text
+    assert "2 sets of processes are apart by 10.0 % in the median cell and by 20.0 % at most" in text
+
+
+def test_missing_runtimes_are_named() -> None:
+    """What is missing stands below with the reason, and is no column."""
+    assert "  tensorrt: needs an NVIDIA GPU" in runtimes_text(result())
+    assert "  a: a 1.0; fast" in runtimes_text(result())
+    assert "tensorrt" not in times_table(result(cell(mlbench=1.0))).headers
+
+
+def test_two_runs_are_compared() -> None:
+    """Each cell has both ratios and their ratio; the agreement is stated as median and maximum, and another machine is named."""
+    one = result(cell(mlbench=10.0, a=20.0), cell(64, mlbench=10.0, a=20.0), cell(512, mlbench=10.0, a=20.0))
+    other = result(cell(mlbench=10.0, a=22.0), cell(64, mlbench=10.0, a=30.0, b=20.0))
+    table = compare_table(one, dataclasses.replace(other, environment=dataclasses.replace(HERE, cpu="Other CPU")))
+    assert table.rows == (
+        ("64-64-10 b8", "2.00x", "2.20x", "1.100", "no", "a"),
+        ("64-64-10 b64", "2.00x", "2.00x", "1.000", "yes", "a / b"),
+    )
+    text = render_plain(table).replace("\n", " ")
+    assert "differ by 5.0 % in the median cell and by 10.0 % at most; their geometric means by 4.9 %" in text
+    assert "environments differ" in text
+    assert compare_table(one, result()).rows == ()
+
+
+def test_a_result_survives_its_file(tmp_path: Path) -> None:
+    """What is saved is what is loaded, lost processes and missing runtimes included."""
+    made = result(cell(mlbench=10.0, a=((20.0, 21.0), ())), dataclasses.replace(cell(64), outcomes={"a": Outcome(FAILED, "why")}))
+    path = save(made, tmp_path / "peers.json")
+    assert has_peers(read_json(path))
+    assert load(path) == made
+    assert "64-64-10 b8" in peers_text(load(path), colour=False)
+
+
+@pytest.mark.parametrize(
+    ("edit", "message"),
+    [
+        (lambda data: data.update(kind="mlbench-result"), "its kind is not 'mlbench-peers'"),
+        (lambda data: data.update(schema=2), "schema version 2; this mlbench reads version 1"),
+        (lambda data: data["cells"][0]["outcomes"]["a"].update(state="fine"), "$.cells[0].outcomes.a.state"),
+        (lambda data: data["cells"][0]["outcomes"]["a"].update(rounds_s=[[0]]), "$.cells[0].outcomes.a.rounds_s[0][0]"),
+        (lambda data: data["environment"].pop("cpu"), "$.environment"),
+    ],
+    ids=["kind", "version", "state", "zero", "environment"],
+)
+def test_a_file_that_was_edited_is_refused(tmp_path: Path, edit: Callable[[Any], object], message: str) -> None:
+    """A file of another kind or version, or with something in it that cannot be, is an error with the place."""
+    path = save(result(cell(mlbench=10.0, a=20.0)), tmp_path / "peers.json")
+    data = json.loads(path.read_text())
+    edit(data)
+    path.write_text(json.dumps(data))
+    with pytest.raises(FileError) as raised:
+        load(path)
+    assert message in str(raised.value)
+    assert str(path) in str(raised.value)

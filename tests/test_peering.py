@@ -1,0 +1,226 @@
+"""How runtimes are measured against ours: by turns, in processes of their own, whatever one of them does."""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from mlbench import peering
+from mlbench.cases import Cell
+from mlbench.errors import WorkerError
+from mlbench.measure import Environment, has_memray
+from mlbench.peering import LEAST_ROUNDS, PeerEffort, Processes, find_runtimes, measure, take_turns
+from mlbench.peers.result import FAILED, MEASURED, SLOW, WRONG, PeerCell
+from mlbench.peers.worker import OURS
+
+HERE = Environment("Some CPU", 2, "Linux 6", "3.12.1", "2.1.0", "openblas 0.3", 1, "fresh", None, "0.1.0", None, None, None, {})
+US = 1e-6
+TINY = Cell(2, (8,), 4, 3)
+QUICK = PeerEffort(processes=2, rounds=2, turn_s=1e-4)
+HEAD = """
+import os, time
+import numpy as np
+from mlbench.peers import Package
+from mlbench.runtime import BaselineRunner
+PACKAGES, SETTINGS = (Package("numpy", "numpy"),), "as it is"
+def missing(): return None
+"""
+PEERS = {
+    "right": "def load(model, x, threads):\n    run = BaselineRunner(model).run\n    return lambda: run(x)\n",
+    "wrong": "def load(model, x, threads):\n    run = BaselineRunner(model).run\n    return lambda: run(x) + 1\n",
+    "raising": "def load(model, x, threads):\n    raise LookupError('no kernel for this')\n",
+    "dying": "def load(model, x, threads):\n    os._exit(7)\n",
+    "late": "def load(model, x, threads):\n    run, calls = BaselineRunner(model).run, []\n"
+    "    def call():\n        calls.append(1)\n        if len(calls) > 4000: os._exit(9)\n        return run(x)\n    return call\n",
+    "absent": "def missing(): return 'not installed (python -m pip install absent)'\n",
+    "slow": "def load(model, x, threads):\n    run = BaselineRunner(model).run\n"
+    "    def call():\n        time.sleep(0.08)\n        return run(x)\n    return call\n",
+    "hungry": "def load(model, x, threads):\n    run, held = BaselineRunner(model).run, np.ones(3_000_000, np.uint8)\n"
+    "    def call():\n        taken = np.ones(5_000_000 + 0 * len(held), np.uint8)\n        return run(x)\n    return call\n",
+    "chatty": "def load(model, x, threads):\n    print('{\"ok\": 1}', flush=True)\n    os.write(2, b'noise')\n"
+    "    run = BaselineRunner(model).run\n    return lambda: run(x)\n",
+}
+
+
+@pytest.fixture
+def fake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., dict[str, str | None]]:
+    """Return a function that gives ours and made-up runtimes, each a module that a worker can import."""
+    for name, source in PEERS.items():
+        (tmp_path / f"peer_{name}.py").write_text(HEAD + source)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    return lambda *names: {OURS: None, **{name: f"peer_{name}" for name in names}}
+
+
+def measured(modules: dict[str, str | None], effort: PeerEffort = QUICK, cell: Cell = TINY) -> PeerCell:
+    """Return a cell when everything has been added to it."""
+    return list(measure([cell], modules, effort))[-1]
+
+
+def test_ours_and_a_peer_are_measured(fake: Callable[..., dict[str, str | None]]) -> None:
+    """Each has its rounds of each set of processes, and the ratio is peer / ours."""
+    found = measured(fake("right"))
+    assert (found.name, found.processes, found.weighed) == ("4-8-3 b2", 2, True)
+    assert list(found.outcomes) == [OURS, "right"]
+    for each in found.outcomes.values():
+        assert each.state == MEASURED
+        assert each.worst_error is not None
+        assert each.worst_error <= 1
+        assert [len(rounds) for rounds in each.rounds_s] == [2, 2]
+    assert found.fastest_peer == "right"
+    assert found.ratio is not None
+    assert found.ratio.processes == 2
+
+
+def test_a_wrong_output_is_never_timed(fake: Callable[..., dict[str, str | None]]) -> None:
+    """A peer whose output is off is a wrong row with the error, without times and bytes, and the others are measured."""
+    found = measured(fake("wrong", "right"))
+    wrong = found.outcomes["wrong"]
+    assert (wrong.state, wrong.median_s, wrong.peak_bytes) == (WRONG, None, None)
+    assert not any(wrong.rounds_s)
+    assert "the float64 reference gives" in wrong.detail
+    assert found.fastest_peer == "right"
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"), [("raising", "LookupError: no kernel for this"), ("dying", "exit code 7"), ("late", "exit code 9")]
+)
+def test_a_peer_that_fails_says_so(fake: Callable[..., dict[str, str | None]], name: str, reason: str) -> None:
+    """One that cannot be built, dies while it is built, or dies in a turn is a failed row with the reason, and the others are measured."""
+    effort = PeerEffort(processes=1, rounds=40, turn_s=1e-3)
+    found = measured(fake(name, "right"), effort)
+    assert found.outcomes[name].state == FAILED
+    assert reason in found.outcomes[name].detail
+    assert found.outcomes[name].median_s is None
+    assert len(found.outcomes["right"].rounds_s[0]) == 40
+    assert found.ratio is not None
+
+
+def test_a_failed_peer_is_asked_again_in_the_next_cell(fake: Callable[..., dict[str, str | None]]) -> None:
+    """A process that died is replaced for the next cell; one that failed in a cell is not built a second time in it."""
+    with Processes(fake("dying", "right"), 1) as processes:
+        for _ in range(2):
+            assert "exit code 7" in processes.prepare("dying", TINY).detail
+            assert processes.prepare("right", TINY).state == MEASURED
+
+
+def test_a_slow_peer_takes_no_turns(fake: Callable[..., dict[str, str | None]]) -> None:
+    """A call that takes 0.08 s beside one of microseconds is timed by itself, and is not weighed."""
+    found = measured(fake("slow", "right"))
+    slow = found.outcomes["slow"]
+    assert slow.state == SLOW
+    assert slow.median_s == slow.cost_s
+    assert slow.cost_s is not None
+    assert slow.cost_s >= 0.08
+    assert not any(slow.rounds_s)
+    assert slow.peak_bytes is None
+    assert found.fastest_peer == "right"
+
+
+def test_what_a_runtime_prints_is_no_answer(fake: Callable[..., dict[str, str | None]], capfd: pytest.CaptureFixture[str]) -> None:
+    """Frameworks that print disturb neither the answers nor the terminal."""
+    assert measured(fake("chatty")).outcomes["chatty"].state == MEASURED
+    assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.skipif(not has_memray(), reason="memray is not installed")
+def test_bytes_of_a_call_and_between_calls(fake: Callable[..., dict[str, str | None]]) -> None:
+    """A peer that holds 3 MB and takes 5 MB in a call is weighed so; ours says what it holds, and its copies of weights apart."""
+    found = measured(fake("hungry"), PeerEffort(processes=1, rounds=1))
+    hungry, ours = found.outcomes["hungry"], found.outcomes[OURS]
+    assert hungry.held_bytes is not None
+    assert 3_000_000 - 4 * (4 * 8 + 8 + 8 * 3 + 3) <= hungry.held_bytes < 3_100_000
+    assert hungry.peak_bytes is not None
+    assert 5_000_000 <= hungry.peak_bytes < 5_100_000
+    assert hungry.weight_copies is None
+    assert (ours.peak_bytes, ours.weight_copies is not None) == (0, True)
+    assert ours.held_bytes
+
+
+def test_missing_runtimes_are_found(fake: Callable[..., dict[str, str | None]]) -> None:
+    """A runtime that is not installed is known by its reason, and one whose module cannot even be imported as well."""
+    found = find_runtimes({**fake("right", "absent"), "gone": "no_such_module"}, 1)
+    assert [each.name for each in found] == [OURS, "right", "absent", "gone"]
+    assert [each.missing for each in found[:3]] == [None, None, "not installed (python -m pip install absent)"]
+    assert "no_such_module" in str(found[3].missing)
+    assert found[1].versions.startswith("numpy ")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="a process cannot be stopped there")
+def test_with_two_threads_only_the_asked_process_runs(fake: Callable[..., dict[str, str | None]]) -> None:
+    """A process is stopped while it is not asked, so that threads that spin take nothing from the others."""
+    with Processes(fake("right"), 2) as processes:
+        for name in (OURS, "right"):
+            assert processes.prepare(name, dataclasses.replace(TINY, threads=2)).state == MEASURED
+        states = [Path(f"/proc/{worker._process.pid}/stat") for worker in processes._workers.values()]
+        if all(path.exists() for path in states):
+            assert [path.read_text().rpartition(")")[2].split()[0] for path in states] == ["T", "T"]
+        assert processes.ask("right", "turn", calls=1, warm_ups=0) > 0
+
+
+def test_known_cells_are_gone_on_with(fake: Callable[..., dict[str, str | None]]) -> None:
+    """A cell with one set of processes gets the second one, and its bytes are not taken again."""
+    first = measured(fake("right"), dataclasses.replace(QUICK, processes=1))
+    (second,) = measure([TINY], fake("right"), QUICK, {first.name: first})
+    assert second.processes == 2
+    assert second.outcomes["right"].rounds_s[0] == first.outcomes["right"].rounds_s[0]
+    assert list(measure([TINY], fake("right"), QUICK, {second.name: second})) == []
+
+
+class Diary:
+    """Stands for the processes: every turn takes as long as was said, and is written down."""
+
+    def __init__(self, dies: str = "") -> None:
+        self.turns: list[tuple[str, int, int]] = []
+        self.dies = dies
+
+    def ask(self, name: str, function: str, calls: int, warm_ups: int) -> float:
+        """Take a turn."""
+        assert function == "turn"
+        self.turns.append((name, calls, warm_ups))
+        if name == self.dies:
+            raise WorkerError("a worker died")
+        return 2.0
+
+
+def turns(diary: Diary, costs_s: dict[str, float], effort: PeerEffort) -> tuple[dict[str, tuple[float, ...]], dict[str, str]]:
+    """Take turns with a stand-in for the processes."""
+    return take_turns(diary, costs_s, effort)  # type: ignore[arg-type]  # what it asks of them it finds
+
+
+def test_turns_go_forwards_and_backwards() -> None:
+    """ABBA, another one starts each round, and each is warmed up before it is timed."""
+    diary = Diary()
+    times, lost = turns(diary, {"a": 1e-3, "b": 1e-4, "c": 1.0}, PeerEffort(rounds=2, turn_s=3e-3))
+    assert [name for name, _, _ in diary.turns[:12]] == ["a", "b", "c", "c", "b", "a", "b", "c", "a", "a", "c", "b"]
+    assert {name: (calls, warm_ups) for name, calls, warm_ups in diary.turns} == {"a": (3, 1), "b": (30, 10), "c": (1, 1)}
+    assert times == {"a": (2.0, 2.0), "b": (2.0, 2.0), "c": (2.0, 2.0)}
+    assert lost == {}
+
+
+def test_long_calls_get_fewer_rounds() -> None:
+    """Where a round takes longer than the time for all of them, the fewest rounds are left."""
+    diary = Diary()
+    assert len(turns(diary, {"a": 10.0}, PeerEffort(rounds=15))[0]["a"]) == LEAST_ROUNDS
+
+
+def test_the_others_go_on_where_one_dies() -> None:
+    """One that dies takes no further turn and has no times; the others have every round."""
+    diary = Diary(dies="b")
+    times, lost = turns(diary, {"a": 1e-3, "b": 1e-3}, PeerEffort(rounds=3))
+    assert times == {"a": (2.0, 2.0, 2.0)}
+    assert lost == {"b": "a worker died"}
+    assert [name for name, _, _ in diary.turns].count("b") == 1
+
+
+def test_where_nothing_can_be_stopped_there_is_a_pause(fake: Callable[..., dict[str, str | None]], monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a system without that signal the threads get time to end spinning."""
+    pauses: list[float] = []
+    monkeypatch.setattr("mlbench.measure.Worker.freeze", lambda self: False)
+    monkeypatch.setattr("mlbench.peering.time.sleep", pauses.append)
+    with Processes(fake("right"), 2) as processes:
+        processes.prepare("right", dataclasses.replace(TINY, threads=2))
+    assert pauses == [peering.PAUSE_S]
