@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -38,15 +39,17 @@ def _unknown() -> Any:
 # --- blocks -------------------------------------------------------------------------------------------------------------
 
 
-@given(st.integers(1, 5000))
-def test_blocks_cover_the_inputs_once(inputs: int) -> None:
-    """Blocks follow each other without a gap, none is higher than BLOCK, and all but the last are equally high."""
-    found = blas.blocks(inputs)
-    assert [block.first for block in found] == [sum(each.inputs for each in found[:index]) for index in range(len(found))]
-    assert sum(block.inputs for block in found) == inputs
-    assert max(block.inputs for block in found) <= blas.BLOCK + blas._ROUNDING
-    assert len({block.inputs for block in found[:-1]}) <= 1
-    assert found[-1].inputs <= found[0].inputs
+@given(st.integers(1, 3000), st.integers(1, 3000))
+def test_blocks_cover_the_weight_once(inputs: int, columns: int) -> None:
+    """Every number of the weight is in one block, blocks lie one after the other in the packed weight, and a large one is in blocks."""
+    found = [block for row in blas.blocks(inputs, columns) for block in row]
+    assert sum(block.inputs * block.columns for block in found) == inputs * columns
+    ends = itertools.accumulate(block.inputs * block.columns for block in found)
+    assert [block.offset for block in found] == [0, *ends][:-1]
+    assert len({(block.first, block.column) for block in found}) == len(found)
+    assert all(block.first + block.inputs <= inputs and block.column + block.columns <= columns for block in found)
+    assert (len(found) > 1) == (4 * inputs * columns > blas.MOST_WHOLE_BYTES)
+    assert max(block.inputs for block in found) == blas.room_inputs(inputs, columns)
 
 
 # --- products -----------------------------------------------------------------------------------------------------------
@@ -60,14 +63,15 @@ def test_a_packed_product_is_added_to_what_is_there(features_first: bool, rows: 
     assert KERNEL is not None
     value, weight = batch_of(rows, inputs, 1), batch_of(inputs, columns, 2)
     exact = value.astype(np.float64) @ weight.astype(np.float64) + 3
-    out, room = aligned_floats((rows, columns)), aligned_floats((rows, blas.blocks(inputs)[0].inputs))
+    out, room = aligned_floats((rows, columns)), aligned_floats((rows, blas.room_inputs(inputs, columns)))
     out += 3
     lies = np.ascontiguousarray(value.T) if features_first else value
     pack_value = KERNEL.pack_features if features_first else KERNEL.pack_rows
     packed = blas.pack(KERNEL, frozen(weight))
     for step in blas.steps(packed, rows, room, features_first=features_first):
         pack_value(*step.packing.before, lies.ctypes.data + step.packing.shift, *step.packing.after)
-        KERNEL.multiply_packed(*step.multiplying.before, out.ctypes.data, *step.multiplying.after)
+        for call in step.multiplying:
+            KERNEL.multiply_packed(*call.before, out.ctypes.data + call.shift, *call.after)
     allowed = (inputs + 2) * 2.0**-24 * (np.abs(value).astype(np.float64) @ np.abs(weight) + 3)
     assert (np.abs(out - exact) <= allowed).all()
 
@@ -136,8 +140,9 @@ def test_other_systems_have_no_kernel(monkeypatch: pytest.MonkeyPatch, system: s
 @needs_kernel
 @pytest.mark.parametrize("batch", [1, 2, 23, 48, 49, 130])
 @pytest.mark.parametrize("hidden", [1, 7, 64, 1100])
-def test_packed_layers_are_right(hidden: int, batch: int) -> None:
+def test_packed_layers_are_right(monkeypatch: pytest.MonkeyPatch, hidden: int, batch: int) -> None:
     """Both products packed, of few and of many inputs, for a tile, some tiles and a tail: what float64 gives."""
+    monkeypatch.setattr(blas, "MOST_WHOLE_BYTES", 32 * 1024)  # so that the larger ones come in blocks
     model = mlp(20, hidden, 12)
     runner = OptimizedRunner(model, 130, choices=Choices(48, (PACKED, PACKED)))
     x = batch_of(batch, 20)

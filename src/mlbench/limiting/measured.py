@@ -109,9 +109,9 @@ def _pieces(graph: Graph, node: Node, batch: int) -> list[Piece]:
 
 
 def _calls(node: Node, inputs: int) -> int:
-    """Return how many calls a product takes: one, one for each part, or for a packed weight its start and two for each block."""
+    """Return how many calls a product takes: one, one for each part, or of a packed weight its start and one or more for each block."""
     op = op_named(node.op)
-    return len(op.into) + 2 * len(blocks(inputs)) if op.packed else node.parts
+    return len(op.into) + sum(1 + len(row) for row in blocks(inputs, node.columns)) if op.packed else node.parts
 
 
 def _pass(lines: int, rows: int, batch: int, columns: int, times: int) -> Piece:

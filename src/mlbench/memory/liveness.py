@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from mlbench.blas import blocks
+from mlbench.blas import room_inputs
 from mlbench.errors import PlanError
 from mlbench.graph import BYTES_PER_NUMBER, Graph, Node, op_named
 from mlbench.memory.plan import Buffer
@@ -65,7 +65,7 @@ def room_columns(graph: Graph, node: Node) -> int:
     """Columns of that buffer: the inputs that one call of the kernel takes; 0 where the weight is not packed."""
     if not op_named(node.op).packed:
         return 0
-    return blocks(graph.constants[node.inputs[1]].shape[0])[0].inputs
+    return room_inputs(*graph.constants[node.inputs[1]].shape)
 
 
 def _room_of(graph: Graph, node: Node, position: int) -> list[Buffer]:

@@ -164,7 +164,7 @@ def _default_tile(graph: Graph, *, packs: bool) -> int | None:
     if packs:
         rows = 2 * PACKED_ROWS if heaviest > STREAMED_BYTES else PACKED_ROWS
         budget = memory_budget_bytes(graph)
-        inputs = max(min(blas.BLOCK, weight_shape(graph, graph.nodes[position])[0]) for position in products_of(graph))
+        inputs = max(blas.room_inputs(*weight_shape(graph, graph.nodes[position])) for position in products_of(graph))
         while budget is not None and rows > blas.PASS_ROWS and rows * BYTES_PER_NUMBER * (max(hidden) + inputs) > budget:
             rows -= blas.PASS_ROWS
         return None if graph.max_batch <= rows + blas.PASS_ROWS else rows

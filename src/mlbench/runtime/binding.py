@@ -172,7 +172,7 @@ class Binder:
         features = self._graph.layout_of(node.inputs[0]) == FEATURES
         room = self._storage[room_name(node)]
         step = blas.steps(packed, rows, room, features_first=features)[argument.step]
-        call = step.packing if argument.kind is Kind.PACKING else step.multiplying
+        call = step.packing if argument.kind is Kind.PACKING else step.multiplying[argument.part]
         if name.endswith("_before"):
             return call.before
         if name.endswith("_after"):

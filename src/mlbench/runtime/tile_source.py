@@ -40,6 +40,7 @@ class Argument:
         of: name of a buffer or a constant; empty where the node says it.
         position: of the node.
         step: which block of inputs, for the kernel's calls.
+        part: which block of columns, for the kernel's calls.
         is_bound: places of strips and parts are views of the arena, and not where they begin and end in a result that comes with the call.
     """
 
@@ -47,6 +48,7 @@ class Argument:
     of: str = ""
     position: int = 0
     step: int = 0
+    part: int = 0
     is_bound: bool = False
 
 
@@ -159,14 +161,16 @@ class _Writer:
         names = [self._name(name, Argument(Kind.CONSTANT, name)) if index else name for index, name in enumerate(node.inputs[1:])]
         self.lines += [line.format(*names, out=result) for line in op.into]
         pack = "pack_features" if self._graph.layout_of(source) == FEATURES else "pack_rows"
-        for step, block in enumerate(blocks(self._graph.constants[node.inputs[1]].shape[0])):
-            shift = block.first if pack == "pack_rows" else 0  # of x, which lies in rows; any other address is bound with its shift
+        for step, row in enumerate(blocks(*self._graph.constants[node.inputs[1]].shape)):
+            shift = row[0].first if pack == "pack_rows" else 0  # of x, which lies in rows; any other address is bound with its shift
             self._write_call(pack, Argument(Kind.PACKING, position=position, step=step), source, shift)
-            self._write_call("multiply_packed", Argument(Kind.MULTIPLYING, position=position, step=step), node.output, 0)
+            for part, block in enumerate(row):
+                argument = Argument(Kind.MULTIPLYING, position=position, step=step, part=part)
+                self._write_call("multiply_packed", argument, node.output, block.column)
 
     def _write_call(self, routine: str, argument: Argument, value: str, shift: int) -> None:
         """Write a call of the kernel; the address of x or y comes from the caller, any other is bound."""
-        name = f"{'p' if argument.kind is Kind.PACKING else 'm'}{argument.position}_{argument.step}"
+        name = f"{'p' if argument.kind is Kind.PACKING else 'm'}{argument.position}_{argument.step}_{argument.part}"
         address = {"x": "x_at", "y": "y_at"}.get(self._storage(value))
         if address is None:
             self.lines.append(f"{routine}(*{self._name(name, argument)})")
