@@ -254,9 +254,10 @@ def _load(library: Path) -> Kernel | None:
         "sgemm_otcopy": packing,
         "sgemm_kernel": (whole, whole, whole, word, address, address, address, whole),
     }
+    held = ctypes.PyDLL(str(library))  # packing takes a microsecond, and giving the interpreter's lock away for it costs more
     found = []
     for name, types in routines.items():
-        routine = getattr(handle, f"{name}_{core.upper()}", None)
+        routine = getattr(handle if name == "sgemm_kernel" else held, f"{name}_{core.upper()}", None)
         if routine is None:
             return None
         routine.argtypes, routine.restype = types, None

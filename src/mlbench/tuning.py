@@ -7,6 +7,7 @@ else is measured. The answer is remembered for this machine, its BLAS and these 
 from __future__ import annotations
 
 import math
+import time
 import warnings
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -31,6 +32,7 @@ HEAT_S, TURN_S = 1e-4, 3e-4
 FAR_BEHIND = 1.2
 """What takes so many times the fastest heat does not race."""
 LEAST_ROUNDS, MOST_ROUNDS = 2, 15
+PAUSE_S = 0.05
 MOST_SEARCH_ROWS = 512
 """A call of more rows only repeats the tiles of these."""
 KIND = "choices"
@@ -90,29 +92,44 @@ def _key(model: Model, max_batch: int, threads: int, names: Sequence[str]) -> di
 def _race(model: Model, max_batch: int, threads: int, names: Sequence[str], candidates: Sequence[Choices]) -> list[float]:
     """Return the seconds of a call of each candidate: all of them run a heat, and those that are not far behind race in turns.
 
-    A candidate that needs more memory than the budget takes for ever.
+    A candidate that needs more memory than the budget takes for ever. Candidates that use threads in different ways race apart, after a
+    pause: the threads of BLAS spin for a while after a call, on a core that the next one would need.
     """
     x = np.random.default_rng(1).standard_normal((min(max_batch, MOST_SEARCH_ROWS), model.inputs), dtype=np.float32)
-    arms: dict[str, Callable[[], object]] = {}
-    for index, choices in enumerate(candidates):
-        runner = OptimizedRunner(model, max_batch, passes=names, choices=choices, threads=threads)
-        runner.run(x)
-        if _is_affordable(runner):
-            arms[str(index)] = partial(runner.run, x)
+    costs = dict.fromkeys(candidates, math.inf)
+    for threading in dict.fromkeys(each.threading for each in candidates):
+        arms: dict[Choices, Callable[[], object]] = {}
+        for choices in (each for each in candidates if each.threading == threading):
+            runner = OptimizedRunner(model, max_batch, passes=names, choices=choices, threads=threads)
+            runner.run(x)
+            if _is_affordable(runner):
+                arms[choices] = partial(runner.run, x)
+        if threads > 1:
+            time.sleep(PAUSE_S)
+        costs |= _seconds(arms)
+    return [costs[each] for each in candidates]
+
+
+def _seconds(arms: dict[Choices, Callable[[], object]]) -> dict[Choices, float]:
+    """Return the seconds of a call of each arm, measured in turns."""
     if not arms:
-        return [math.inf] * len(candidates)
-    heat = {name: times.rounds_s[0] for name, times in take_turns(arms, 1, HEAT_S, 0.0, count_faults=False).items()}
+        return {}
+    by_number = {str(index): call for index, call in enumerate(arms.values())}
+    heat = {name: times.rounds_s[0] for name, times in take_turns(by_number, 1, HEAT_S, 0.0, count_faults=False).items()}
     fastest = min(heat.values())
-    close = {name: arm for name, arm in arms.items() if heat[name] <= FAR_BEHIND * fastest or name == "0"}
+    close = {name: call for name, call in by_number.items() if heat[name] <= FAR_BEHIND * fastest or name == "0"}
     rounds = max(LEAST_ROUNDS, min(MOST_ROUNDS, int(RACE_S / (2 * len(close) * max(TURN_S, fastest)))))
     race = take_turns(close, rounds, TURN_S, 0.0, count_faults=False)
-    costs = {name: median(race[name].rounds_s) if name in race else heat[name] for name in arms}
-    return [costs.get(str(index), math.inf) for index in range(len(candidates))]
+    found = [median(race[name].rounds_s) if name in race else heat[name] for name in by_number]
+    return dict(zip(arms, found, strict=True))
 
 
 def _is_affordable(runner: OptimizedRunner) -> bool:
-    """Whether a runner that has run keeps within the memory budget of its graph, its output apart."""
+    """Whether a runner that has run keeps within the memory budget of its graph, its output apart.
+
+    Threads may take twice as much each: in higher tiles they wait less for the interpreter's lock.
+    """
     graph = runner.compiled.graph
     budget = memory_budget_bytes(graph)
     output = BYTES_PER_NUMBER * runner.max_batch * graph.columns_of(graph.output)
-    return budget is None or runner.memory.total_bytes - output <= budget * (graph.workers or 1)
+    return budget is None or runner.memory.total_bytes - output <= budget * (2 * graph.workers if graph.workers else 1)
