@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from mlbench import OptimizedRunner, mlp
+from mlbench.alignment import ALIGNMENT_BYTES
 from mlbench.errors import CrewError, MissingExtraError, ModelError
 from mlbench.passes import Choices, Way
 from mlbench.passes.choices import BLAS, ONE, TILES
@@ -137,8 +138,8 @@ def test_an_input_over_the_output_is_copied_first() -> None:
 def test_memory_of_all_threads_counts() -> None:
     """Every thread's arena is the runner's memory."""
     one = OptimizedRunner(MODEL, 34, choices=Choices(16, (Way(), Way())))
-    all_of_them = shared().memory
-    assert all_of_them.arena_bytes >= 3 * (one.memory.arena_bytes - 34 * 12 * 4)
+    without_output = one.memory.arena_bytes - 34 * 12 * 4
+    assert shared().memory.arena_bytes == 3 * without_output + 100 * 12 * 4 + ALIGNMENT_BYTES
 
 
 def test_one_thread_needs_no_library(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,7 +4,7 @@ from mlbench.alignment import ALIGNMENT_BYTES
 from mlbench.memory.check import check_plan
 from mlbench.memory.liveness import buffers_of, lower_bound_bytes, room_columns, room_name, scratch_names, strip_rows_of
 from mlbench.memory.plan import Buffer, MemoryPlan
-from mlbench.memory.planner import place, plan_memory
+from mlbench.memory.planner import place, plan_beside_output, plan_memory
 
 __all__ = [
     "ALIGNMENT_BYTES",
@@ -14,6 +14,7 @@ __all__ = [
     "check_plan",
     "lower_bound_bytes",
     "place",
+    "plan_beside_output",
     "plan_memory",
     "room_columns",
     "room_name",

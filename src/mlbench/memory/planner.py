@@ -25,6 +25,16 @@ def plan_memory(graph: Graph) -> MemoryPlan:
     return place(buffers_of(graph), labels)
 
 
+def plan_beside_output(graph: Graph) -> MemoryPlan:
+    """Return a plan whose output lies behind everything else, so that an arena can end before it where the output is somebody else's."""
+    labels = tuple(f"{position} {node.op}" for position, node in enumerate(graph.nodes))
+    buffers = buffers_of(graph)
+    inner = place([buffer for buffer in buffers if graph.output not in buffer.values], labels)
+    output = next(replace(buffer, offset=_aligned(inner.arena_bytes)) for buffer in buffers if graph.output in buffer.values)
+    bound = lower_bound_bytes(buffers, len(labels))
+    return MemoryPlan((*inner.buffers, output), labels, output.offset + output.size_bytes, bound)
+
+
 def place(buffers: Sequence[Buffer], labels: Sequence[str]) -> MemoryPlan:
     """Give every buffer an offset; `labels` name the nodes."""
     bound = lower_bound_bytes(buffers, len(labels))

@@ -81,13 +81,15 @@ class Engine:
         compiled: the graph.
         plan: where its buffers lie.
         crew: threads that share the rows of a call, and BLAS's threads meanwhile; None leaves both as they are.
+        owns_output: the result has a place in the arena; else it lies behind all else in the plan, is not allocated, and `run_rows` is the
+            only way to run.
 
     Attributes:
         calls: shape of x to what runs a float32 x of that shape which `can_read` says can be read where it lies.
         binder: makes the tile functions.
     """
 
-    def __init__(self, compiled: Compiled, plan: MemoryPlan, crew: Crew | None = None) -> None:
+    def __init__(self, compiled: Compiled, plan: MemoryPlan, crew: Crew | None = None, *, owns_output: bool = True) -> None:
         self.calls: dict[tuple[int, ...], Call] = {}
         self._compiled = compiled
         self._graph = graph = compiled.graph
@@ -95,11 +97,11 @@ class Engine:
         self._members: tuple[Engine, ...] = () if crew is None else crew.members
         home = plan.buffer_of(graph.output)
         arena_bytes = home.size_bytes if self._members else plan.arena_bytes
-        self._arena = aligned_bytes(arena_bytes if graph.is_static else 0)
+        self._arena = aligned_bytes((arena_bytes if owns_output else home.offset) if graph.is_static else 0)
         places = {buffer.name: (0 if self._members else buffer.offset, buffer.size_bytes) for buffer in plan.buffers}
         storage = {name: self._arena[first : first + size].view(np.float32) for name, (first, size) in places.items() if graph.is_static}
         self.binder = Binder(graph, plan, storage)
-        self._output = storage[home.name].reshape(home.rows, home.columns) if graph.is_static else None
+        self._output = storage[home.name].reshape(home.rows, home.columns) if graph.is_static and owns_output else None
         self._takes_addresses = takes_addresses(graph, plan)
         self._staging: FloatArray | None = None
         self._programs: dict[tuple[int, ...], _Program] = {}

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from mlbench.errors import BusyError, ModelError
-from mlbench.graph import FloatArray, Graph
-from mlbench.memory import MemoryPlan, check_plan, plan_memory
+from mlbench.graph import FloatArray, Graph, verify
+from mlbench.memory import MemoryPlan, check_plan, plan_beside_output, plan_memory
 from mlbench.models import Model
 from mlbench.passes import PASSES, Choices, Compiled, Pass, compile_graph, passes_named
 from mlbench.runtime.crew import BlasThreads, Crew
@@ -148,9 +149,12 @@ def _crew_of(compiled: Compiled) -> Crew | None:
     members: list[Engine] = []
     if graph.workers is not None and graph.max_batch is not None:
         share = -(-graph.max_batch // graph.workers)
-        passes = [each for each, _ in compiled.notes]
-        alone = compile_graph(compiled.source, share, passes, compiled.choices)
-        members = [Engine(alone, plan_memory(alone.graph)) for _ in range(graph.workers)]
+        tile_rows = None if graph.tile_rows is None or graph.tile_rows >= share else graph.tile_rows
+        alone = replace(graph, max_batch=share, tile_rows=tile_rows, threads=1, workers=None, blas_threads=None)
+        verify(alone)
+        plan = plan_beside_output(alone)
+        check_plan(alone, plan)
+        members = [Engine(replace(compiled, graph=alone), plan, owns_output=False) for _ in range(graph.workers)]
     return Crew(members, graph.blas_threads)
 
 
