@@ -33,6 +33,8 @@ PEERS = {
     "right": "def load(model, x, threads):\n    run = BaselineRunner(model).run\n    return lambda: run(x)\n",
     "wrong": "def load(model, x, threads):\n    run = BaselineRunner(model).run\n    return lambda: run(x) + 1\n",
     "raising": "def load(model, x, threads):\n    raise LookupError('no kernel for this')\n",
+    "picky": "def load(model, x, threads):\n    if len(x) == 2: os._exit(7)\n    run = BaselineRunner(model).run\n"
+    "    return lambda: run(x)\n",
     "dying": "def load(model, x, threads):\n    os._exit(7)\n",
     "late": "def load(model, x, threads):\n    run, calls = BaselineRunner(model).run, []\n"
     "    def call():\n        calls.append(1)\n        if len(calls) > 4000: os._exit(9)\n        return run(x)\n    return call\n",
@@ -100,11 +102,11 @@ def test_a_peer_that_fails_says_so(fake: Callable[..., dict[str, str | None]], n
 
 
 def test_a_failed_peer_is_asked_again_in_the_next_cell(fake: Callable[..., dict[str, str | None]]) -> None:
-    """A process that died is replaced for the next cell; one that failed in a cell is not built a second time in it."""
-    with Processes(fake("dying", "right"), 1) as processes:
-        for _ in range(2):
-            assert "exit code 7" in processes.prepare("dying", TINY).detail
-            assert processes.prepare("right", TINY).state == MEASURED
+    """A process that died in a cell is replaced for the next one."""
+    with Processes(fake("picky", "right"), 1) as processes:
+        assert "exit code 7" in processes.prepare("picky", TINY).detail
+        for name in ("picky", "right"):
+            assert processes.prepare(name, dataclasses.replace(TINY, batch=3)).state == MEASURED
 
 
 def test_a_slow_peer_takes_no_turns(fake: Callable[..., dict[str, str | None]]) -> None:

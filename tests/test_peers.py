@@ -30,6 +30,7 @@ def agree(module, batch, hidden, how):
     x = np.random.default_rng(batch).standard_normal((batch, 6), dtype=np.float32)
     call = adapter(module).load(model, x.copy(), 1)
     gc.collect()
+    junk = [np.full((batch, width), 1e9, np.float32) for width in (6, 4) for _ in range(100)]
     for _ in range(200):
         call()
     return check_result(model, x, as_numpy(call()), module).worst
@@ -107,6 +108,15 @@ def test_an_adapter_names_its_sources(name: str) -> None:
     assert module.__doc__ is not None
     assert "\nSource" in module.__doc__
     assert module.__doc__.partition("\nSource")[2].count("/") >= 2
+
+
+def test_without_a_compiler_torch_compile_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Inductor compiles C++, so that a compiler must be there as well."""
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: object())
+    monkeypatch.setattr("shutil.which", lambda name: None)
+    assert adapter(PEERS["torch.compile"]).missing() == "needs a C++ compiler (g++, clang++, cl)"
+    monkeypatch.setattr("shutil.which", lambda name: f"bin/{name}" if name == "clang++" else None)
+    assert adapter(PEERS["torch.compile"]).missing() is None
 
 
 def test_only_what_is_missing_is_to_be_installed() -> None:

@@ -199,7 +199,8 @@ def _replicate(processes: Processes, cell: Cell, names: Sequence[str], effort: P
     prepared = {name: processes.prepare(name, cell) for name in asked}
     costs_s = {name: each.cost_s for name, each in prepared.items() if each.cost_s is not None}
     fastest_s = min(costs_s.values(), default=0.0)
-    slow = {name for name, cost in costs_s.items() if cost > max(SLOW_S, SLOW_TIMES * fastest_s) and name != OURS}
+    too_slow_s = max(SLOW_S, SLOW_TIMES * fastest_s)
+    slow = {name for name, cost in costs_s.items() if is_first and cost > too_slow_s and name != OURS}
     times, lost = take_turns(processes, {name: cost for name, cost in costs_s.items() if name not in slow}, effort)
     outcomes = dict(before.outcomes)
     for name, each in prepared.items():

@@ -14,6 +14,7 @@ tvm.apache.org/docs/how_to/tutorials/e2e_opt_model.html (tuning), tvm.apache.org
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from typing import Any
 
@@ -33,7 +34,8 @@ def missing() -> str | None:
 
 
 def load(model: Model, x: FloatArray, threads: int) -> Callable[[], object]:
-    """Return a call that computes the output for `x`."""
+    """Return a call that computes the output for `x`; the threads of the first load hold for the whole process."""
+    os.environ["TVM_NUM_THREADS"] = str(threads)
     import tvm  # noqa: PLC0415  # only where this runtime is measured
     from tvm import relax  # noqa: PLC0415  # as above
 

@@ -53,7 +53,8 @@ def bytes_table(result: PeerResult) -> Table:
     notes = (
         "Peak of a call + held between calls, outputs included, by memray. The input and one set of weights are in neither. What a peer "
         "holds is what it allocated from before it was built until after its first calls: its arena, packed weights, compiled code, a "
-        "bound output. Ours holds its arena, with the output, and its operands; copies of weights are the last column.",
+        "bound output; what a library keeps for its whole process counts in the first cell that needs it. Ours holds its arena, with the "
+        "output, and its operands; copies of weights are the last column.",
     )
     return Table("Bytes", ("cell", *names, f"{OURS}: weight copies"), rows, notes)
 

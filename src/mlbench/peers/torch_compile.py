@@ -14,6 +14,8 @@ docs.pytorch.org/tutorials/unstable/max_autotune_on_CPU_tutorial.html (max-autot
 
 from __future__ import annotations
 
+import os
+import shutil
 from collections.abc import Callable
 
 from mlbench.graph import FloatArray
@@ -23,11 +25,13 @@ from mlbench.peers.torch_eager import sequential
 
 PACKAGES = (Package("torch", "torch"),)
 SETTINGS = "max-autotune-no-cudagraphs, freezing, cpp_wrapper, static shapes"
+_COMPILERS = ("g++", "clang++", "cl")
 
 
 def missing() -> str | None:
     """Return why it cannot run here; None where it can."""
-    return absent(PACKAGES)
+    has_compiler = any(shutil.which(name) for name in (os.environ.get("CXX", "g++"), *_COMPILERS))
+    return absent(PACKAGES) or (None if has_compiler else f"needs a C++ compiler ({', '.join(_COMPILERS)})")
 
 
 def load(model: Model, x: FloatArray, threads: int) -> Callable[[], object]:

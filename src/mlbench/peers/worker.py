@@ -75,7 +75,7 @@ def prepare(module: str | None, cell: dict[str, Any]) -> dict[str, Any]:
 
 def _cost_s(first_s: float) -> float:
     """Return about how long a call takes, in seconds; a very long one is not made again to find out."""
-    cost_s = first_s if first_s > LONG_S else turn(1, 1)
+    cost_s = first_s if first_s > LONG_S else min(turn(1, 0) for _ in range(WARM_UPS))
     return turn(1 + int(COST_S / cost_s), 0) if cost_s < COST_S else cost_s
 
 
