@@ -265,6 +265,7 @@ def test_the_identity_of_a_case_is_plain_data() -> None:
         "outputs": 10,
         "threads": 2,
         "model": "mlp",
+        "tuned": False,
     }
     assert expected == Case(Cell(2, (8, 9), threads=2), OPTIMIZED).identity()
 

@@ -27,13 +27,13 @@ HERE = Environment("Some CPU", 2, "Linux 6", "3.12.1", "2.1.0", "openblas 0.3", 
 TINY = ("--no-digits", "--hidden", "8", "--processes", "1", "--rounds", "1")
 NAMES = ("b1-h8", "b2-h8", "b3-h8")
 OPTIONS = {
-    "run": "--quick --large --batch --hidden --inputs --outputs --threads --depth --no-digits --processes --rounds --heap --json --resume "
-    "--output",
+    "run": "--tuned --quick --large --batch --hidden --inputs --outputs --threads --depth --no-digits --processes --rounds --heap --json "
+    "--resume --output",
     "peers": "--threads --shapes --batch --only --processes --rounds --json --resume --compare",
     "show": "FILE",
     "ablation": "MODEL --batch --hidden --inputs --outputs --threads --depth --cold --processes --rounds --heap --json --resume --output",
-    "limits": "--ceilings --quick --large --batch --hidden --inputs --outputs --threads --depth --no-digits --processes --rounds --heap "
-    "--json",
+    "limits": "--tuned --ceilings --quick --large --batch --hidden --inputs --outputs --threads --depth --no-digits --processes --rounds "
+    "--heap --json",
     "doctor": "",
     "explain": "--batch --hidden --inputs --outputs --threads --depth --passes --tuned",
     "flamegraph": "CASE --folder",

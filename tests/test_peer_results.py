@@ -29,7 +29,8 @@ def cell(batch: int = 8, **times_us: float | tuple[tuple[float, ...], ...]) -> P
         rounds = each if isinstance(each, tuple) else ((each, each), (each, each))
         seconds = tuple(tuple(round(value * US, 9) for value in process) for process in rounds)
         outcomes[name] = Outcome(MEASURED, "", 0.5, 0.1, 2e-05, seconds, 1024, 2048, 512 if name == OURS else None)
-    return PeerCell({"batch": batch, "hidden": [64], "inputs": 64, "outputs": 10, "threads": 1, "model": "mlp"}, outcomes, 2, weighed=True)
+    sizes = {"batch": batch, "hidden": [64], "inputs": 64, "outputs": 10, "threads": 1, "model": "mlp", "tuned": False}
+    return PeerCell(sizes, outcomes, 2, weighed=True)
 
 
 def result(*cells: PeerCell, runtimes: tuple[str, ...] = ("a", "b")) -> PeerResult:

@@ -28,9 +28,7 @@ from mlbench.tuning import tune
 
 BASELINE = "baseline"
 OPTIMIZED = "optimized"
-TUNED = "tuned"
 RUNNERS = (BASELINE, OPTIMIZED)
-"""What a sweep measures. `tuned` is the optimized runner with choices that a search made on this machine instead of the default rules."""
 DIGITS = "digits"
 MLP = "mlp"
 
@@ -55,6 +53,7 @@ class Cell:
         outputs: columns of the output.
         threads: BLAS threads.
         model: `mlp` for a seeded one of these sizes, `digits` for the trained one.
+        tuned: the compiled runner has choices that a search made on this machine, instead of those of the default rules.
     """
 
     batch: int
@@ -63,11 +62,12 @@ class Cell:
     outputs: int = 10
     threads: int = 1
     model: str = MLP
+    tuned: bool = False
 
     @property
     def id(self) -> str:
         """Name of the cell, short where it has the default sizes."""
-        threads = f"-t{self.threads}" if self.threads != 1 else ""
+        threads = (f"-t{self.threads}" if self.threads != 1 else "") + ("-tuned" if self.tuned else "")
         if self.model == DIGITS:
             return f"digits-b{self.batch}{threads}"
         sizes = "" if (self.inputs, self.outputs) == (64, 10) else f"-i{self.inputs}-o{self.outputs}"
@@ -133,17 +133,17 @@ def parse_case(text: str) -> Case:
     Raises:
         UsageError: when no case is called so.
     """
-    match = re.fullmatch(r"(baseline|optimized|tuned)-(?:digits-b(\d+)|b(\d+)-h(\d+(?:x\d+)*)(?:-i(\d+)-o(\d+))?)(?:-t(\d+))?", text)
+    match = re.fullmatch(r"(baseline|optimized)-(?:digits-b(\d+)|b(\d+)-h(\d+(?:x\d+)*)(?:-i(\d+)-o(\d+))?)(?:-t(\d+))?(-tuned)?", text)
     if match is None:
         raise UsageError(f"no case is called {text!r}; expected RUNNER-bBATCH-hHIDDEN like optimized-b512-h1024 or baseline-digits-b360")
-    runner, digits_batch, batch, hidden, inputs, outputs, threads = match.groups()
+    runner, digits_batch, batch, hidden, inputs, outputs, threads, tuned = match.groups()
     if digits_batch is not None:
         whole = digits_cell(int(threads or 1))
         if not 1 <= int(digits_batch) <= whole.batch or whole.threads < 1:
             raise UsageError(f"{text}: the digits have {whole.batch} held-out images, and threads are 1 or more")
-        return Case(dataclasses.replace(whole, batch=int(digits_batch)), runner)
+        return Case(dataclasses.replace(whole, batch=int(digits_batch), tuned=tuned is not None), runner)
     sizes = tuple(int(size) for size in hidden.split("x"))
-    cell = Cell(int(batch), sizes, int(inputs or 64), int(outputs or 10), int(threads or 1))
+    cell = Cell(int(batch), sizes, int(inputs or 64), int(outputs or 10), int(threads or 1), tuned=tuned is not None)
     if min(cell.batch, cell.inputs, cell.outputs, cell.threads, *sizes) < 1:
         raise UsageError(f"{text}: every size must be 1 or more")
     return Case(cell, runner)
@@ -170,7 +170,7 @@ def input_of(cell: Cell) -> FloatArray:
 def optimized_runner(case: Case) -> OptimizedRunner:
     """Return the compiled runner of a case, by the default rules or tuned."""
     cell = case.cell
-    choices = tune(model_of(cell), cell.batch, threads=cell.threads) if case.runner == TUNED else None
+    choices = tune(model_of(cell), cell.batch, threads=cell.threads) if cell.tuned else None
     return OptimizedRunner(model_of(cell), cell.batch, choices=choices, threads=cell.threads)
 
 

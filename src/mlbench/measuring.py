@@ -17,7 +17,6 @@ from mlbench.cases import (
     BASELINE,
     OPTIMIZED,
     RUNNERS,
-    TUNED,
     Case,
     Cell,
     call_of,
@@ -72,8 +71,8 @@ def floors(cell: Cell) -> tuple[Choices, ...]:
     They differ in tile, weight order and packing: what is the least time NumPy can take must not depend on what a rule chose. Above
     MOST_SEARCHED_FLOP the search would take longer than the measuring, and only the rule's choices and the plain ways compete.
     """
-    runners = (OPTIMIZED, TUNED) if cell.work_flop <= MOST_SEARCHED_FLOP else (OPTIMIZED,)
-    own = [optimized_runner(Case(cell, runner)).compiled.choices for runner in runners]
+    searched = (False, True) if cell.tuned or cell.work_flop <= MOST_SEARCHED_FLOP else (False,)
+    own = [optimized_runner(Case(dataclasses.replace(cell, tuned=tuned), OPTIMIZED)).compiled.choices for tuned in searched]
     first = next(choices for choices in own if choices is not None)
     tiles = (None, *(rows for rows in FLOOR_TILES if rows < cell.batch))
     ways = (Way(), Way(order="F"), Way(packed=True))

@@ -59,7 +59,7 @@ def add(commands: Commands) -> None:
     parser.add_argument("--cold", action="store_true", help="cold caches: time single calls, with the caches evicted before each")
     add_effort(parser)
     add_places(parser, "cell")
-    parser.set_defaults(act=_ablation, no_digits=True, quick=True, large=False)
+    parser.set_defaults(act=_ablation, no_digits=True, quick=True, large=False, tuned=False)
 
 
 def _ablation(options: argparse.Namespace) -> int:

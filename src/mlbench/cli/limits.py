@@ -15,6 +15,7 @@ from mlbench.cli.options import (
     add_effort,
     add_sizes,
     add_sweep,
+    add_tuned,
     check_place,
     chosen_cells,
     say,
@@ -58,6 +59,7 @@ def add(commands: Commands) -> None:
     parser.add_argument("--ceilings", action="store_true", help="the ceilings alone")
     add_sizes(parser)
     add_sweep(parser)
+    add_tuned(parser)
     add_effort(parser)
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the data here, after every cell")
     parser.set_defaults(act=_limits)

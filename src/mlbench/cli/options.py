@@ -9,6 +9,7 @@ import os
 import sys
 import textwrap
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TypeAlias
 
@@ -46,6 +47,16 @@ def add_sweep(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--depth", type=sizes, metavar="N,…", help="hidden layers (default 1)")
     parser.add_argument("--no-digits", action="store_true", help="leave out the trained model")
+
+
+def add_tuned(parser: argparse.ArgumentParser) -> None:
+    """Add the option that lets a search choose."""
+    parser.add_argument(
+        "--tuned",
+        action="store_true",
+        help="let a search on this machine choose tile, layouts, packing and threads of the compiled runner, or recall what it chose; "
+        "without it the default rules choose, which are the same everywhere",
+    )
 
 
 def add_effort(parser: argparse.ArgumentParser) -> None:
@@ -117,7 +128,7 @@ def chosen_cells(options: argparse.Namespace) -> list[Cell]:
     cells = [*([] if options.no_digits else [digits_cell(options.threads)]), *chosen]
     if not cells:
         raise UsageError("no cell is left: every one of them needs more than 10 GFLOP a call; choose smaller sizes")
-    return cells
+    return [replace(cell, tuned=options.tuned) for cell in cells]
 
 
 def wrapped(text: str) -> str:

@@ -126,7 +126,9 @@ def _chosen_cells(options: argparse.Namespace) -> list[Cell]:
     if options.json is not None and (options.json.is_dir() or not options.json.parent.is_dir()):
         raise FileError(f"{options.json}: is a folder, or in a folder that does not exist; name a file in one that does")
     every = [
-        Cell(batch, shape[1:-1], shape[0], shape[-1], options.threads) for shape in dict.fromkeys(options.shapes) for batch in options.batch
+        Cell(batch, shape[1:-1], shape[0], shape[-1], options.threads, tuned=True)
+        for shape in dict.fromkeys(options.shapes)
+        for batch in options.batch
     ]
     cells = [cell for cell in dict.fromkeys(every) if cell.work_flop <= MOST_FLOP]
     if not cells:

@@ -15,6 +15,7 @@ from mlbench.cli.options import (
     add_places,
     add_sizes,
     add_sweep,
+    add_tuned,
     check_places,
     check_same_environment,
     chosen_cells,
@@ -51,6 +52,7 @@ def add(commands: Commands) -> None:
     )
     add_sizes(parser)
     add_sweep(parser)
+    add_tuned(parser)
     add_effort(parser)
     add_places(parser, "case")
     parser.set_defaults(act=_run)

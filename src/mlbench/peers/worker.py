@@ -12,7 +12,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from mlbench.cases import TUNED, Case, Cell, call_of, input_of, model_of, static_bytes
+from mlbench.cases import OPTIMIZED, Case, Cell, call_of, input_of, model_of, static_bytes
 from mlbench.errors import MlbenchError, WrongResultError
 from mlbench.graph import FloatArray
 from mlbench.measure import footprint, has_memray, held_bytes
@@ -61,7 +61,7 @@ def prepare(module: str | None, cell: dict[str, Any]) -> dict[str, Any]:
     here = _cell(cell)
     model, x = model_of(here), input_of(here)
     start = time.perf_counter()
-    call = call_of(Case(here, TUNED)) if module is None else adapter(module).load(model, x, here.threads)
+    call = call_of(Case(here, OPTIMIZED)) if module is None else adapter(module).load(model, x, here.threads)
     built = time.perf_counter()
     result = as_numpy(call())
     end = time.perf_counter()
@@ -113,8 +113,8 @@ def weigh(module: str | None, cell: dict[str, Any]) -> dict[str, int | None]:
         if not has_memray():
             return _NOTHING
         if module is None:
-            own = static_bytes(Case(here, TUNED))
-            peak = footprint(call_of(Case(here, TUNED))).peak_bytes
+            own = static_bytes(Case(here, OPTIMIZED))
+            peak = footprint(call_of(Case(here, OPTIMIZED))).peak_bytes
             return {"peak_bytes": peak, "held_bytes": own.total, "weight_copies": own.weight_copies}
         _build(module, mlp(4, 4, 2), input_of(Cell(1, (4,), 4, 2)), here.threads)
         _kept.clear()
