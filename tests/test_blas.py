@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import sys
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from mlbench import OptimizedRunner, blas, mlp
 from mlbench.alignment import aligned_floats
 from mlbench.errors import GraphError, PlanError
 from mlbench.graph import FEATURES, Graph, Node, frozen, verify
+from mlbench.measure import footprint, has_memray
 from mlbench.memory import check_plan, plan_memory, room_columns, room_name
 from mlbench.passes import PASSES, Choices, Way, compile_graph, passes_named, prepack
 from mlbench.passes.choices import packs
@@ -150,6 +152,18 @@ def test_packed_layers_are_right(monkeypatch: pytest.MonkeyPatch, hidden: int, b
         check_result(model, x, runner.run(given_x))
     out = np.empty((batch, 12), np.float32)
     check_result(model, x, runner.run(x, out))
+
+
+@needs_kernel
+@pytest.mark.skipif(not has_memray(), reason="memray counts allocations")
+def test_a_weight_in_many_blocks_allocates_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Dozens of blocks are dozens of calls, and none of them allocates, nor the frame that makes them."""
+    monkeypatch.setattr(blas, "MOST_WHOLE_BYTES", 4096)
+    monkeypatch.setattr(blas, "BLOCK_INPUTS", 16)
+    monkeypatch.setattr(blas, "BLOCK_COLUMNS", 64)
+    runner = OptimizedRunner(mlp(128, 256, 128), 60, choices=Choices(24, (PACKED, PACKED)))
+    found = footprint(partial(runner.run, batch_of(60, 128)))
+    assert (found.peak_bytes, found.allocations) == (0, 0)
 
 
 @needs_kernel

@@ -21,7 +21,6 @@ Tile = Callable[..., None]
 Form = tuple[frozenset[int], bool]
 
 _OF_CONSTANTS = (Kind.CONSTANT, Kind.CONSTANT_TURNED, Kind.OPERAND, Kind.SPREAD)
-_OF_NODES = (Kind.STRIPS, Kind.PARTS, Kind.PACKING, Kind.MULTIPLYING)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -63,7 +62,7 @@ class Binder:
         """Return the tile function for this many rows."""
         source, binder = self._binder(rows)
         self._made_bytes = 0
-        arguments = {name: self._value(name, argument, rows) for name, argument in source.arguments.items()}
+        arguments = {name: self._value(argument, rows) for name, argument in source.arguments.items()}
         return BoundTile(binder(**arguments), self._made_bytes)
 
     def _binder(self, rows: int) -> tuple[TileSource, Callable[..., Tile]]:
@@ -87,12 +86,12 @@ class Binder:
             raise GraphError(f"the graph has packed weights, and this process has no kernel for them: {why}")
         return {"pack_rows": kernel.pack_rows, "pack_features": kernel.pack_features, "multiply_packed": kernel.multiply_packed}
 
-    def _value(self, name: str, argument: Argument, rows: int) -> object:
+    def _value(self, argument: Argument, rows: int) -> object:
         """Return what a name stands for."""
         if argument.kind in _OF_CONSTANTS:
             return self._constant(argument, rows)
-        if argument.kind in _OF_NODES:
-            return self._loop_or_call(name, argument, rows)
+        if argument.kind in _LOOPS:
+            return tuple(_LOOPS[argument.kind](self, argument, rows))
         shape = self._shape(self._buffer(argument.of), rows)
         if argument.kind is Kind.SHAPE:
             return shape
@@ -106,11 +105,6 @@ class Binder:
         if argument.kind is Kind.CONSTANT_TURNED:
             return constant.T
         return operand(constant, rows) if argument.kind is Kind.OPERAND else self._spread(argument.of, rows)
-
-    def _loop_or_call(self, name: str, argument: Argument, rows: int) -> tuple[object, ...]:
-        if argument.kind is Kind.STRIPS:
-            return tuple(self._strips(argument, rows))
-        return tuple(self._parts(argument, rows)) if argument.kind is Kind.PARTS else self._call(name, argument, rows)
 
     def _place(self, argument: Argument, rows: int, first: int, last: int) -> tuple[object, ...]:
         """Return what a loop calls the place of a strip or a part: the view, or where it begins and ends."""
@@ -165,21 +159,19 @@ class Binder:
         flat = self._storage[name] if name in self._storage else np.empty(size, np.float32)
         return flat[:size].reshape(shape)
 
-    def _call(self, name: str, argument: Argument, rows: int) -> tuple[object, ...]:
-        """Return the arguments of a call of the kernel: all of them, or those before or after an address that is not known yet."""
+    def _calls(self, argument: Argument, rows: int) -> Iterator[tuple[object, ...]]:
+        """Return the calls of the kernel, block by block; those whose address is not known yet as what comes before and after it."""
         node = self._graph.nodes[argument.position]
-        packed = self._graph.constants[node.inputs[1]]
         features = self._graph.layout_of(node.inputs[0]) == FEATURES
         room = self._storage[room_name(node)]
-        step = blas.steps(packed, rows, room, features_first=features)[argument.step]
-        call = step.packing if argument.kind is Kind.PACKING else step.multiplying[argument.part]
-        if name.endswith("_before"):
-            return call.before
-        if name.endswith("_after"):
-            return call.after
-        value = node.inputs[0] if argument.kind is Kind.PACKING else node.output
-        place = self._storage[self._plan.buffer_of(value).name]
-        return (*call.before, blas.address(place, call.shift), *call.after)
+        for step in blas.steps(self._graph.constants[node.inputs[1]], rows, room, features_first=features):
+            products = tuple(self._call(call, node.output, is_bound=argument.into_bound) for call in step.multiplying)
+            yield self._call(step.packing, node.inputs[0], is_bound=argument.is_bound), products
+
+    def _call(self, call: blas.Call, value: str, *, is_bound: bool) -> tuple[object, ...]:
+        if not is_bound:
+            return call.before, call.shift, call.after
+        return (*call.before, blas.address(self._storage[self._plan.buffer_of(value).name], call.shift), *call.after)
 
 
 def operand(array: FloatArray, rows: int) -> FloatArray:
@@ -191,3 +183,6 @@ def operand(array: FloatArray, rows: int) -> FloatArray:
 
 def _operands_of(node: Node) -> dict[str, Any]:
     return dict.fromkeys(name for step in node.epilogue for name in step.operands)
+
+
+_LOOPS = {Kind.STRIPS: Binder._strips, Kind.PARTS: Binder._parts, Kind.CALLS: Binder._calls}  # noqa: SLF001  # of the class above

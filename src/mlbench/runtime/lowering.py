@@ -25,7 +25,7 @@ from mlbench.runtime.kernels import softmax, softmax_into
 
 _serial = itertools.count()
 _TAKEN = re.compile(
-    r"[x-z]|part|[xy]_at|[cmp]\d+(_\w+)?|(strips|parts)\d+|\w+_(rows|spread|turned|shape|room|scratch\d+)|first|last|np|ndarray|float32"
+    r"[x-z]|part|[xy]_at|c\d+|(strips|parts|calls)\d+|packing|products?|\w+_(rows|spread|turned|shape|room|scratch\d+)|first|last|np|ndarray|float32"
     r"|empty|copyto|add|maximum|multiply|tanh|softmax|softmax_into|pack_rows|pack_features|multiply_packed|admit|run|tile|bind|__\w+"
 )
 """Names that the generated code uses for its own."""

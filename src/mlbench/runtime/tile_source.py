@@ -9,8 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum
 
-from mlbench.blas import blocks
-from mlbench.graph import BYTES_PER_NUMBER, FEATURES, ROWS, Graph, Node, Op, Step, op_named
+from mlbench.graph import FEATURES, ROWS, Graph, Node, Op, Step, op_named
 from mlbench.memory import MemoryPlan, scratch_names
 from mlbench.runtime.lowering import check_names
 
@@ -27,8 +26,7 @@ class Kind(Enum):
     SPREAD = "the same for a value that lies feature after feature"
     STRIPS = "for each strip of a node's result: the place, operands, scratch"
     PARTS = "for each part of a node's features: the place, the weight, operands, scratch"
-    PACKING = "arguments of the call that packs a block of a node's value"
-    MULTIPLYING = "arguments of the call that adds the product of that block"
+    CALLS = "for each block of a packed weight's inputs: the call that packs the value, and those that add the products"
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,17 +37,16 @@ class Argument:
         kind: what it is.
         of: name of a buffer or a constant; empty where the node says it.
         position: of the node.
-        step: which block of inputs, for the kernel's calls.
-        part: which block of columns, for the kernel's calls.
-        is_bound: places of strips and parts are views of the arena, and not where they begin and end in a result that comes with the call.
+        is_bound: places of strips and parts are views of the arena, and not where they begin and end in a result that comes with the call;
+            of calls, the value lies in the arena.
+        into_bound: of calls, the result lies in the arena.
     """
 
     kind: Kind
     of: str = ""
     position: int = 0
-    step: int = 0
-    part: int = 0
     is_bound: bool = False
+    into_bound: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,23 +158,14 @@ class _Writer:
         names = [self._name(name, Argument(Kind.CONSTANT, name)) if index else name for index, name in enumerate(node.inputs[1:])]
         self.lines += [line.format(*names, out=result) for line in op.into]
         pack = "pack_features" if self._graph.layout_of(source) == FEATURES else "pack_rows"
-        for step, row in enumerate(blocks(*self._graph.constants[node.inputs[1]].shape)):
-            shift = row[0].first if pack == "pack_rows" else 0  # of x, which lies in rows; any other address is bound with its shift
-            self._write_call(pack, Argument(Kind.PACKING, position=position, step=step), source, shift)
-            for part, block in enumerate(row):
-                argument = Argument(Kind.MULTIPLYING, position=position, step=step, part=part)
-                self._write_call("multiply_packed", argument, node.output, block.column)
-
-    def _write_call(self, routine: str, argument: Argument, value: str, shift: int) -> None:
-        """Write a call of the kernel; the address of x or y comes from the caller, any other is bound."""
-        name = f"{'p' if argument.kind is Kind.PACKING else 'm'}{argument.position}_{argument.step}_{argument.part}"
-        address = {"x": "x_at", "y": "y_at"}.get(self._storage(value))
-        if address is None:
-            self.lines.append(f"{routine}(*{self._name(name, argument)})")
-            return
-        before, after = self._name(f"{name}_before", argument), self._name(f"{name}_after", argument)
-        moved = f"{address} + {BYTES_PER_NUMBER * shift}" if shift else address
-        self.lines.append(f"{routine}(*{before}, {moved}, *{after})")
+        # A loop, and not a line a block: a frame of a hundred names is so large that Python allocates it.
+        is_bound, into_bound = self._is_bound(self._storage(source)), self._is_bound(result)
+        argument = Argument(Kind.CALLS, position=position, is_bound=is_bound, into_bound=into_bound)
+        loop = self._name(f"calls{position}", argument)
+        self.lines.append(f"for packing, products in {loop}:")
+        self.lines.append(f"    {pack}({_arguments('packing', None if is_bound else 'x_at' if source == self._graph.input else 'y_at')})")
+        self.lines.append("    for product in products:")
+        self.lines.append(f"        multiply_packed({_arguments('product', None if into_bound else 'y_at')})")
 
     def _write_epilogue(self, position: int) -> None:
         node = self._graph.nodes[position]
@@ -206,7 +194,7 @@ class _Writer:
         self.lines.append(f"    z = {result}[first:last]")
 
     def _is_bound(self, storage: str) -> bool:
-        return storage != "y" and self._graph.is_static
+        return storage not in ("x", "y") and self._graph.is_static
 
     def _write_steps(self, node: Node, local: dict[str, str], scratch: tuple[str, ...]) -> None:
         for step in node.epilogue:
@@ -260,6 +248,11 @@ class _Writer:
     def _name(self, name: str, argument: Argument) -> str:
         self.arguments[name] = argument
         return name
+
+
+def _arguments(call: str, address: str | None) -> str:
+    """Return the arguments of a call of the kernel: ready, or around an address that comes with the call, and what to add to it."""
+    return f"*{call}" if address is None else f"*{call}[0], {address} + {call}[1], *{call}[2]"
 
 
 def kernel_lines(step: Step, value: str, result: str, scratch: tuple[str, ...], *, single: bool) -> list[str]:
