@@ -18,7 +18,7 @@ from mlbench.graph import FloatArray, Graph, Node, Step, frozen, graph_text, ver
 from mlbench.models import HIDDEN_ACTIVATIONS, Layer, Model, mlp
 from mlbench.passes import PASSES, Pass, compile_graph, fold_bias, fuse, in_place, passes_named, strips, tile
 from mlbench.runtime import BaselineRunner, OptimizedRunner, check_result
-from strategies import HUGE_BIASES, batch_of, batches, floats, models, models_with_huge_biases, with_bias
+from strategies import HUGE_BIASES, PLAIN_RULES, batch_of, batches, floats, models, models_with_huge_biases, with_bias
 
 SWITCHED = [each for each in PASSES if each.name != "threads"]
 """All but one that changes nothing for one thread."""
@@ -28,9 +28,10 @@ SMALL = mlp(inputs=4, hidden=8, outputs=2)
 
 @pytest.fixture(scope="module", autouse=True)
 def _other_machine() -> Iterator[None]:
-    """Let the default tile be that of a machine whose BLAS packs every product, wherever this runs."""
+    """Let the default rules say the same wherever this runs; packed products are tested in test_blas.py."""
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr("mlbench.passes.choices._rows_of_small_products", lambda graph: None)
+        for name, rule in PLAIN_RULES.items():
+            patched.setattr(name, rule)
         yield
 
 
