@@ -90,7 +90,9 @@ def test_the_options_choose(measured: Measured) -> None:
     """Shapes of any depth, batches, threads, runtimes and effort are what was asked for."""
     command = "peers --threads 2 --shapes 4-8-3,5-6-7-8 --batch 2,1 --only torch,xla --processes 1 --rounds 4"
     assert main(command.split()) == 0
-    assert measured.cells == [Cell(batch, hidden, i, o, 2) for i, hidden, o in ((4, (8,), 3), (5, (6, 7), 8)) for batch in (2, 1)]
+    assert measured.cells == [
+        Cell(batch, hidden, i, o, 2, tuned=True) for i, hidden, o in ((4, (8,), 3), (5, (6, 7), 8)) for batch in (2, 1)
+    ]
     assert list(measured.modules) == [OURS, "torch", "xla"]
     assert measured.effort == PeerEffort(1, 4)
 
@@ -202,7 +204,7 @@ def test_a_damaged_file_is_exit_code_2(measured: Measured, tmp_path: Path, capsy
     data.write_text(json.dumps(lines))
     capsys.readouterr()
     assert main(["show", str(data)]) == 2
-    assert capsys.readouterr().err.startswith(f"mlbench: {data}: not a valid result at $.cells[0]")
+    assert capsys.readouterr().err.startswith(f"mlbench: {data}: not a valid comparison at $.cells[0]")
 
 
 def test_a_real_run_without_any_framework(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

@@ -50,6 +50,8 @@ def test_no_names_leave_the_graph_as_written() -> None:
     assert len(runner.compiled.graph.nodes) == 5
     assert runner.memory.arena_bytes == ALIGNMENT_BYTES
     assert not np.may_share_memory(first, second)
+    lines = runner.sources[0].splitlines()
+    assert lines.index("        del v0") == lines.index("        add(v0, b0, out=v1)") + 1  # freed where an eager framework frees it
 
 
 def test_static_alone_gives_every_value_its_place() -> None:
