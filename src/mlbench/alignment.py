@@ -27,8 +27,3 @@ def aligned_bytes(size: int) -> npt.NDArray[np.uint8]:
 def aligned_floats(shape: tuple[int, ...]) -> npt.NDArray[np.float32]:
     """Return a C-contiguous float32 array of zeros that begins at a cache line."""
     return aligned_bytes(4 * math.prod(shape)).view(np.float32).reshape(shape)
-
-
-def is_aligned(array: npt.NDArray[np.generic]) -> bool:
-    """Whether an array begins at a cache line."""
-    return array.ctypes.data % ALIGNMENT_BYTES == 0

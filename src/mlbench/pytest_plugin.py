@@ -33,7 +33,13 @@ MOST_DATA = 200
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Add our options; they do nothing without the fixture."""
     group = parser.getgroup("mlbench", "mlbench: latency, footprint and ratios")
-    group.addoption("--mlbench-threads", type=int, default=1, metavar="N", help="BLAS threads (default 1)")
+    group.addoption(
+        "--mlbench-threads",
+        type=int,
+        default=1,
+        metavar="N",
+        help="threads of BLAS, and that a call of the compiled runner may use (default 1)",
+    )
     group.addoption("--mlbench-processes", type=int, default=None, metavar="N", help="fresh processes for the ratios of a case (default 5)")
     group.addoption("--mlbench-heap", choices=("fresh", "kept"), default="fresh",
                     help="allocator of these processes: as new, or keeping freed memory")  # fmt: skip

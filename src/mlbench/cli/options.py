@@ -33,7 +33,13 @@ def add_sizes(parser: argparse.ArgumentParser, batches: Sequence[int] = BATCHES,
     parser.add_argument("--hidden", type=sizes, metavar="N,…", help=f"columns of a hidden activation (default {listed(hidden)})")
     parser.add_argument("--inputs", type=sizes, metavar="N,…", help="columns of the input (default 64)")
     parser.add_argument("--outputs", type=positive, default=10, metavar="N", help="columns of the output (default 10)")
-    parser.add_argument("--threads", type=positive, default=1, metavar="N", help="BLAS threads (default 1)")
+    parser.add_argument(
+        "--threads",
+        type=positive,
+        default=1,
+        metavar="N",
+        help="threads of BLAS, and that a call of the compiled runner may use (default 1)",
+    )
 
 
 def add_sweep(parser: argparse.ArgumentParser) -> None:

@@ -118,12 +118,15 @@ class Engine:
         parts = [member.memory for member in self._members]
         return StaticMemory(
             held_bytes(self._arena) + sum(part.arena_bytes for part in parts),
-            sum(size for name, size in made.items() if is_operand[name])
-            + sum(program.operand_bytes for program in self._programs.values())
-            + sum(sum(program.operand_bytes for program in member._programs.values()) for member in self._members),  # noqa: SLF001  # its own kind
+            sum(size for name, size in made.items() if is_operand[name]) + sum(each.spread_bytes for each in (self, *self._members)),
             (0 if self._staging is None else held_bytes(self._staging)) + sum(part.staging_bytes for part in parts),
             sum(size for name, size in made.items() if not is_operand[name]),
         )
+
+    @property
+    def spread_bytes(self) -> int:
+        """The bytes of operands that were made for the batch sizes so far; what the graph holds is the same for all threads."""
+        return sum(program.operand_bytes for program in self._programs.values())
 
     @property
     def sources(self) -> tuple[str, ...]:
