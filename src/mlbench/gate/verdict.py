@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from mlbench.stats import Interval
 
-PASS = "pass"
+PASS = "pass"  # noqa: S105  # a verdict
 IMPROVED = "improved"
 NEW = "new"
 INCONCLUSIVE = "inconclusive"
