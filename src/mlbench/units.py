@@ -68,6 +68,15 @@ def format_percent(fraction: float | None) -> str:
     return _DASH if fraction is None or not math.isfinite(fraction) else f"{100 * fraction:.1f}%"
 
 
+def format_change(ratio: float) -> str:
+    """Return a ratio as a change in per cent, with its sign.
+
+    >>> format_change(1.0512), format_change(0.5)
+    ('+5.1%', '-50.0%')
+    """
+    return f"{100 * (ratio - 1):+.1f}%" if math.isfinite(ratio) else _DASH
+
+
 def format_count(count: float) -> str:
     """Return a count without needless decimals.
 

@@ -13,10 +13,11 @@ import textwrap
 from collections.abc import Callable, Sequence
 
 from mlbench import __version__
-from mlbench.cli import ablation, doctor, explain, flamegraph, limits, peers, run, show
+from mlbench.cli import ab, ablation, doctor, explain, flamegraph, limits, peers, run, show
 from mlbench.cli.options import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_USAGE
 from mlbench.errors import FileError, MissingExtraError, MlbenchError, ModelError, UsageError
 
+_RUN_PYTEST = ("ab", "calibrate")
 _USAGE_ERRORS = (UsageError, FileError, ModelError, MissingExtraError)
 
 
@@ -31,7 +32,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # a terminal that knows few characters still gets its table
-    options = _parser().parse_args(given)
+    options = _parse(given)
     options.command_line = shlex.join(["mlbench", *given])
     act: Callable[[argparse.Namespace], int] = options.act
     try:
@@ -45,6 +46,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("mlbench: interrupted", file=sys.stderr)
         return EXIT_INTERRUPTED
+
+
+def _parse(given: Sequence[str]) -> argparse.Namespace:
+    """Parse the arguments; for commands that run pytest, what stands after `--` is pytest's."""
+    if "--" in given:
+        place = list(given).index("--")
+        if given[0] in _RUN_PYTEST:
+            options = _parser().parse_args(given[:place])
+            options.pytest_arguments = list(given[place + 1 :])
+            return options
+    return _parser().parse_args(given)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -66,6 +78,6 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"mlbench {__version__}")
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
-    for command in (run, show, ablation, limits, peers, explain, flamegraph, doctor):
+    for command in (run, show, ab, ablation, limits, peers, explain, flamegraph, doctor):
         command.add(commands)
     return parser

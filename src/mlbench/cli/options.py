@@ -158,6 +158,29 @@ def positive(text: str) -> int:
     return found[0]
 
 
+def fraction(text: str) -> float:
+    """Parse per cent for argparse, into a fraction."""
+    return _number(text.removesuffix("%"), "per cent of 0 or more") / 100
+
+
+def seconds(text: str) -> float:
+    """Parse seconds for argparse."""
+    found = _number(text, "seconds, more than 0")
+    if found == 0:
+        raise argparse.ArgumentTypeError(f"found {text!r}; expected seconds, more than 0")
+    return found
+
+
+def _number(text: str, expected: str) -> float:
+    try:
+        found = float(text)
+    except ValueError:
+        found = math.nan
+    if not 0 <= found < math.inf:
+        raise argparse.ArgumentTypeError(f"found {text!r}; expected {expected}")
+    return found
+
+
 def listed(numbers: Sequence[int]) -> str:
     """Return sizes as they are typed."""
     return ",".join(map(str, numbers))

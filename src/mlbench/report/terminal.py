@@ -22,6 +22,9 @@ NOTE_WIDTH = 110
 class Progress(Protocol):
     """What a long piece of work tells about itself."""
 
+    def expect(self, steps: int) -> None:
+        """So many steps are still to come, whatever was thought before."""
+
     def step(self, what: str) -> None:
         """One step ended; `what` is the next one."""
 
@@ -109,15 +112,23 @@ class _RichProgress:
     def __init__(self, bar: Any, steps: int) -> None:  # rich's
         self._bar = bar
         self._task = bar.add_task("starting", total=steps)
+        self._done = 0
+
+    def expect(self, steps: int) -> None:
+        self._bar.update(self._task, total=self._done + steps)
 
     def step(self, what: str) -> None:
-        self._bar.update(self._task, advance=1, description=what)
+        self._done += 1
+        self._bar.update(self._task, completed=self._done, description=what)
 
     def say(self, line: str) -> None:
         self._bar.console.print(line, markup=False, highlight=False)
 
 
 class _PlainProgress:
+    def expect(self, steps: int) -> None:
+        """Say nothing."""
+
     def step(self, what: str) -> None:
         """Say nothing: a log is no place for a bar."""
 

@@ -1,0 +1,36 @@
+"""A/B of two versions: a project's own pytest-benchmark suite, in live processes of both versions that take turns."""
+
+from mlbench.ab.checkouts import Checkout, Repository, check_out, find_repository, held, packages
+from mlbench.ab.environments import DEFAULT_INSTALL, prepare
+from mlbench.ab.judging import judge, open_rows, standings
+from mlbench.ab.process import Arm, ArmError
+from mlbench.ab.records import FORM, Comparison, Version, has_comparison, load, save
+from mlbench.ab.session import Interrupted, Session
+from mlbench.ab.turns import Effort, Memory, Visit
+
+__all__ = [
+    "DEFAULT_INSTALL",
+    "FORM",
+    "Arm",
+    "ArmError",
+    "Checkout",
+    "Comparison",
+    "Effort",
+    "Interrupted",
+    "Memory",
+    "Repository",
+    "Session",
+    "Version",
+    "Visit",
+    "check_out",
+    "find_repository",
+    "has_comparison",
+    "held",
+    "judge",
+    "load",
+    "open_rows",
+    "packages",
+    "prepare",
+    "save",
+    "standings",
+]

@@ -1,0 +1,91 @@
+"""An environment for each version: a virtual environment in the cache, built once for what the version depends on.
+
+Its name holds a hash of the Python, of what is installed, and of the files that name dependencies; a version whose hash is known gets that
+environment, into which the project alone is installed again where its files have changed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shlex
+import shutil
+import subprocess
+import sys
+import venv
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from mlbench.ab.checkouts import Checkout
+from mlbench.errors import UsageError
+from mlbench.files import write_atomically
+
+DEFAULT_INSTALL = ("-e .",)
+NEEDED = ("pytest", "pytest-benchmark")
+DEPENDENCY_FILES = ("pyproject.toml", "setup.py", "setup.cfg", "*requirements*.txt", "requirements/*.txt", "constraints*.txt", "*.lock")
+_MARK = "mlbench-installed.json"
+_TAIL = 2000
+
+
+def environment_key(checkout: Checkout, install: Sequence[str]) -> str:
+    """Return the hash of everything that decides what is installed beside the project itself."""
+    digest = hashlib.sha256(json.dumps([sys.version, sys.executable, checkout.side, list(install)]).encode())
+    for pattern in DEPENDENCY_FILES:
+        for path in sorted(checkout.home.glob(pattern)):
+            digest.update(path.name.encode() + b"\0" + path.read_bytes())
+    return digest.hexdigest()[:12]
+
+
+def environment_folder(python: str) -> Path:
+    """Return the folder of the environment whose interpreter this is."""
+    return Path(python).parents[1]
+
+
+def prepare(checkout: Checkout, place: Path, install: Sequence[str], say: Callable[[str], None]) -> str:
+    """Return the interpreter of an environment that has this version installed.
+
+    Args:
+        checkout: the version.
+        place: folder of the cache.
+        install: arguments of `pip install`, each a run of it in the checkout.
+        say: told what takes long.
+
+    Raises:
+        UsageError: when something cannot be installed; half an environment is made anew the next time.
+    """
+    folder = place / f"env-{checkout.side}-{environment_key(checkout, install)}"
+    python = str(folder / ("Scripts/python.exe" if os.name == "nt" else "bin/python"))
+    mark = folder / _MARK
+    installed = json.loads(mark.read_text(encoding="utf-8")) if mark.exists() else None
+    if installed == checkout.commit:
+        return python
+    if installed is None:
+        say(f"building the environment of {checkout.revision} ({'; '.join(install)})")
+        shutil.rmtree(folder, ignore_errors=True)
+        venv.create(folder, with_pip=True, symlinks=os.name != "nt")
+        _pip(python, checkout, "--upgrade", "pip")
+    else:
+        say(f"installing {checkout.revision} into its environment")
+        mark.unlink()
+    for arguments in install:
+        _pip(python, checkout, *shlex.split(arguments))
+    lacking = [name for name in NEEDED if not _has(python, name.replace("-", "_"))]
+    if lacking:
+        _pip(python, checkout, *lacking)
+    write_atomically(mark, json.dumps(checkout.commit))
+    return python
+
+
+def _pip(python: str, checkout: Checkout, *arguments: str) -> None:
+    command = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *arguments]
+    ran = subprocess.run(command, cwd=checkout.home, capture_output=True, text=True, check=False)
+    if ran.returncode:
+        raise UsageError(
+            f"{checkout.revision}: pip install {shlex.join(arguments)} failed in its checkout; say what to install with --install:\n"
+            f"{(ran.stderr or ran.stdout).strip()[-_TAIL:]}"
+        )
+
+
+def _has(python: str, module: str) -> bool:
+    return subprocess.run([python, "-c", f"import {module}"], capture_output=True, check=False).returncode == 0

@@ -1,0 +1,143 @@
+"""The process of one arm, as its parent sees it: started, asked, and ended in time whatever it does."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import queue
+import signal
+import subprocess
+import threading
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mlbench.errors import WorkerError
+
+SCRIPT = Path(__file__).with_name("arm.py")
+LOG_TAIL = 2000
+START_S = 300.0
+"""Time to import and collect the suite."""
+
+
+@dataclass(frozen=True, slots=True)
+class Arm:
+    """One arm: a checkout and the interpreter that runs it.
+
+    Attributes:
+        name: `base`, `control` (the base once more), or `head`.
+        python: interpreter of its environment.
+        home: folder of the project in its checkout, where pytest runs.
+        packages: packages that must come from there, or from the environment that was made for it.
+        path: folders that come first on the path of its modules; none where the checkout is installed in the environment.
+        environment: folder of the environment that was made for it, or None.
+        plants: test to a planted slowdown or allocation; for calibration alone.
+    """
+
+    name: str
+    python: str
+    home: Path
+    packages: tuple[str, ...] = ()
+    path: tuple[str, ...] = ()
+    environment: Path | None = None
+    plants: Mapping[str, Mapping[str, float]] | None = None
+
+
+class ArmError(WorkerError):
+    """The process of an arm died, hung, or could not collect its suite; `arm` is its name."""
+
+    def __init__(self, arm: str, message: str) -> None:
+        super().__init__(message)
+        self.arm = arm
+
+
+class ArmProcess:
+    """A live process of an arm.
+
+    Args:
+        arm: what runs in it.
+        arguments: for pytest.
+        log: where its output goes; told in errors.
+    """
+
+    def __init__(self, arm: Arm, arguments: Sequence[str], log: Path) -> None:
+        self.arm = arm
+        self._log = log
+        with log.open("wb") as output:
+            self._process = subprocess.Popen(  # the project's own interpreter, and our script
+                [arm.python, str(SCRIPT)],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=output,
+                text=True,
+                encoding="utf-8",
+                cwd=arm.home,
+                env=environment_of(arm),
+                start_new_session=True,
+            )
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._requests = self._process.stdin
+        self._answers: queue.SimpleQueue[str] = queue.SimpleQueue()
+        threading.Thread(target=self._listen, args=(self._process.stdout,), daemon=True).start()
+        homes = [str(place) for place in (arm.home, arm.environment) if place is not None]
+        self.tell(arguments=list(arguments), homes=homes, packages=list(arm.packages), plants=dict(arm.plants or {}))
+
+    def tell(self, **request: Any) -> None:  # whatever JSON holds
+        """Send a request; that nobody is there to read it shows when the answer is awaited."""
+        with contextlib.suppress(OSError):
+            self._requests.write(json.dumps(request) + "\n")
+            self._requests.flush()
+
+    def answer(self, timeout_s: float) -> dict[str, Any]:
+        """Return the next message.
+
+        Raises:
+            ArmError: when the process died or took too long; it is ended then.
+        """
+        try:
+            line = self._answers.get(timeout=timeout_s)
+        except queue.Empty:
+            self.stop()
+            raise ArmError(self.arm.name, f"no answer within {timeout_s:g} s; the process was ended") from None
+        if not line:
+            code = self._process.wait()
+            died = f"killed by signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
+            raise ArmError(self.arm.name, f"the process died ({died}){self._tail()}")
+        message: dict[str, Any] = json.loads(line)
+        if "failed" in message:
+            raise ArmError(self.arm.name, f"{message['failed']}{self._tail()}")
+        return message
+
+    def stop(self) -> None:
+        """End the process and what it started; calling it again is harmless."""
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            if hasattr(os, "killpg"):
+                os.killpg(self._process.pid, signal.SIGKILL)
+        self._process.kill()
+        self._process.wait()
+        with contextlib.suppress(OSError):
+            self._requests.close()
+
+    def _tail(self) -> str:
+        text = self._log.read_text(encoding="utf-8", errors="replace")[-LOG_TAIL:].strip()
+        return f"; it printed last:\n{text}" if text else ""
+
+    def _listen(self, stream: Any) -> None:  # a text stream
+        for line in stream:
+            self._answers.put(line)
+        self._answers.put("")
+        stream.close()
+
+
+def environment_of(arm: Arm, base: Mapping[str, str] | None = None) -> dict[str, str]:
+    """Return the environment variables of an arm: the user's, with the checkout's folders first on the path."""
+    environment = dict(os.environ if base is None else base)
+    if arm.path:
+        environment["PYTHONPATH"] = os.pathsep.join([*arm.path, *filter(None, [environment.get("PYTHONPATH")])])
+    environment["PYTHONDONTWRITEBYTECODE"] = "1"
+    for name in ("PYTEST_ADDOPTS", "PYTHONSAFEPATH"):
+        environment.pop(name, None)
+    return environment

@@ -1,0 +1,129 @@
+"""A comparison as it is kept: everything that was measured, set by set, so that it can be judged again and gone on with."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from mlbench.ab.turns import Effort, Memory, Visit
+from mlbench.documents import Form, check_document, plain, read_json, write_document
+from mlbench.gate.paired import PairedPolicy
+from mlbench.results import COMPLETE, INTERRUPTED
+
+FORM = Form("mlbench-ab", 1, "ab-schema.json", "comparison")
+
+
+@dataclass(frozen=True, slots=True)
+class Version:
+    """One side of a comparison.
+
+    Attributes:
+        revision: what the user called it.
+        commit: what it was.
+        ids: tests that use `benchmark`, as they were collected.
+        errors: what could not be collected, and why.
+        versions: of Python and packages in its environment.
+    """
+
+    revision: str
+    commit: str
+    ids: tuple[str, ...] = ()
+    errors: dict[str, str] = field(default_factory=dict)
+    versions: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class Comparison:
+    """Two versions and what was measured of them.
+
+    Attributes:
+        machine: what it was measured on.
+        command: what was run.
+        date: ISO 8601 with the offset, of its beginning.
+        arguments: for pytest.
+        base: the version that is compared with.
+        head: the version that is judged.
+        policy: how sure the gate must be.
+        effort: how much a set measures.
+        sets: what each set of processes measured, a visit for each row.
+        status: `complete`, or `interrupted` while rows are open that could still be measured.
+        plants: test to a planted slowdown or allocation of the head; for calibration alone.
+        spent_s: seconds of measuring.
+    """
+
+    machine: dict[str, Any]
+    command: str
+    date: str
+    arguments: tuple[str, ...]
+    base: Version
+    head: Version
+    policy: PairedPolicy = PairedPolicy()
+    effort: Effort = Effort()
+    sets: list[list[Visit]] = field(default_factory=list)
+    status: str = INTERRUPTED
+    plants: dict[str, dict[str, float]] = field(default_factory=dict)
+    spent_s: float = 0.0
+
+    @property
+    def rows(self) -> tuple[str, ...]:
+        """The tests that both versions have."""
+        theirs = set(self.head.ids)
+        return tuple(each for each in self.base.ids if each in theirs)
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether nothing is left to be measured."""
+        return self.status == COMPLETE
+
+
+def save(comparison: Comparison, path: str | Path) -> Path:
+    """Write a comparison, whole or not at all."""
+    return write_document(path, FORM, plain(dataclasses.asdict(comparison)))
+
+
+def has_comparison(data: Any) -> bool:  # whatever JSON holds
+    """Whether JSON data say that they hold a comparison."""
+    return isinstance(data, dict) and data.get("kind") == FORM.kind
+
+
+def load(path: str | Path) -> Comparison:
+    """Read a comparison.
+
+    Raises:
+        FileError: when it is missing, damaged, foreign, or of a version this mlbench does not read.
+        MissingExtraError: without jsonschema.
+    """
+    data = read_json(path)
+    check_document(path, data, FORM)
+    return Comparison(
+        machine=data["machine"],
+        command=data["command"],
+        date=data["date"],
+        arguments=tuple(data["arguments"]),
+        base=_version(data["base"]),
+        head=_version(data["head"]),
+        policy=PairedPolicy(**data["policy"]),
+        effort=Effort(**data["effort"]),
+        sets=[[_visit(each) for each in visits] for visits in data["sets"]],
+        status=data["status"],
+        plants=data["plants"],
+        spent_s=data["spent_s"],
+    )
+
+
+def _version(data: dict[str, Any]) -> Version:
+    return Version(**{**data, "ids": tuple(data["ids"])})
+
+
+def _visit(data: dict[str, Any]) -> Visit:
+    memory = {arm: _memory(each) for arm, each in data["memory"].items()}
+    ends = {arm: (how, why) for arm, (how, why) in data["ends"].items()}
+    return Visit(data["id"], data["rounds_s"], memory, ends, once=data["once"])
+
+
+def _memory(data: dict[str, Any]) -> Memory:
+    counts: Sequence[int] | None = data["allocations"]
+    return Memory(data["instrument"], (data["peak_bytes"][0], data["peak_bytes"][1]), None if counts is None else (counts[0], counts[1]))

@@ -1,0 +1,152 @@
+"""The run of a comparison: sets that screen every row, then fresh sets of the rows that are open, until each is settled or time is up."""
+
+from __future__ import annotations
+
+import dataclasses
+import random
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Protocol
+
+from mlbench.ab.judging import open_rows, visits_by_row
+from mlbench.ab.process import Arm
+from mlbench.ab.records import Comparison
+from mlbench.ab.turns import DIED, PASSED, Arms, Collected, Visit, shuffled
+from mlbench.results import COMPLETE
+from mlbench.units import format_duration
+
+RESTARTS = 3
+"""Times that a set is started again after a row ended its processes; what is left then waits for the next set."""
+
+
+class Telling(Protocol):
+    """Who is told what happens."""
+
+    def expect(self, steps: int) -> None:
+        """So many steps are still to come."""
+
+    def step(self, what: str) -> None:
+        """One step ended."""
+
+    def say(self, line: str) -> None:
+        """Print a line that stays."""
+
+
+class Interrupted(KeyboardInterrupt):
+    """Ctrl-C; the comparison holds what was measured."""
+
+
+class Session:
+    """Measures a comparison.
+
+    Args:
+        comparison: what to compare, and what was measured of it; sets are added to it.
+        arms: base, head and control.
+        keep: called after each set, to save the comparison.
+        telling: told what happens.
+        most_s: seconds after which no set begins; None for no end.
+        clock: seconds from any origin.
+    """
+
+    def __init__(
+        self,
+        comparison: Comparison,
+        arms: Sequence[Arm],
+        keep: Callable[[], object],
+        telling: Telling,
+        most_s: float | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._comparison = comparison
+        self._arms = arms
+        self._keep = keep
+        self._telling = telling
+        self._most_s = most_s
+        self._clock = clock
+        self._chance = random.Random()  # noqa: S311  # the order of rows is no secret
+
+    def run(self) -> None:
+        """Measure until every row is settled, no set may begin any more, or Ctrl-C.
+
+        Raises:
+            ArmError: when an arm cannot collect its suite.
+            Interrupted: on Ctrl-C, with everything kept that was measured.
+        """
+        comparison, longest = self._comparison, 0.0
+        while not comparison.sets or rows_of_next_set(comparison):
+            if self._most_s is not None and comparison.spent_s + longest > self._most_s:
+                self._telling.say(f"no time is left for another set: {format_duration(comparison.spent_s)} of "
+                                  f"{format_duration(self._most_s)} are spent")  # fmt: skip
+                return
+            begun = self._clock()
+            try:
+                self._set()
+            except KeyboardInterrupt:
+                comparison.spent_s += self._clock() - begun
+                self._keep()
+                raise Interrupted from None
+            took = self._clock() - begun
+            comparison.spent_s += took
+            longest = max(took, longest if len(comparison.sets) > comparison.policy.screen else 0.0)
+            self._tell(took)
+            self._keep()
+        comparison.status = COMPLETE
+        self._keep()
+
+    def _set(self) -> None:
+        """Measure one more set; what is measured stands in the comparison at once."""
+        visits: list[Visit] = []
+        waiting: dict[str, bool] | None = None
+        for _ in range(1 + RESTARTS):
+            with tempfile.TemporaryDirectory(prefix="mlbench-ab-") as logs, Arms(self._arms, self._comparison.arguments, Path(logs)) as arms:
+                if waiting is None:
+                    self._collected(arms.collected)
+                    self._comparison.sets.append(visits)
+                    waiting = rows_of_next_set(self._comparison)
+                    self._telling.expect(len(waiting) * max(1, self._comparison.policy.screen - len(self._comparison.sets) + 1))
+                here = [row for row in waiting if all(row in found.ids for found in arms.collected.values())]
+                weighed = {row for row, weigh in waiting.items() if weigh}
+                for visit in arms.visit(shuffled(here, self._chance), self._comparison.effort, weighed):
+                    visits.append(visit)
+                    waiting.pop(visit.id)
+                    self._telling.step(visit.id)
+                if not visits or all(how != DIED for how, _ in visits[-1].ends.values()):
+                    return
+
+    def _collected(self, found: dict[str, Collected]) -> None:
+        """Keep what the first set collected."""
+        comparison = self._comparison
+        if comparison.sets:
+            return
+        base, head = found["base"], found["head"]
+        comparison.base = dataclasses.replace(comparison.base, ids=base.ids, errors=base.errors, versions=base.versions)
+        comparison.head = dataclasses.replace(comparison.head, ids=head.ids, errors=head.errors, versions=head.versions)
+        self._telling.say(f"{len(comparison.rows)} benchmarks in both versions, {len(base.ids)} in {comparison.base.revision} and "
+                          f"{len(head.ids)} in {comparison.head.revision}")  # fmt: skip
+
+    def _tell(self, took_s: float) -> None:
+        comparison, policy = self._comparison, self._comparison.policy
+        done, left = len(comparison.sets), rows_of_next_set(comparison)
+        line = f"set {done}: {len(comparison.sets[-1])} rows in {format_duration(took_s)}"
+        if done < policy.screen:
+            self._telling.say(f"{line}; about {format_duration(took_s * (policy.screen - done))} left of screening")
+        elif left:
+            names = ", ".join(row.rpartition("::")[2] for row in list(left)[:3]) + (", ..." if len(left) > 3 else "")
+            self._telling.say(f"{line}; {len(left)} open: {names}")
+        else:
+            self._telling.say(f"{line}; every row is settled after {format_duration(comparison.spent_s)}")
+
+
+def rows_of_next_set(comparison: Comparison) -> dict[str, bool]:
+    """Return the rows that the next set measures, and of each whether its footprint is taken: all rows while they are screened.
+
+    A row whose test failed or broke off is settled. Open rows get their fresh sets in batches, so that they are not judged after each one.
+    """
+    policy = comparison.policy
+    found = open_rows(comparison)
+    if len(comparison.sets) < policy.screen:
+        ended = {row for row, visits in visits_by_row(comparison).items() if any(how != PASSED for each in visits for how, _ in each.ends.values())}
+        return {row: found.get(row, False) for row in comparison.rows if row not in ended}
+    return found

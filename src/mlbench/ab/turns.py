@@ -1,0 +1,235 @@
+"""One set of live processes goes through all rows: base, head, and the base once more as control, which take turns.
+
+Only one of them runs at any moment of a turn. The turns of a round go forwards and backwards (ABBA), and another arm starts each round.
+While a row is set up the arms work at the same time: nothing is timed then.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import random
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from mlbench.ab.process import START_S, Arm, ArmError, ArmProcess
+
+ROUNDS = 20
+"""What 20 rounds leave in a set's ratio is less than what sets differ by: more sets say more than more rounds."""
+LEAST_ROUNDS = 3
+TURN_S = 1e-3
+ROW_S = 1.0
+"""Time for the rounds of a row in one set of processes; rows with long calls get fewer rounds."""
+TIMEOUT_S = 120.0
+PASSED, FAILED, SKIPPED, DIED, UNUSED = "passed", "failed", "skipped", "died", "unused"
+
+
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """What one call allocated: the least and the most of its repeats, which are equal where it is steady.
+
+    Attributes:
+        instrument: memray or tracemalloc.
+        peak_bytes: least and most.
+        allocations: least and most; None where the instrument cannot count.
+    """
+
+    instrument: str
+    peak_bytes: tuple[int, int]
+    allocations: tuple[int, int] | None
+
+
+@dataclass(slots=True)
+class Visit:
+    """What one set of processes measured of a row.
+
+    Attributes:
+        id: the test's.
+        rounds_s: arm to seconds per call in each round.
+        memory: arm to what a call allocated; empty where it was not asked for.
+        ends: arm to how the test ended there and why: `passed`, `failed`, `skipped`, `died`, or `unused` where it never measured anything.
+        once: the target may be called once only.
+    """
+
+    id: str
+    rounds_s: dict[str, list[float]] = field(default_factory=dict)
+    memory: dict[str, Memory] = field(default_factory=dict)
+    ends: dict[str, tuple[str, str]] = field(default_factory=dict)
+    once: bool = False
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether every arm was measured."""
+        return bool(self.rounds_s) and all(how == PASSED for how, _ in self.ends.values())
+
+
+@dataclass(frozen=True, slots=True)
+class Effort:
+    """How much a set measures.
+
+    Attributes:
+        rounds: of each row.
+        turn_s: length of a turn, in seconds.
+        row_s: most time for the rounds of a row, in seconds.
+        timeout_s: for the setup of a test and for a turn, in seconds.
+    """
+
+    rounds: int = ROUNDS
+    turn_s: float = TURN_S
+    row_s: float = ROW_S
+    timeout_s: float = TIMEOUT_S
+
+
+@dataclass(frozen=True, slots=True)
+class Collected:
+    """What an arm collected.
+
+    Attributes:
+        ids: the tests that use `benchmark`.
+        errors: what could not be collected, and why.
+        versions: of Python and of what decides how fast it is.
+    """
+
+    ids: tuple[str, ...]
+    errors: dict[str, str]
+    versions: dict[str, str]
+
+
+class Arms:
+    """Live processes of several arms.
+
+    Raises:
+        ArmError: when one cannot collect its suite; all are ended then.
+    """
+
+    def __init__(self, arms: Sequence[Arm], arguments: Sequence[str], logs: Path) -> None:
+        self.processes = {arm.name: ArmProcess(arm, arguments, logs / f"{arm.name}.log") for arm in arms}
+        self.collected: dict[str, Collected] = {}
+        try:
+            for arm in arms:
+                found = self.processes[arm.name].answer(START_S)
+                if found["outside"]:
+                    name, file = next(iter(found["outside"].items()))
+                    raise ArmError(arm.name, f"it imports {name} from {file}, which is not in its checkout {arm.home}: both arms would run "
+                                             "the same code; install the project in an environment of its own (no --same-env)")  # fmt: skip
+                self.collected[arm.name] = Collected(tuple(found["collected"]), found["errors"], found["versions"])
+        except BaseException:
+            self.stop()
+            raise
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.stop()
+
+    def stop(self) -> None:
+        """End all processes."""
+        for process in self.processes.values():
+            process.stop()
+
+    def visit(self, rows: Sequence[str], effort: Effort, weighed: Collection[str] = ()) -> Iterator[Visit]:
+        """Go through rows in this order and give what was measured of each; with an arm that died, that row is the last one.
+
+        Args:
+            rows: tests that every arm collected.
+            effort: how much.
+            weighed: rows of which the footprint is taken too.
+        """
+        for process in self.processes.values():
+            process.tell(order=list(rows))
+        for row in rows:
+            done = Visit(row)
+            try:
+                self._row(done, effort, with_memory=row in weighed)
+            except ArmError as error:
+                done.ends[error.arm] = (DIED, str(error))
+                yield done
+                return
+            yield done
+        for process in self.processes.values():
+            with contextlib.suppress(ArmError):
+                process.answer(effort.timeout_s)  # finished
+                process.tell(end=True)
+
+    def _row(self, done: Visit, effort: Effort, *, with_memory: bool) -> None:
+        ready: dict[str, dict[str, Any]] = {}
+        for name, process in self.processes.items():
+            message = process.answer(effort.timeout_s)
+            if "ended" in message:
+                self._end(done, name, message)
+            else:
+                ready[name] = message
+        if len(ready) == len(self.processes):
+            done.once = any(each["once"] for each in ready.values())
+            if with_memory and not done.once:
+                self._weigh(done, effort)
+            if not done.ends:
+                self._rounds(done, ready, effort)
+        for name in ready:
+            if name not in done.ends:
+                self.processes[name].tell(go=True)
+        for name in ready:
+            if name not in done.ends:
+                self._end(done, name, self.processes[name].answer(effort.timeout_s))
+
+    def _ask(self, done: Visit, name: str, effort: Effort, **request: Any) -> dict[str, Any] | None:
+        """Return the answer, or None where the test ended instead."""
+        process = self.processes[name]
+        process.tell(**request)
+        message = process.answer(effort.timeout_s)
+        if "ended" not in message:
+            return message
+        self._end(done, name, message)
+        return None
+
+    def _weigh(self, done: Visit, effort: Effort) -> None:
+        for name in self.processes:
+            message = self._ask(done, name, effort, footprint=True)
+            if message is None:
+                return
+            found = message["footprint"]
+            counts = found["allocations"]
+            done.memory[name] = Memory(found["instrument"], tuple(found["peak_bytes"]), None if counts is None else tuple(counts))
+
+    def _rounds(self, done: Visit, ready: dict[str, dict[str, Any]], effort: Effort) -> None:
+        names = list(self.processes)
+        calls, rounds, warm_up = 1, 1, False
+        if not done.once:
+            longest = max(each["cost_s"] * each["iterations"] for each in ready.values())
+            calls = max(1, int(effort.turn_s / longest))
+            warm_up = longest < effort.turn_s
+            rounds = min(effort.rounds, max(LEAST_ROUNDS, int(effort.row_s / (2 * len(names) * longest * calls))))
+        spent: dict[str, list[float]] = {name: [] for name in names}
+        for number in range(rounds):
+            first = number % len(names)
+            order = names[first:] + names[:first]
+            took = dict.fromkeys(names, 0.0)
+            for name in order if done.once else (*order, *order[::-1]):
+                message = self._ask(done, name, effort, turn=calls, warm_up=warm_up)
+                if message is None:
+                    return
+                took[name] += message["s"]
+            for name in names:
+                spent[name].append(took[name] / (1 if done.once else 2))
+        done.rounds_s = spent
+
+    def _end(self, done: Visit, name: str, message: dict[str, Any]) -> None:
+        outcome = message["outcome"]
+        if outcome == PASSED and not done.rounds_s:
+            outcome = UNUSED
+        done.ends[name] = (outcome, message["text"])
+
+
+def shuffled(rows: Sequence[str], chance: random.Random) -> list[str]:
+    """Return the rows in random order, those of one file together, so that fixtures of a module are made once."""
+    files: dict[str, list[str]] = {}
+    for row in rows:
+        files.setdefault(row.partition("::")[0], []).append(row)
+    groups = list(files.values())
+    chance.shuffle(groups)
+    for group in groups:
+        chance.shuffle(group)
+    return [row for group in groups for row in group]

@@ -1,0 +1,189 @@
+"""`mlbench ab`: is this version slower or hungrier than that one?"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import sys
+import textwrap
+import tomllib
+from pathlib import Path
+from typing import Any
+
+from mlbench.ab import (
+    DEFAULT_INSTALL,
+    Arm,
+    Checkout,
+    Comparison,
+    Effort,
+    Interrupted,
+    Repository,
+    Session,
+    Version,
+    check_out,
+    find_repository,
+    held,
+    judge,
+    load,
+    packages,
+    prepare,
+    save,
+)
+from mlbench.ab.environments import environment_folder
+from mlbench.cli.gating import add_gate_options, tell
+from mlbench.cli.options import EXIT_INTERRUPTED, Commands, check_place, fraction, positive, seconds, wrapped
+from mlbench.errors import FileError, UsageError
+from mlbench.gate.paired import PairedPolicy
+from mlbench.measure import FRESH_HEAP, environment
+from mlbench.report import progress
+from mlbench.results import now
+
+SECTION = "tool.mlbench.ab"
+POLICY = PairedPolicy()
+
+
+def add(commands: Commands) -> None:
+    """Add the command."""
+    parser = commands.add_parser(
+        "ab",
+        usage="mlbench ab [options] BASE [HEAD] [-- PYTEST-ARGUMENTS]",
+        help="compare two git revisions by any pytest-benchmark suite, as live processes that take turns",
+        description=wrapped(
+            "Check out two revisions of this project side by side, each with an environment of its own, and run its pytest-benchmark suite in "
+            "live processes of both that take turns of a millisecond, with the base once more as control; then again in fresh processes. A row "
+            "is red only if it stays slower in fresh processes alone and by more than the control's noise. Peak memory and allocations are "
+            "compared exactly. Without HEAD, the files as they are now are compared with BASE."
+        ),
+        epilog=textwrap.dedent("""\
+            examples:
+              mlbench ab main                                  what I have here against main
+              mlbench ab v1.2 v1.3 -- benchmarks -k fast       two tags, and arguments for pytest
+              mlbench ab main --same-env -- benchmarks         pure Python: this environment for both
+              mlbench ab main --install '-e .[bench]'          what `pip install` is given in each checkout
+              mlbench ab main --max-time 300 --json ab.json    end after five minutes, keep the data
+              mlbench ab main --resume                         go on where Ctrl-C or the time broke off
+
+            settings for a project stand in its pyproject.toml:
+              [tool.mlbench.ab]
+              install = ["-e .[bench]"]
+              arguments = ["benchmarks"]
+
+            Exit codes: 0 nothing is worse, 1 something is or is missing, 2 usage, 3 inconclusive, 130 interrupted."""),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("base", metavar="BASE", help="revision that is compared with: a branch, a tag, a commit")
+    parser.add_argument("head", metavar="HEAD", nargs="?", help="revision that is judged (default: the files as they are now)")
+    add_environments(parser)
+    parser.add_argument("--tolerance", type=fraction, default=POLICY.tolerance, metavar="PERCENT",
+                        help=f"a slowdown that is tolerated (default {100 * POLICY.tolerance:g})")  # fmt: skip
+    parser.add_argument("--limit", type=fraction, default=POLICY.limit, metavar="PERCENT",
+                        help=f"a row passes when its interval ends below this slowdown (default {100 * POLICY.limit:g})")  # fmt: skip
+    parser.add_argument("--sets", type=positive, default=POLICY.screen, metavar="N",
+                        help=f"sets of processes that screen every row (default {POLICY.screen}; fewer than 6 can settle nothing)")  # fmt: skip
+    parser.add_argument("--most-sets", type=positive, default=POLICY.most, metavar="N",
+                        help=f"sets of an open row in all (default {POLICY.most})")  # fmt: skip
+    parser.add_argument("--max-time", type=seconds, metavar="SECONDS", help="begin no set that would end after so much measuring")
+    parser.add_argument("--timeout", type=seconds, default=Effort().timeout_s, metavar="SECONDS",
+                        help=f"for the setup of one test, and for one turn (default {Effort().timeout_s:g})")  # fmt: skip
+    parser.add_argument("--json", type=Path, metavar="FILE", help="keep the data here, after every set (default: in the cache)")
+    parser.add_argument("--resume", action="store_true", help="go on with the data of the last run, or of --json FILE")
+    add_gate_options(parser)
+    parser.set_defaults(act=_run, pytest_arguments=[])
+
+
+def add_environments(parser: argparse.ArgumentParser) -> None:
+    """Add the options that say in which environment a version runs."""
+    how = parser.add_mutually_exclusive_group()
+    how.add_argument("--same-env", action="store_true", help="run both in this environment, the checkouts first on the path")
+    how.add_argument("--install", action="append", metavar="ARGUMENTS",
+                     help=f"arguments of a `pip install` in each checkout; can be repeated (default {DEFAULT_INSTALL[0]!r})")  # fmt: skip
+
+
+def _run(options: argparse.Namespace) -> int:
+    repository = find_repository(Path.cwd())
+    with held(repository):
+        base = check_out(repository, "base", options.base)
+        head = check_out(repository, "head", options.head)
+        settings = _settings(head)
+        arguments = tuple(options.pytest_arguments or settings.get("arguments", ()))
+        place = options.json or repository.place / "last.json"
+        check_place(place)
+        comparison = _new(options, base, head, arguments)
+        if options.resume:
+            comparison = _resumed(place, comparison)
+        arms = arms_of(repository, base, head, options, settings)
+        with progress(1) as shown:
+            session = Session(comparison, arms, lambda: save(comparison, place), shown, options.max_time)
+            try:
+                session.run()
+            except Interrupted:
+                tell(judge(comparison), options)
+                print("mlbench: interrupted; what was measured is kept, --resume goes on", file=sys.stderr)
+                return EXIT_INTERRUPTED
+    return tell(judge(comparison), options)
+
+
+def arms_of(repository: Repository, base: Checkout, head: Checkout, options: argparse.Namespace, settings: dict[str, Any]) -> list[Arm]:
+    """Return the three arms: base, head, and the base once more."""
+    sides = {}
+    for checkout in (base, head):
+        names, source = packages(checkout.home)
+        if options.same_env:
+            sides[checkout.side] = Arm(checkout.side, sys.executable, checkout.home, names, (str(source),))
+        else:
+            install = options.install or settings.get("install", DEFAULT_INSTALL)
+            python = prepare(checkout, repository.place, install, lambda line: print(line, file=sys.stderr, flush=True))
+            sides[checkout.side] = Arm(checkout.side, python, checkout.home, names, environment=environment_folder(python))
+    return [sides["base"], sides["head"], dataclasses.replace(sides["base"], name="control")]
+
+
+def _new(options: argparse.Namespace, base: Checkout, head: Checkout, arguments: tuple[str, ...]) -> Comparison:
+    policy = dataclasses.replace(
+        POLICY, tolerance=options.tolerance, limit=options.limit, screen=options.sets, most=max(options.sets, options.most_sets)
+    )
+    if policy.tolerance >= policy.limit:
+        raise UsageError(f"--tolerance {100 * policy.tolerance:g} must be less than --limit {100 * policy.limit:g}: between them lies what settles a row")
+    versions = (Version(each.revision, each.commit) for each in (base, head))
+    effort = Effort(timeout_s=options.timeout)
+    return Comparison(machine(), options.command_line, now(), arguments, *versions, policy=policy, effort=effort)
+
+
+def machine() -> dict[str, Any]:
+    """Return what a comparison was measured on; what its versions ran with stands with them."""
+    found = environment(1, FRESH_HEAP)
+    return {name: getattr(found, name) for name in ("cpu", "cores", "system", "governor", "cpu_limit")}
+
+
+def _resumed(place: Path, wanted: Comparison) -> Comparison:
+    """Return the comparison that is gone on with, if it is the same one."""
+    if not place.exists():
+        raise UsageError(f"--resume: {place} does not exist; there is nothing to go on with")
+    found = load(place)
+    was, now_ = ((each.base.commit, each.head.commit, each.arguments, each.machine) for each in (found, wanted))
+    different = [name for name, old, new in zip(("base", "head", "pytest arguments", "machine"), was, now_, strict=True) if old != new]
+    if different:
+        raise FileError(f"{place}: is of another {', '.join(different)}; leave out --resume to measure anew")
+    found.policy, found.effort, found.command = wanted.policy, wanted.effort, wanted.command
+    return found
+
+
+def _settings(checkout: Checkout) -> dict[str, Any]:
+    """Return what the project's pyproject.toml says.
+
+    Raises:
+        FileError: when it says something else than lists of strings.
+    """
+    path = checkout.home / "pyproject.toml"
+    if not path.exists():
+        return {}
+    try:
+        found: dict[str, Any] = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise FileError(f"{path}: not a valid TOML file ({error})") from error
+    for name in SECTION.split("."):
+        found = found.get(name, {})
+    wrong = [name for name, value in found.items() if name not in ("install", "arguments") or not isinstance(value, list)
+             or not all(isinstance(each, str) for each in value)]  # fmt: skip
+    if wrong:
+        raise FileError(f"{path}: [{SECTION}] has {', '.join(wrong)}; expected install and arguments, each a list of strings")
+    return found
