@@ -103,9 +103,9 @@ class Session:
             with tempfile.TemporaryDirectory(prefix="mlbench-ab-") as logs, Arms(self._arms, self._comparison.arguments, Path(logs)) as arms:
                 if waiting is None:
                     self._collected(arms.collected)
-                    self._comparison.sets.append(visits)
                     waiting = rows_of_next_set(self._comparison)
-                    self._telling.expect(len(waiting) * max(1, self._comparison.policy.screen - len(self._comparison.sets) + 1))
+                    self._telling.expect(len(waiting) * max(1, self._comparison.policy.screen - len(self._comparison.sets)))
+                    self._comparison.sets.append(visits)
                 here = [row for row in waiting if all(row in found.ids for found in arms.collected.values())]
                 weighed = {row for row, weigh in waiting.items() if weigh}
                 for visit in arms.visit(shuffled(here, self._chance), self._comparison.effort, weighed):

@@ -104,7 +104,7 @@ def _run(options: argparse.Namespace) -> int:
     with held(repository):
         base = check_out(repository, "base", options.base)
         head = check_out(repository, "head", options.head)
-        settings = _settings(head)
+        settings = pyproject_settings(head)
         arguments = tuple(options.pytest_arguments or settings.get("arguments", ()))
         place = options.json or repository.place / "last.json"
         check_place(place)
@@ -143,9 +143,8 @@ def _new(options: argparse.Namespace, base: Checkout, head: Checkout, arguments:
     )
     if policy.tolerance >= policy.limit:
         raise UsageError(f"--tolerance {100 * policy.tolerance:g} must be less than --limit {100 * policy.limit:g}: between them lies what settles a row")
-    versions = (Version(each.revision, each.commit) for each in (base, head))
-    effort = Effort(timeout_s=options.timeout)
-    return Comparison(machine(), options.command_line, now(), arguments, *versions, policy=policy, effort=effort)
+    before, after = (Version(each.revision, each.commit) for each in (base, head))
+    return Comparison(machine(), options.command_line, now(), arguments, before, after, policy, Effort(timeout_s=options.timeout))
 
 
 def machine() -> dict[str, Any]:
@@ -167,7 +166,7 @@ def _resumed(place: Path, wanted: Comparison) -> Comparison:
     return found
 
 
-def _settings(checkout: Checkout) -> dict[str, Any]:
+def pyproject_settings(checkout: Checkout) -> dict[str, Any]:
     """Return what the project's pyproject.toml says.
 
     Raises:

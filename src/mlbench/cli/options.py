@@ -158,6 +158,11 @@ def positive(text: str) -> int:
     return found[0]
 
 
+def natural(text: str) -> int:
+    """Parse a count that may be 0, for argparse."""
+    return 0 if text == "0" else positive(text)
+
+
 def fraction(text: str) -> float:
     """Parse per cent for argparse, into a fraction."""
     return _number(text.removesuffix("%"), "per cent of 0 or more") / 100

@@ -1,0 +1,23 @@
+"""Is the gate right? Comparisons whose answer is known: a version against itself, and against itself with slowdowns planted in it."""
+
+from mlbench.calibrating.planting import FRACTIONS, PLANTED_BYTES, plants
+from mlbench.calibrating.rates import Rate, Rates, Recombined, planted_rates, rates, recombined, recombined_power
+from mlbench.calibrating.store import PLANTED, SAME, Store
+from mlbench.calibrating.told import calibration_tables
+
+__all__ = [
+    "FRACTIONS",
+    "PLANTED",
+    "PLANTED_BYTES",
+    "SAME",
+    "Rate",
+    "Rates",
+    "Recombined",
+    "Store",
+    "calibration_tables",
+    "planted_rates",
+    "plants",
+    "rates",
+    "recombined",
+    "recombined_power",
+]

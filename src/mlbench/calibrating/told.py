@@ -1,0 +1,62 @@
+"""What a calibration found, as tables."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from mlbench.calibrating.rates import Rate, Rates, Recombined
+from mlbench.report import Table
+from mlbench.units import format_duration
+
+_NAMES = {"slower": "slower by", "bytes": "one more array", "allocation": "one more allocation", "nothing": "nothing"}
+
+
+def calibration_tables(
+    real: Rates | None,
+    planted: Mapping[tuple[str, float], tuple[Rate, Rate]],
+    same: Recombined | None,
+    power: Mapping[float, tuple[Rate, Rate]],
+) -> tuple[Table, ...]:
+    """Return the tables of false alarms and of what was found, as far as there is something in them."""
+    alarms = []
+    if real is not None:
+        alarms += _alarms("real comparisons", real)
+    if same is not None:
+        alarms += _alarms(f"recombined from {same.sets} sets", same)
+    found = [(_planted(kind, size), "real comparisons", *_cells(red), *_cells(still_open)) for (kind, size), (red, still_open) in planted.items()]
+    found += [(_planted("slower", size), "recombined", *_cells(red), *_cells(still_open)) for size, (red, still_open) in power.items()]
+    tables = []
+    if alarms:
+        notes = ("Nothing was different, so that every red row is a false alarm. 95 % bounds are exact (Clopper and Pearson).",)
+        if real is not None and real.spent_s:
+            spent = sorted(real.spent_s)
+            notes += (f"A comparison took {format_duration(spent[len(spent) // 2])} in the median, {format_duration(spent[-1])} at most.",)
+        headers = ("False alarms", "of", "red", "share", "95 % bounds", "inconclusive", "share", "95 % bounds")
+        tables.append(Table("The same version twice", headers, tuple(alarms), notes))
+    if found:
+        headers = ("Planted", "in", "found", "share", "95 % bounds", "inconclusive", "share", "95 % bounds")
+        tables.append(Table("Planted slowdowns and allocations", headers, tuple(found), ()))
+    return tuple(tables)
+
+
+def _alarms(what: str, found: Rates | Recombined) -> list[tuple[str, ...]]:
+    return [
+        ("suites", what, *_cells(found.red_suites), *_cells(found.open_suites)),
+        ("rows", what, *_cells(found.red_rows), *_cells(found.open_rows)),
+    ]
+
+
+def _planted(kind: str, size: float) -> str:
+    if kind == "slower":
+        return f"{_NAMES[kind]} {100 * size:g} %"
+    return f"{_NAMES[kind]} ({size:g} bytes)" if size else _NAMES[kind]
+
+
+def _cells(rate: Rate) -> tuple[str, str, str]:
+    low, high = rate.bounds
+    return f"{rate.found} of {rate.trials}", _percent(rate.share), f"{_percent(low)} to {_percent(high)}"
+
+
+def _percent(share: float) -> str:
+    """Return a share with as many decimals as a small one needs."""
+    return "-" if share != share else f"{100 * share:.3g} %"  # noqa: PLR0124  # NaN is the only number unlike itself

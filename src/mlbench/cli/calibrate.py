@@ -1,0 +1,123 @@
+"""`mlbench calibrate`: how often is the gate wrong on this machine?"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import random
+import sys
+import textwrap
+from pathlib import Path
+
+from mlbench.ab import Arm, Checkout, Comparison, Interrupted, Session, Version, check_out, find_repository, held, save
+from mlbench.calibrating import FRACTIONS, PLANTED, SAME, Store, calibration_tables, planted_rates, plants, rates, recombined, recombined_power
+from mlbench.cli.ab import add_environments, arms_of, machine, pyproject_settings
+from mlbench.cli.options import EXIT_DONE, EXIT_INTERRUPTED, Commands, natural, say, wrapped
+from mlbench.errors import UsageError
+from mlbench.files import write_atomically
+from mlbench.report import progress, render
+from mlbench.results import now
+
+STORE = Path("mlbench-results/calibration")
+
+
+def add(commands: Commands) -> None:
+    """Add the command."""
+    parser = commands.add_parser(
+        "calibrate",
+        usage="mlbench calibrate [options] [-- PYTEST-ARGUMENTS]",
+        help="measure how often the gate is wrong on this machine, and which slowdowns it finds",
+        description=wrapped(
+            "Run comparisons whose answer is known, as `mlbench ab` runs them: this version against itself, and against itself with slowdowns "
+            "and allocations planted in several rows at once. Their rounds are kept, sittings add up, and thousands of suites are recombined "
+            "from all stored sets of processes. Prints false alarms, inconclusive answers and the detection curve, with exact bounds."
+        ),
+        epilog=textwrap.dedent("""\
+            examples:
+              mlbench calibrate                             5 comparisons of each kind more, some ten minutes
+              mlbench calibrate --same 20 --planted 10      as many as it takes until the folder holds so many
+              mlbench calibrate --same 0 --planted 0        measure nothing, analyse what is stored
+              mlbench calibrate -- benchmarks -k fast       of another suite; keep it in another --store
+
+            After Ctrl-C the same command goes on."""),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add_environments(parser)
+    parser.add_argument("--same", type=natural, metavar="N", help="comparisons of this version with itself that are to be stored in all")
+    parser.add_argument("--planted", type=natural, metavar="N", help="comparisons with planted slowdowns that are to be stored in all")
+    parser.add_argument("--store", type=Path, default=STORE, metavar="DIR", help=f"where the comparisons are kept (default {STORE})")
+    parser.add_argument("--suites", type=natural, default=10_000, metavar="N", help="suites that are recombined (default 10000)")
+    parser.add_argument("--output", type=Path, metavar="FILE", help="write what is printed here as well")
+    parser.set_defaults(act=_run, pytest_arguments=[])
+
+
+def _run(options: argparse.Namespace) -> int:
+    store = Store(options.store)
+    same, planted = len(store.comparisons(SAME)), len(store.comparisons(PLANTED))
+    wanted = {SAME: same + 5 if options.same is None else options.same, PLANTED: planted + 5 if options.planted is None else options.planted}
+    is_interrupted = False
+    if wanted[SAME] > same or wanted[PLANTED] > planted:
+        is_interrupted = _measure(options, store, wanted)
+    text = _told(store, options.suites)
+    if options.output is not None:
+        write_atomically(options.output, f"$ {options.command_line}   ({now()})\n\n{text}\n")
+    say(text)
+    return EXIT_INTERRUPTED if is_interrupted else EXIT_DONE
+
+
+def _measure(options: argparse.Namespace, store: Store, wanted: dict[str, int]) -> bool:
+    """Run what is lacking, the kinds in turn; return whether Ctrl-C ended it."""
+    store.folder.mkdir(parents=True, exist_ok=True)
+    repository = find_repository(Path.cwd())
+    with held(repository):
+        base, head = check_out(repository, "base", None), check_out(repository, "head", None)
+        settings = pyproject_settings(head)
+        arguments = tuple(options.pytest_arguments or settings.get("arguments", ()))
+        arms = arms_of(repository, base, head, options, settings)
+        store.check(_new(options, base, head, arguments))
+        with progress(1) as shown:
+            while kinds := [kind for kind in (SAME, PLANTED) if len(store.comparisons(kind)) < wanted[kind]]:
+                kind = min(kinds, key=lambda each: len(store.comparisons(each)) / wanted[each])
+                path, begun = store.next(kind)
+                shown.say(f"{path.name}: {len(store.comparisons(SAME))} of {wanted[SAME]} the same, "
+                          f"{len(store.comparisons(PLANTED))} of {wanted[PLANTED]} planted are stored")  # fmt: skip
+                comparison = begun or _new(options, base, head, arguments)
+                if kind == PLANTED and not comparison.plants:
+                    comparison.plants = plants(_rows(store, arms, comparison), random.Random(path.name))  # noqa: S311  # no secret
+                planted = [dataclasses.replace(arm, plants=comparison.plants if arm.name == "head" else None) for arm in arms]
+                try:
+                    Session(comparison, planted, lambda comparison=comparison, path=path: save(comparison, path), shown).run()
+                except Interrupted:
+                    print("mlbench: interrupted; what was measured is kept, and the same command goes on", file=sys.stderr)
+                    return True
+    return False
+
+
+def _rows(store: Store, arms: list[Arm], comparison: Comparison) -> tuple[str, ...]:
+    """Return the rows to plant in: those that a stored comparison found."""
+    known = store.comparisons(SAME)
+    if not known:
+        raise UsageError("nothing can be planted before one comparison of a version with itself is stored; take --same 1 or more")
+    return known[0].rows
+
+
+def _new(options: argparse.Namespace, base: Checkout, head: Checkout, arguments: tuple[str, ...]) -> Comparison:
+    versions = Version(base.revision, base.commit), Version(head.revision, head.commit)
+    return Comparison(machine(), options.command_line, now(), arguments, *versions)
+
+
+def _told(store: Store, suites: int) -> str:
+    same, planted = store.comparisons(SAME), store.comparisons(PLANTED)
+    if not same and not planted:
+        raise UsageError(f"{store.folder} holds no comparison yet; take --same 1 or more")
+    try:
+        mixed = recombined(same, same[0].policy, suites) if same and suites else None
+        power = {fraction: recombined_power(same, same[0].policy, fraction, suites) for fraction in FRACTIONS} if mixed else {}
+        left_out = ""
+    except ValueError as error:
+        mixed, power, left_out = None, {}, f"\n\nNothing was recombined: {error}."
+    tables = calibration_tables(rates(same) if same else None, planted_rates(planted), mixed, power)
+    found = (same or planted)[0]
+    where = ", ".join(f"{name} {value}" for name, value in found.machine.items() if value is not None)
+    policy = ", ".join(f"{name} {value:g}" for name, value in dataclasses.asdict(found.policy).items())
+    return "\n\n".join(render(table) for table in tables) + f"{left_out}\n\nMachine: {where}\nPolicy: {policy}"
