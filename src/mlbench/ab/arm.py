@@ -13,6 +13,7 @@ from __future__ import annotations
 import contextlib
 import gc
 import importlib.util
+import io
 import json
 import os
 import signal
@@ -21,6 +22,13 @@ import tempfile
 import time
 import tracemalloc
 import types
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from typing import Any
+
+    Plants = Mapping[str, Mapping[str, float]]
 
 WARM_UPS = 3
 MOST_REPEATS = 5
@@ -32,7 +40,7 @@ LONG_S = 0.2
 class Channel:
     """Requests from the parent and answers to it; both survive pytest's capturing."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         self._requests = os.fdopen(os.dup(0), "r", encoding="utf-8")
         self._answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
         os.dup2(2, 1)
@@ -40,17 +48,18 @@ class Channel:
         os.dup2(nothing, 0)
         os.close(nothing)
 
-    def tell(self, **message):
+    def tell(self, **message: Any) -> None:
         """Send one message."""
         self._answers.write(json.dumps(message) + "\n")
         self._answers.flush()
 
-    def listen(self):
+    def listen(self) -> dict[str, Any]:
         """Return the next request; a parent that is gone ends this process."""
         line = self._requests.readline()
         if not line:
             os._exit(0)
-        return json.loads(line)
+        request: dict[str, Any] = json.loads(line)
+        return request
 
 
 class Target:
@@ -66,7 +75,17 @@ class Target:
         once: it may be called once only.
     """
 
-    def __init__(self, function, args, kwargs, setup=None, teardown=None, iterations=1, once=False):
+    def __init__(
+        self,
+        function: Callable[..., Any],
+        args: Sequence[Any],
+        kwargs: Mapping[str, Any],
+        setup: Callable[[], Any] | None = None,
+        teardown: Callable[..., Any] | None = None,
+        iterations: int = 1,
+        *,
+        once: bool = False,
+    ) -> None:
         self.function = function
         self.args = args
         self.kwargs = kwargs
@@ -74,16 +93,17 @@ class Target:
         self.teardown = teardown
         self.iterations = iterations
         self.once = once
-        self.result = None
+        self.result: Any = None
         self.was_called = False
-        self.plant = {}
+        self.is_quick = True
+        self.plant: Mapping[str, float] = {}
 
     @property
-    def is_bare(self):
+    def is_bare(self) -> bool:
         """Whether nothing happens between two calls."""
         return self.setup is None and self.teardown is None
 
-    def turn(self, calls, warm_up):
+    def turn(self, calls: int, *, warm_up: bool) -> float:
         """Return the seconds per call of one turn, with the collector off; `warm_up` makes an untimed call before it."""
         was_enabled = gc.isenabled()
         gc.disable()
@@ -100,7 +120,7 @@ class Target:
             if was_enabled:
                 gc.enable()
 
-    def call(self):
+    def call(self) -> None:
         """Make one call, with its setup and teardown."""
         args, kwargs = self._arguments()
         self.result = self.function(*args, **kwargs)
@@ -108,46 +128,47 @@ class Target:
         if self.teardown is not None:
             self.teardown(*args, **kwargs)
 
-    def prepared(self):
+    def prepared(self) -> tuple[Callable[[], None], Callable[[], None]]:
         """Return a call without arguments whose setup has been made, and what is to be done after it."""
         args, kwargs = self._arguments()
-        array = self.plant.get("bytes", 0)
+        array, allocation = int(self.plant.get("bytes", 0)), int(self.plant.get("allocation", 0))
 
-        def call():
+        def call() -> None:
             if array:
                 held = bytearray(array)  # noqa: F841  # held while the function runs, as a temporary array is
             self.function(*args, **kwargs)
-            if self.plant.get("allocation"):
-                bytearray(self.plant["allocation"])
+            if allocation:
+                bytearray(allocation)
 
-        def after():
+        def after() -> None:
             if self.teardown is not None:
                 self.teardown(*args, **kwargs)
 
         return call, after
 
-    def cost_s(self):
+    def cost_s(self) -> float:
         """Warm up and return about how long a call takes, in seconds."""
         start = time.perf_counter()
         self.call()
         first = time.perf_counter() - start
         if first > LONG_S:
+            self.is_quick = False
             return first
         calls, cost = 1, first
         while True:
-            cost = self.turn(calls, False)
+            cost = self.turn(calls, warm_up=False)
             if cost * calls >= COST_S or not self.is_bare:
                 return max(cost, 1e-9)
             calls *= 4
 
-    def _with_setup(self):
+    def _with_setup(self) -> float:
         args, kwargs = self._arguments()
         spent = self._timed(self.iterations, args, kwargs)
         if self.teardown is not None:
             self.teardown(*args, **kwargs)
         return spent
 
-    def _arguments(self):
+    def _arguments(self) -> tuple[Sequence[Any], Mapping[str, Any]]:
         if self.setup is None:
             return self.args, self.kwargs
         given = self.setup()
@@ -155,9 +176,10 @@ class Target:
             return self.args, self.kwargs
         if self.args or self.kwargs:
             raise TypeError("Can't use `args` or `kwargs` if `setup` returns the arguments.")
-        return given
+        args, kwargs = given
+        return args, kwargs
 
-    def _timed(self, calls, args, kwargs):
+    def _timed(self, calls: int, args: Sequence[Any], kwargs: Mapping[str, Any]) -> float:
         function, clock = self.function, time.perf_counter
         if args or kwargs:
             start = clock()
@@ -178,7 +200,7 @@ class Target:
         return end - start
 
 
-def footprint(target):
+def footprint(target: Target) -> dict[str, Any]:
     """Return peak bytes and allocations of a call: the least and the most of repeats, until two in a row agree, and the instrument."""
     try:
         import memray  # noqa: F401
@@ -186,7 +208,7 @@ def footprint(target):
         measure, instrument = _with_tracemalloc, "tracemalloc"
     else:
         measure, instrument = _with_memray, "memray"
-    for _ in range(WARM_UPS):
+    for _ in range(WARM_UPS if target.is_quick else 1):
         target.call()
     measure(target)
     found = [measure(target), measure(target)]
@@ -202,7 +224,32 @@ def footprint(target):
     }
 
 
-def _with_memray(target):
+def flame_graph(target: Target, page: str) -> str:
+    """Draw what a call allocates, at the moment of its peak; return nothing, or why that is not possible.
+
+    It is drawn in this process, so that lines of generated code can be read in it.
+    """
+    try:
+        import memray
+        from memray.commands import main as command
+    except ImportError:
+        return "its environment has no memray"
+    for _ in range(WARM_UPS):
+        target.call()
+    call, after = target.prepared()
+    recording = page + ".bin"
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(recording)
+    with memray.Tracker(recording):
+        call()
+    after()
+    with contextlib.redirect_stdout(io.StringIO()):
+        code = command(["flamegraph", "--no-web", "--force", "--output", page, recording])
+    os.unlink(recording)
+    return "memray could not draw it (exit code %s)" % code if code else ""
+
+
+def _with_memray(target: Target) -> tuple[int, int | None]:
     import memray
 
     kinds = memray.AllocatorType
@@ -218,7 +265,7 @@ def _with_memray(target):
             return reader.metadata.peak_memory, count
 
 
-def _with_tracemalloc(target):
+def _with_tracemalloc(target: Target) -> tuple[int, int | None]:
     call, after = target.prepared()
     started = not tracemalloc.is_tracing()
     if started:
@@ -240,7 +287,7 @@ class Benchmark:
 
     enabled = False
 
-    def __init__(self, node, channel, plants):
+    def __init__(self, node: Any, channel: Channel, plants: Plants) -> None:
         self._node = node
         self._channel = channel
         self._plants = plants
@@ -258,22 +305,33 @@ class Benchmark:
         self.has_error = False
         self.skipped = False
 
-    def __call__(self, function_to_benchmark, *args, **kwargs):
+    def __call__(self, function_to_benchmark: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        """Measure a callable, and return its result."""
         return self._serve(Target(function_to_benchmark, args, kwargs))
 
-    def pedantic(self, target, args=(), kwargs=None, setup=None, teardown=None, rounds=1, warmup_rounds=0, iterations=1):
+    def pedantic(
+        self,
+        target: Callable[..., Any],
+        args: Sequence[Any] = (),
+        kwargs: Mapping[str, Any] | None = None,
+        setup: Callable[[], Any] | None = None,
+        teardown: Callable[..., Any] | None = None,
+        rounds: int = 1,
+        warmup_rounds: int = 0,
+        iterations: int = 1,
+    ) -> Any:
         """Measure as `benchmark.pedantic` would, but for the number of rounds, which the parent decides."""
         kwargs = {} if kwargs is None else kwargs
         once = rounds == 1 and not warmup_rounds and iterations == 1 and setup is None
-        return self._serve(Target(target, args, kwargs, setup, teardown, max(1, iterations), once))
+        return self._serve(Target(target, args, kwargs, setup, teardown, max(1, iterations), once=once))
 
-    def weave(self, *args, **kwargs):
+    def weave(self, *args: Any, **kwargs: Any) -> None:
         """Refuse: what is woven in is called by the test itself, and cannot take turns."""
         raise RuntimeError("benchmark.weave cannot be measured in turns; call benchmark(function) instead")
 
     patch = weave
 
-    def _serve(self, target):
+    def _serve(self, target: Target) -> Any:
         if self._is_used:
             raise RuntimeError("the fixture `benchmark` was called twice in one test; it measures one target")
         self._is_used = True
@@ -284,9 +342,11 @@ class Benchmark:
         while True:
             request = self._channel.listen()
             if "turn" in request:
-                self._channel.tell(s=target.turn(request["turn"], request.get("warm_up", False)))
+                self._channel.tell(s=target.turn(request["turn"], warm_up=request["warm_up"]))
             elif "footprint" in request:
                 self._channel.tell(footprint=footprint(target))
+            elif "graph" in request:
+                self._channel.tell(graph=flame_graph(target, request["graph"]))
             else:
                 break
         if not target.was_called:
@@ -294,35 +354,35 @@ class Benchmark:
         return target.result
 
 
-def fixture_plugin(pytest, channel, plants):
+def fixture_plugin(pytest: Any, channel: Channel, plants: Plants) -> types.ModuleType:
     """Return a plugin that takes over `benchmark`; the plugin that is registered last is the one that counts."""
-    kind = Benchmark
+    kind: Any = Benchmark
     with contextlib.suppress(ImportError):  # its hooks refuse what is not of its kind, and so may the tests
         from pytest_benchmark.fixture import BenchmarkFixture
 
         kind = type("Benchmark", (Benchmark, BenchmarkFixture), {})
 
     @pytest.fixture
-    def benchmark(request):
+    def benchmark(request: Any) -> Any:
         """Measure in turns with the other arms."""
         return kind(request.node, channel, plants)
 
     plugin = types.ModuleType("mlbench_ab_fixture")  # pytest looks for fixtures in modules and classes, not in instances
-    plugin.benchmark = benchmark
+    vars(plugin)["benchmark"] = benchmark
     return plugin
 
 
 class Suite:
     """The plugin that runs the tests as it is told, and tells how they ended."""
 
-    def __init__(self, pytest, channel, settings):
+    def __init__(self, pytest: Any, channel: Channel, settings: Mapping[str, Any]) -> None:
         self._pytest = pytest
         self._channel = channel
         self._settings = settings
-        self._errors = {}
+        self._errors: dict[str, str] = {}
         self._outcome = ("passed", "")
 
-    def pytest_sessionstart(self, session):
+    def pytest_sessionstart(self, session: Any) -> None:
         """Take over after every plugin has come."""
         config = session.config
         theirs = getattr(config, "_benchmarksession", None)
@@ -330,12 +390,12 @@ class Suite:
             theirs.skip = False
         config.pluginmanager.register(fixture_plugin(self._pytest, self._channel, self._settings["plants"]), "mlbench-ab-fixture")
 
-    def pytest_collectreport(self, report):
+    def pytest_collectreport(self, report: Any) -> None:
         """Keep what could not be collected."""
         if report.failed:
             self._errors[report.nodeid] = str(report.longrepr)[-4000:]
 
-    def pytest_runtestloop(self, session):
+    def pytest_runtestloop(self, session: Any) -> bool:
         """Say what there is, and run it in the order that comes back."""
         if session.config.option.collectonly:
             self._channel.tell(failed="--collect-only measures nothing")
@@ -354,13 +414,13 @@ class Suite:
                 self._run(item, following)
             self._channel.tell(finished=True)
 
-    def _run(self, item, following):
+    def _run(self, item: Any, following: Any) -> None:
         self._outcome = ("passed", "")
         item.config.hook.pytest_runtest_protocol(item=item, nextitem=following)
         outcome, text = self._outcome
         self._channel.tell(ended=item.nodeid, outcome=outcome, text=text)
 
-    def pytest_runtest_logreport(self, report):
+    def pytest_runtest_logreport(self, report: Any) -> None:
         """Keep the first thing that went wrong in a test."""
         if self._outcome[0] != "passed":
             return
@@ -370,7 +430,7 @@ class Suite:
             reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else report.longreprtext
             self._outcome = ("skipped", str(reason)[-1000:])
 
-    def _outside(self):
+    def _outside(self) -> dict[str, str]:
         """Return packages that were to come from the checkout and did not, name to file."""
         homes = tuple(os.path.realpath(home) + os.sep for home in self._settings["homes"])
         found = {}
@@ -381,7 +441,7 @@ class Suite:
         return found
 
 
-def versions():
+def versions() -> dict[str, str]:
     """Return the versions of Python and of what decides how fast the suite is, as far as it is installed."""
     from importlib import metadata
 
@@ -392,7 +452,7 @@ def versions():
     return found
 
 
-def quiet_arguments():
+def quiet_arguments() -> list[str]:
     """Return arguments against what a project's own settings may ask for and would disturb: processes, coverage, shuffling, an early end."""
     against = {"xdist": ["-n0"], "pytest_cov": ["--no-cov"], "pytest_randomly": ["-p", "no:randomly"], "random_order": ["-p", "no:random_order"]}
     found = ["-q", "-p", "no:cacheprovider", "--maxfail=0", "--continue-on-collection-errors"]
@@ -402,7 +462,7 @@ def quiet_arguments():
     return found
 
 
-def main():
+def main() -> int:
     """Run the suite as the first request says."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent decides what it means
     channel = Channel()

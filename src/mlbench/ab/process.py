@@ -137,7 +137,6 @@ def environment_of(arm: Arm, base: Mapping[str, str] | None = None) -> dict[str,
     environment = dict(os.environ if base is None else base)
     if arm.path:
         environment["PYTHONPATH"] = os.pathsep.join([*arm.path, *filter(None, [environment.get("PYTHONPATH")])])
-    environment["PYTHONDONTWRITEBYTECODE"] = "1"
     for name in ("PYTEST_ADDOPTS", "PYTHONSAFEPATH"):
         environment.pop(name, None)
     return environment

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import random
+import re
 import tempfile
 import time
 from collections.abc import Callable, Sequence
@@ -137,6 +138,33 @@ class Session:
             self._telling.say(f"{line}; {len(left)} open: {names}")
         else:
             self._telling.say(f"{line}; every row is settled after {format_duration(comparison.spent_s)}")
+
+
+def draw_graphs(comparison: Comparison, arms: Sequence[Arm], rows: Sequence[str], folder: Path) -> dict[str, tuple[str, ...]]:
+    """Draw the flame graph of a call of these rows on both sides.
+
+    Args:
+        comparison: that the rows are of.
+        arms: of which base and head draw.
+        rows: names; those that one side does not have are left out.
+        folder: where the pages go; made where it does not exist.
+
+    Returns:
+        row to its pages, and to why there is none.
+
+    Raises:
+        ArmError: when an arm cannot collect its suite.
+    """
+    here = [row for row in rows if row in comparison.rows]
+    folder.mkdir(parents=True, exist_ok=True)
+    place = folder.resolve()
+    pages = {row: place / re.sub(r"[^\w.-]+", "_", row).strip("_")[-120:] for row in here}
+    found = {}
+    sides = [arm for arm in arms if arm.name in ("base", "head")]
+    with tempfile.TemporaryDirectory(prefix="mlbench-ab-") as logs, Arms(sides, comparison.arguments, Path(logs)) as live:
+        for row, drawn in live.draw(here, pages, comparison.effort.timeout_s):
+            found[row] = tuple(page if page.endswith(".html") else f"{arm}: {page}" for arm, page in drawn.items())
+    return found
 
 
 def rows_of_next_set(comparison: Comparison) -> dict[str, bool]:

@@ -6,9 +6,8 @@ While a row is set up the arms work at the same time: nothing is timed then.
 
 from __future__ import annotations
 
-import contextlib
 import random
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -18,7 +17,7 @@ from mlbench.ab.process import START_S, Arm, ArmError, ArmProcess
 
 ROUNDS = 20
 """What 20 rounds leave in a set's ratio is less than what sets differ by: more sets say more than more rounds."""
-LEAST_ROUNDS = 3
+LEAST_ROUNDS = 1
 TURN_S = 1e-3
 ROW_S = 1.0
 """Time for the rounds of a row in one set of processes; rows with long calls get fewer rounds."""
@@ -97,6 +96,10 @@ class Collected:
     versions: dict[str, str]
 
 
+Ready = dict[str, dict[str, Any]]
+"""Arm to what it said when its test had come to `benchmark`."""
+
+
 class Arms:
     """Live processes of several arms.
 
@@ -138,48 +141,73 @@ class Arms:
             effort: how much.
             weighed: rows of which the footprint is taken too.
         """
+
+        def act(done: Visit, ready: Ready) -> None:
+            if done.id in weighed and not done.once:
+                self._weigh(done, effort)
+            if not done.ends:
+                self._rounds(done, ready, effort)
+
+        return self._each(rows, effort.timeout_s, act)
+
+    def draw(self, rows: Sequence[str], pages: Mapping[str, Path], timeout_s: float) -> Iterator[tuple[str, dict[str, str]]]:
+        """Let each arm draw the flame graph of a call of each row; give row and arm to the page, or to why there is none.
+
+        Args:
+            rows: tests that every arm collected.
+            pages: row to the path of its pages, without the arm.
+            timeout_s: for each page.
+        """
+        drawn: dict[str, str] = {}
+
+        def act(done: Visit, ready: Ready) -> None:
+            for name in self.processes:
+                page = f"{pages[done.id]}-{name}.html"
+                message = None if done.once else self._ask(done, name, timeout_s, graph=page)
+                if message is None:
+                    return
+                drawn[name] = message["graph"] or page
+
+        for done in self._each(rows, timeout_s, act):
+            yield done.id, dict(drawn)
+            drawn.clear()
+
+    def _each(self, rows: Sequence[str], timeout_s: float, act: Callable[[Visit, Ready], None]) -> Iterator[Visit]:
         for process in self.processes.values():
             process.tell(order=list(rows))
         for row in rows:
             done = Visit(row)
             try:
-                self._row(done, effort, with_memory=row in weighed)
+                self._row(done, timeout_s, act)
             except ArmError as error:
                 done.ends[error.arm] = (DIED, str(error))
                 yield done
                 return
             yield done
-        for process in self.processes.values():
-            with contextlib.suppress(ArmError):
-                process.answer(effort.timeout_s)  # finished
-                process.tell(end=True)
 
-    def _row(self, done: Visit, effort: Effort, *, with_memory: bool) -> None:
-        ready: dict[str, dict[str, Any]] = {}
+    def _row(self, done: Visit, timeout_s: float, act: Callable[[Visit, Ready], None]) -> None:
+        ready: Ready = {}
         for name, process in self.processes.items():
-            message = process.answer(effort.timeout_s)
+            message = process.answer(timeout_s)
             if "ended" in message:
                 self._end(done, name, message)
             else:
                 ready[name] = message
         if len(ready) == len(self.processes):
             done.once = any(each["once"] for each in ready.values())
-            if with_memory and not done.once:
-                self._weigh(done, effort)
-            if not done.ends:
-                self._rounds(done, ready, effort)
+            act(done, ready)
         for name in ready:
             if name not in done.ends:
                 self.processes[name].tell(go=True)
         for name in ready:
             if name not in done.ends:
-                self._end(done, name, self.processes[name].answer(effort.timeout_s))
+                self._end(done, name, self.processes[name].answer(timeout_s))
 
-    def _ask(self, done: Visit, name: str, effort: Effort, **request: Any) -> dict[str, Any] | None:
+    def _ask(self, done: Visit, name: str, timeout_s: float, **request: Any) -> dict[str, Any] | None:
         """Return the answer, or None where the test ended instead."""
         process = self.processes[name]
         process.tell(**request)
-        message = process.answer(effort.timeout_s)
+        message = process.answer(timeout_s)
         if "ended" not in message:
             return message
         self._end(done, name, message)
@@ -187,14 +215,14 @@ class Arms:
 
     def _weigh(self, done: Visit, effort: Effort) -> None:
         for name in self.processes:
-            message = self._ask(done, name, effort, footprint=True)
+            message = self._ask(done, name, effort.timeout_s, footprint=True)
             if message is None:
                 return
             found = message["footprint"]
             counts = found["allocations"]
             done.memory[name] = Memory(found["instrument"], tuple(found["peak_bytes"]), None if counts is None else tuple(counts))
 
-    def _rounds(self, done: Visit, ready: dict[str, dict[str, Any]], effort: Effort) -> None:
+    def _rounds(self, done: Visit, ready: Ready, effort: Effort) -> None:
         names = list(self.processes)
         calls, rounds, warm_up = 1, 1, False
         if not done.once:
@@ -208,7 +236,7 @@ class Arms:
             order = names[first:] + names[:first]
             took = dict.fromkeys(names, 0.0)
             for name in order if done.once else (*order, *order[::-1]):
-                message = self._ask(done, name, effort, turn=calls, warm_up=warm_up)
+                message = self._ask(done, name, effort.timeout_s, turn=calls, warm_up=warm_up)
                 if message is None:
                     return
                 took[name] += message["s"]
