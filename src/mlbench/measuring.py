@@ -24,6 +24,7 @@ from mlbench.cases import (
     input_of,
     model_of,
     optimized_runner,
+    plan_of,
     static_bytes,
 )
 from mlbench.graph import FloatArray, Graph, Node
@@ -271,6 +272,7 @@ def measurement(
         ratios=ratios,
         arms={FLOOR: timing_of(times[FLOOR]).rounds_s} if own and case.runner == OPTIMIZED else {},
         warnings=(*doubts(ratios, found), *deaf),
+        plan=plan_of(case),
     )
 
 
