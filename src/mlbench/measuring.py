@@ -270,7 +270,7 @@ def measurement(
         static=static_bytes(case),
         timing=timing_of(own) if own else None,
         ratios=ratios,
-        arms={FLOOR: timing_of(times[FLOOR]).rounds_s} if own and case.runner == OPTIMIZED else {},
+        arms={FLOOR: timing_of(times[FLOOR]).rounds_s} if own else {},
         warnings=(*doubts(ratios, found), *deaf),
         plan=plan_of(case),
     )

@@ -86,7 +86,8 @@ class Measurement:
         timing: of the interleaved rounds.
         ratios: name to interval: `speedup` (baseline / this), `speedup_kept_heap` (the same without the page faults of a fresh process,
             where there are any), `floor_ratio` (this / floor), `reference_ratio` (reference / this).
-        arms: rounds of the other arms, name to rounds as in `Timing.rounds_s`.
+        arms: rounds of other arms that took turns with it, `floor` or `reference`, as in `Timing.rounds_s`; version 1 kept the floor's
+            with the compiled runner alone.
         warnings: what the reader should know before believing a number.
         plan: what was chosen for the compiled runner, as `mlbench.passes.choices_to_json` writes it, and the names of its passes; None
             where there is no plan or none was recorded.

@@ -49,7 +49,7 @@ class _Side:
         """Return a number of a row for each of its processes."""
         row = self.rows[name]
         if quantity == FLOOR_RATIO:
-            return ratio_to(row, self.floors.get(row.case["cell"]))
+            return ratio_to(row, row.arms.get(FLOOR_ARM) or self.floors.get(row.case["cell"]))
         return latency_of(row) if quantity == LATENCY else reference_ratio_of(row)
 
 
