@@ -226,8 +226,11 @@ class MlbenchFixture:
         self._recorder.ablations[self.benchmark.fullname] = found
 
     def _mark(self, measured: Measurement) -> None:
+        import dataclasses
+
         from mlbench.results import to_json
 
+        measured = dataclasses.replace(measured, case=measured.case | {"test": self.benchmark.fullname})
         self.benchmark.extra_info["mlbench"] = to_json(measured)
         self._recorder.measured[self.benchmark.fullname] = measured
 

@@ -77,7 +77,7 @@ class Measurement:
     """Everything that was measured of one case.
 
     Attributes:
-        case: identifies it: `id`, `cell` (the id without the runner), `runner`, and the sizes.
+        case: identifies it: `id`, `cell` (the id without the runner), `runner`, and the sizes; where pytest measured it also `test`.
         status: `complete`, `interrupted` when measuring was broken off, or `failed` when its test or its check failed.
         worst_error: error / tolerance against the float64 reference, or None where nothing judged it.
         footprint: of one call.

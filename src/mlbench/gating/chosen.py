@@ -15,9 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from mlbench.cases import MLP, Case, Cell, parse_case
-from mlbench.documents import read_json
 from mlbench.errors import UsageError
-from mlbench.results import is_pytest_benchmark
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,23 +55,11 @@ def selection_of(config: Any) -> Selection:  # pytest's
     return Selection(Path(config.rootpath), tuple(places), tuple(ignored), sizes)
 
 
-def nodes_of(baseline: Path) -> dict[str, str]:
-    """Return the node id of each row's test; a file that pytest-benchmark did not save has none."""
-    data = read_json(baseline)
-    if not is_pytest_benchmark(data):
-        return {}
-    found = ((each["extra_info"].get("mlbench"), each.get("fullname")) for each in data["benchmarks"])
-    return {ours["case"]["id"]: str(node) for ours, node in found if ours is not None and node}
-
-
-def left_out(
-    rows: Sequence[Mapping[str, Any]], nodes: Mapping[str, str], done: Collection[str], deselected: Collection[str], asked: Selection
-) -> set[str]:
+def left_out(rows: Sequence[Mapping[str, Any]], done: Collection[str], deselected: Collection[str], asked: Selection) -> set[str]:
     """Return the ids of the rows of a baseline that were not asked for.
 
     Args:
-        rows: the baseline's cases.
-        nodes: their tests, as far as they are known.
+        rows: the baseline's cases; those that pytest measured name their tests.
         done: ids of what was measured, which never is left out.
         deselected: node ids and ids of cases whose tests were deselected.
         asked: what the run was asked for.
@@ -81,7 +67,7 @@ def left_out(
     found = set()
     for case in rows:
         name = case["id"]
-        node = nodes.get(name, name if "::" in name else "")
+        node = str(case.get("test") or (name if "::" in name else ""))
         if name not in done and (name in deselected or node in deselected or not _is_asked(node, asked) or _is_narrowed(case, node, asked)):
             found.add(name)
     return found

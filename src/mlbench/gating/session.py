@@ -23,7 +23,7 @@ from mlbench.errors import FileError, MissingExtraError, UsageError, WorkerError
 from mlbench.gate import Judgement, judge_results, load_tolerances
 from mlbench.gate.tolerances import beside
 from mlbench.gating.again import Twice, settle
-from mlbench.gating.chosen import case_ids, left_out, nodes_of, selection_of
+from mlbench.gating.chosen import case_ids, left_out, selection_of
 from mlbench.gating.graphs import keep_graphs
 from mlbench.measure import environment
 from mlbench.report import verdict_text
@@ -54,7 +54,6 @@ class Gate:
             _check_measuring(self._config)
             self._baseline = baseline_of(self._config)
             self._before = load(self._baseline)
-            self._nodes = nodes_of(self._baseline)
             tolerances = self._config.getoption("--mlbench-tolerances") or beside(self._baseline)
             self._tolerances = None if tolerances is None else load_tolerances(tolerances)
         except (FileError, MissingExtraError, UsageError) as error:
@@ -81,7 +80,7 @@ class Gate:
         after = self._after()
         rows = [each.case for each in self._before.measurements]
         done = {each.case["id"] for each in after.measurements}
-        gone = left_out(rows, self._nodes, done, self._deselected, selection_of(self._config))
+        gone = left_out(rows, done, self._deselected, selection_of(self._config))
         today = dt.datetime.now().astimezone().date()
 
         def judge(result: Result) -> Judgement:
