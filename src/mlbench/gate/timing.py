@@ -5,6 +5,7 @@ The unit is the process: its rounds share a bias, so that many rounds of one pro
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -63,8 +64,8 @@ def reference_ratio_of(measured: Measurement) -> Series | None:
 
 def _median_ratio(own: Sequence[float], other: Sequence[float]) -> float:
     if len(own) != len(other):
-        return median(own) / median(other)
-    return median([one / two for one, two in zip(own, other, strict=True)])
+        own, other = (median(own),), (median(other),)
+    return median([one / two if two else math.nan for one, two in zip(own, other, strict=True)])
 
 
 def compare_series(
@@ -152,6 +153,10 @@ def processes_needed(before: Sequence[float], after: Sequence[float], bounds: Bo
 
 
 def noise_of(runs: Sequence[Iterable[Series | None]]) -> float:
-    """Return the spread between processes of the noisier run's median row, LEAST_SPREAD at least."""
-    spreads = [[spread(each.values) for each in run if each is not None and len(each.values) > 1] for run in runs]
+    """Return the spread between processes of the noisier run's median row, LEAST_SPREAD at least; what is no number says nothing of it."""
+    spreads = [[spread(each.values) for each in run if each is not None and _has_spread(each)] for run in runs]
     return max([LEAST_SPREAD, *(median(each) for each in spreads if each)])
+
+
+def _has_spread(series: Series) -> bool:
+    return len(series.values) > 1 and all(0 < value < math.inf for value in series.values)
