@@ -41,6 +41,7 @@ ROWS = {
     "ablating": ("both", BRIDGE),
     "tuning": ("both", BRIDGE),
     "gating": ("both", BRIDGE),
+    "recording": ("both", BRIDGE),
     "ab": ("both", BRIDGE),
     "calibrating": ("both", BRIDGE),
     "peers": ("both", BRIDGE),

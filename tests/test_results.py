@@ -229,11 +229,11 @@ def test_foreign_json_is_refused(tmp_path: Path, data: object) -> None:
         load(path)
 
 
-@pytest.mark.parametrize("version", [0, 2, "1", None], ids=["old", "new", "text", "null"])
+@pytest.mark.parametrize("version", [0, 3, "1", None], ids=["old", "new", "text", "null"])
 def test_another_schema_version_is_refused(tmp_path: Path, version: object) -> None:
     """A version this mlbench does not read is named, with the one it reads."""
     path = written(tmp_path / "version.json", to_json(RESULT) | {"schema": version})
-    with pytest.raises(FileError, match=re.escape(f"{path}: schema version {version!r}; this mlbench reads version 1")):
+    with pytest.raises(FileError, match=re.escape(f"{path}: schema version {version!r}; this mlbench reads version 2")):
         load(path)
 
 
@@ -320,7 +320,7 @@ def test_damage_is_refused_with_its_place(tmp_path: Path, damage: Damage, place:
         lambda data: data["benchmarks"][0].update(extra_info=[]),
         lambda data: data["benchmarks"][0]["extra_info"].update(mlbench=[]),
         lambda data: data["benchmarks"][0]["extra_info"]["mlbench"].update(schema="one"),
-        lambda data: data["benchmarks"][0]["extra_info"]["mlbench"].update(schema=2),
+        lambda data: data["benchmarks"][0]["extra_info"]["mlbench"].update(schema=3),
         lambda data: data["benchmarks"][0]["extra_info"]["mlbench"].pop("timing"),
         lambda data: data.update(mlbench=None),
         lambda data: data["mlbench"].update(environment=None),

@@ -22,6 +22,7 @@ from mlbench.errors import FileError, UsageError
 from mlbench.graph import FloatArray
 from mlbench.measure import blas_threads, record, render_flame_graph
 from mlbench.models import Model, load_digits_mlp, mlp
+from mlbench.passes import choices_to_json
 from mlbench.results import StaticBytes
 from mlbench.runtime import Agreement, BaselineRunner, OptimizedRunner, check_result
 from mlbench.tuning import tune
@@ -198,6 +199,15 @@ def static_bytes(case: Case) -> StaticBytes:
     bare = runner.memory
     runner.reserve_staging()
     return StaticBytes(bare.arena_bytes, bare.operand_bytes, bare.staging_bytes, runner.memory.staging_bytes, bare.weight_copy_bytes)
+
+
+def plan_of(case: Case) -> dict[str, Any] | None:
+    """Return what was chosen for the compiled runner of the case, as JSON data, and the names of its passes; None for the eager one."""
+    if case.runner == BASELINE:
+        return None
+    compiled = optimized_runner(case).compiled
+    assert compiled.choices is not None  # some of the passes choose
+    return choices_to_json(compiled.choices) | {"passes": [each.name for each, _ in compiled.notes]}
 
 
 def recording_call(case: Case) -> Callable[[], object]:

@@ -24,6 +24,7 @@ from mlbench.cases import (
     input_of,
     model_of,
     optimized_runner,
+    plan_of,
     static_bytes,
 )
 from mlbench.graph import FloatArray, Graph, Node
@@ -269,8 +270,9 @@ def measurement(
         static=static_bytes(case),
         timing=timing_of(own) if own else None,
         ratios=ratios,
-        arms={FLOOR: timing_of(times[FLOOR]).rounds_s} if own and case.runner == OPTIMIZED else {},
+        arms={FLOOR: timing_of(times[FLOOR]).rounds_s} if own else {},
         warnings=(*doubts(ratios, found), *deaf),
+        plan=plan_of(case),
     )
 
 

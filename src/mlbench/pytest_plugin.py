@@ -11,20 +11,16 @@ from __future__ import annotations
 import importlib.util
 import shlex
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 if TYPE_CHECKING:
-    from mlbench.ablating import Ablation
     from mlbench.cases import Case, Cell
-    from mlbench.measure import ArmTimes
-    from mlbench.measuring import Effort
+    from mlbench.recording import Recorder
     from mlbench.results import Measurement
-
-    ArmsTimes = dict[str, list[ArmTimes]]
 
 MOST_DATA = 200
 """Rounds of pytest-benchmark's own data kept in a saved JSON; its statistics are of all of them."""
@@ -45,6 +41,24 @@ def pytest_addoption(parser: pytest.Parser) -> None:
                     help="allocator of these processes: as new, or keeping freed memory")  # fmt: skip
     group.addoption("--mlbench-memray", type=Path, default=None, metavar="DIR",
                     help="keep the memray recording of every case in this folder, with its flame graph")  # fmt: skip
+    group.addoption("--mlbench-gate", nargs="?", const=True, default=None, metavar="FILE",
+                    help="judge this run by FILE, or by what --benchmark-compare[=ID] names; a red gate is exit status 1")  # fmt: skip
+    group.addoption("--mlbench-inconclusive", choices=("pass", "fail"), default="fail",
+                    help="what an inconclusive row means for the exit status (default fail)")  # fmt: skip
+    group.addoption("--mlbench-tolerances", type=Path, default=None, metavar="FILE",
+                    help="tolerances and accepted changes (default: the .toml next to the baseline under its name)")  # fmt: skip
+    group.addoption("--mlbench-gate-graphs", type=Path, default=Path("mlbench-results/gate"), metavar="DIR",
+                    help="where flame graphs of red rows go (default mlbench-results/gate)")  # fmt: skip
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Bring in the gate where it is asked for."""
+    if config.getoption("--mlbench-gate") and not config.option.collectonly:
+        from mlbench.gating.session import Gate
+        from mlbench.recording import Recorder
+
+        config.stash[_RECORDER] = Recorder(config)
+        config.pluginmanager.register(Gate(config, config.stash[_RECORDER]), "mlbench-gate")
 
 
 def _fixture(request: pytest.FixtureRequest) -> Iterator[MlbenchFixture]:
@@ -54,6 +68,7 @@ def _fixture(request: pytest.FixtureRequest) -> Iterator[MlbenchFixture]:
     ...     mlbench(fast_double, x, reference=slow_double)
     """
     from mlbench.measure import blas_threads
+    from mlbench.recording import Recorder
 
     recorder = request.config.stash.setdefault(_RECORDER, Recorder(request.config))
     with blas_threads(recorder.threads):
@@ -133,6 +148,8 @@ class MlbenchFixture:
         arms: dict[str, Callable[[], object]] = {"this": call}
         if reference is not None:
             arms["reference"] = lambda: reference(*args, **kwargs)
+        if self._recorder.is_gated:
+            self._recorder.calls[name] = call
         found = footprint(call)
         compared = footprint(arms["reference"]) if reference is not None else None
         if self._recorder.folder is not None:
@@ -152,6 +169,7 @@ class MlbenchFixture:
                 reference_footprint=compared,
                 timing=timing_of([times["this"]]),
                 ratios=ratios,
+                arms={} if reference is None else {"reference": timing_of([times["reference"]]).rounds_s},
                 warnings=tuple(warnings),
             )
         )
@@ -208,55 +226,31 @@ class MlbenchFixture:
         self._recorder.ablations[self.benchmark.fullname] = found
 
     def _mark(self, measured: Measurement) -> None:
+        import dataclasses
+
         from mlbench.results import to_json
 
+        measured = dataclasses.replace(measured, case=measured.case | {"test": self.benchmark.fullname})
         self.benchmark.extra_info["mlbench"] = to_json(measured)
         self._recorder.measured[self.benchmark.fullname] = measured
 
 
-class Recorder:
-    """What a session measured so far, and how it measures."""
-
-    def __init__(self, config: pytest.Config) -> None:
-        self.config = config
-        self.threads: int = config.getoption("--mlbench-threads")
-        self.heap: str = config.getoption("--mlbench-heap")
-        self.folder: Path | None = config.getoption("--mlbench-memray")
-        self.measured: dict[str, Measurement] = {}
-        self.ablations: dict[str, Ablation | None] = {}
-        """None while one is under way, which Ctrl-C leaves so."""
-        self._times: dict[str, tuple[ArmsTimes, ArmsTimes]] = {}
-        if self.threads < 1:
-            raise pytest.UsageError(f"--mlbench-threads {self.threads}: expected 1 or more")
-
-    @property
-    def effort(self) -> Effort:
-        """How much is measured."""
-        from mlbench.measuring import Effort
-
-        processes = self.config.getoption("--mlbench-processes")
-        if processes is not None and processes < 1:
-            raise pytest.UsageError(f"--mlbench-processes {processes}: expected 1 or more")
-        return Effort(heap=self.heap) if processes is None else Effort(processes=processes, heap=self.heap)
-
-    def times(self, cell: Cell) -> tuple[ArmsTimes, ArmsTimes]:
-        """Return the interleaved rounds of a cell, fresh and with a kept heap, measured once for both of its runners."""
-        from mlbench.measuring import compare, compare_kept, find_floor
-
-        if cell.id not in self._times:
-            floor = find_floor(cell)
-            arms: ArmsTimes = {}
-            compare(cell, floor, self.effort, arms)
-            self._times[cell.id] = arms, compare_kept(cell, floor, self.effort, arms)
-        return self._times[cell.id]
-
-
-_RECORDER = pytest.StashKey[Recorder]()
+_RECORDER: pytest.StashKey[Recorder] = pytest.StashKey()
 
 
 def _recorder(config: pytest.Config) -> Recorder | None:
     found = config.stash.get(_RECORDER, None)
     return found if found is not None and (found.measured or found.ablations) else None
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Mark the row of a test that failed; one that Ctrl-C cut in half stays interrupted."""
+    report = yield
+    recorder = _recorder(item.config)
+    if recorder is not None and report.failed and item.nodeid in recorder.measured:
+        recorder.fail(item.nodeid, report)
+    return report
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)

@@ -19,13 +19,14 @@ from mlbench.errors import FileError
 from mlbench.measure import ArmTimes, Environment, Footprint
 from mlbench.stats import Interval, median, tail_ratio, thinned
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 KIND = "mlbench-result"
 FORM = Form(KIND, SCHEMA_VERSION, "result-schema.json", "result")
 MOST_ROUNDS = 20
 """Rounds kept for each process, arm and case; a sweep's file stays below 1 MB."""
 COMPLETE = "complete"
 INTERRUPTED = "interrupted"
+FAILED = "failed"
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,8 +77,8 @@ class Measurement:
     """Everything that was measured of one case.
 
     Attributes:
-        case: identifies it: `id`, `cell` (the id without the runner), `runner`, and the sizes.
-        status: `complete`, or `interrupted` when measuring was broken off.
+        case: identifies it: `id`, `cell` (the id without the runner), `runner`, and the sizes; where pytest measured it also `test`.
+        status: `complete`, `interrupted` when measuring was broken off, or `failed` when its test or its check failed.
         worst_error: error / tolerance against the float64 reference, or None where nothing judged it.
         footprint: of one call.
         reference_footprint: of one call of the reference callable, where there is one.
@@ -85,8 +86,12 @@ class Measurement:
         timing: of the interleaved rounds.
         ratios: name to interval: `speedup` (baseline / this), `speedup_kept_heap` (the same without the page faults of a fresh process,
             where there are any), `floor_ratio` (this / floor), `reference_ratio` (reference / this).
-        arms: rounds of the other arms, name to rounds as in `Timing.rounds_s`.
+        arms: rounds of other arms that took turns with it, `floor` or `reference`, as in `Timing.rounds_s`; version 1 kept the floor's
+            with the compiled runner alone.
         warnings: what the reader should know before believing a number.
+        plan: what was chosen for the compiled runner, as `mlbench.passes.choices_to_json` writes it, and the names of its passes; None
+            where there is no plan or none was recorded.
+        error: what failed, in one line; None where nothing did.
     """
 
     case: dict[str, Any]
@@ -99,11 +104,30 @@ class Measurement:
     ratios: dict[str, Interval] = field(default_factory=dict)
     arms: dict[str, tuple[tuple[float, ...], ...]] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
+    plan: dict[str, Any] | None = None
+    error: str | None = None
 
     @property
     def memory_bytes(self) -> int | None:
         """Peak of the call plus everything held between calls; None without a footprint."""
         return None if self.footprint is None else self.footprint.peak_bytes + self.static.total
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """A row that became worse or is gone, and was taken into a baseline all the same, by name.
+
+    Attributes:
+        id: of the row.
+        why: what the gate said of it.
+        reason: what the person said who accepted it.
+        date: ISO 8601 with the offset.
+    """
+
+    id: str
+    why: str
+    reason: str
+    date: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +140,7 @@ class Result:
         date: ISO 8601 with the offset.
         status: `complete`, or `interrupted` when the run was broken off.
         measurements: one for each case.
+        accepted: what was taken into it although the gate was red; empty but in a baseline.
     """
 
     environment: Environment
@@ -123,6 +148,7 @@ class Result:
     date: str
     status: str
     measurements: tuple[Measurement, ...]
+    accepted: tuple[Accepted, ...] = ()
 
 
 def timing_of(processes: Sequence[ArmTimes]) -> Timing:
@@ -172,8 +198,22 @@ def load(path: str | Path) -> Result:
     data = read_json(path)
     if is_pytest_benchmark(data):
         data = _from_pytest_benchmark(path, data)
-    check_document(path, data, FORM)
+    check_document(path, _upgraded(data), FORM)
     return _result(data)
+
+
+def _upgraded(data: Any) -> Any:  # whatever JSON holds
+    """Bring data of version 1 to version 2 in place, with the plan unknown; what is no such data stays as it is, to be refused."""
+    if not isinstance(data, dict) or data.get("schema") != 1 or not isinstance(data.get("measurements"), list):
+        return data
+    data["schema"] = SCHEMA_VERSION
+    for each in data["measurements"]:
+        if isinstance(each, dict):
+            each.setdefault("plan", None)
+            each.setdefault("error", None)
+            if each.get("schema") == 1:
+                each["schema"] = SCHEMA_VERSION
+    return data
 
 
 def is_pytest_benchmark(data: Any) -> bool:  # whatever JSON holds
@@ -202,12 +242,15 @@ def measurement_from_json(data: dict[str, Any]) -> Measurement:
         ratios={name: Interval(**interval) for name, interval in data["ratios"].items()},
         arms={name: _rounds(rounds) for name, rounds in data["arms"].items()},
         warnings=tuple(data["warnings"]),
+        plan=data["plan"],
+        error=data["error"],
     )
 
 
 def _result(data: dict[str, Any]) -> Result:
     measurements = tuple(measurement_from_json(each) for each in data["measurements"])
-    return Result(Environment(**data["environment"]), data["command"], data["date"], data["status"], measurements)
+    accepted = tuple(Accepted(**each) for each in data.get("accepted", ()))
+    return Result(Environment(**data["environment"]), data["command"], data["date"], data["status"], measurements, accepted)
 
 
 def _from_pytest_benchmark(path: str | Path, data: dict[str, Any]) -> dict[str, Any]:

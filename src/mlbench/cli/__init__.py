@@ -1,6 +1,7 @@
 """The command `mlbench`, also `python -m mlbench`.
 
-Exit codes: 0 done, 1 a result was wrong or a worker failed, 2 usage or unreadable input, 130 interrupted.
+Exit codes: 0 done, 1 a result was wrong, a worker failed, or the gate is red, 2 usage or unreadable input, 3 the gate is inconclusive,
+130 interrupted.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import textwrap
 from collections.abc import Callable, Sequence
 
 from mlbench import __version__
-from mlbench.cli import ab, ablation, calibrate, doctor, explain, flamegraph, limits, peers, run, show
+from mlbench.cli import ab, ablation, baseline, calibrate, doctor, explain, flamegraph, gate, limits, peers, run, show
 from mlbench.cli.options import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_USAGE
 from mlbench.errors import FileError, MissingExtraError, MlbenchError, ModelError, UsageError
 
@@ -71,13 +72,15 @@ def _parser() -> argparse.ArgumentParser:
               mlbench peers                           how ONNX Runtime, PyTorch and others do on the same models
               mlbench explain --batch 512             what the compiler does to such a model, and why
               mlbench flamegraph baseline-b512-h256   where the bytes of one call go
+              mlbench gate before.json now.json       did it become slower or hungrier?
 
-            'mlbench COMMAND --help' tells more. Exit codes: 0 done, 1 a wrong result or a failed worker,
-            2 usage or unreadable input, 130 interrupted (what was measured is kept)."""),
+            'mlbench COMMAND --help' tells more. Exit codes: 0 done, 1 a wrong result, a failed worker
+            or a red gate, 2 usage or unreadable input, 3 an inconclusive gate, 130 interrupted (what was
+            measured is kept)."""),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--version", action="version", version=f"mlbench {__version__}")
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
-    for command in (run, show, ab, calibrate, ablation, limits, peers, explain, flamegraph, doctor):
+    for command in (run, show, gate, baseline, ab, calibrate, ablation, limits, peers, explain, flamegraph, doctor):
         command.add(commands)
     return parser

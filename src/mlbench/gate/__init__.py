@@ -1,5 +1,11 @@
-"""The gate: the policy that turns two measurements of the same thing into a verdict, and verdicts into an exit code."""
+"""The gate: the policy that turns two measurements of the same thing into a verdict, and verdicts into an exit code.
 
+`verdict` is the vocabulary, `policy` the numbers, `machine` says how two machines are related, `memory` and `timing` make findings,
+`tolerances` is what a person allows besides, and `saved` judges one result by another.
+"""
+
+from mlbench.gate.saved import judge_results
+from mlbench.gate.tolerances import Tolerances, load_tolerances, matches
 from mlbench.gate.verdict import (
     EXIT_INCONCLUSIVE,
     EXIT_PASS,
@@ -9,6 +15,7 @@ from mlbench.gate.verdict import (
     MISSING,
     NEW,
     PASS,
+    RED,
     REGRESSION,
     VERDICTS,
     Finding,
@@ -27,11 +34,16 @@ __all__ = [
     "MISSING",
     "NEW",
     "PASS",
+    "RED",
     "REGRESSION",
     "VERDICTS",
     "Finding",
     "Judgement",
     "Row",
+    "Tolerances",
+    "judge_results",
+    "load_tolerances",
+    "matches",
     "row_of",
     "worst",
 ]

@@ -29,7 +29,8 @@ class Finding:
     """What the gate says of one quantity of a row.
 
     Attributes:
-        quantity: what was compared: `latency`, `floor ratio`, `peak bytes`, `allocations`, or `test` where that failed.
+        quantity: what was compared: `latency`, `floor ratio`, `reference ratio` (of a callable: its time / its reference's), `peak bytes`,
+            `allocations`, or `test` where there is nothing to compare: it failed, is missing, or is new.
         verdict: one of VERDICTS.
         why: one sentence, with the numbers in it.
         before: of the baseline; None where there is none.

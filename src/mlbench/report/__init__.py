@@ -1,7 +1,25 @@
-"""Results for people: tables, the summary, progress."""
+"""Results and judgements for people, and judgements for CI: tables, the summary, verdicts, progress."""
 
+from mlbench.report.machines import junit, verdicts_json
+from mlbench.report.markdown import markdown
 from mlbench.report.summary import summary, sweep_speedup
 from mlbench.report.tables import Pair, Table, pairs, tables
 from mlbench.report.terminal import Progress, progress, render, result_text
+from mlbench.report.verdicts import verdict_text
 
-__all__ = ["Pair", "Progress", "Table", "pairs", "progress", "render", "result_text", "summary", "sweep_speedup", "tables"]
+__all__ = [
+    "Pair",
+    "Progress",
+    "Table",
+    "junit",
+    "markdown",
+    "pairs",
+    "progress",
+    "render",
+    "result_text",
+    "summary",
+    "sweep_speedup",
+    "tables",
+    "verdict_text",
+    "verdicts_json",
+]

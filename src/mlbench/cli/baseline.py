@@ -1,0 +1,132 @@
+"""`mlbench baseline`: replace a baseline, on request only, and show what was accepted into it."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import textwrap
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from mlbench.cases import flame_graph, parse_case
+from mlbench.cli.gate import add_files, judge_files
+from mlbench.cli.gating import add_inconclusive
+from mlbench.cli.options import EXIT_DONE, Commands, check_place, say, wrapped
+from mlbench.errors import FileError, UsageError
+from mlbench.gate import EXIT_PASS, INCONCLUSIVE, RED, Judgement
+from mlbench.gating.graphs import folder_of
+from mlbench.measure import describe
+from mlbench.report import Table, render, result_text, verdict_text
+from mlbench.results import COMPLETE, Accepted, Result, load, now, save
+
+
+def add(commands: Commands) -> None:
+    """Add the command and its two verbs."""
+    parser = commands.add_parser(
+        "baseline",
+        help="replace a baseline on request, or show one",
+        description=wrapped("A baseline is a saved result that others are judged by. No run replaces it by itself."),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    verbs = parser.add_subparsers(title="what to do", required=True, metavar="VERB")
+    _add_update(verbs)
+    shown = verbs.add_parser("show", help="print a baseline and what was accepted into it", description="Print a baseline.")
+    shown.add_argument("baseline", type=Path, metavar="BASELINE", help="the file")
+    shown.set_defaults(act=_show)
+
+
+def _add_update(verbs: Commands) -> None:
+    update = verbs.add_parser(
+        "update",
+        help="replace a baseline by a new result",
+        description=wrapped(
+            "Replace a baseline, or make the first one. A result that is worse in a row, or lacks one, or cannot tell, is refused, unless "
+            "each such row is forced by name, with a reason, which is stored in the baseline."
+        ),
+        epilog=textwrap.dedent("""\
+            examples:
+              mlbench baseline update baseline.json now.json
+              mlbench baseline update baseline.json now.json --force optimized-b8-h64 --reason 'the new layout needs a copy'
+
+            exit codes: 0 replaced, 1 refused: worse or missing, 2 usage or unreadable input, 3 refused: inconclusive"""),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add_files(update)
+    add_inconclusive(update)
+    update.add_argument("--force", action="extend", nargs="+", default=[], metavar="ROW", help="accept this row although it is red")
+    update.add_argument("--reason", metavar="TEXT", help="why, stored in the baseline")
+    update.add_argument("--graphs", action="store_true", help="keep flame graphs of its cases next to it, for a later red gate")
+    update.set_defaults(act=_update)
+
+
+def _update(options: argparse.Namespace) -> int:
+    check_place(options.baseline)
+    if bool(options.force) != bool((options.reason or "").strip()):
+        raise UsageError("--force ROW and --reason TEXT belong together: a row is forced by name, and its reason is stored")
+    after = load(options.current)
+    _check_whole(options.current, after)
+    accepted: tuple[Accepted, ...] = ()
+    if options.baseline.exists():
+        judged, before, after = judge_files(options)
+        accepted = before.accepted
+        forced = _forced(judged, options.force)
+        left = [row for row in judged.rows if row.verdict in (*RED, INCONCLUSIVE) and row.id not in options.force]
+        code = replace(judged, rows=tuple(left)).exit_code(inconclusive_passes=options.inconclusive == "pass") if left else EXIT_PASS
+        say(verdict_text(judged, colour=sys.stdout.isatty(), inconclusive_passes=options.inconclusive == "pass"))
+        if code != EXIT_PASS:
+            _refuse([row.id for row in left], options)
+            return code
+        accepted += tuple(Accepted(name, why, options.reason, now()) for name, why in forced)
+    elif options.force:
+        raise UsageError(f"--force: {options.baseline} does not exist, so nothing in it can be worse")
+    say(f"Baseline: {save(replace(after, accepted=accepted), options.baseline)}")
+    if options.graphs:
+        _keep_graphs(after, options.baseline)
+    return EXIT_DONE
+
+
+def _refuse(names: Sequence[str], options: argparse.Namespace) -> None:
+    print(
+        f"mlbench: {options.baseline} was not replaced, because of {', '.join(names)}; mend it, or accept each by name: "
+        f"--force {' '.join(names)} --reason TEXT",
+        file=sys.stderr,
+    )
+
+
+def _check_whole(path: Path, result: Result) -> None:
+    """Refuse a result that cannot be a baseline, forced or not."""
+    halves = [each.case["id"] for each in result.measurements if each.status != COMPLETE]
+    if halves or result.status != COMPLETE:
+        raise FileError(f"{path}: is no baseline, because it is not complete ({', '.join(halves) or result.status}); measure it again")
+
+
+def _forced(judged: Judgement, names: Sequence[str]) -> list[tuple[str, str]]:
+    """Return name and reason of the gate for each row that is forced."""
+    doubtful = {row.id: row.why for row in judged.rows if row.verdict in (*RED, INCONCLUSIVE)}
+    for name in names:
+        if name not in doubtful:
+            raise UsageError(f"--force {name}: this row is not red; red are {', '.join(doubtful) or 'none'}")
+    return [(name, doubtful[name]) for name in dict.fromkeys(names)]
+
+
+def _keep_graphs(result: Result, baseline: Path) -> None:
+    for each in result.measurements:
+        try:
+            case = parse_case(each.case["id"])
+        except UsageError:
+            continue  # a callable of somebody's, which is not at hand here
+        flame_graph(case, folder_of(baseline))
+    say(f"Flame graphs: {folder_of(baseline)}")
+
+
+def _show(options: argparse.Namespace) -> int:
+    found = load(options.baseline)
+    parts = [result_text(found, colour=sys.stdout.isatty()), f"Machine of the baseline: {describe(found.environment)}"]
+    if found.accepted:
+        rows = tuple((each.id, each.date, each.reason, each.why) for each in found.accepted)
+        parts.append(render(Table("Accepted although it was red", ("row", "date", "reason", "why it was red"), rows)))
+    else:
+        parts.append("Nothing was accepted into it that was red.")
+    say("\n\n".join(parts))
+    return EXIT_DONE

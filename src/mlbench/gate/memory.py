@@ -1,0 +1,107 @@
+"""Findings on memory: peak bytes and allocations, exactly where nothing but the code differs, otherwise with a stated tolerance."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from mlbench.gate.machine import Kinship
+from mlbench.gate.policy import (
+    ALLOCATION_COUNT,
+    ALLOCATION_TOLERANCE,
+    ALLOCATIONS,
+    MEMORY_BYTES,
+    MEMORY_TOLERANCE,
+    OTHER_PLAN_TOLERANCE,
+    PEAK,
+    percent,
+)
+from mlbench.gate.verdict import IMPROVED, INCONCLUSIVE, MISSING, PASS, REGRESSION, Finding
+from mlbench.results import Measurement
+
+
+@dataclass(frozen=True, slots=True)
+class Allowance:
+    """How much a whole number may grow.
+
+    Attributes:
+        tolerance: share of what it was.
+        extra: on top of that, in its unit.
+        because: why so much; empty where the comparison is exact.
+    """
+
+    tolerance: float = 0.0
+    extra: float = 0.0
+    because: str = ""
+
+    @property
+    def is_exact(self) -> bool:
+        """Whether nothing may grow."""
+        return not self.tolerance and not self.extra
+
+    def __str__(self) -> str:
+        parts = [f"{100 * self.tolerance:g} %" if self.tolerance else "", f"{self.extra:g}" if self.extra else ""]
+        return " and ".join(part for part in parts if part) or "nothing"
+
+
+EXACT = Allowance()
+
+
+def memory_allowances(before: Measurement, after: Measurement, kin: Kinship) -> dict[str, Allowance]:
+    """Return what the policy allows for the two quantities of memory."""
+    planned = before.plan != after.plan or (before.plan is None and before.case.get("runner") == "optimized")
+    why = []
+    if planned:
+        why.append("another plan" if before.plan and after.plan else "a plan that is not known")
+    if not kin.same_numpy:
+        why.append("another NumPy or memray")
+    if planned and not kin.same_blas:
+        why.append("another BLAS, which decides on plans")
+    if not why:
+        return {PEAK: EXACT, ALLOCATIONS: EXACT}
+    because = f"because of {', '.join(why)}"
+    share = OTHER_PLAN_TOLERANCE if planned and not kin.same_blas else MEMORY_TOLERANCE
+    return {
+        PEAK: Allowance(share, MEMORY_BYTES, because),
+        ALLOCATIONS: Allowance(ALLOCATION_TOLERANCE, ALLOCATION_COUNT, because),
+    }
+
+
+def memory_findings(before: Measurement, after: Measurement, allowances: dict[str, Allowance]) -> list[Finding]:
+    """Compare the footprints of a row."""
+    if before.footprint is None:
+        return []
+    found: list[Finding] = []
+    if after.footprint is None:
+        return [Finding(PEAK, MISSING, "the baseline has a footprint, this run has none", before.memory_bytes, unit="bytes")]
+    instruments = (before.footprint.instrument, after.footprint.instrument)
+    if instruments[0] != instruments[1]:
+        why = f"memory: {instruments[0]} measured the baseline and {instruments[1]} this run, which see different things; use one of them"
+        return [Finding(PEAK, INCONCLUSIVE, why, before.memory_bytes, after.memory_bytes, "bytes")]
+    steady = before.footprint.is_steady and after.footprint.is_steady
+    assert before.memory_bytes is not None
+    assert after.memory_bytes is not None
+    found.append(_compare(PEAK, "bytes", before.memory_bytes, after.memory_bytes, allowances[PEAK], steady=steady))
+    counts = (before.footprint.allocations, after.footprint.allocations)
+    if counts[0] is not None and counts[1] is not None:
+        found.append(_compare(ALLOCATIONS, "count", counts[0], counts[1], allowances[ALLOCATIONS], steady=steady))
+    elif counts[0] is not None:
+        found.append(Finding(ALLOCATIONS, MISSING, "the baseline has a count of allocations, this run has none", counts[0], unit="count"))
+    return found
+
+
+def _compare(quantity: str, unit: str, before: int, after: int, allowed: Allowance, *, steady: bool) -> Finding:
+    most = before * (1 + allowed.tolerance) + allowed.extra
+    if quantity == ALLOCATIONS and before == 0 and allowed.because:
+        most = 0.0  # none stays none, whatever the policy allows for other rows
+    change = f"{quantity} {before:,} -> {after:,}"
+    if before and before != after:
+        change += f" ({percent(after / before - 1)})"
+    if after > most:
+        verdict = REGRESSION if steady else INCONCLUSIVE
+        doubt = "" if steady else "; repeats of the footprint did not agree, measure again"
+        limit = "compared exactly" if allowed.is_exact or not most else f"at most {most:,.0f}, {allowed.because}"
+        return Finding(quantity, verdict, f"{change}: {limit}{doubt}", before, after, unit, tolerance=allowed.tolerance)
+    if after < before / (1 + allowed.tolerance) - allowed.extra:
+        return Finding(quantity, IMPROVED, f"{change}: less than before", before, after, unit, tolerance=allowed.tolerance)
+    told = "as before" if before == after else f"{allowed} more allowed {allowed.because}"
+    return Finding(quantity, PASS, f"{change}: {told}", before, after, unit, tolerance=allowed.tolerance)

@@ -1,0 +1,85 @@
+"""The policy: how much worse a quantity may become, and from where on doubt is said aloud.
+
+A ratio of times is compared through its interval. It is red only where the whole interval lies beyond the tolerance. It is inconclusive
+where the interval reaches beyond the limit: a change so large that it must not pass because the machine was too noisy to see it. Between
+the two lies what passes: not shown to be worse than tolerated, shown to be better than the limit.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from mlbench.gate.machine import ALIKE, OTHER, SAME
+from mlbench.gate.verdict import IMPROVED, INCONCLUSIVE, PASS, REGRESSION
+from mlbench.stats import Interval
+
+LATENCY, FLOOR_RATIO, REFERENCE_RATIO = "latency", "floor ratio", "reference ratio"
+PEAK, ALLOCATIONS = "peak bytes", "allocations"
+TEST = "test"
+QUANTITIES = (PEAK, ALLOCATIONS, FLOOR_RATIO, REFERENCE_RATIO, LATENCY)
+
+CONFIDENCE = 0.95
+"""Two-sided, so that chance alone puts one row in forty beyond a tolerance, were its true change exactly that tolerance. Unchanged code
+has the whole tolerance to spare: at a standard error of 2 % an estimate of +10 % is five of them away. With 99 % the intervals of five
+processes are twice as wide (Student's t of 2 to 4 degrees of freedom), and the default sweep's runs had three inconclusive rows each."""
+LEAST_SPREAD = 0.01
+"""Between processes the floor ratio of the sweep's cases spreads by 0.3 to 4 % (standard deviation of the logarithm, medians of 15
+rounds, five processes). A few that happen to agree better than 1 % do not know it better; nor do they know it better than the median row of
+their run, which is assumed at least."""
+LONE_SPREAD = 0.05
+"""Assumed for the ratio of a callable, which has one process: its own bias is 2 to 3 %, and twice that is what two of them may differ."""
+LONE_LATENCY_SPREAD = 0.25
+"""Assumed for the seconds of a callable, which has one process: 11 to 32 % between processes on a shared machine."""
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """How much a ratio may grow.
+
+    Attributes:
+        tolerance: a growth to 1 + tolerance is tolerated.
+        limit: a growth beyond 1 + limit must have been excluded.
+    """
+
+    tolerance: float
+    limit: float
+
+
+RATIO_BOUNDS = {SAME: Bounds(0.10, 0.25), ALIKE: Bounds(0.10, 0.25), OTHER: Bounds(1.5, 4.0)}
+"""For the floor and the reference ratio. On one machine two runs of the same code differ by up to some 5 % in a row, because each of them
+seeks its floor anew. Between kernels of OpenBLAS on one machine (SkylakeX, Haswell, and a generic one without packing) the floor ratios
+of the same code differed by factors of 0.45 to 1.28, which is up to 2.2 the other way; so another machine gets 2.5."""
+LATENCY_BOUNDS = Bounds(0.50, 2.0)
+"""For seconds, on the same machine alone. Two moments of a shared machine differ by 11 to 32 % in a process; what slows down everything,
+the floor included, and no ratio can show, is seen from half as much again. Doubt about seconds is told only of a row that has no ratio."""
+
+MEMORY_TOLERANCE, MEMORY_BYTES = 0.02, 1024
+"""Where NumPy, memray or the plan differ: the eager runner's peak differs by some bytes between versions of NumPy."""
+OTHER_PLAN_TOLERANCE = 2.5
+"""Where the plan differs and BLAS does too, of which the rules for tiles and packing know: the same code held up to 1.8 times the bytes
+with the kernels of another processor, and up to 3.1 times with those that mlbench cannot pack for."""
+ALLOCATION_TOLERANCE, ALLOCATION_COUNT = 0.10, 1
+"""Where NumPy, memray or the plan differ; none stays none."""
+
+
+def decide(change: Interval, bounds: Bounds) -> str:
+    """Return the verdict of a change whose growth is for the worse."""
+    if change.low > 1 + bounds.tolerance:
+        return REGRESSION
+    if not change.high <= 1 + bounds.limit:
+        return INCONCLUSIVE
+    return IMPROVED if change.high < 1 / (1 + bounds.tolerance) else PASS
+
+
+def least_bounds(tolerance: float, limit: float | None, default: Bounds) -> Bounds:
+    """Return bounds of somebody's own; without a limit it stays as far above the tolerance as it was."""
+    wider = (1 + tolerance) * (1 + default.limit) / (1 + default.tolerance) - 1
+    return Bounds(tolerance, wider if limit is None else max(tolerance, limit))
+
+
+def percent(growth: float) -> str:
+    """Return a growth such as 0.123 as `+12.3 %`."""
+    if not math.isfinite(growth):
+        return "any amount"
+    return f"{100 * growth:+.1f} %" if abs(growth) < 10 else f"{100 * growth:+,.0f} %"

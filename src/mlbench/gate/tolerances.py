@@ -1,0 +1,164 @@
+"""The tolerance file: what a person allows beyond the policy, row by row, each with a reason and a day on which it ends.
+
+It is TOML, because people write it, and stands next to the baseline under its name:
+
+    kind = "mlbench-tolerances"
+    schema = 1
+
+    [[tolerance]]
+    rows = "baseline-*"            # * and ? stand for anything; brackets mean themselves, as in test ids
+    quantity = "floor ratio"       # or: peak bytes, allocations, reference ratio, latency
+    tolerance = 0.3                # a growth to 1.3 is tolerated
+    limit = 1.0                    # of ratios and latency: a growth to 2 must have been excluded
+    reason = "page faults differ between kernels"
+    expires = 2030-01-01
+
+    [[accepted]]
+    rows = "optimized-b8-h64"
+    quantity = "peak bytes"        # or "missing": the row is gone on purpose
+    up_to = 81920                  # bytes, a count, a ratio, or seconds
+    reason = "the new layout needs it, see the change log"
+    expires = 2026-12-31
+
+`extra` of a tolerance is for bytes and counts: so much more is allowed on top. Of several entries that fit a row the last one counts. On
+the day it expires an entry is still valid.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import re
+import tomllib
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mlbench.documents import Form, check_document
+from mlbench.errors import FileError
+
+FORM = Form("mlbench-tolerances", 1, "tolerances-schema.json", "tolerance file")
+GONE = "missing"
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One entry of either list.
+
+    Attributes:
+        rows: pattern on the id.
+        quantity: what it is about; GONE of an accepted row that is missing.
+        reason: why.
+        expires: the last day on which it counts.
+        tolerance: relative growth that is allowed; None in what is accepted.
+        limit: relative growth that must be excluded, of ratios and latency; None for the policy's distance from the tolerance.
+        extra: absolute growth that is allowed on top, of bytes and counts.
+        up_to: the value that is accepted; None in a tolerance and of a row that is gone.
+    """
+
+    rows: str
+    quantity: str
+    reason: str
+    expires: dt.date
+    tolerance: float | None = None
+    limit: float | None = None
+    extra: float = 0.0
+    up_to: float | None = None
+
+    def fits(self, name: str, quantity: str) -> bool:
+        """Whether it is about this quantity of the row."""
+        return quantity == self.quantity and matches(self.rows, name)
+
+
+@dataclass(frozen=True, slots=True)
+class Tolerances:
+    """A tolerance file.
+
+    Attributes:
+        source: the file, for people.
+        tolerances: what is allowed.
+        accepted: changes that were accepted.
+    """
+
+    source: str = ""
+    tolerances: tuple[Entry, ...] = ()
+    accepted: tuple[Entry, ...] = ()
+
+    def on(self, today: dt.date) -> Tolerances:
+        """Return what counts today."""
+        current = [tuple(each for each in entries if each.expires >= today) for entries in (self.tolerances, self.accepted)]
+        return Tolerances(self.source, *current)
+
+    def tolerance(self, name: str, quantity: str) -> Entry | None:
+        """Return the entry that counts for a quantity of a row."""
+        return next((each for each in reversed(self.tolerances) if each.fits(name, quantity)), None)
+
+    def acceptance(self, name: str, quantity: str) -> Entry | None:
+        """Return what was accepted of a quantity of a row."""
+        return next((each for each in reversed(self.accepted) if each.fits(name, quantity)), None)
+
+    def notes(self, names: Iterable[str], today: dt.date) -> tuple[str, ...]:
+        """Return what a reader should know: entries that have expired, and entries that fit no row."""
+        known = tuple(names)
+        told = []
+        for each in (*self.tolerances, *self.accepted):
+            what = f"{self.source}: the entry for {each.rows!r} ({each.quantity})"
+            if each.expires < today:
+                told.append(f"{what} expired on {each.expires} and no longer counts; its reason was: {each.reason}")
+            elif not any(matches(each.rows, name) for name in known):
+                told.append(f"{what} fits no row")
+        return tuple(told)
+
+
+def matches(pattern: str, name: str) -> bool:
+    """Whether a name fits a pattern, in which * and ? stand for anything and all else for itself.
+
+    >>> matches("test_mlp[*]", "test_mlp[optimized-b8-h64]")
+    True
+    """
+    parts = (".*" if char == "*" else "." if char == "?" else re.escape(char) for char in pattern)
+    return re.fullmatch("".join(parts), name, flags=re.DOTALL) is not None
+
+
+def beside(baseline: Path) -> Path | None:
+    """Return the tolerance file that stands next to a baseline under its name, if there is one."""
+    path = baseline.with_suffix(".toml")
+    return path if path.is_file() else None
+
+
+def load_tolerances(path: str | Path) -> Tolerances:
+    """Read a tolerance file.
+
+    Raises:
+        FileError: when it is missing, no TOML, or holds something that does not belong in it; with the place.
+        MissingExtraError: without jsonschema.
+    """
+    try:
+        data = _plain(tomllib.loads(Path(path).read_text(encoding="utf-8")))
+    except FileNotFoundError as error:
+        raise FileError(f"{path}: no such file") from error
+    except (OSError, ValueError, RecursionError) as error:
+        raise FileError(f"{path}: cannot be read as TOML ({error})") from error
+    check_document(path, data, FORM)
+    return Tolerances(
+        str(path),
+        tuple(_entry(path, each) for each in data.get("tolerance", ())),
+        tuple(_entry(path, each) for each in data.get("accepted", ())),
+    )
+
+
+def _entry(path: str | Path, data: dict[str, Any]) -> Entry:
+    try:
+        expires = dt.date.fromisoformat(data["expires"])
+    except ValueError as error:
+        raise FileError(f"{path}: expires is {data['expires']!r}; expected a day like 2026-12-31 ({error})") from error
+    return Entry(**{**data, "expires": expires})
+
+
+def _plain(value: Any) -> Any:  # whatever TOML holds
+    """Return JSON data: days become text."""
+    if isinstance(value, dict):
+        return {name: _plain(each) for name, each in value.items()}
+    if isinstance(value, list):
+        return [_plain(each) for each in value]
+    return value.isoformat() if isinstance(value, (dt.date, dt.time)) else value

@@ -1,0 +1,97 @@
+"""What a pytest session measured so far, and how it measures."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from mlbench.ablating import Ablation
+from mlbench.cases import RUNNERS, Case, Cell
+from mlbench.gating.again import Twice
+from mlbench.measure import ArmTimes, Footprint
+from mlbench.measuring import Arms, Effort, compare, compare_kept, find_floor, judge, measurement
+from mlbench.results import FAILED, Measurement
+
+MOST_OF_AN_ERROR = 300
+"""Characters of an error that are kept in a row."""
+
+
+class Recorder:
+    """What a session measured so far, and how it measures."""
+
+    def __init__(self, config: pytest.Config) -> None:
+        self.config = config
+        self.threads: int = config.getoption("--mlbench-threads")
+        self.heap: str = config.getoption("--mlbench-heap")
+        self.folder: Path | None = config.getoption("--mlbench-memray")
+        self.measured: dict[str, Measurement] = {}
+        self.ablations: dict[str, Ablation | None] = {}
+        """None while one is under way, which Ctrl-C leaves so."""
+        self.is_gated = bool(config.getoption("--mlbench-gate"))
+        self.calls: dict[str, Callable[[], object]] = {}
+        """Callables that were measured, kept where a gate may want to record them again."""
+        self._times: dict[str, tuple[Arms, Arms]] = {}
+        if self.threads < 1:
+            raise pytest.UsageError(f"--mlbench-threads {self.threads}: expected 1 or more")
+
+    @property
+    def effort(self) -> Effort:
+        """How much is measured."""
+        processes = self.config.getoption("--mlbench-processes")
+        if processes is not None and processes < 1:
+            raise pytest.UsageError(f"--mlbench-processes {processes}: expected 1 or more")
+        return Effort(heap=self.heap) if processes is None else Effort(processes=processes, heap=self.heap)
+
+    def times(self, cell: Cell) -> tuple[Arms, Arms]:
+        """Return the interleaved rounds of a cell, fresh and with a kept heap, measured once for both of its runners."""
+        if cell.id not in self._times:
+            floor = find_floor(cell)
+            arms: Arms = {}
+            compare(cell, floor, self.effort, arms)
+            self._times[cell.id] = arms, compare_kept(cell, floor, self.effort, arms)
+        return self._times[cell.id]
+
+    def again(self, cell: Cell) -> Twice | None:
+        """Measure a cell again in fresh processes: what these say alone, and together with those before; None where it was not measured.
+
+        Raises:
+            WorkerError: when a worker fails.
+        """
+        if cell.id not in self._times:
+            return None
+        before = {each.case["runner"]: each for each in self.measured.values() if each.case["cell"] == cell.id and "batch" in each.case}
+        return measure_again(cell, self.effort, self._times[cell.id][0], before)
+
+    def fail(self, name: str, report: pytest.TestReport) -> None:
+        """Mark a row as failed, with the reason in one line."""
+        crash = getattr(getattr(report.longrepr, "reprcrash", None), "message", "") or report.longreprtext
+        self.measured[name] = replace(self.measured[name], status=FAILED, error=" ".join(crash.split())[:MOST_OF_AN_ERROR])
+
+
+def measure_again(
+    cell: Cell, effort: Effort, before: Mapping[str, Sequence[ArmTimes]], known: Mapping[str, Measurement]
+) -> tuple[list[Measurement], list[Measurement]]:
+    """Measure runners of a cell again, footprint, floor and rounds, in fresh processes.
+
+    Args:
+        cell: the cell.
+        effort: how much.
+        before: the times of the processes before.
+        known: what was measured before, by runner; the other runner is left out.
+
+    Returns:
+        what the fresh processes say alone, and what they say together with those before, whose footprint stays.
+
+    Raises:
+        WorkerError: when a worker fails; a wrong result is among the reasons.
+    """
+    judged: dict[str, tuple[float, Footprint]] = {}
+    fresh: Arms = {}
+    compare(cell, judge(cell, judged), effort, fresh)
+    both = {name: [*before[name], *times] for name, times in fresh.items()}
+    alone = [measurement(Case(cell, runner), fresh, *judged[runner]) for runner in RUNNERS if runner in known]
+    together = [measurement(Case(cell, name), both, each.worst_error, each.footprint) for name, each in known.items()]
+    return alone, together

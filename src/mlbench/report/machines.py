@@ -1,0 +1,67 @@
+"""A judgement for machines: our JSON with its schema, and JUnit XML, which every CI system reads."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import re
+from typing import Any
+from xml.etree import ElementTree as ET
+
+from mlbench.documents import Form, plain
+from mlbench.gate import INCONCLUSIVE, RED, Judgement, Row
+
+FORM = Form("mlbench-verdicts", 1, "verdicts-schema.json", "judgement")
+_NO_XML = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+"""What XML 1.0 does not allow (section 2.2)."""
+
+
+def verdicts_json(judgement: Judgement, *, inconclusive_passes: bool = False) -> str:
+    """Return a judgement as JSON text; its form is FORM. An end of an interval that is infinite becomes null."""
+    head: dict[str, Any] = {
+        "schema": FORM.version,
+        "kind": FORM.kind,
+        "verdict": judgement.verdict,
+        "exit_code": judgement.exit_code(inconclusive_passes=inconclusive_passes),
+    }
+    return json.dumps(head | plain(dataclasses.asdict(judgement)), indent=1, allow_nan=False) + "\n"
+
+
+def junit(judgement: Judgement, *, inconclusive_passes: bool = False) -> str:
+    """Return a judgement as JUnit XML: red is a failure, and so is what is inconclusive, unless it may pass: then it is skipped."""
+    cases = [_case(row, inconclusive_passes=inconclusive_passes) for row in judgement.rows] or [_nothing()]
+    counts = {
+        "tests": str(len(cases)),
+        "failures": str(sum(case.find("failure") is not None for case in cases)),
+        "errors": "0",
+        "skipped": str(sum(case.find("skipped") is not None for case in cases)),
+    }
+    suites = ET.Element("testsuites", counts | {"name": "mlbench"})
+    suite = ET.SubElement(suites, "testsuite", counts | {"name": _clean(f"{judgement.after} against {judgement.before}")})
+    suite.extend(cases)
+    if judgement.notes:
+        ET.SubElement(suite, "system-out").text = _clean("\n".join(judgement.notes))
+    ET.indent(suites)
+    return '<?xml version="1.0" encoding="utf-8"?>\n' + ET.tostring(suites, encoding="unicode") + "\n"
+
+
+def _case(row: Row, *, inconclusive_passes: bool) -> ET.Element:
+    case = ET.Element("testcase", {"classname": "mlbench.gate", "name": _clean(row.id), "time": "0"})
+    told = "\n".join([*(f"{each.verdict}: {each.why}" for each in row.findings), *row.graphs])
+    if row.verdict in RED or (row.verdict == INCONCLUSIVE and not inconclusive_passes):
+        ET.SubElement(case, "failure", {"message": _clean(row.why), "type": row.verdict}).text = _clean(told)
+    elif row.verdict == INCONCLUSIVE:
+        ET.SubElement(case, "skipped", {"message": _clean(row.why)})
+    else:
+        ET.SubElement(case, "system-out").text = _clean(told)
+    return case
+
+
+def _nothing() -> ET.Element:
+    case = ET.Element("testcase", {"classname": "mlbench.gate", "name": "any row", "time": "0"})
+    ET.SubElement(case, "failure", {"message": "there is no row to judge", "type": "missing"})
+    return case
+
+
+def _clean(text: str) -> str:
+    return _NO_XML.sub("?", text)

@@ -1,0 +1,106 @@
+"""A judgement for the terminal: the headline, a table of what does not simply pass, the sentences, the notes.
+
+Whatever made the judgement, a saved baseline or two versions side by side, it is told in the same words. `markdown` and `machines` tell
+it to other readers.
+"""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Sequence
+
+from mlbench.gate import IMPROVED, INCONCLUSIVE, MISSING, NEW, PASS, REGRESSION, VERDICTS, Finding, Judgement, Row
+from mlbench.report.tables import Table
+from mlbench.report.terminal import NOTE_WIDTH, render
+from mlbench.units import format_duration, format_ratio
+
+HEADERS = ("row", "verdict", "quantity", "before", "after", "change", "interval")
+_NOTHING = "-"
+_NOUNS = {PASS: "pass", NEW: "new", IMPROVED: "improved", INCONCLUSIVE: "inconclusive", MISSING: "missing", REGRESSION: "worse"}
+_INCONCLUSIVE_FAILS = "inconclusive (exit code 3; --inconclusive=pass lets it pass)"
+_INCONCLUSIVE_PASSES = "inconclusive, which may pass here"
+
+
+def worst_first(rows: Sequence[Row]) -> list[Row]:
+    """Return rows with the worst verdict first, otherwise in their order."""
+    return sorted(rows, key=lambda row: -VERDICTS.index(row.verdict))
+
+
+def headline(judgement: Judgement, *, inconclusive_passes: bool = False) -> str:
+    """Return the verdict and how many rows have which, in one line."""
+    counts = ", ".join(f"{judgement.count(each)} {_NOUNS[each]}" for each in reversed(VERDICTS) if judgement.count(each))
+    verdict = judgement.verdict
+    if verdict == INCONCLUSIVE:
+        verdict = _INCONCLUSIVE_PASSES if inconclusive_passes else _INCONCLUSIVE_FAILS
+    rows = "1 row" if len(judgement.rows) == 1 else f"{len(judgement.rows)} rows"
+    return f"{verdict}: {rows}{': ' + counts if counts else ''}"
+
+
+def verdict_table(judgement: Judgement, *, everything: bool = False) -> Table:
+    """Return a line for each finding that decides a row's verdict, the worst first; rows that pass only with `everything`."""
+    shown = [row for row in worst_first(judgement.rows) if everything or row.verdict != PASS]
+    rows = tuple(finding_cells(row, finding) for row in shown for finding in deciding(row, everything=everything))
+    return Table(f"{judgement.after} against {judgement.before}", HEADERS, rows)
+
+
+def deciding(row: Row, *, everything: bool = False) -> list[Finding]:
+    """Return the findings that decide a row's verdict, or all of them."""
+    return [each for each in row.findings if everything or each.verdict == row.verdict]
+
+
+def finding_cells(row: Row, finding: Finding) -> tuple[str, ...]:
+    """Return a finding as cells, as many as HEADERS."""
+    change = finding.change
+    return (
+        row.id,
+        finding.verdict,
+        finding.quantity,
+        value(finding.before, finding.unit),
+        value(finding.after, finding.unit),
+        _exact_change(finding) if change is None else f"{change.estimate:.3f}x",
+        _NOTHING if change is None else f"{change.low:.3f} to {change.high:.3f}",
+    )
+
+
+def value(number: float | None, unit: str) -> str:
+    """Return a number of this unit as text; bytes and counts keep every digit, for they are compared exactly."""
+    if number is None:
+        return _NOTHING
+    if unit == "s":
+        return format_duration(number)
+    return format_ratio(number) if unit == "ratio" else f"{number:,.0f}" + (" B" if unit == "bytes" else "")
+
+
+def verdict_text(
+    judgement: Judgement, *, colour: bool, width: int | None = None, everything: bool = False, inconclusive_passes: bool = False
+) -> str:
+    """Return everything a person should see of a judgement.
+
+    Args:
+        judgement: what to tell.
+        colour: with colours.
+        width: columns of the terminal; None never wraps the table.
+        everything: rows that pass as well, with all their findings.
+        inconclusive_passes: what the reader decided on doubt.
+    """
+    table = verdict_table(judgement, everything=everything)
+    told = [f"{row.id}: {row.why}." for row in worst_first(judgement.rows) if row.verdict not in (PASS, IMPROVED, NEW)]
+    graphs = [f"{row.id}: flame graphs {', '.join(row.graphs)}" for row in judgement.rows if row.graphs]
+    paragraphs = [*told, *graphs, *(f"Note: {note}." for note in judgement.notes)]
+    parts = [
+        headline(judgement, inconclusive_passes=inconclusive_passes),
+        *([render(table, width, colour=colour)] if table.rows else []),
+        *(["\n".join(_wrapped(each) for each in paragraphs)] if paragraphs else []),
+    ]
+    return "\n\n".join(parts)
+
+
+def _wrapped(line: str) -> str:
+    return textwrap.fill(line, NOTE_WIDTH, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False)
+
+
+def _exact_change(finding: Finding) -> str:
+    if finding.before is None or finding.after is None:
+        return _NOTHING
+    difference = finding.after - finding.before
+    return f"{difference:+,.0f}" if difference else "0"

@@ -1,0 +1,293 @@
+"""One result judged by another: each verdict can happen, and nothing that is missing or broken is green."""
+
+from __future__ import annotations
+
+import datetime as dt
+import math
+from dataclasses import replace
+
+import pytest
+
+from mlbench.errors import FileError
+from mlbench.gate import IMPROVED, INCONCLUSIVE, MISSING, NEW, PASS, REGRESSION, Finding, Judgement, judge_results
+from mlbench.measure import Environment
+from mlbench.results import FAILED, INTERRUPTED, Measurement, Result, Timing
+from saved_results import CALLABLE, ENVIRONMENT, PLAN, ROW, SPREAD, callable_of_a_user, case, result
+
+TODAY = dt.date(2026, 1, 2)
+WILD = (1.0, 1.6, 0.7, 1.3, 0.8)
+OTHER = replace(ENVIRONMENT, cpu="another", blas="openblas (Zen)")
+
+
+def judged(before: Measurement | Result, after: Measurement | Result) -> Judgement:
+    """Return the judgement of two results, or of two rows."""
+    one, other = (each if isinstance(each, Result) else result(each) for each in (before, after))
+    return judge_results(one, other, None, TODAY)
+
+
+def finding(found: Judgement, quantity: str) -> Finding:
+    """Return what was found of a quantity in the only row."""
+    (row,) = found.rows
+    return next(each for each in row.findings if each.quantity == quantity)
+
+
+def elsewhere(row: Measurement, environment: Environment = OTHER) -> Result:
+    """Return a row as another machine measured it."""
+    return result(row, environment=environment)
+
+
+def test_the_same_result_passes() -> None:
+    """A result judged by itself: every quantity is there, and passes; exit code 0."""
+    found = judged(case(), case())
+    assert (found.verdict, found.exit_code(), found.notes) == (PASS, 0, ())
+    assert [each.quantity for each in found.rows[0].findings] == ["peak bytes", "allocations", "floor ratio", "latency"]
+
+
+@pytest.mark.parametrize(
+    ("ratio", "spread", "verdict", "code"),
+    [
+        (1.2 * 1.4, SPREAD, REGRESSION, 1),
+        (1.2 * 1.12, SPREAD, PASS, 0),
+        (1.2 * 1.08, SPREAD, PASS, 0),
+        (1.2, WILD, INCONCLUSIVE, 3),
+        (1.2 * 0.7, SPREAD, IMPROVED, 0),
+    ],
+    ids=["regression", "not-beyond-for-sure", "within", "inconclusive", "improved"],
+)
+def test_verdicts_on_the_floor_ratio(ratio: float, spread: tuple[float, ...], verdict: str, code: int) -> None:
+    """Red only where the whole interval lies beyond 10 %; in doubt where 25 % cannot be excluded; green otherwise."""
+    found = judged(case(), case(ratio=ratio, spread=spread))
+    assert (finding(found, "floor ratio").verdict, found.verdict, found.exit_code()) == (verdict, verdict, code)
+
+
+def test_a_regression_tells_its_numbers() -> None:
+    """Before, after, the change with its interval, the tolerance, and a sentence."""
+    found = finding(judged(case(), case(ratio=1.68)), "floor ratio")
+    assert found.change is not None
+    assert [found.before, found.after, found.tolerance] == pytest.approx([1.2, 1.68, 0.1])
+    assert found.change.low < 1.4 < found.change.high
+    assert found.why.startswith("floor ratio 1.20x -> 1.68x, +40.0 % (95 % interval +3")
+    assert found.why.endswith("all of it lies beyond what is tolerated, +10.0 %")
+
+
+def test_an_inconclusive_row_says_what_would_settle_it() -> None:
+    """How many processes, if they spread as these did; and where no number helps, that."""
+    assert "processes of each, instead of 5 and 5, would settle it" in finding(judged(case(), case(spread=WILD)), "floor ratio").why
+    wilder = tuple(factor**6 for factor in WILD)
+    assert "not even 60 processes of each would settle it" in finding(judged(case(), case(spread=wilder)), "floor ratio").why
+
+
+def test_doubt_may_pass_on_request() -> None:
+    """Exit code 3 becomes 0 where inconclusive may pass; 1 stays 1."""
+    assert judged(case(), case(spread=WILD)).exit_code(inconclusive_passes=True) == 0
+    assert judged(case(), case(ratio=9)).exit_code(inconclusive_passes=True) == 1
+
+
+def test_a_uniform_slowdown_shows() -> None:
+    """Every row 40 % slower is red in every row: no median of the suite is divided out."""
+    names = [f"optimized-b{batch}-h64" for batch in (1, 8, 64, 512)]
+    found = judged(result(*(case(name) for name in names)), result(*(case(name, ratio=1.68, latency_s=1.4e-5) for name in names)))
+    assert found.count(REGRESSION) == 4
+
+
+def test_noise_of_the_run_is_assumed_in_every_row() -> None:
+    """A row whose processes happen to agree is judged with the spread of its run's median row."""
+    names = [f"optimized-b{batch}-h64" for batch in (1, 8, 64)]
+    noisy = [case(name, spread=WILD) for name in names[1:]]
+    quiet = judged(case(names[0]), case(names[0], ratio=1.38))
+    among = judged(result(case(names[0]), *noisy), result(case(names[0], ratio=1.38), *noisy))
+    assert quiet.rows[0].verdict == REGRESSION
+    assert among.rows[0].verdict == INCONCLUSIVE
+
+
+@pytest.mark.parametrize(("factor", "verdict"), [(1.3, PASS), (2.0, REGRESSION)], ids=["a-third", "twice"])
+def test_seconds_are_compared_on_the_same_machine(factor: float, verdict: str) -> None:
+    """What slows down the floor as well shows in the seconds, from half as much again."""
+    assert finding(judged(case(), case(latency_s=factor * 1e-5)), "latency").verdict == verdict
+
+
+def test_seconds_of_another_machine_are_not_compared() -> None:
+    """Another machine is named with what differs; ratios are held wider, and five times the seconds say nothing."""
+    found = judged(result(case()), elsewhere(case(latency_s=5e-5, ratio=1.2 * 2)))
+    assert found.verdict == PASS
+    assert [each.quantity for each in found.rows[0].findings] == ["peak bytes", "allocations", "floor ratio"]
+    assert found.notes[0].startswith("another machine than the baseline's (cpu CPU -> another; blas openblas (Haswell) -> openblas (Zen))")
+    assert judged(result(case()), elsewhere(case(ratio=1.2 * 4))).verdict == REGRESSION
+
+
+def test_a_machine_of_the_same_class_has_the_same_bounds() -> None:
+    """Other cores or another governor: no seconds, but ratios as tight as on the same machine."""
+    alike = replace(ENVIRONMENT, governor="performance", cores=64)
+    found = judged(result(case()), elsewhere(case(latency_s=9e-5, ratio=1.68), alike))
+    assert finding(found, "floor ratio").verdict == REGRESSION
+    assert all(each.quantity != "latency" for each in found.rows[0].findings)
+    assert found.notes[0].startswith("a machine of the same class as the baseline's (cores 2 -> 64; governor none -> performance)")
+
+
+def test_another_version_of_mlbench_is_the_same_machine() -> None:
+    """What is under test may change."""
+    assert judged(result(case()), elsewhere(case(), replace(ENVIRONMENT, mlbench="9.9"))).notes == ()
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "verdict"),
+    [(4096, 4097, REGRESSION), (4096, 4096, PASS), (4096, 4095, IMPROVED)],
+    ids=["one-byte-more", "the-same", "one-byte-less"],
+)
+def test_bytes_are_compared_exactly(before: int, after: int, verdict: str) -> None:
+    """With the same NumPy, memray and plan one byte counts, held or at the peak of the call."""
+    assert finding(judged(case(static_bytes=before), case(static_bytes=after)), "peak bytes").verdict == verdict
+    rows = [case("baseline-b8-h64", peak_bytes=size, static_bytes=0, plan=None) for size in (before, after)]
+    assert finding(judged(*rows), "peak bytes").verdict == verdict
+
+
+def test_one_allocation_more_is_red() -> None:
+    """Counts are exact as well."""
+    found = judged(case(), case(allocations=1))
+    assert (found.verdict, found.rows[0].why) == (REGRESSION, "allocations 0 -> 1: compared exactly")
+
+
+@pytest.mark.parametrize(
+    ("size", "verdict"), [(100_000 + 2000 + 1024, PASS), (100_000 + 2000 + 1025, REGRESSION)], ids=["within", "beyond"]
+)
+@pytest.mark.parametrize("why", ["numpy", "memray", "plan", "unknown"])
+def test_bytes_have_a_stated_tolerance_where_something_differs(why: str, size: int, verdict: str) -> None:
+    """2 % and 1 KB with another NumPy, memray or plan, or a plan that an old file does not tell; and the sentence says because of what."""
+    plans = {"plan": PLAN | {"tile_rows": 96}, "unknown": None}
+    environments = {"numpy": replace(ENVIRONMENT, numpy="2.0.2"), "memray": replace(ENVIRONMENT, memray="1.20")}
+    before = case(static_bytes=100_000, plan=plans.get(why, PLAN))
+    found = finding(judged(result(before), elsewhere(case(static_bytes=size), environments.get(why, ENVIRONMENT))), "peak bytes")
+    assert found.verdict == verdict
+    assert "because of a" in found.why
+
+
+@pytest.mark.parametrize(("size", "verdict"), [(10_000, PASS), (40_000, REGRESSION)], ids=["three-times", "ten-times"])
+def test_another_plan_for_another_blas_may_take_more(size: int, verdict: str) -> None:
+    """The rules for tiles and packing know of BLAS; with its kernels and the plan both different 3.5 times is tolerated."""
+    found = judged(result(case(static_bytes=4096)), elsewhere(case(static_bytes=size, plan=PLAN | {"tile_rows": 96})))
+    assert finding(found, "peak bytes").verdict == verdict
+
+
+def test_none_stays_none_on_any_machine() -> None:
+    """A runner that allocated nothing may not begin to, whatever differs; one that allocated may allocate one in ten more, and one."""
+    assert finding(judged(result(case()), elsewhere(case(allocations=1))), "allocations").verdict == REGRESSION
+    numpy = replace(ENVIRONMENT, numpy="2.0.2")
+    rows = [case("baseline-b8-h64", allocations=count, plan=None) for count in (10, 12, 13)]
+    assert finding(judged(result(rows[0]), elsewhere(rows[1], numpy)), "allocations").verdict == PASS
+    assert finding(judged(result(rows[0]), elsewhere(rows[2], numpy)), "allocations").verdict == REGRESSION
+
+
+def test_memory_that_does_not_repeat_is_in_doubt() -> None:
+    """Where repeats of the footprint did not agree, more bytes are no proof."""
+    assert finding(judged(case(), case(static_bytes=9999, steady=False)), "peak bytes").verdict == INCONCLUSIVE
+
+
+def test_two_instruments_cannot_be_compared() -> None:
+    """memray and tracemalloc see different things: inconclusive, and says which measured what."""
+    found = finding(judged(case(), case(instrument="tracemalloc", allocations=None)), "peak bytes")
+    assert (found.verdict, "memray measured the baseline and tracemalloc this run" in found.why) == (INCONCLUSIVE, True)
+
+
+def test_a_missing_row_is_red_and_a_new_one_is_not() -> None:
+    """A renamed row is both: the old name is missing, which is red, the new one is new."""
+    found = judged(case(), case("optimized-b8-h65"))
+    assert {row.id: row.verdict for row in found.rows} == {ROW: MISSING, "optimized-b8-h65": NEW}
+    assert found.exit_code() == 1
+    assert judged(result(case()), result(case(), case("optimized-b8-h65"))).verdict == NEW
+    assert judged(result(case()), result(case(), case("optimized-b8-h65"))).exit_code() == 0
+
+
+@pytest.mark.parametrize("before", [ROW, "optimized-b1-h1"], ids=["known", "new"])
+def test_a_failed_row_is_red_with_its_error(before: str) -> None:
+    """Whether the baseline has the row or not."""
+    found = judged(result(case(before)), result(case(status=FAILED, error="AssertionError: wrong")))
+    assert found.verdict == REGRESSION
+    assert "the test failed: AssertionError: wrong" in [row.why for row in found.rows]
+
+
+def test_a_row_that_was_broken_off_is_red() -> None:
+    """Half a row may not pass, and the run says that it was broken off."""
+    found = judged(result(case()), result(case(status=INTERRUPTED), status=INTERRUPTED))
+    assert (found.verdict, found.rows[0].why, found.notes) == (MISSING, "measuring was broken off", ("this run was broken off",))
+
+
+def test_half_a_baseline_row_decides_nothing() -> None:
+    """Where the baseline itself is half a row, the answer is open, not green."""
+    assert judged(case(status=INTERRUPTED), case()).verdict == INCONCLUSIVE
+
+
+@pytest.mark.parametrize("part", ["footprint", "timing"])
+def test_a_quantity_that_is_no_longer_measured_is_missing(part: str) -> None:
+    """What the baseline has and this run has not is red, although the row is there."""
+    lacking = replace(case(), footprint=None) if part == "footprint" else replace(case(), timing=None, arms={})
+    assert judged(case(), lacking).verdict == MISSING
+
+
+def test_a_count_that_is_no_longer_taken_is_missing() -> None:
+    """The same for the count of allocations alone."""
+    assert finding(judged(case(), case(allocations=None)), "allocations").verdict == MISSING
+
+
+def test_no_rows_are_red() -> None:
+    """A suite without a row judges nothing, and exit code 1 says so."""
+    found = judged(result(), result())
+    assert (found.verdict, found.exit_code()) == (REGRESSION, 1)
+    assert "no row to judge" in found.notes[0]
+    assert judge_results(result(case()), result(), None, TODAY, left_out={ROW}).exit_code() == 1
+
+
+def test_rows_that_were_left_out_are_told_and_not_judged() -> None:
+    """Neither missing nor compared; a note counts them."""
+    found = judge_results(result(case(), case("optimized-b1-h1")), result(case()), None, TODAY, left_out={"optimized-b1-h1"})
+    assert (found.verdict, found.notes) == (PASS, ("left out, because other rows were chosen: optimized-b1-h1",))
+
+
+@pytest.mark.parametrize("number", [math.nan, math.inf, 0.0], ids=["nan", "infinity", "zero"])
+def test_what_is_no_number_is_never_green(number: float) -> None:
+    """A time that is no positive number is red, even where doubt may pass."""
+    broken = replace(case(), timing=Timing(1.0, None, 0, None, ((number,) * 3,) * 5))
+    assert judged(case(), broken).exit_code(inconclusive_passes=True) == 1
+
+
+def test_nothing_to_compare_is_in_doubt() -> None:
+    """A row without footprint and times on both sides cannot pass."""
+    bare = Measurement({"id": ROW, "cell": "b8-h64", "runner": "optimized"})
+    assert judged(bare, bare).verdict == INCONCLUSIVE
+
+
+def test_two_rows_of_one_name_are_refused() -> None:
+    """Nobody could say which of them counts."""
+    with pytest.raises(FileError, match=f"the baseline: has two rows called {ROW}"):
+        judged(result(case(), case()), result(case()))
+
+
+@pytest.mark.parametrize(
+    ("ratio", "verdict"), [(0.5, PASS), (0.53, PASS), (0.6, INCONCLUSIVE), (0.8, REGRESSION), (0.3, IMPROVED)], ids=str
+)
+def test_a_callable_is_judged_by_its_reference(ratio: float, verdict: str) -> None:
+    """Its time / its reference's, of one process, whose spread is assumed and said."""
+    found = finding(judged(callable_of_a_user(), callable_of_a_user(ratio=ratio)), "reference ratio")
+    assert found.verdict == verdict
+    assert "one process, whose spread is taken to be 5 %" in found.why
+
+
+@pytest.mark.parametrize(("factor", "verdict"), [(1.0, PASS), (1.8, INCONCLUSIVE), (4.0, REGRESSION)], ids=str)
+def test_a_callable_alone_is_judged_by_its_seconds(factor: float, verdict: str) -> None:
+    """Without a reference there is nothing else on the same machine; elsewhere its memory is all that is compared."""
+    rows = [callable_of_a_user(ratio=None), callable_of_a_user(ratio=None, latency_s=factor * 1e-5)]
+    assert finding(judged(*rows), "latency").verdict == verdict
+    assert [each.quantity for each in judged(result(rows[0]), elsewhere(rows[1])).rows[0].findings] == ["peak bytes", "allocations"]
+
+
+def test_a_callable_needs_no_plan_to_be_exact() -> None:
+    """One byte more of a user's callable is red."""
+    found = judged(callable_of_a_user(), callable_of_a_user(peak_bytes=801))
+    assert (found.rows[0].id, found.verdict) == (CALLABLE, REGRESSION)
+
+
+def test_the_floor_of_the_other_runner_serves() -> None:
+    """Files of version 1 keep the floor's rounds with the compiled runner alone; the eager one is judged by them all the same."""
+    rows = [case(), replace(case("baseline-b8-h64", ratio=2.0, plan=None), arms={})]
+    slower = replace(rows[1], timing=Timing(2e-5, None, 0, None, tuple((2e-5 * factor,) * 3 for factor in SPREAD)))
+    found = judged(result(*rows), result(rows[0], slower))
+    assert {row.id: row.verdict for row in found.rows} == {ROW: PASS, "baseline-b8-h64": REGRESSION}
