@@ -231,7 +231,7 @@ def test_less_confidence_is_a_narrower_interval() -> None:
 @pytest.fixture
 def few_resamples(monkeypatch: pytest.MonkeyPatch) -> None:
     """Resample 2,000 times instead of 10,000: the coverage is the same within a fraction of a per cent, in a fifth of the time."""
-    monkeypatch.setattr("mlbench.stats.RESAMPLES", 2000)
+    monkeypatch.setattr("mlbench.stats.bootstrap.RESAMPLES", 2000)
 
 
 @pytest.mark.parametrize(("processes", "rounds"), [(3, 15), (5, 15), (20, 5)], ids=["3-processes", "default-effort", "20-processes"])

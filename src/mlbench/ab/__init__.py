@@ -5,7 +5,7 @@ from mlbench.ab.environments import DEFAULT_INSTALL, prepare
 from mlbench.ab.judging import judge, open_rows, standings
 from mlbench.ab.process import Arm, ArmError
 from mlbench.ab.records import FORM, Comparison, Version, has_comparison, load, save
-from mlbench.ab.session import Interrupted, Session
+from mlbench.ab.session import Interrupted, Session, draw_graphs
 from mlbench.ab.turns import Effort, Memory, Visit
 
 __all__ = [
@@ -23,6 +23,7 @@ __all__ = [
     "Version",
     "Visit",
     "check_out",
+    "draw_graphs",
     "find_repository",
     "has_comparison",
     "held",

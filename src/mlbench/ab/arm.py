@@ -1,8 +1,8 @@
 """One arm of an A/B: runs a project's own pytest-benchmark suite, and lets the process that started it time each benchmark.
 
-It is a script of the standard library and pytest alone, run by path in the interpreter of the project's environment, which is neither changed
-nor asked to hold anything of ours. It collects the suite, then runs the tests in the order it is told. Where a test calls `benchmark`, it
-stops and does what it is asked until it may go on: single turns, a footprint.
+It is a script of the standard library and pytest alone, run by path in the interpreter of the project's environment, which is neither
+changed nor asked to hold anything of ours. It collects the suite, then runs the tests in the order it is told. Where a test calls
+`benchmark`, it stops and does what it is asked until it may go on: single turns, a footprint, a flame graph.
 
 Messages are lines of JSON, answers on what was standard output, requests on what was standard input; whatever the tests print goes to
 standard error. Python 3.8 and later.
@@ -257,12 +257,14 @@ def _with_memray(target: Target) -> tuple[int, int | None]:
     call, after = target.prepared()
     with tempfile.TemporaryDirectory(prefix="mlbench-ab-") as folder:
         path = os.path.join(folder, "call.bin")
-        with memray.Tracker(path):
+        tracker = memray.Tracker(path)
+        with tracker:
             call()
         after()
         with memray.FileReader(path) as reader:
             count = sum(record.allocator not in frees for record in reader.get_allocation_records())
-            return reader.metadata.peak_memory, count
+            peak: int = reader.metadata.peak_memory
+    return peak, count
 
 
 def _with_tracemalloc(target: Target) -> tuple[int, int | None]:
@@ -299,7 +301,7 @@ class Benchmark:
         self.group = options.get("group")
         self.param = node.callspec.id if hasattr(node, "callspec") else None
         self.params = node.callspec.params if hasattr(node, "callspec") else None
-        self.extra_info = {}
+        self.extra_info: dict[str, Any] = {}
         self.disabled = True
         self.stats = None
         self.has_error = False
@@ -325,7 +327,7 @@ class Benchmark:
         once = rounds == 1 and not warmup_rounds and iterations == 1 and setup is None
         return self._serve(Target(target, args, kwargs, setup, teardown, max(1, iterations), once=once))
 
-    def weave(self, *args: Any, **kwargs: Any) -> None:
+    def weave(self, *args: Any, **kwargs: Any) -> None:  # noqa: ARG002  # whatever it is given
         """Refuse: what is woven in is called by the test itself, and cannot take turns."""
         raise RuntimeError("benchmark.weave cannot be measured in turns; call benchmark(function) instead")
 
@@ -362,7 +364,7 @@ def fixture_plugin(pytest: Any, channel: Channel, plants: Plants) -> types.Modul
 
         kind = type("Benchmark", (Benchmark, BenchmarkFixture), {})
 
-    @pytest.fixture
+    @pytest.fixture  # type: ignore[untyped-decorator]  # whatever pytest the project has
     def benchmark(request: Any) -> Any:
         """Measure in turns with the other arms."""
         return kind(request.node, channel, plants)
@@ -410,7 +412,7 @@ class Suite:
             if "order" not in request:
                 return True
             order = [items[name] for name in request["order"]]
-            for item, following in zip(order, order[1:] + [None]):
+            for item, following in zip(order, [*order[1:], None]):
                 self._run(item, following)
             self._channel.tell(finished=True)
 
@@ -453,8 +455,13 @@ def versions() -> dict[str, str]:
 
 
 def quiet_arguments() -> list[str]:
-    """Return arguments against what a project's own settings may ask for and would disturb: processes, coverage, shuffling, an early end."""
-    against = {"xdist": ["-n0"], "pytest_cov": ["--no-cov"], "pytest_randomly": ["-p", "no:randomly"], "random_order": ["-p", "no:random_order"]}
+    """Return arguments against what a project's own settings may ask for: processes, coverage, shuffling, an early end."""
+    against = {
+        "xdist": ["-n0"],
+        "pytest_cov": ["--no-cov"],
+        "pytest_randomly": ["-p", "no:randomly"],
+        "random_order": ["-p", "no:random_order"],
+    }
     found = ["-q", "-p", "no:cacheprovider", "--maxfail=0", "--continue-on-collection-errors"]
     for module, arguments in against.items():
         if importlib.util.find_spec(module) is not None:

@@ -153,7 +153,7 @@ def _git(folder: Path, *arguments: str) -> str:
     environment = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
     command: Sequence[str] = ("git", "-C", str(folder), *arguments)
     try:
-        ran = subprocess.run(command, capture_output=True, text=True, errors="surrogateescape", check=False, env=environment)
+        ran = subprocess.run(command, capture_output=True, text=True, errors="surrogateescape", check=False, env=environment)  # noqa: S603  # git
     except FileNotFoundError:
         raise UsageError("comparing two versions needs git, which is not on the path") from None
     if ran.returncode:

@@ -79,7 +79,7 @@ def prepare(checkout: Checkout, place: Path, install: Sequence[str], say: Callab
 
 def _pip(python: str, checkout: Checkout, *arguments: str) -> None:
     command = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *arguments]
-    ran = subprocess.run(command, cwd=checkout.home, capture_output=True, text=True, check=False)
+    ran = subprocess.run(command, cwd=checkout.home, capture_output=True, text=True, check=False)  # noqa: S603  # pip
     if ran.returncode:
         raise UsageError(
             f"{checkout.revision}: pip install {shlex.join(arguments)} failed in its checkout; say what to install with --install:\n"
@@ -88,4 +88,5 @@ def _pip(python: str, checkout: Checkout, *arguments: str) -> None:
 
 
 def _has(python: str, module: str) -> bool:
-    return subprocess.run([python, "-c", f"import {module}"], capture_output=True, check=False).returncode == 0
+    ran = subprocess.run([python, "-c", f"import {module}"], capture_output=True, check=False)  # noqa: S603  # Python
+    return ran.returncode == 0

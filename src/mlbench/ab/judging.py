@@ -103,7 +103,9 @@ def _broken(row: str, visit: Visit, comparison: Comparison) -> Row | None:
         both = ", as in the base" if base[0] == head[0] else ""
         return _one(row, REGRESSION, f"{_ENDS[head[0]]} in {comparison.head.revision}{both}{_because(head[1])}")
     if base[0] != PASSED:
-        return _one(row, NEW, f"{_ENDS[base[0]]} in {comparison.base.revision}, so that there is nothing to compare with{_because(base[1])}")
+        return _one(
+            row, NEW, f"{_ENDS[base[0]]} in {comparison.base.revision}, so that there is nothing to compare with{_because(base[1])}"
+        )
     why = f"{_ENDS[control[0]]} in one of two processes of {comparison.base.revision}{_because(control[1])}"
     return _one(row, INCONCLUSIVE, why)
 
@@ -114,12 +116,13 @@ def _latency(visits: Sequence[Visit], stand: Standing, policy: PairedPolicy) -> 
     change = stand.change
     spread = f"{format_change(change.estimate)} ({format_change(change.low)} to {format_change(change.high)}, {stand.sets} sets)"
     noise = f"the base against itself differs by up to {format_change(1 + stand.noise)}"
+    tolerated = format_change(1 + policy.tolerance)
     why = {
         PASS: f"{spread}: less than {format_change(1 + policy.limit)}",
         IMPROVED: f"{spread} is faster by more than the noise: {noise}",
-        REGRESSION: f"{spread} is slower by more than {format_change(1 + policy.tolerance)}, also in {stand.fresh} fresh sets alone; {noise}",
-        INCONCLUSIVE: f"{spread} is neither surely less than {format_change(1 + policy.limit)} nor surely more than "
-        f"{format_change(1 + policy.tolerance)}; {_wish(stand, whole)}",
+        REGRESSION: f"{spread} is slower by more than {tolerated}, also in {stand.fresh} fresh sets alone; {noise}",
+        INCONCLUSIVE: f"{spread} is neither surely less than {format_change(1 + policy.limit)} nor surely more than {tolerated}; "
+        f"{_wish(stand, whole)}",
     }[stand.verdict]
     return Finding("latency", stand.verdict, why, before, after, "s", change, policy.tolerance)
 
@@ -145,7 +148,9 @@ def _weight(name: str, known: Sequence[tuple[Range, Range]], growths: Sequence[i
     numbers = f"{name} {_told(base, text)} -> {_told(head, text)}"
     if all(growth > 0 for growth in growths):
         verdict = REGRESSION if len(growths) >= CONFIRMED else INCONCLUSIVE
-        why = f"{numbers}, in {len(growths)} sets of fresh processes" if verdict == REGRESSION else f"{numbers}; one more set would settle it"
+        why = (
+            f"{numbers}, in {len(growths)} sets of fresh processes" if verdict == REGRESSION else f"{numbers}; one more set would settle it"
+        )
     elif any(growth > 0 for growth in growths):
         verdict, why = INCONCLUSIVE, f"{numbers}, but not in every set of fresh processes"
     elif all(growth < 0 for growth in growths):
@@ -198,7 +203,9 @@ def _notes(comparison: Comparison, rows: Sequence[Row]) -> Iterator[str]:
     base, head = comparison.base, comparison.head
     if base.commit == head.commit:
         yield "Both versions are the same: this is an A/A comparison."
-    different = {name: (base.versions.get(name, "none"), found) for name, found in head.versions.items() if base.versions.get(name) != found}
+    different = {
+        name: (base.versions.get(name, "none"), found) for name, found in head.versions.items() if base.versions.get(name) != found
+    }
     for name, (old, new) in different.items():
         yield f"{name} {old} in {base.revision} and {new} in {head.revision}: what differs may be theirs."
     for file, error in base.errors.items():

@@ -66,7 +66,7 @@ class ArmProcess:
         self.arm = arm
         self._log = log
         with log.open("wb") as output:
-            self._process = subprocess.Popen(  # the project's own interpreter, and our script
+            self._process = subprocess.Popen(  # noqa: S603  # the project's own interpreter, and our script
                 [arm.python, str(SCRIPT)],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,

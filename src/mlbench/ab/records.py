@@ -60,8 +60,8 @@ class Comparison:
     arguments: tuple[str, ...]
     base: Version
     head: Version
-    policy: PairedPolicy = PairedPolicy()
-    effort: Effort = Effort()
+    policy: PairedPolicy = field(default_factory=PairedPolicy)
+    effort: Effort = field(default_factory=Effort)
     sets: list[list[Visit]] = field(default_factory=list)
     status: str = INTERRUPTED
     plants: dict[str, dict[str, float]] = field(default_factory=dict)

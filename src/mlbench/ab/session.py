@@ -101,7 +101,10 @@ class Session:
         visits: list[Visit] = []
         waiting: dict[str, bool] | None = None
         for _ in range(1 + RESTARTS):
-            with tempfile.TemporaryDirectory(prefix="mlbench-ab-") as logs, Arms(self._arms, self._comparison.arguments, Path(logs)) as arms:
+            with (
+                tempfile.TemporaryDirectory(prefix="mlbench-ab-") as logs,
+                Arms(self._arms, self._comparison.arguments, Path(logs)) as arms,
+            ):
                 if waiting is None:
                     self._collected(arms.collected)
                     waiting = rows_of_next_set(self._comparison)
@@ -175,6 +178,10 @@ def rows_of_next_set(comparison: Comparison) -> dict[str, bool]:
     policy = comparison.policy
     found = open_rows(comparison)
     if len(comparison.sets) < policy.screen:
-        ended = {row for row, visits in visits_by_row(comparison).items() if any(how != PASSED for each in visits for how, _ in each.ends.values())}
+        ended = {
+            row
+            for row, visits in visits_by_row(comparison).items()
+            if any(how != PASSED for each in visits for how, _ in each.ends.values())
+        }
         return {row: found.get(row, False) for row in comparison.rows if row not in ended}
     return found

@@ -1,8 +1,8 @@
 """How often the gate is wrong: counted in real comparisons, and in suites recombined from all the stored sets of processes.
 
 A recombined suite draws whole sets, so that what rows of one process share stays together. The same code ran in all three arms of a set, so
-that each of them could have been the base: the arms are exchanged at random. Every suite is then judged by the very function that judges real
-ones, with as many fresh sets as it asks for.
+that each of them could have been the base: the arms are exchanged at random. Every suite is then judged by the very function that judges
+real ones, with as many fresh sets as it asks for.
 """
 
 from __future__ import annotations
@@ -13,9 +13,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
-from mlbench.ab import Comparison, judge, standings
-from mlbench.ab.judging import effects_of, visits_by_row
+from mlbench.ab import Comparison, judge
+from mlbench.ab.judging import effects_of
 from mlbench.gate import INCONCLUSIVE, REGRESSION
 from mlbench.gate.paired import Effect, PairedPolicy, standing
 from mlbench.stats import binomial_bounds
@@ -67,8 +68,7 @@ class Rates:
     spent_s: tuple[float, ...]
 
 
-Pool = dict[str, list[tuple[float, float, float]]]
-"""Row to what its sets found: base, head and control as logarithms, the base as 0."""
+Numbers = npt.NDArray[np.float64]
 
 
 def rates(comparisons: Sequence[Comparison]) -> Rates:
@@ -181,7 +181,7 @@ def whole_sets(comparisons: Iterable[Comparison]) -> list[dict[str, tuple[float,
     return found
 
 
-def _exchanged(drawn: np.ndarray, chance: np.random.Generator) -> np.ndarray:
+def _exchanged(drawn: Numbers, chance: np.random.Generator) -> Numbers:
     """Return the sets with their arms exchanged at random, the same way in all rows of a set.
 
     Args:
@@ -189,11 +189,11 @@ def _exchanged(drawn: np.ndarray, chance: np.random.Generator) -> np.ndarray:
         chance: exchanges.
     """
     orders = chance.permuted(np.tile(np.arange(3), (len(drawn), 1)), axis=1)
-    moved = np.take_along_axis(drawn, orders[:, np.newaxis, :], axis=2)
-    return moved - moved[..., :1]
+    moved: Numbers = np.take_along_axis(drawn, orders[:, np.newaxis, :], axis=2)
+    return np.subtract(moved, moved[..., :1])
 
 
-def _verdict(drawn: np.ndarray, policy: PairedPolicy) -> str:
+def _verdict(drawn: Numbers, policy: PairedPolicy) -> str:
     """Return what the gate says of one row after as many sets as it asks for.
 
     Args:

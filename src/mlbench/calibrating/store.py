@@ -33,11 +33,9 @@ class Store:
 
     def next(self, kind: str) -> tuple[Path, Comparison | None]:
         """Return where the next comparison of a kind goes, and what is there of it, where it was broken off."""
-        number = 0
-        for number, (path, each) in enumerate(self._all(kind), start=1):
-            if not each.is_complete:
-                return path, each
-        return self.folder / f"{kind}-{number + 1:04}.json", None
+        known = list(self._all(kind))
+        broken_off = [(path, each) for path, each in known if not each.is_complete]
+        return broken_off[0] if broken_off else (self.folder / f"{kind}-{len(known) + 1:04}.json", None)
 
     def check(self, wanted: Comparison) -> None:
         """Refuse to add up what was measured on another machine, by other rules, or of another suite.

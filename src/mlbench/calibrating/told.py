@@ -23,11 +23,15 @@ def calibration_tables(
         alarms += _alarms("real comparisons", real)
     if same is not None:
         alarms += _alarms(f"recombined from {same.sets} sets", same)
-    found = [(_planted(kind, size), "real comparisons", *_cells(red), *_cells(still_open)) for (kind, size), (red, still_open) in planted.items()]
+    found = [
+        (_planted(kind, size), "real comparisons", *_cells(red), *_cells(still_open)) for (kind, size), (red, still_open) in planted.items()
+    ]
     found += [(_planted("slower", size), "recombined", *_cells(red), *_cells(still_open)) for size, (red, still_open) in power.items()]
     tables = []
     if alarms:
-        notes = ("Nothing was different, so that every red row is a false alarm. 95 % bounds are exact (Clopper and Pearson).",)
+        notes: tuple[str, ...] = (
+            "Nothing was different, so that every red row is a false alarm. 95 % bounds are exact (Clopper and Pearson).",
+        )
         if real is not None and real.spent_s:
             spent = sorted(real.spent_s)
             notes += (f"A comparison took {format_duration(spent[len(spent) // 2])} in the median, {format_duration(spent[-1])} at most.",)

@@ -7,12 +7,14 @@ import dataclasses
 import sys
 import textwrap
 import tomllib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from mlbench.ab import (
     DEFAULT_INSTALL,
     Arm,
+    ArmError,
     Checkout,
     Comparison,
     Effort,
@@ -21,6 +23,7 @@ from mlbench.ab import (
     Session,
     Version,
     check_out,
+    draw_graphs,
     find_repository,
     held,
     judge,
@@ -30,9 +33,10 @@ from mlbench.ab import (
     save,
 )
 from mlbench.ab.environments import environment_folder
-from mlbench.cli.gating import add_gate_options, tell
+from mlbench.cli.gating import add_gate_options, check_gate_options, tell
 from mlbench.cli.options import EXIT_INTERRUPTED, Commands, check_place, fraction, positive, seconds, wrapped
 from mlbench.errors import FileError, UsageError
+from mlbench.gate import RED, Judgement
 from mlbench.gate.paired import PairedPolicy
 from mlbench.measure import FRESH_HEAP, environment
 from mlbench.report import progress
@@ -40,6 +44,7 @@ from mlbench.results import now
 
 SECTION = "tool.mlbench.ab"
 POLICY = PairedPolicy()
+GRAPHS = Path("mlbench-results/ab")
 
 
 def add(commands: Commands) -> None:
@@ -49,10 +54,10 @@ def add(commands: Commands) -> None:
         usage="mlbench ab [options] BASE [HEAD] [-- PYTEST-ARGUMENTS]",
         help="compare two git revisions by any pytest-benchmark suite, as live processes that take turns",
         description=wrapped(
-            "Check out two revisions of this project side by side, each with an environment of its own, and run its pytest-benchmark suite in "
-            "live processes of both that take turns of a millisecond, with the base once more as control; then again in fresh processes. A row "
-            "is red only if it stays slower in fresh processes alone and by more than the control's noise. Peak memory and allocations are "
-            "compared exactly. Without HEAD, the files as they are now are compared with BASE."
+            "Check out two revisions of this project side by side, each with an environment of its own, and run its pytest-benchmark suite "
+            "in live processes of both that take turns of a millisecond, with the base once more as control; then again in fresh processes. "
+            "A row is red only if it stays slower in fresh processes alone and by more than the control's noise. Peak memory and allocations "
+            "are compared exactly. Without HEAD, the files as they are now are compared with BASE."
         ),
         epilog=textwrap.dedent("""\
             examples:
@@ -77,7 +82,7 @@ def add(commands: Commands) -> None:
     parser.add_argument("--tolerance", type=fraction, default=POLICY.tolerance, metavar="PERCENT",
                         help=f"a slowdown that is tolerated (default {100 * POLICY.tolerance:g})")  # fmt: skip
     parser.add_argument("--limit", type=fraction, default=POLICY.limit, metavar="PERCENT",
-                        help=f"a row passes when its interval ends below this slowdown (default {100 * POLICY.limit:g})")  # fmt: skip
+                        help=f"a row passes when its interval ends below it (default {100 * POLICY.limit:g})")  # fmt: skip
     parser.add_argument("--sets", type=positive, default=POLICY.screen, metavar="N",
                         help=f"sets of processes that screen every row (default {POLICY.screen}; fewer than 6 can settle nothing)")  # fmt: skip
     parser.add_argument("--most-sets", type=positive, default=POLICY.most, metavar="N",
@@ -87,6 +92,8 @@ def add(commands: Commands) -> None:
                         help=f"for the setup of one test, and for one turn (default {Effort().timeout_s:g})")  # fmt: skip
     parser.add_argument("--json", type=Path, metavar="FILE", help="keep the data here, after every set (default: in the cache)")
     parser.add_argument("--resume", action="store_true", help="go on with the data of the last run, or of --json FILE")
+    parser.add_argument("--keep-graphs", type=Path, default=GRAPHS, metavar="DIR",
+                        help=f"where the memray flame graphs of red rows go, of both versions (default {GRAPHS})")  # fmt: skip
     add_gate_options(parser)
     parser.set_defaults(act=_run, pytest_arguments=[])
 
@@ -100,6 +107,7 @@ def add_environments(parser: argparse.ArgumentParser) -> None:
 
 
 def _run(options: argparse.Namespace) -> int:
+    check_gate_options(options)
     repository = find_repository(Path.cwd())
     with held(repository):
         base = check_out(repository, "base", options.base)
@@ -120,7 +128,21 @@ def _run(options: argparse.Namespace) -> int:
                 tell(judge(comparison), options)
                 print("mlbench: interrupted; what was measured is kept, --resume goes on", file=sys.stderr)
                 return EXIT_INTERRUPTED
-    return tell(judge(comparison), options)
+        judgement = _with_graphs(judge(comparison), comparison, arms, options.keep_graphs)
+    return tell(judgement, options)
+
+
+def _with_graphs(judgement: Judgement, comparison: Comparison, arms: Sequence[Arm], folder: Path) -> Judgement:
+    """Return the judgement with the flame graphs of its red rows, where a version has memray."""
+    red = [row.id for row in judgement.rows if row.verdict in RED and row.id in comparison.rows]
+    if not red:
+        return judgement
+    try:
+        drawn = draw_graphs(comparison, arms, red, folder)
+    except ArmError as error:
+        return dataclasses.replace(judgement, notes=(*judgement.notes, f"No flame graphs: {error}"))
+    rows = tuple(dataclasses.replace(row, graphs=drawn.get(row.id, ())) for row in judgement.rows)
+    return dataclasses.replace(judgement, rows=rows)
 
 
 def arms_of(repository: Repository, base: Checkout, head: Checkout, options: argparse.Namespace, settings: dict[str, Any]) -> list[Arm]:
@@ -142,7 +164,9 @@ def _new(options: argparse.Namespace, base: Checkout, head: Checkout, arguments:
         POLICY, tolerance=options.tolerance, limit=options.limit, screen=options.sets, most=max(options.sets, options.most_sets)
     )
     if policy.tolerance >= policy.limit:
-        raise UsageError(f"--tolerance {100 * policy.tolerance:g} must be less than --limit {100 * policy.limit:g}: between them lies what settles a row")
+        raise UsageError(
+            f"--tolerance {100 * policy.tolerance:g} must be less than --limit {100 * policy.limit:g}: between them lies what settles a row"
+        )
     before, after = (Version(each.revision, each.commit) for each in (base, head))
     return Comparison(machine(), options.command_line, now(), arguments, before, after, policy, Effort(timeout_s=options.timeout))
 

@@ -7,10 +7,22 @@ import dataclasses
 import random
 import sys
 import textwrap
+from functools import partial
 from pathlib import Path
 
 from mlbench.ab import Arm, Checkout, Comparison, Interrupted, Session, Version, check_out, find_repository, held, save
-from mlbench.calibrating import FRACTIONS, PLANTED, SAME, Store, calibration_tables, planted_rates, plants, rates, recombined, recombined_power
+from mlbench.calibrating import (
+    FRACTIONS,
+    PLANTED,
+    SAME,
+    Store,
+    calibration_tables,
+    planted_rates,
+    plants,
+    rates,
+    recombined,
+    recombined_power,
+)
 from mlbench.cli.ab import add_environments, arms_of, machine, pyproject_settings
 from mlbench.cli.options import EXIT_DONE, EXIT_INTERRUPTED, Commands, natural, say, wrapped
 from mlbench.errors import UsageError
@@ -28,9 +40,10 @@ def add(commands: Commands) -> None:
         usage="mlbench calibrate [options] [-- PYTEST-ARGUMENTS]",
         help="measure how often the gate is wrong on this machine, and which slowdowns it finds",
         description=wrapped(
-            "Run comparisons whose answer is known, as `mlbench ab` runs them: this version against itself, and against itself with slowdowns "
-            "and allocations planted in several rows at once. Their rounds are kept, sittings add up, and thousands of suites are recombined "
-            "from all stored sets of processes. Prints false alarms, inconclusive answers and the detection curve, with exact bounds."
+            "Run comparisons whose answer is known, as `mlbench ab` runs them: this version against itself, and against itself with "
+            "slowdowns and allocations planted in several rows at once. Their rounds are kept, sittings add up, and thousands of suites are "
+            "recombined from all stored sets of processes. Prints false alarms, inconclusive answers and the detection curve, with exact "
+            "bounds."
         ),
         epilog=textwrap.dedent("""\
             examples:
@@ -54,7 +67,10 @@ def add(commands: Commands) -> None:
 def _run(options: argparse.Namespace) -> int:
     store = Store(options.store)
     same, planted = len(store.comparisons(SAME)), len(store.comparisons(PLANTED))
-    wanted = {SAME: same + 5 if options.same is None else options.same, PLANTED: planted + 5 if options.planted is None else options.planted}
+    wanted = {
+        SAME: same + 5 if options.same is None else options.same,
+        PLANTED: planted + 5 if options.planted is None else options.planted,
+    }
     is_interrupted = False
     if wanted[SAME] > same or wanted[PLANTED] > planted:
         is_interrupted = _measure(options, store, wanted)
@@ -86,7 +102,7 @@ def _measure(options: argparse.Namespace, store: Store, wanted: dict[str, int]) 
                     comparison.plants = plants(_rows(store, arms, comparison), random.Random(path.name))  # noqa: S311  # no secret
                 planted = [dataclasses.replace(arm, plants=comparison.plants if arm.name == "head" else None) for arm in arms]
                 try:
-                    Session(comparison, planted, lambda comparison=comparison, path=path: save(comparison, path), shown).run()
+                    Session(comparison, planted, partial(save, comparison, path), shown).run()
                 except Interrupted:
                     print("mlbench: interrupted; what was measured is kept, and the same command goes on", file=sys.stderr)
                     return True

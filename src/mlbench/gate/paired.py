@@ -1,8 +1,8 @@
 """Latency of two live versions that took turns: from what each set of processes found to a verdict, or to the wish for more sets.
 
-The unit of replication is the set of processes, not the round: a process has a bias of its own of some per cent, now and then of 25 %, which
-its rounds share and which more rounds do not remove. So a set counts once, by the median of its rounds' ratios, and intervals come from
-Wilcoxon's signed-rank test over sets, which no single odd process can move far.
+The unit of replication is the set of processes, not the round: a process has a bias of its own of some per cent, now and then of 25 %,
+which its rounds share and which more rounds do not remove. So a set counts once, by the median of its rounds' ratios, and intervals come
+from Wilcoxon's signed-rank test over sets, which no single odd process can move far.
 
 A row is screened with few sets. Where the interval ends below the limit, it has passed: a slowdown that must be found would have shown. All
 other rows are measured again in fresh sets, some at a time, until one of two things is sure:
