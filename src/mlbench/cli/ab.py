@@ -55,9 +55,9 @@ def add(commands: Commands) -> None:
         help="compare two git revisions by any pytest-benchmark suite, as live processes that take turns",
         description=wrapped(
             "Check out two revisions of this project side by side, each with an environment of its own, and run its pytest-benchmark suite "
-            "in live processes of both that take turns of a millisecond, with the base once more as control; then again in fresh processes. "
-            "A row is red only if it stays slower in fresh processes alone and by more than the control's noise. Peak memory and allocations "
-            "are compared exactly. Without HEAD, the files as they are now are compared with BASE."
+            "in live processes of both that take turns of a millisecond, with the base once more as control; then again in fresh "
+            "processes. A row is red only if it stays slower in fresh processes alone and by more than the control's noise. Peak memory and "
+            "allocations are compared exactly. Without HEAD, the files as they are now are compared with BASE."
         ),
         epilog=textwrap.dedent("""\
             examples:
@@ -84,7 +84,7 @@ def add(commands: Commands) -> None:
     parser.add_argument("--limit", type=fraction, default=POLICY.limit, metavar="PERCENT",
                         help=f"a row passes when its interval ends below it (default {100 * POLICY.limit:g})")  # fmt: skip
     parser.add_argument("--sets", type=positive, default=POLICY.screen, metavar="N",
-                        help=f"sets of processes that screen every row (default {POLICY.screen}; fewer than 6 can settle nothing)")  # fmt: skip
+                        help=f"sets of processes that screen every row (default {POLICY.screen}; with 5 nothing settles)")  # fmt: skip
     parser.add_argument("--most-sets", type=positive, default=POLICY.most, metavar="N",
                         help=f"sets of an open row in all (default {POLICY.most})")  # fmt: skip
     parser.add_argument("--max-time", type=seconds, metavar="SECONDS", help="begin no set that would end after so much measuring")

@@ -41,9 +41,9 @@ def add(commands: Commands) -> None:
         help="measure how often the gate is wrong on this machine, and which slowdowns it finds",
         description=wrapped(
             "Run comparisons whose answer is known, as `mlbench ab` runs them: this version against itself, and against itself with "
-            "slowdowns and allocations planted in several rows at once. Their rounds are kept, sittings add up, and thousands of suites are "
-            "recombined from all stored sets of processes. Prints false alarms, inconclusive answers and the detection curve, with exact "
-            "bounds."
+            "slowdowns and allocations planted in several rows at once. Their rounds are kept, sittings add up, and thousands of suites "
+            "are recombined from all stored sets of processes. Prints false alarms, inconclusive answers and the detection curve, with "
+            "exact bounds."
         ),
         epilog=textwrap.dedent("""\
             examples:
