@@ -9,7 +9,7 @@ from mlbench.ab.turns import DIED, FAILED, PASSED, SKIPPED, UNUSED, Memory, Visi
 from mlbench.gate import IMPROVED, INCONCLUSIVE, MISSING, NEW, PASS, REGRESSION, Finding, Judgement, Row, row_of
 from mlbench.gate.paired import Effect, PairedPolicy, Standing, effect, standing
 from mlbench.stats import median
-from mlbench.units import format_bytes, format_change, format_count
+from mlbench.units import format_bytes, format_change, format_count, format_percent
 
 CONFIRMED = 2
 """Sets of fresh processes in which memory must have grown."""
@@ -115,7 +115,7 @@ def _latency(visits: Sequence[Visit], stand: Standing, policy: PairedPolicy) -> 
     before, after = (median([median(visit.rounds_s[arm]) for visit in whole]) for arm in ("base", "head"))
     change = stand.change
     spread = f"{format_change(change.estimate)} ({format_change(change.low)} to {format_change(change.high)}, {stand.sets} sets)"
-    noise = f"the base against itself differs by up to {format_change(1 + stand.noise)}"
+    noise = f"the base against itself differs by up to {format_percent(stand.noise)}"
     tolerated = format_change(1 + policy.tolerance)
     why = {
         PASS: f"{spread}: less than {format_change(1 + policy.limit)}",
@@ -196,7 +196,9 @@ def _last_line(text: str) -> str:
 
 
 def _name(version: Version) -> str:
-    return version.revision if version.commit.startswith(version.revision) else f"{version.revision} ({version.commit[:9]})"
+    commit, changed, _ = version.commit.partition("+")
+    told = f"{commit[:9]} and changes" if changed else commit[:9]
+    return version.revision if version.commit.startswith(version.revision) else f"{version.revision} ({told})"
 
 
 def _notes(comparison: Comparison, rows: Sequence[Row]) -> Iterator[str]:

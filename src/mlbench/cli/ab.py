@@ -55,9 +55,9 @@ def add(commands: Commands) -> None:
         help="compare two git revisions by any pytest-benchmark suite, as live processes that take turns",
         description=wrapped(
             "Check out two revisions of this project side by side, each with an environment of its own, and run its pytest-benchmark suite "
-            "in live processes of both that take turns of a millisecond, with the base once more as control; then again in fresh "
-            "processes. A row is red only if it stays slower in fresh processes alone and by more than the control's noise. Peak memory and "
-            "allocations are compared exactly. Without HEAD, the files as they are now are compared with BASE."
+            "in live processes of both that take turns of a millisecond, with the base once more as control; then in fresh "
+            "processes. A row is red only if it stays slower in fresh processes alone and by more than the control's noise. Peak memory "
+            "and allocations are compared exactly. Without HEAD, the files as they are now are compared with BASE."
         ),
         epilog=textwrap.dedent("""\
             examples:
