@@ -288,6 +288,7 @@ class Benchmark:
     """What a test gets as `benchmark`; it behaves as pytest-benchmark's does with --benchmark-disable."""
 
     enabled = False
+    takes_turns = True
 
     def __init__(self, node: Any, channel: Channel, plants: Plants) -> None:
         self._node = node
