@@ -10,7 +10,7 @@ import textwrap
 from functools import partial
 from pathlib import Path
 
-from mlbench.ab import Arm, Checkout, Comparison, Interrupted, Session, Version, check_out, find_repository, held, save
+from mlbench.ab import Checkout, Comparison, Interrupted, Session, Version, check_out, find_repository, held, save
 from mlbench.calibrating import (
     FRACTIONS,
     PLANTED,
@@ -30,6 +30,8 @@ from mlbench.files import write_atomically
 from mlbench.report import progress, render
 from mlbench.results import now
 
+MORE = 5
+"""Comparisons of each kind that a sitting adds."""
 STORE = Path("mlbench-results/calibration")
 
 
@@ -66,14 +68,10 @@ def add(commands: Commands) -> None:
 
 def _run(options: argparse.Namespace) -> int:
     store = Store(options.store)
-    same, planted = len(store.comparisons(SAME)), len(store.comparisons(PLANTED))
-    wanted = {
-        SAME: same + 5 if options.same is None else options.same,
-        PLANTED: planted + 5 if options.planted is None else options.planted,
-    }
-    is_interrupted = False
-    if wanted[SAME] > same or wanted[PLANTED] > planted:
-        is_interrupted = _measure(options, store, wanted)
+    stored = {kind: len(store.comparisons(kind)) for kind in (SAME, PLANTED)}
+    asked = {SAME: options.same, PLANTED: options.planted}
+    wanted = {kind: stored[kind] + MORE if asked[kind] is None else asked[kind] for kind in stored}
+    is_interrupted = any(wanted[kind] > stored[kind] for kind in stored) and _measure(options, store, stored, wanted)
     text = _told(store, options.suites)
     if options.output is not None:
         write_atomically(options.output, f"$ {options.command_line}   ({now()})\n\n{text}\n")
@@ -81,7 +79,7 @@ def _run(options: argparse.Namespace) -> int:
     return EXIT_INTERRUPTED if is_interrupted else EXIT_DONE
 
 
-def _measure(options: argparse.Namespace, store: Store, wanted: dict[str, int]) -> bool:
+def _measure(options: argparse.Namespace, store: Store, stored: dict[str, int], wanted: dict[str, int]) -> bool:
     """Run what is lacking, the kinds in turn; return whether Ctrl-C ended it."""
     store.folder.mkdir(parents=True, exist_ok=True)
     repository = find_repository(Path.cwd())
@@ -92,24 +90,25 @@ def _measure(options: argparse.Namespace, store: Store, wanted: dict[str, int]) 
         arms = arms_of(repository, base, head, options, settings)
         store.check(_new(options, base, head, arguments))
         with progress(1) as shown:
-            while kinds := [kind for kind in (SAME, PLANTED) if len(store.comparisons(kind)) < wanted[kind]]:
-                kind = min(kinds, key=lambda each: len(store.comparisons(each)) / wanted[each])
+            while kinds := [kind for kind in stored if stored[kind] < wanted[kind]]:
+                kind = min(kinds, key=lambda each: stored[each] / wanted[each])
                 path, begun = store.next(kind)
-                shown.say(f"{path.name}: {len(store.comparisons(SAME))} of {wanted[SAME]} the same, "
-                          f"{len(store.comparisons(PLANTED))} of {wanted[PLANTED]} planted are stored")  # fmt: skip
+                shown.say(f"{path.name}: stored so far are {stored[SAME]} of {wanted[SAME]} the same, {stored[PLANTED]} of {wanted[PLANTED]} "
+                          "planted")  # fmt: skip
                 comparison = begun or _new(options, base, head, arguments)
                 if kind == PLANTED and not comparison.plants:
-                    comparison.plants = plants(_rows(store, arms, comparison), random.Random(path.name))  # noqa: S311  # no secret
-                planted = [dataclasses.replace(arm, plants=comparison.plants if arm.name == "head" else None) for arm in arms]
+                    comparison.plants = plants(_rows(store), random.Random(path.name))  # noqa: S311  # no secret
+                here = [dataclasses.replace(arm, plants=comparison.plants if arm.name == "head" else None) for arm in arms]
                 try:
-                    Session(comparison, planted, partial(save, comparison, path), shown).run()
+                    Session(comparison, here, partial(save, comparison, path), shown).run()
                 except Interrupted:
                     print("mlbench: interrupted; what was measured is kept, and the same command goes on", file=sys.stderr)
                     return True
+                stored[kind] += 1
     return False
 
 
-def _rows(store: Store, arms: list[Arm], comparison: Comparison) -> tuple[str, ...]:
+def _rows(store: Store) -> tuple[str, ...]:
     """Return the rows to plant in: those that a stored comparison found."""
     known = store.comparisons(SAME)
     if not known:
