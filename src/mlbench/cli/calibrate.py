@@ -93,7 +93,7 @@ def _measure(options: argparse.Namespace, store: Store, stored: dict[str, int], 
             while kinds := [kind for kind in stored if stored[kind] < wanted[kind]]:
                 kind = min(kinds, key=lambda each: stored[each] / wanted[each])
                 path, begun = store.next(kind)
-                shown.say(f"{path.name}: stored so far are {stored[SAME]} of {wanted[SAME]} the same, {stored[PLANTED]} of {wanted[PLANTED]} "
+                shown.say(f"{path.name}: stored are {stored[SAME]} of {wanted[SAME]} the same, {stored[PLANTED]} of {wanted[PLANTED]} "
                           "planted")  # fmt: skip
                 comparison = begun or _new(options, base, head, arguments)
                 if kind == PLANTED and not comparison.plants:
