@@ -60,9 +60,10 @@ def memory_allowances(before: Measurement, after: Measurement, kin: Kinship) -> 
         return {PEAK: EXACT, ALLOCATIONS: EXACT}
     because = f"because of {', '.join(why)}"
     share = OTHER_PLAN_TOLERANCE if planned and not kin.same_blas else MEMORY_TOLERANCE
+    allocates = before.footprint is None or before.footprint.allocations != 0
     return {
         PEAK: Allowance(share, MEMORY_BYTES, because),
-        ALLOCATIONS: Allowance(ALLOCATION_TOLERANCE, ALLOCATION_COUNT, because),
+        ALLOCATIONS: Allowance(ALLOCATION_TOLERANCE, ALLOCATION_COUNT, because) if allocates else EXACT,  # none stays none
     }
 
 
@@ -91,15 +92,13 @@ def memory_findings(before: Measurement, after: Measurement, allowances: dict[st
 
 def _compare(quantity: str, unit: str, before: int, after: int, allowed: Allowance, *, steady: bool) -> Finding:
     most = before * (1 + allowed.tolerance) + allowed.extra
-    if quantity == ALLOCATIONS and before == 0 and allowed.because:
-        most = 0.0  # none stays none, whatever the policy allows for other rows
     change = f"{quantity} {before:,} -> {after:,}"
     if before and before != after:
         change += f" ({percent(after / before - 1)})"
     if after > most:
         verdict = REGRESSION if steady else INCONCLUSIVE
         doubt = "" if steady else "; repeats of the footprint did not agree, measure again"
-        limit = "compared exactly" if allowed.is_exact or not most else f"at most {most:,.0f}, {allowed.because}"
+        limit = "compared exactly" if allowed.is_exact else f"at most {most:,.0f}, {allowed.because}"
         return Finding(quantity, verdict, f"{change}: {limit}{doubt}", before, after, unit, tolerance=allowed.tolerance)
     if after < before / (1 + allowed.tolerance) - allowed.extra:
         return Finding(quantity, IMPROVED, f"{change}: less than before", before, after, unit, tolerance=allowed.tolerance)

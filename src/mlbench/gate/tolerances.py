@@ -27,6 +27,7 @@ the day it expires an entry is still valid.
 from __future__ import annotations
 
 import datetime as dt
+import math
 import re
 import tomllib
 from collections.abc import Iterable
@@ -134,7 +135,7 @@ def load_tolerances(path: str | Path) -> Tolerances:
         MissingExtraError: without jsonschema.
     """
     try:
-        data = _plain(tomllib.loads(Path(path).read_text(encoding="utf-8")))
+        data = _plain(tomllib.loads(Path(path).read_text(encoding="utf-8"), parse_float=_finite))
     except FileNotFoundError as error:
         raise FileError(f"{path}: no such file") from error
     except (OSError, ValueError, RecursionError) as error:
@@ -153,6 +154,13 @@ def _entry(path: str | Path, data: dict[str, Any]) -> Entry:
     except ValueError as error:
         raise FileError(f"{path}: expires is {data['expires']!r}; expected a day like 2026-12-31 ({error})") from error
     return Entry(**{**data, "expires": expires})
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if not math.isfinite(number):
+        raise ValueError(f"{text} is no finite number")
+    return number
 
 
 def _plain(value: Any) -> Any:  # whatever TOML holds
