@@ -4,7 +4,7 @@ from mlbench.ab.checkouts import Checkout, Repository, check_out, find_repositor
 from mlbench.ab.environments import DEFAULT_INSTALL, prepare
 from mlbench.ab.judging import judge, open_rows, standings
 from mlbench.ab.process import Arm, ArmError
-from mlbench.ab.records import FORM, Comparison, Version, has_comparison, load, save
+from mlbench.ab.records import FORM, Comparison, Version, has_comparison, load_comparison, save_comparison
 from mlbench.ab.session import Interrupted, Session, draw_graphs
 from mlbench.ab.turns import Effort, Memory, Visit
 
@@ -28,10 +28,10 @@ __all__ = [
     "has_comparison",
     "held",
     "judge",
-    "load",
+    "load_comparison",
     "open_rows",
     "packages",
     "prepare",
-    "save",
+    "save_comparison",
     "standings",
 ]

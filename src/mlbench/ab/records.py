@@ -79,7 +79,7 @@ class Comparison:
         return self.status == COMPLETE
 
 
-def save(comparison: Comparison, path: str | Path) -> Path:
+def save_comparison(comparison: Comparison, path: str | Path) -> Path:
     """Write a comparison, whole or not at all."""
     return write_document(path, FORM, plain(dataclasses.asdict(comparison)))
 
@@ -89,7 +89,7 @@ def has_comparison(data: Any) -> bool:  # whatever JSON holds
     return isinstance(data, dict) and data.get("kind") == FORM.kind
 
 
-def load(path: str | Path) -> Comparison:
+def load_comparison(path: str | Path) -> Comparison:
     """Read a comparison.
 
     Raises:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from mlbench.ab import Comparison, load
+from mlbench.ab import Comparison, load_comparison
 from mlbench.errors import FileError
 
 SAME, PLANTED = "same", "planted"
@@ -50,7 +50,7 @@ class Store:
 
     def _all(self, kind: str) -> Iterator[tuple[Path, Comparison]]:
         for path in sorted(self.folder.glob(f"{kind}-*.json")):
-            yield path, load(path)
+            yield path, load_comparison(path)
 
 
 def _plain(comparison: Comparison, name: str) -> object:

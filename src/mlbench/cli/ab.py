@@ -8,6 +8,7 @@ import sys
 import textwrap
 import tomllib
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -27,10 +28,10 @@ from mlbench.ab import (
     find_repository,
     held,
     judge,
-    load,
+    load_comparison,
     packages,
     prepare,
-    save,
+    save_comparison,
 )
 from mlbench.ab.environments import environment_folder
 from mlbench.cli.gating import add_gate_options, check_gate_options, tell
@@ -121,7 +122,7 @@ def _run(options: argparse.Namespace) -> int:
             comparison = _resumed(place, comparison)
         arms = arms_of(repository, base, head, options, settings)
         with progress(1) as shown:
-            session = Session(comparison, arms, lambda: save(comparison, place), shown, options.max_time)
+            session = Session(comparison, arms, partial(save_comparison, comparison, place), shown, options.max_time)
             try:
                 session.run()
             except Interrupted:
@@ -181,7 +182,7 @@ def _resumed(place: Path, wanted: Comparison) -> Comparison:
     """Return the comparison that is gone on with, if it is the same one."""
     if not place.exists():
         raise UsageError(f"--resume: {place} does not exist; there is nothing to go on with")
-    found = load(place)
+    found = load_comparison(place)
     was, now_ = ((each.base.commit, each.head.commit, each.arguments, each.machine) for each in (found, wanted))
     different = [name for name, old, new in zip(("base", "head", "pytest arguments", "machine"), was, now_, strict=True) if old != new]
     if different:

@@ -10,7 +10,7 @@ import textwrap
 from functools import partial
 from pathlib import Path
 
-from mlbench.ab import Checkout, Comparison, Interrupted, Session, Version, check_out, find_repository, held, save
+from mlbench.ab import Checkout, Comparison, Interrupted, Session, Version, check_out, find_repository, held, save_comparison
 from mlbench.calibrating import (
     FRACTIONS,
     PLANTED,
@@ -100,7 +100,7 @@ def _measure(options: argparse.Namespace, store: Store, stored: dict[str, int], 
                     comparison.plants = plants(_rows(store), random.Random(path.name))  # noqa: S311  # no secret
                 here = [dataclasses.replace(arm, plants=comparison.plants if arm.name == "head" else None) for arm in arms]
                 try:
-                    Session(comparison, here, partial(save, comparison, path), shown).run()
+                    Session(comparison, here, partial(save_comparison, comparison, path), shown).run()
                 except Interrupted:
                     print("mlbench: interrupted; what was measured is kept, and the same command goes on", file=sys.stderr)
                     return True

@@ -6,6 +6,7 @@ import argparse
 import sys
 from pathlib import Path
 
+from mlbench.ab import has_comparison, judge, load_comparison
 from mlbench.ablating import has_ablations, load_ablations
 from mlbench.cli.ablation import ablations_text
 from mlbench.cli.limits import limits_text
@@ -15,7 +16,7 @@ from mlbench.limiting import has_limits, load_limits
 from mlbench.peers.result import has_peers
 from mlbench.peers.result import load as load_peers
 from mlbench.peers.table import peers_text
-from mlbench.report import result_text
+from mlbench.report import result_text, verdict_text
 from mlbench.results import has_measurements, load
 
 
@@ -24,8 +25,8 @@ def add(commands: Commands) -> None:
     parser = commands.add_parser(
         "show",
         help="print the tables of a saved result again",
-        description="Print the tables of a file that 'mlbench run', 'ablation', 'limits' or 'peers' wrote with --json, or pytest-benchmark "
-        "saved.",
+        description="Print the tables of a file that 'mlbench run', 'ab', 'ablation', 'limits' or 'peers' wrote with --json, or that "
+        "pytest-benchmark saved.",
     )
     parser.add_argument("file", type=Path, metavar="FILE", help="what --json wrote or pytest-benchmark saved")
     parser.set_defaults(act=_show)
@@ -40,6 +41,8 @@ def _parts(path: Path, *, colour: bool) -> list[str]:
     data = read_json(path)
     if has_peers(data):
         return [peers_text(load_peers(path), colour=colour)]
+    if has_comparison(data):
+        return [verdict_text(judge(load_comparison(path)), colour=colour, everything=True)]
     if has_limits(data):
         return [limits_text(load_limits(path), colour=colour)]
     ablations = [ablations_text(load_ablations(path), colour=colour)] if has_ablations(data) else []
