@@ -204,20 +204,20 @@ def _name(version: Version) -> str:
 def _notes(comparison: Comparison, rows: Sequence[Row]) -> Iterator[str]:
     base, head = comparison.base, comparison.head
     if base.commit == head.commit:
-        yield "Both versions are the same: this is an A/A comparison."
+        yield "Both versions are the same: this is an A/A comparison"
     different = {
         name: (base.versions.get(name, "none"), found) for name, found in head.versions.items() if base.versions.get(name) != found
     }
     for name, (old, new) in different.items():
-        yield f"{name} {old} in {base.revision} and {new} in {head.revision}: what differs may be theirs."
+        yield f"{name} {old} in {base.revision} and {new} in {head.revision}: what differs may be theirs"
     for file, error in base.errors.items():
         where = "either version" if file in head.errors else base.revision
         yield f"{file} could not be collected in {where}: {_last_line(error)}"
     if not base.ids and not head.ids:
-        yield "No test that was collected asks for the fixture `benchmark`: nothing was judged."
+        yield "No test that was collected asks for the fixture `benchmark`: nothing was judged"
     once = [row.id for row in rows if any(visit.once for visit in visits_by_row(comparison).get(row.id, ()))]
     if once:
         yield (f"{len(once)} of the targets may be called once only (pedantic with one round and no setup): each set of processes measures "
-               "them by a single call, without a footprint, so that they need more sets.")  # fmt: skip
+               "them by a single call, without a footprint, so that they need more sets")  # fmt: skip
     if not comparison.is_complete:
-        yield "Broken off: what was still open counts as inconclusive; --resume goes on."
+        yield "Broken off: what was still open counts as inconclusive; --resume goes on"

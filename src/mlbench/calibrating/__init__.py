@@ -2,8 +2,9 @@
 
 from mlbench.calibrating.planting import FRACTIONS, PLANTED_BYTES, plants
 from mlbench.calibrating.rates import Rate, Rates, Recombined, planted_rates, rates, recombined, recombined_power
+from mlbench.calibrating.saved import SavedRun, saved_runs
 from mlbench.calibrating.store import PLANTED, SAME, Store
-from mlbench.calibrating.told import calibration_tables
+from mlbench.calibrating.told import calibration_tables, saved_table
 
 __all__ = [
     "FRACTIONS",
@@ -13,6 +14,7 @@ __all__ = [
     "Rate",
     "Rates",
     "Recombined",
+    "SavedRun",
     "Store",
     "calibration_tables",
     "planted_rates",
@@ -20,4 +22,6 @@ __all__ = [
     "rates",
     "recombined",
     "recombined_power",
+    "saved_runs",
+    "saved_table",
 ]

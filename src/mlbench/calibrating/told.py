@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from mlbench.calibrating.rates import Rate, Rates, Recombined
+from mlbench.calibrating.saved import SavedRun
 from mlbench.report import Table
 from mlbench.units import format_duration
 
@@ -41,6 +42,33 @@ def calibration_tables(
         headers = ("Planted", "in", "found", "share", "95 % bounds", "inconclusive", "share", "95 % bounds")
         tables.append(Table("Planted slowdowns and allocations", headers, tuple(found), ()))
     return tuple(tables)
+
+
+def saved_table(runs: Sequence[SavedRun]) -> Table:
+    """Return the table of saved runs of unchanged code, judged by us and by pytest-benchmark."""
+    rows = [
+        (
+            each.name,
+            each.judgement.verdict,
+            str(each.red),
+            str(each.still_open),
+            str(len(each.judgement.rows)),
+            f"{each.their_red} of {each.their_rows}",
+        )
+        for each in runs
+    ]
+    ours, doubt = Rate(sum(each.red > 0 for each in runs), len(runs)), Rate(sum(each.still_open > 0 for each in runs), len(runs))
+    theirs = Rate(sum(each.their_red > 0 for each in runs), len(runs))
+    notes = tuple(
+        f"{what}: {count} runs ({share}; 95 % bounds {bounds})"
+        for what, (count, share, bounds) in (
+            ("Red by our gate", _cells(ours)),
+            ("Inconclusive", _cells(doubt)),
+            ("Red by min:10%", _cells(theirs)),
+        )
+    )
+    headers = ("run", "our gate", "red rows", "inconclusive", "of", "red by min:10%")
+    return Table("Saved runs of unchanged code against one saved baseline", headers, tuple(rows), notes)
 
 
 def _alarms(what: str, found: Rates | Recombined) -> list[tuple[str, ...]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import datetime as dt
 import random
 import sys
 import textwrap
@@ -22,6 +23,8 @@ from mlbench.calibrating import (
     rates,
     recombined,
     recombined_power,
+    saved_runs,
+    saved_table,
 )
 from mlbench.cli.ab import add_environments, arms_of, machine, pyproject_settings
 from mlbench.cli.options import EXIT_DONE, EXIT_INTERRUPTED, Commands, natural, say, wrapped
@@ -52,6 +55,7 @@ def add(commands: Commands) -> None:
               mlbench calibrate                             5 comparisons of each kind more, some ten minutes
               mlbench calibrate --same 20 --planted 10      as many as it takes until the folder holds so many
               mlbench calibrate --same 0 --planted 0        measure nothing, analyse what is stored
+              mlbench calibrate --saved first.json more/*.json   judge saved runs of unchanged code
               mlbench calibrate -- benchmarks -k fast       of another suite; keep it in another --store
 
             After Ctrl-C the same command goes on."""),
@@ -62,21 +66,36 @@ def add(commands: Commands) -> None:
     parser.add_argument("--planted", type=natural, metavar="N", help="comparisons with planted slowdowns that are to be stored in all")
     parser.add_argument("--store", type=Path, default=STORE, metavar="DIR", help=f"where the comparisons are kept (default {STORE})")
     parser.add_argument("--suites", type=natural, default=10_000, metavar="N", help="suites that are recombined (default 10000)")
+    parser.add_argument("--saved", type=Path, nargs="+", metavar="FILE",
+                        help="judge runs of unchanged code that pytest-benchmark saved, by the first of them, and as its own "
+                        "--benchmark-compare-fail=min:10%% does; measures nothing")  # fmt: skip
     parser.add_argument("--output", type=Path, metavar="FILE", help="write what is printed here as well")
     parser.set_defaults(act=_run, pytest_arguments=[])
 
 
 def _run(options: argparse.Namespace) -> int:
+    if options.saved is not None:
+        return _judge_saved(options)
     store = Store(options.store)
     stored = {kind: len(store.comparisons(kind)) for kind in (SAME, PLANTED)}
     asked = {SAME: options.same, PLANTED: options.planted}
     wanted = {kind: stored[kind] + MORE if asked[kind] is None else asked[kind] for kind in stored}
     is_interrupted = any(wanted[kind] > stored[kind] for kind in stored) and _measure(options, store, stored, wanted)
-    text = _told(store, options.suites)
+    _print(options, _told(store, options.suites))
+    return EXIT_INTERRUPTED if is_interrupted else EXIT_DONE
+
+
+def _judge_saved(options: argparse.Namespace) -> int:
+    if len(options.saved) < 2:
+        raise UsageError("--saved needs two files or more: the baseline, then the runs to judge")
+    _print(options, render(saved_table(saved_runs(options.saved, dt.datetime.now().astimezone().date()))))
+    return EXIT_DONE
+
+
+def _print(options: argparse.Namespace, text: str) -> None:
     if options.output is not None:
         write_atomically(options.output, f"$ {options.command_line}   ({now()})\n\n{text}\n")
     say(text)
-    return EXIT_INTERRUPTED if is_interrupted else EXIT_DONE
 
 
 def _measure(options: argparse.Namespace, store: Store, stored: dict[str, int], wanted: dict[str, int]) -> bool:
