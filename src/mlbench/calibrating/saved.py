@@ -1,4 +1,4 @@
-"""Saved runs of unchanged code judged twice: by our gate, and as pytest-benchmark's `--benchmark-compare-fail=min:10%` does.
+"""Saved runs of unchanged code judged twice: by our gate, and as pytest-benchmark's `--benchmark-compare-fail=min:10%` does."""
 
 from __future__ import annotations
 
