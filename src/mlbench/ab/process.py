@@ -133,8 +133,13 @@ class ArmProcess:
 
 
 def environment_of(arm: Arm, base: Mapping[str, str] | None = None) -> dict[str, str]:
-    """Return the environment variables of an arm: the user's, with the checkout's folders first on the path."""
+    """Return the environment variables of an arm: the user's, with the checkout's folders first on the path.
+
+    An environment that was made for the version has its packages in it, and the user's path would bring others.
+    """
     environment = dict(os.environ if base is None else base)
+    if arm.environment is not None:
+        environment.pop("PYTHONPATH", None)
     if arm.path:
         environment["PYTHONPATH"] = os.pathsep.join([*arm.path, *filter(None, [environment.get("PYTHONPATH")])])
     for name in ("PYTEST_ADDOPTS", "PYTHONSAFEPATH"):
