@@ -128,19 +128,22 @@ def _commit(root: Path, name: str) -> str:
 
 def _mirror(root: Path, target: Path) -> str:
     """Make the clone's files those of the working tree, ignored ones left out; return a suffix that says whether and how they differ."""
-    changed = _listed(root, "diff", "--name-only", "-z", "HEAD")
+    changed = _listed(root, "diff", "--name-only", "--no-renames", "-z", "HEAD")
     changed += _listed(root, "ls-files", "-z", "--others", "--exclude-standard")
-    digest = hashlib.sha256()
-    for name in sorted(set(changed)):
+    digest, names = hashlib.sha256(), sorted(set(changed))
+    for name in names:  # all of them first: a file may have become a folder, and a folder a file
+        if not (target / name).is_dir() or (target / name).is_symlink():
+            (target / name).unlink(missing_ok=True)
+    for name in names:
         source, copy = root / name, target / name
-        digest.update(name.encode(errors="surrogateescape"))
+        digest.update(name.encode(errors="surrogateescape") + b"\0")
         if source.is_symlink() or source.is_file():
+            if copy.is_dir():
+                shutil.rmtree(copy)
             copy.parent.mkdir(parents=True, exist_ok=True)
-            copy.unlink(missing_ok=True)
             shutil.copy2(source, copy, follow_symlinks=False)
-            digest.update(b"link" if source.is_symlink() else source.read_bytes())
-        elif not source.exists():
-            copy.unlink(missing_ok=True)
+            digest.update(os.fsencode(source.readlink()) if source.is_symlink() else source.read_bytes())
+            digest.update(b"%o" % source.lstat().st_mode)
     return f"+{digest.hexdigest()[:12]}" if changed else ""
 
 

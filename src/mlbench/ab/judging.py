@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from mlbench.ab.records import Comparison, Version
 from mlbench.ab.turns import DIED, FAILED, PASSED, SKIPPED, UNUSED, Memory, Visit
 from mlbench.gate import IMPROVED, INCONCLUSIVE, MISSING, NEW, PASS, REGRESSION, Finding, Judgement, Row, row_of
-from mlbench.gate.paired import Effect, PairedPolicy, Standing, effect, standing
+from mlbench.gate.paired import Effect, PairedPolicy, Standing, effect, may_go_on, standing
 from mlbench.stats import median
 from mlbench.units import format_bytes, format_change, format_count, format_percent
 
@@ -52,7 +52,7 @@ def open_rows(comparison: Comparison) -> dict[str, bool]:
         is_unweighed = not weighed and not any(visit.once for visit in mine)
         needs_weight = is_unweighed or (is_heavier and len(weighed) < CONFIRMED)
         stand = standing_of(mine, comparison.policy)
-        is_open = stand is None or (stand.verdict == INCONCLUSIVE and stand.sets < comparison.policy.most)
+        is_open = stand is None or (stand.verdict == INCONCLUSIVE and may_go_on(stand.sets, comparison.policy))
         if is_open or needs_weight:
             found[row] = needs_weight
     return found

@@ -14,8 +14,8 @@ from typing import Protocol
 from mlbench.ab.judging import open_rows, visits_by_row
 from mlbench.ab.process import Arm
 from mlbench.ab.records import Comparison
-from mlbench.ab.turns import DIED, PASSED, Arms, Collected, Visit, shuffled
-from mlbench.results import COMPLETE
+from mlbench.ab.turns import DIED, FAILED, PASSED, Arms, Collected, Visit, shuffled
+from mlbench.results import COMPLETE, INTERRUPTED
 from mlbench.units import format_duration
 
 RESTARTS = 3
@@ -76,6 +76,7 @@ class Session:
             Interrupted: on Ctrl-C, with everything kept that was measured.
         """
         comparison, longest = self._comparison, 0.0
+        comparison.status = INTERRUPTED
         while not comparison.sets or rows_of_next_set(comparison):
             if self._most_s is not None and comparison.spent_s + longest > self._most_s:
                 self._telling.say(f"no time is left for another set: {format_duration(comparison.spent_s)} of "
@@ -110,6 +111,7 @@ class Session:
                     waiting = rows_of_next_set(self._comparison)
                     self._telling.expect(len(waiting) * max(1, self._comparison.policy.screen - len(self._comparison.sets)))
                     self._comparison.sets.append(visits)
+                    visits += _gone(waiting, arms.collected)
                 here = [row for row in waiting if all(row in found.ids for found in arms.collected.values())]
                 weighed = {row for row, weigh in waiting.items() if weigh}
                 for visit in arms.visit(shuffled(here, self._chance), self._comparison.effort, weighed):
@@ -141,6 +143,17 @@ class Session:
             self._telling.say(f"{line}; {len(left)} open: {names}")
         else:
             self._telling.say(f"{line}; every row is settled after {format_duration(comparison.spent_s)}")
+
+
+def _gone(waiting: dict[str, bool], collected: dict[str, Collected]) -> list[Visit]:
+    """Take out the rows that not every arm collected this time, as where ids are made at random; without an end they would stay open."""
+    found = []
+    for row in list(waiting):
+        ends = {arm: (FAILED, "was not collected again") for arm, each in collected.items() if row not in each.ids}
+        if ends:
+            found.append(Visit(row, ends=ends))
+            del waiting[row]
+    return found
 
 
 def draw_graphs(comparison: Comparison, arms: Sequence[Arm], rows: Sequence[str], folder: Path) -> dict[str, tuple[str, ...]]:

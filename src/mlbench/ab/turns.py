@@ -181,18 +181,24 @@ class Arms:
                 self._row(done, timeout_s, act)
             except ArmError as error:
                 done.ends[error.arm] = (DIED, str(error))
-                yield done
-                return
             yield done
+            if any(how == DIED for how, _ in done.ends.values()):
+                return
 
     def _row(self, done: Visit, timeout_s: float, act: Callable[[Visit, Ready], None]) -> None:
         ready: Ready = {}
         for name, process in self.processes.items():
-            message = process.answer(timeout_s)
+            try:
+                message = process.answer(timeout_s)
+            except ArmError as error:  # how the test ends in the others decides whether that is news
+                done.ends[name] = (DIED, str(error))
+                continue
             if "ended" in message:
                 self._end(done, name, message)
             else:
                 ready[name] = message
+        if any(how == DIED for how, _ in done.ends.values()):
+            return
         if len(ready) == len(self.processes):
             done.once = any(each["once"] for each in ready.values())
             act(done, ready)
@@ -201,7 +207,8 @@ class Arms:
                 self.processes[name].tell(go=True)
         for name in ready:
             if name not in done.ends:
-                self._end(done, name, self.processes[name].answer(timeout_s))
+                message = self.processes[name].answer(timeout_s)
+                done.ends[name] = (message["outcome"], message["text"])
 
     def _ask(self, done: Visit, name: str, timeout_s: float, **request: Any) -> dict[str, Any] | None:
         """Return the answer, or None where the test ended instead."""
@@ -226,7 +233,7 @@ class Arms:
         names = list(self.processes)
         calls, rounds, warm_up = 1, 1, False
         if not done.once:
-            longest = max(each["cost_s"] * each["iterations"] for each in ready.values())
+            longest = max(each["cost_s"] * (1 if each["bare"] else each["iterations"]) for each in ready.values())
             calls = max(1, int(effort.turn_s / longest))
             warm_up = longest < effort.turn_s
             rounds = min(effort.rounds, max(LEAST_ROUNDS, int(effort.row_s / (2 * len(names) * longest * calls))))
@@ -245,10 +252,9 @@ class Arms:
         done.rounds_s = spent
 
     def _end(self, done: Visit, name: str, message: dict[str, Any]) -> None:
+        """Keep how a test ended that should have come to `benchmark`, or was asked to do something there."""
         outcome = message["outcome"]
-        if outcome == PASSED and not done.rounds_s:
-            outcome = UNUSED
-        done.ends[name] = (outcome, message["text"])
+        done.ends[name] = (UNUSED if outcome == PASSED else outcome, message["text"])
 
 
 def shuffled(rows: Sequence[str], chance: random.Random) -> list[str]:

@@ -18,7 +18,7 @@ import numpy.typing as npt
 from mlbench.ab import Comparison, judge
 from mlbench.ab.judging import effects_of
 from mlbench.gate import INCONCLUSIVE, REGRESSION
-from mlbench.gate.paired import Effect, PairedPolicy, standing
+from mlbench.gate.paired import Effect, PairedPolicy, may_go_on, standing
 from mlbench.stats import binomial_bounds
 
 SUITES = 10_000
@@ -168,14 +168,14 @@ def recombined_power(
 
 
 def whole_sets(comparisons: Iterable[Comparison]) -> list[dict[str, tuple[float, float, float]]]:
-    """Return row to what was found, for each set that measured every row of its suite."""
+    """Return row to what was found, for each set that measured every row of its suite, but for those that were skipped or failed."""
     found = []
     for comparison in comparisons:
-        rows = set(comparison.rows)
+        rows = set(comparison.rows) - {visit.id for visits in comparison.sets for visit in visits if not visit.is_whole}
         for visits in comparison.sets:
             whole = {visit.id: effects_of([visit])[0] for visit in visits if visit.is_whole}
-            if set(whole) == rows:
-                found.append({row: (0.0, each.head, each.control) for row, each in whole.items()})
+            if rows and rows <= set(whole):
+                found.append({row: (0.0, each.head, each.control) for row, each in whole.items() if row in rows})
     if found:
         found = [each for each in found if each.keys() == found[0].keys()]
     return found
@@ -204,6 +204,6 @@ def _verdict(drawn: Numbers, policy: PairedPolicy) -> str:
     sets = policy.screen
     while True:
         stand = standing(effects[:sets], policy)
-        if stand.verdict != INCONCLUSIVE or sets + policy.batch > min(len(effects), policy.most):
+        if stand.verdict != INCONCLUSIVE or sets + policy.batch > len(effects) or not may_go_on(sets, policy):
             return stand.verdict
         sets += policy.batch

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,7 +36,7 @@ class Store:
         """Return where the next comparison of a kind goes, and what is there of it, where it was broken off."""
         known = list(self._all(kind))
         broken_off = [(path, each) for path, each in known if not each.is_complete]
-        return broken_off[0] if broken_off else (self.folder / f"{kind}-{len(known) + 1:04}.json", None)
+        return broken_off[0] if broken_off else (next(path for path in self._places(kind) if not path.exists()), None)
 
     def check(self, wanted: Comparison) -> None:
         """Refuse to add up what was measured on another machine, by other rules, or of another suite.
@@ -47,6 +48,9 @@ class Store:
             different = [name for name in ("machine", "policy", "effort", "arguments") if _plain(each, name) != _plain(wanted, name)]
             if different:
                 raise FileError(f"{path}: was measured with another {', '.join(different)}; keep this calibration in another folder")
+
+    def _places(self, kind: str) -> Iterator[Path]:
+        return (self.folder / f"{kind}-{number:04}.json" for number in itertools.count(1))
 
     def _all(self, kind: str) -> Iterator[tuple[Path, Comparison]]:
         for path in sorted(self.folder.glob(f"{kind}-*.json")):

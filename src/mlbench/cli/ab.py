@@ -36,6 +36,7 @@ from mlbench.ab import (
 from mlbench.ab.environments import environment_folder
 from mlbench.cli.gating import add_gate_options, check_gate_options, tell
 from mlbench.cli.options import EXIT_INTERRUPTED, Commands, check_place, fraction, positive, seconds, wrapped
+from mlbench.documents import plain
 from mlbench.errors import FileError, UsageError
 from mlbench.gate import RED, Judgement
 from mlbench.gate.paired import PairedPolicy
@@ -175,7 +176,7 @@ def _new(options: argparse.Namespace, base: Checkout, head: Checkout, arguments:
 def machine() -> dict[str, Any]:
     """Return what a comparison was measured on; what its versions ran with stands with them."""
     found = environment(1, FRESH_HEAP)
-    return {name: getattr(found, name) for name in ("cpu", "cores", "system", "governor", "cpu_limit")}
+    return {name: plain(getattr(found, name)) for name in ("cpu", "cores", "system", "governor", "cpu_limit")}
 
 
 def _resumed(place: Path, wanted: Comparison) -> Comparison:
@@ -201,11 +202,13 @@ def pyproject_settings(checkout: Checkout) -> dict[str, Any]:
     if not path.exists():
         return {}
     try:
-        found: dict[str, Any] = tomllib.loads(path.read_text(encoding="utf-8"))
+        found: Any = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise FileError(f"{path}: not a valid TOML file ({error})") from error
     for name in SECTION.split("."):
-        found = found.get(name, {})
+        found = found.get(name, {}) if isinstance(found, dict) else found
+    if not isinstance(found, dict):
+        raise FileError(f"{path}: [{SECTION}] is no table; expected one with install and arguments, each a list of strings")
     wrong = [name for name, value in found.items() if name not in ("install", "arguments") or not isinstance(value, list)
              or not all(isinstance(each, str) for each in value)]  # fmt: skip
     if wrong:

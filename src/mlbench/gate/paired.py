@@ -119,6 +119,11 @@ def standing(effects: Sequence[Effect], policy: PairedPolicy) -> Standing:
     return Standing(verdict, _as_ratio(change), math.expm1(noise), len(effects), len(fresh), missing)
 
 
+def may_go_on(sets: int, policy: PairedPolicy) -> bool:
+    """Whether a row with so many sets may be measured again: to the end of its screening, then by whole batches."""
+    return sets < policy.screen or sets + policy.batch <= policy.most
+
+
 def _missing(change: Interval, policy: PairedPolicy) -> int:
     """Return about how many more sets would settle a row: its interval shrinks with the square root of their number.
 
