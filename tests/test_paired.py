@@ -85,7 +85,7 @@ def test_fresh_sets_alone_decide_red() -> None:
 
 def test_red_needs_the_estimate_of_all_sets_too() -> None:
     """Fresh sets that are slow cannot turn a row red whose estimate over all sets is not."""
-    assert verdict([0.0] * 16 + [0.1] * 8, policy=PairedPolicy(screen=16)) == INCONCLUSIVE
+    assert verdict([0.0] * 30 + [0.1] * 8, policy=PairedPolicy(screen=30)) == INCONCLUSIVE
 
 
 def test_the_noise_of_the_control_blocks_red() -> None:
