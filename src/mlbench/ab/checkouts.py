@@ -94,8 +94,7 @@ def check_out(repository: Repository, side: str, revision: str | None) -> Checko
     Raises:
         UsageError: when git does not know the revision, or cannot check it out.
     """
-    name = revision or "HEAD"
-    commit = _commit(repository.root, name)
+    commit = _commit(repository.root, "HEAD" if revision is None else revision)
     target = repository.place / side
     if target.exists():
         shutil.rmtree(target)

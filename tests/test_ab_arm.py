@@ -1,0 +1,554 @@
+"""Live arms on small suites: what they measure, whatever a test does with `benchmark`, and whatever becomes of the process."""
+
+from __future__ import annotations
+
+import ast
+import itertools
+import random
+import sys
+from collections.abc import Collection, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mlbench.ab.process import SCRIPT, Arm, ArmError, environment_of
+from mlbench.ab.turns import Arms, Effort, Visit, shuffled
+from mlbench.measure import has_memray
+from mlbench.stats import median
+
+NAMES = ("base", "head", "control")
+QUICK = Effort(rounds=2, turn_s=1e-5, row_s=0.1, timeout_s=20)
+PASSED = dict.fromkeys(NAMES, ("passed", ""))
+WORK = """
+import os, signal, sys, time, pytest
+def work(n=100): return sum(range(n))
+"""
+needs_memray = pytest.mark.skipif(not has_memray(), reason="memray is not installed")
+
+
+class Suite:
+    """A suite in a folder, and what the arms measure of it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.home = folder / "home"
+        self.home.mkdir()
+        self.ini()
+
+    def ini(self, *lines: str) -> None:
+        """Write the suite's pytest.ini."""
+        (self.home / "pytest.ini").write_text("\n".join(["[pytest]", *lines]))
+
+    def write(self, text: str, name: str = "test_it.py") -> None:
+        """Write a test file."""
+        (self.home / name).write_text(WORK + text)
+
+    def arms(self, *names: str, arguments: Sequence[str] = (), **more: Any) -> Arms:
+        """Start arms of it; `more` is for the head alone where it is planted, else for each."""
+        plants = more.pop("plants", None)
+        made = [Arm(name, sys.executable, self.home, plants=plants if name == "head" else None, **more) for name in names or NAMES]
+        logs = self.folder / "logs"
+        logs.mkdir(exist_ok=True)
+        return Arms(made, arguments, logs)
+
+    def visits(self, *names: str, effort: Effort = QUICK, weighed: bool = False, **more: Any) -> dict[str, Visit]:
+        """Return name to what was measured of each test, with the names of the tests as they were collected."""
+        with self.arms(*names, **more) as arms:
+            rows = arms.collected["base"].ids
+            chosen: Collection[str] = rows if weighed else ()
+            return {visit.id.partition("::")[2]: visit for visit in arms.visit(rows, effort, chosen)}
+
+
+@pytest.fixture
+def suite(tmp_path: Path) -> Suite:
+    """An empty suite."""
+    return Suite(tmp_path)
+
+
+ORDINARY = """
+def test_plain(benchmark):
+    assert benchmark(work) == 4950
+def test_arguments(benchmark):
+    assert benchmark(work, 3) == 3
+def test_keywords(benchmark):
+    assert benchmark(work, n=4) == 6
+def test_decorator(benchmark):
+    @benchmark
+    def result(): return work()
+    assert result == 4950
+def test_pedantic(benchmark):
+    assert benchmark.pedantic(work, args=(3,), rounds=3, iterations=10, warmup_rounds=1) == 3
+def test_pedantic_keywords(benchmark):
+    assert benchmark.pedantic(work, kwargs={"n": 3}, rounds=3) == 3
+def test_setup_gives_arguments(benchmark):
+    assert benchmark.pedantic(work, setup=lambda: ((3,), {}), rounds=3) == 3
+def test_setup_gives_nothing(benchmark):
+    fresh = []
+    def setup(): fresh[:] = [1]
+    assert benchmark.pedantic(lambda: fresh.pop(), setup=setup, rounds=3) == 1
+def test_teardown(benchmark):
+    held = []
+    def use(value): held.append(value)
+    def teardown(value): assert held.pop() == value
+    benchmark.pedantic(use, args=(7,), teardown=teardown, rounds=3)
+    assert held == []
+def test_setup_and_iterations(benchmark):
+    calls = []
+    benchmark.pedantic(lambda: calls.append(1), setup=lambda: calls.clear(), rounds=3, iterations=5)
+    assert len(calls) in (1, 5)
+class TestClass:
+    n = 3
+    def test_method(self, benchmark):
+        assert benchmark(work, self.n) == 3
+@pytest.mark.parametrize("n", [3, 4])
+def test_parametrized(benchmark, n):
+    assert benchmark.param == str(n)
+    assert benchmark(work, n) == sum(range(n))
+@pytest.mark.benchmark(group="sums", min_rounds=5)
+def test_group(benchmark):
+    assert benchmark.group == "sums"
+    benchmark.extra_info["a"] = 1
+    benchmark(work)
+    assert benchmark.stats is None
+def test_prints(benchmark):
+    print("to stdout")
+    def loud():
+        sys.stdout.write('{"s": 1}\\n'); sys.stdout.flush()
+        os.write(1, b'{"ended": 1}\\n'); os.system("echo child")
+        return 1
+    benchmark.pedantic(loud, rounds=2)
+def test_reads_input(benchmark):
+    benchmark.pedantic(lambda: os.read(0, 10), rounds=2)
+def test_other():
+    assert False, "is no benchmark"
+"""
+
+
+def test_every_way_to_ask_is_measured_and_returns_what_the_target_returns(suite: Suite) -> None:
+    """Calls, decorators, pedantic in all its forms, classes, parameters, groups, and tests that print pass in every arm, with rounds."""
+    suite.write(ORDINARY)
+    found = suite.visits()
+    assert set(found) == {
+        "test_plain", "test_arguments", "test_keywords", "test_decorator", "test_pedantic", "test_pedantic_keywords",
+        "test_setup_gives_arguments", "test_setup_gives_nothing", "test_teardown", "test_setup_and_iterations", "TestClass::test_method",
+        "test_parametrized[3]", "test_parametrized[4]", "test_group", "test_prints", "test_reads_input",
+    }  # fmt: skip
+    for visit in found.values():
+        assert visit.ends == PASSED, visit
+        assert visit.is_whole
+        assert not visit.once
+        assert set(visit.rounds_s) == set(NAMES)
+        assert all(rounds and min(rounds) > 0 for rounds in visit.rounds_s.values())
+
+
+def test_a_target_that_may_run_once_runs_once(suite: Suite) -> None:
+    """Pedantic with its defaults is called a single time in each process, without a footprint."""
+    suite.write("""
+def test_once(benchmark):
+    calls = []
+    benchmark.pedantic(lambda: calls.append(1))
+    assert len(calls) == 1
+""")
+    (visit,) = suite.visits(weighed=True).values()
+    assert (visit.ends, visit.once, visit.memory) == (PASSED, True, {})
+    assert [len(rounds) for rounds in visit.rounds_s.values()] == [1, 1, 1]
+
+
+def test_fixtures_of_a_module_are_set_up_once(suite: Suite) -> None:
+    """They stay while tests of their module follow each other, and are torn down at its end."""
+    suite.write("""
+count = []
+@pytest.fixture(scope="module")
+def data():
+    count.append(1)
+    yield 5
+def test_one(benchmark, data):
+    assert benchmark(work, data) == 10 and len(count) == 1
+def test_two(benchmark, data):
+    assert benchmark(work, data) == 10 and len(count) == 1
+""")
+    assert [visit.ends for visit in suite.visits().values()] == [PASSED, PASSED]
+
+
+@pytest.mark.parametrize(
+    "option", ["--benchmark-only", "--benchmark-skip", "--benchmark-disable -x", "-v -s --benchmark-autosave", "-n2", "--cov"]
+)
+def test_what_the_suite_asks_for_itself_is_harmless(suite: Suite, option: str) -> None:
+    """Options in its addopts neither skip, save nor end anything early."""
+    if option in ("-n2", "--cov"):
+        pytest.importorskip({"-n2": "xdist", "--cov": "pytest_cov"}[option])
+    suite.ini(f"addopts = {option}")
+    suite.write("def test_a(benchmark): benchmark(work)\ndef test_b(): pass\n")
+    assert {name: visit.ends for name, visit in suite.visits("base").items()} == {"test_a": {"base": ("passed", "")}}
+    assert not list(suite.home.glob(".benchmarks/*"))
+    assert not list(suite.home.glob(".pytest_cache"))
+
+
+ENDS = {
+    "twice": ("benchmark(work); benchmark(work)", "failed", "was called twice in one test"),
+    "weave": ("benchmark.weave(work)", "failed", "benchmark.weave cannot be measured in turns"),
+    "raises": ("benchmark(lambda: 1 / 0)", "failed", "ZeroDivisionError"),
+    "asserts": ("assert benchmark(work) == 1", "failed", "assert 4950 == 1"),
+    "before": ("raise LookupError('no data')", "failed", "no data"),
+    "later": ("calls = []; benchmark(lambda: calls.append(1) or 1 / (len(calls) < 20_000))", "failed", "ZeroDivisionError"),
+    "both_arguments": (
+        "benchmark.pedantic(work, args=(1,), setup=lambda: ((2,), {}), rounds=2)",
+        "failed",
+        "`setup` returns the arguments",
+    ),
+    "skip": ("pytest.skip('no GPU')", "skipped", "no GPU"),
+    "unused": ("pass", "unused", ""),
+    "caught": ("with pytest.raises(ZeroDivisionError): benchmark(lambda: 1 / 0)", "unused", ""),
+    "good": ("benchmark(work)", "passed", ""),
+}
+
+
+@pytest.fixture(scope="module")
+def endings(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Visit]:
+    """What was measured of a suite whose tests end in all these ways."""
+    suite = Suite(tmp_path_factory.mktemp("endings"))
+    suite.write("".join(f"def test_{name}(benchmark):\n    {body}\n" for name, (body, _, _) in ENDS.items()))
+    return suite.visits("base", effort=Effort(rounds=20, turn_s=1e-3, row_s=1, timeout_s=20))
+
+
+@pytest.mark.parametrize("name", ENDS)
+def test_how_a_test_ends_is_told_and_the_others_go_on(endings: dict[str, Visit], name: str) -> None:
+    """Failed, skipped or unused with the reason; whatever comes after it is measured."""
+    _, outcome, reason = ENDS[name]
+    found, why = endings[f"test_{name}"].ends["base"]
+    assert found == outcome
+    assert reason in why
+    assert endings[f"test_{name}"].is_whole is (outcome == "passed")
+
+
+DIFFERENT = """
+mine = os.environ["PYTHONPATH"].split(os.pathsep)[0]
+"""
+
+
+BODIES = {"failed": "assert False", "skipped": "pytest.skip('here')", "unused": "return"}
+
+
+@pytest.fixture(scope="module")
+def one_sided(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Visit]:
+    """What was measured of tests that end in one arm alone."""
+    suite = Suite(tmp_path_factory.mktemp("one-sided"))
+    tests = [
+        f"def test_{arm}_{outcome}(benchmark):\n    if mine == {arm!r}: {body}\n    benchmark(work)\n"
+        for arm in ("base", "head")
+        for outcome, body in BODIES.items()
+    ]
+    suite.write(DIFFERENT + "".join(tests))
+    with Arms([Arm(name, sys.executable, suite.home, path=(name,)) for name in NAMES], (), suite.folder) as arms:
+        return {visit.id.partition("::")[2]: visit for visit in arms.visit(arms.collected["base"].ids, QUICK)}
+
+
+@pytest.mark.parametrize("outcome", BODIES)
+@pytest.mark.parametrize("arm", ["base", "head"])
+def test_a_test_that_ends_in_one_arm_passes_in_the_others(one_sided: dict[str, Visit], outcome: str, arm: str) -> None:
+    """An arm whose test came to `benchmark` and was let go has passed; it did not fail to use it."""
+    visit = one_sided[f"test_{arm}_{outcome}"]
+    assert {name: how for name, (how, _) in visit.ends.items()} == {**dict.fromkeys(NAMES, "passed"), arm: outcome}
+    assert not visit.is_whole
+
+
+@pytest.mark.parametrize(
+    ("body", "reason"),
+    [
+        ("os._exit(7)", "exit code 7"),
+        ("os.kill(os.getpid(), signal.SIGKILL)", "killed by signal SIGKILL"),
+        ("print('last words'); sys.stdout.flush(); os._exit(3)", "exit code 3"),
+    ],
+)
+def test_a_process_that_dies_ends_the_set_with_its_row(suite: Suite, body: str, reason: str) -> None:
+    """The row says of every arm how it died, and is the last one."""
+    suite.write(f"def test_a(benchmark):\n    {body}\ndef test_b(benchmark): benchmark(work)\n")
+    (visit,) = suite.visits("base", "head").values()
+    assert {name: how for name, (how, _) in visit.ends.items()} == {"base": "died", "head": "died"}
+    assert reason in visit.ends["base"][1]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no SIGKILL there")
+def test_a_process_that_dies_in_a_turn_ends_the_set(suite: Suite) -> None:
+    """One that dies at a later call is a row that died there."""
+    suite.write("""
+def test_a(benchmark):
+    calls = []
+    def die():
+        calls.append(1)
+        if len(calls) > 30_000: os._exit(9)
+    benchmark(die)
+""")
+    (visit,) = suite.visits(effort=Effort(rounds=50, turn_s=1e-3, row_s=1, timeout_s=20)).values()
+    assert [how for how, _ in visit.ends.values()] == ["died"]
+    assert not visit.is_whole
+
+
+@pytest.mark.parametrize("body", ["time.sleep(60)", "benchmark.pedantic(time.sleep, args=(60,))"], ids=["before", "turn"])
+def test_a_test_that_hangs_is_ended(suite: Suite, body: str) -> None:
+    """It died, with the time in the reason, and its processes are gone."""
+    suite.write(f"def test_a(benchmark):\n    {body}\n")
+    with suite.arms("base") as arms:
+        (visit,) = arms.visit(arms.collected["base"].ids, Effort(timeout_s=0.3))
+    assert "no answer within 0.3 s; the process was ended" in visit.ends["base"][1]
+    assert all(process._process.poll() is not None for process in arms.processes.values())
+
+
+def test_a_file_that_cannot_be_collected_is_told_and_the_others_go_on(suite: Suite) -> None:
+    """Its error is kept by its name."""
+    suite.write("raise RuntimeError('broken file')", "test_broken.py")
+    suite.write("def test_b(benchmark): benchmark(work)\n")
+    with suite.arms("base", "head") as arms:
+        collected = arms.collected["head"]
+        assert collected.ids == ("test_it.py::test_b",)
+        assert list(collected.errors) == ["test_broken.py"]
+        assert "broken file" in collected.errors["test_broken.py"]
+        assert [visit.is_whole for visit in arms.visit(collected.ids, QUICK)] == [True]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [
+        (["--no-such-option"], "pytest ended with 4 before it ran a test"),
+        (["nowhere.py"], "file or directory not found"),
+        (["--collect-only"], "--collect-only measures nothing"),
+    ],
+)
+def test_a_suite_that_cannot_start_is_an_error(suite: Suite, arguments: list[str], reason: str) -> None:
+    """The error names the arm, what pytest ended with, and what it printed."""
+    suite.write("def test_b(benchmark): benchmark(work)\n")
+    with pytest.raises(ArmError, match=reason) as refused:
+        suite.arms("base", arguments=arguments)
+    assert refused.value.arm == "base"
+
+
+def test_a_suite_without_tests_has_no_rows(suite: Suite) -> None:
+    """No error: the verdict is the judge's."""
+    with suite.arms("base") as arms:
+        assert arms.collected["base"].ids == ()
+
+
+def test_arguments_choose(suite: Suite) -> None:
+    """What pytest is given counts."""
+    suite.write("def test_a(benchmark): benchmark(work)\ndef test_b(benchmark): benchmark(work)\n")
+    with suite.arms("base", arguments=("-k", "test_b")) as arms:
+        assert arms.collected["base"].ids == ("test_it.py::test_b",)
+
+
+def test_versions_are_told(suite: Suite) -> None:
+    """Python's and pytest's, as they are in the arm."""
+    with suite.arms("base") as arms:
+        found = arms.collected["base"].versions
+    assert found["python"] == ".".join(map(str, sys.version_info[:3]))
+    assert found["pytest"] == pytest.__version__
+
+
+def test_a_package_from_elsewhere_is_refused(suite: Suite) -> None:
+    """Where both arms would import the same code, the comparison is refused, naming the file and the way out."""
+    elsewhere = suite.folder / "elsewhere"
+    elsewhere.mkdir()
+    (elsewhere / "toy.py").write_text("")
+    suite.write("import toy\ndef test_b(benchmark): benchmark(work)\n")
+    with pytest.raises(ArmError, match=r"imports toy from .*toy.py, which is not in its checkout .*no --same-env"):
+        suite.arms("base", packages=("toy",), path=(str(elsewhere),))
+
+
+def test_a_package_of_the_checkout_or_of_its_environment_is_welcome(suite: Suite) -> None:
+    """The folders of the path come first, and the environment that was made for the checkout counts as its own."""
+    for place in ("home/src", "made"):
+        folder = suite.folder / place
+        folder.mkdir()
+        (folder / "toy.py").write_text("")
+        suite.write("import toy\ndef test_b(benchmark): benchmark(work)\n")
+        environment = None if place == "home/src" else folder
+        with suite.arms("base", packages=("toy",), path=(str(folder),), environment=environment) as arms:
+            assert len(arms.collected["base"].ids) == 1
+
+
+def test_the_environment_of_an_arm() -> None:
+    """The checkout's folders come before the user's, and pytest's own variable is left out."""
+    arm = Arm("base", sys.executable, Path(), path=("a", "b"))
+    given = {"PYTHONPATH": "c", "PYTEST_ADDOPTS": "-x", "PYTHONSAFEPATH": "1", "HOME": "/h"}
+    separator = ";" if sys.platform == "win32" else ":"
+    assert environment_of(arm, given) == {"PYTHONPATH": separator.join("abc"), "HOME": "/h"}
+    assert environment_of(Arm("base", sys.executable, Path()), {}) == {}
+
+
+HOLDS = """
+def test_holds(benchmark):
+    benchmark(lambda: bytearray(1_000_000))
+def test_unsteady(benchmark):
+    calls = []
+    def grow():
+        calls.append(1)
+        return bytearray(100_000 * len(calls))
+    benchmark.pedantic(grow, rounds=2)
+"""
+
+
+def block_memray(suite: Suite) -> tuple[str, ...]:
+    """Return a path on which memray cannot be imported."""
+    folder = suite.folder / "without"
+    folder.mkdir()
+    (folder / "memray.py").write_text("raise ImportError('blocked')")
+    return (str(folder),)
+
+
+@needs_memray
+def test_footprints_by_memray(suite: Suite) -> None:
+    """A steady call has one number, an unsteady one its least and most; peak and count."""
+    suite.write(HOLDS)
+    found = suite.visits(weighed=True)
+    steady, unsteady = found["test_holds"].memory["head"], found["test_unsteady"].memory["head"]
+    assert steady.instrument == "memray"
+    assert steady.peak_bytes[0] == steady.peak_bytes[1] >= 1_000_000
+    assert steady.allocations is not None
+    assert steady.allocations[0] == steady.allocations[1] >= 1
+    assert found["test_holds"].memory["base"] == steady
+    assert unsteady.peak_bytes[1] - unsteady.peak_bytes[0] >= 300_000
+
+
+def test_footprints_by_tracemalloc(suite: Suite) -> None:
+    """Without memray there are bytes, and no counts."""
+    suite.write(HOLDS)
+    path = block_memray(suite)
+    found = suite.visits("base", weighed=True, path=path)["test_holds"].memory["base"]
+    assert (found.instrument, found.allocations) == ("tracemalloc", None)
+    assert 1_000_000 <= found.peak_bytes[0] < 1_010_000
+
+
+@needs_memray
+def test_planted_memory_is_found_exactly(suite: Suite) -> None:
+    """A held array adds its bytes to the peak and one allocation; one that is freed at once adds the allocation."""
+    suite.write(
+        "def test_a(benchmark): benchmark(lambda: bytearray(50_000))\ndef test_b(benchmark): benchmark(lambda: bytearray(50_000))\n"
+    )
+    plants = {"test_it.py::test_a": {"bytes": 4096}, "test_it.py::test_b": {"allocation": 4096}}
+    found = suite.visits("base", "head", weighed=True, plants=plants)
+    for name, more in (("test_a", 4096), ("test_b", 0)):
+        base, head = found[name].memory["base"], found[name].memory["head"]
+        assert base.allocations is not None
+        assert head.allocations == (base.allocations[0] + 1, base.allocations[1] + 1)
+        assert head.peak_bytes[0] - base.peak_bytes[0] in range(more, more + 200)
+
+
+def test_a_planted_slowdown_is_measured(suite: Suite) -> None:
+    """Three times more work takes four times as long, in the planted row of the head alone."""
+    suite.write("def test_a(benchmark): benchmark(work, 2000)\ndef test_b(benchmark): benchmark(work, 2000)\n")
+    found = suite.visits(effort=Effort(rounds=9, turn_s=1e-3, timeout_s=20), plants={"test_it.py::test_a": {"slower": 3.0}})
+    ratios = {
+        name: median([head / base for base, head in zip(visit.rounds_s["base"], visit.rounds_s["head"], strict=True)])
+        for name, visit in found.items()
+    }
+    assert ratios["test_a"] > 3
+    assert ratios["test_b"] < 2
+
+
+@needs_memray
+def test_a_flame_graph_is_drawn_by_each_arm(suite: Suite) -> None:
+    """Each has a page; a target that can be called once has none."""
+    suite.write("def test_a(benchmark): benchmark(lambda: bytearray(9999))\ndef test_b(benchmark): benchmark.pedantic(work)\n")
+    with suite.arms("base", "head") as arms:
+        rows = arms.collected["base"].ids
+        drawn = dict(arms.draw(rows, {row: suite.folder / row[-6:] for row in rows}, 60))
+    assert drawn["test_it.py::test_b"] == {}
+    assert set(drawn["test_it.py::test_a"]) == {"base", "head"}
+    for page in drawn["test_it.py::test_a"].values():
+        assert "<html" in Path(page).read_text(encoding="utf-8")
+    assert not list(suite.folder.glob("*.bin"))
+
+
+def test_without_memray_the_reason_stands_for_the_page(suite: Suite) -> None:
+    """There is no page, and the reason is told instead."""
+    suite.write("def test_a(benchmark): benchmark(work)\n")
+    with suite.arms("base", path=block_memray(suite)) as arms:
+        drawn = dict(arms.draw(arms.collected["base"].ids, {"test_it.py::test_a": suite.folder / "a"}, 60))
+    assert drawn == {"test_it.py::test_a": {"base": "its environment has no memray"}}
+
+
+class Answering:
+    """Stands for a process: a test that is ready, and turns of 2 s that are written down."""
+
+    def __init__(self, name: str, diary: list[tuple[str, int, bool]], **ready: Any) -> None:
+        self.name, self.diary = name, diary
+        self.ready = {"ready": "row", "once": False, "cost_s": 1e-4, "bare": True, "iterations": 1, **ready}
+        self.waiting: list[dict[str, Any]] = []
+
+    def tell(self, **request: Any) -> None:
+        """Prepare the answer."""
+        if "order" in request:
+            self.waiting.append(self.ready)
+        elif "turn" in request:
+            self.diary.append((self.name, request["turn"], request["warm_up"]))
+            self.waiting.append({"s": 2.0})
+        else:
+            self.waiting.append({"ended": "row", "outcome": "passed", "text": ""})
+
+    def answer(self, timeout_s: float) -> dict[str, Any]:
+        """Give it."""
+        return self.waiting.pop(0)
+
+
+def turns(effort: Effort, **ready: Any) -> tuple[list[tuple[str, int, bool]], Visit]:
+    """Return who took turns of how many calls, and what came of it."""
+    diary: list[tuple[str, int, bool]] = []
+    arms = object.__new__(Arms)
+    arms.processes = {name: Answering(name, diary, **ready) for name in NAMES}  # type: ignore[misc]  # what is asked of them they do
+    (visit,) = arms.visit(["row"], effort)
+    return diary, visit
+
+
+def test_turns_go_forwards_and_backwards_and_another_arm_starts_each_round() -> None:
+    """ABBA over three arms; a round counts the mean of both turns."""
+    diary, visit = turns(Effort(rounds=2, turn_s=1e-3))
+    assert [name for name, _, _ in diary] == [*NAMES, *NAMES[::-1], "head", "control", "base", "base", "control", "head"]
+    assert {(calls, warm_up) for _, calls, warm_up in diary} == {(10, True)}
+    assert visit.rounds_s == {name: [2.0, 2.0] for name in NAMES}
+
+
+@pytest.mark.parametrize(
+    ("ready", "calls", "warm_up", "rounds"),
+    [
+        ({"cost_s": 0.5}, 1, False, 1),
+        ({"cost_s": 0.05}, 1, False, 3),
+        ({"cost_s": 1e-5, "iterations": 10}, 100, True, 20),
+        ({"cost_s": 1e-5, "iterations": 10, "bare": False}, 10, True, 20),
+        ({"once": True, "cost_s": None}, 1, False, 1),
+    ],
+    ids=["long", "longer", "iterations", "iterations-with-setup", "once"],
+)
+def test_the_effort_decides_calls_and_rounds(ready: dict[str, Any], calls: int, warm_up: bool, rounds: int) -> None:
+    """A turn is filled with calls, iterations where each setup is followed by some; long calls get fewer rounds, a single one once."""
+    diary, visit = turns(Effort(rounds=20, turn_s=1e-3, row_s=1.0), **ready)
+    assert set(diary) == {(name, calls, warm_up) for name in NAMES}
+    assert len(visit.rounds_s["base"]) == rounds
+    assert len(diary) == rounds * len(NAMES) * (1 if visit.once else 2)
+
+
+def test_rows_of_a_file_stay_together() -> None:
+    """The order is random, but for the files, of which each is left when it is through."""
+    rows = [f"{file}.py::test_{number}" for file in "abc" for number in range(5)]
+    found = shuffled(rows, random.Random(3))
+    assert sorted(found) == rows
+    assert found != rows
+    files = [row[0] for row in found]
+    assert len([one for one, other in itertools.pairwise(files) if one != other]) == 2
+
+
+def tops(tree: ast.Module) -> set[str]:
+    """Return what a module imports at its top level."""
+    found: set[str] = set()
+    for node in tree.body:
+        if isinstance(node, ast.Import):
+            found |= {alias.name.partition(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            found.add(str(node.module).partition(".")[0])
+    return found
+
+
+def test_the_script_is_of_the_standard_library_and_for_python_38() -> None:
+    """It can be brought into any environment by its path: its top level imports nothing else, and Python 3.8 can read it."""
+    tree = ast.parse(SCRIPT.read_text(encoding="utf-8"), feature_version=(3, 8))
+    assert tops(tree) <= sys.stdlib_module_names | {"__future__"}
+    assert "mlbench" not in {name for node in ast.walk(tree) if isinstance(node, ast.Import) for name in (each.name for each in node.names)}

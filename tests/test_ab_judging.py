@@ -1,0 +1,351 @@
+"""Verdicts of a comparison: every one of them and every exit code, on comparisons that are made up; and how they are kept."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+
+import pytest
+
+from comparisons import ROW, comparison, ended, memory, visit, weighed
+from mlbench.ab import Comparison, Visit, has_comparison, judge, load, open_rows, save, standings
+from mlbench.errors import FileError
+from mlbench.gate import IMPROVED, INCONCLUSIVE, MISSING, NEW, PASS, REGRESSION
+from mlbench.gate.paired import PairedPolicy
+from mlbench.report import junit, markdown, verdict_text
+
+OTHER = "benchmarks/test_mine.py::test_cube"
+LIGHT = weighed(memory(), memory())
+HEAVY = weighed(memory(), memory(8192, 4))
+
+
+def latency(*heads: float, control: float = 1.0, once: bool = False) -> Comparison:
+    """Return a comparison of one row with these ratios, one a set; the first set is weighed."""
+    weights = [{} if once else LIGHT] + [{}] * (len(heads) - 1)
+    return comparison([[visit(head=head, control=control, weights=each, once=once)] for head, each in zip(heads, weights, strict=True)])
+
+
+def heap(*each: dict[str, object] | None) -> Comparison:
+    """Return a comparison of eight sets of one row at the same speed, the first of which have these footprints."""
+    weights = [*each, *([None] * (8 - len(each)))]
+    return comparison([[visit(weights=found)] for found in weights])  # type: ignore[arg-type]  # what `weighed` gives
+
+
+@pytest.mark.parametrize(
+    ("made", "verdict", "code", "passing"),
+    [
+        (latency(*[1.0] * 8), PASS, 0, 0),
+        (latency(*[0.8] * 8), IMPROVED, 0, 0),
+        (latency(*[1.1] * 16), REGRESSION, 1, 1),
+        (latency(*[1.1] * 8), INCONCLUSIVE, 3, 0),
+        (latency(*[1.1] * 16, control=1.2), INCONCLUSIVE, 3, 0),
+        (comparison([], head_rows=[]), MISSING, 1, 1),
+        (comparison([], rows=[], head_rows=[ROW]), NEW, 0, 0),
+        (comparison([]), INCONCLUSIVE, 3, 0),
+        (comparison([], rows=[]), REGRESSION, 1, 1),
+    ],
+    ids=["pass", "improved", "red", "open", "noisy", "missing", "new", "unmeasured", "empty"],
+)
+def test_each_verdict_and_exit_code_can_happen(made: Comparison, verdict: str, code: int, passing: int) -> None:
+    """Verdict, exit code, and the exit code where doubt passes."""
+    found = judge(made)
+    assert found.verdict == verdict
+    assert found.exit_code() == code
+    assert found.exit_code(inconclusive_passes=True) == passing
+
+
+@pytest.mark.parametrize(
+    ("made", "parts"),
+    [
+        (latency(*[1.1] * 16), ("+10.0% (+10.0% to +10.0%, 16 sets)", "slower by more than +2.0%", "8 fresh sets", "up to 0.0%")),
+        (latency(*[0.8] * 8), ("-20.0%", "faster by more than the noise")),
+        (latency(*[1.1] * 8), ("neither surely less than +4.0% nor surely more than +2.0%", "about 4 more sets of processes would settle")),
+        (latency(*[1.1] * 8, once=True), ("because each can call the target only once",)),
+    ],
+    ids=["red", "improved", "open", "once"],
+)
+def test_a_verdict_says_why(made: Comparison, parts: tuple[str, ...]) -> None:
+    """One sentence with the numbers; for an open row what would settle it."""
+    (row,) = judge(made).rows
+    for part in parts:
+        assert part in row.why
+
+
+def test_numbers_stand_beside_the_verdict() -> None:
+    """Latency has medians of both sides in seconds, its ratio and what was tolerated; memory has bytes and counts."""
+    found, peak, count = judge(latency(*[1.1] * 16)).rows[0].findings
+    assert (found.before, found.after, found.unit) == pytest.approx((1e-6, 1.1e-6, "s"))
+    assert found.change is not None
+    assert found.change.estimate == pytest.approx(1.1)
+    assert found.tolerance == 0.02
+    assert (peak.quantity, peak.before, peak.after, peak.unit) == ("peak bytes", 4096, 4096, "bytes")
+    assert (count.quantity, count.before, count.after, count.unit) == ("allocations", 3, 3, "count")
+
+
+@pytest.mark.parametrize(
+    ("made", "peak", "count"),
+    [
+        (heap(HEAVY), INCONCLUSIVE, INCONCLUSIVE),
+        (heap(HEAVY, HEAVY), REGRESSION, REGRESSION),
+        (heap(HEAVY, LIGHT), INCONCLUSIVE, INCONCLUSIVE),
+        (heap(LIGHT, LIGHT), PASS, PASS),
+        (heap(weighed(memory(), memory(4096, 4)), weighed(memory(), memory(4096, 4))), PASS, REGRESSION),
+        (heap(weighed(memory(), memory(4097)), weighed(memory(), memory(4097))), REGRESSION, PASS),
+        (heap(weighed(memory(), memory(2048, 2))), IMPROVED, IMPROVED),
+        (heap(weighed(memory(), memory(4095))), IMPROVED, PASS),
+    ],
+    ids=["once", "twice", "not-again", "same", "one-allocation", "one-byte", "less", "one-byte-less"],
+)
+def test_memory_is_compared_exactly(made: Comparison, peak: str, count: str) -> None:
+    """One byte or one allocation more is red when a second set of fresh processes has it too; one less is a gain."""
+    _, found_peak, found_count = judge(made).rows[0].findings
+    assert (found_peak.verdict, found_count.verdict) == (peak, count)
+
+
+@pytest.mark.parametrize(
+    ("head", "control", "expected"),
+    [
+        ((4200, 4300), (4096, 4096), REGRESSION),
+        ((4100, 4300), (4096, 4200), PASS),
+        ((4096, 9999), (4096, 4096), PASS),
+        ((4200, 4200), (4096, 4200), PASS),
+        ((4201, 4201), (4096, 4200), REGRESSION),
+    ],
+    ids=["above", "overlap", "touches", "touches-control", "above-control"],
+)
+def test_unsteady_memory_must_lie_above_both_processes_of_the_base(head: tuple[int, int], control: tuple[int, int], expected: str) -> None:
+    """Ranges that meet are no growth."""
+    weights = weighed(memory(), memory(head), memory(control))
+    assert judge(heap(weights, weights)).rows[0].findings[1].verdict == expected
+
+
+def test_ranges_are_told() -> None:
+    """What is not steady is shown from its least to its most."""
+    weights = weighed(memory(), memory((8192, 9216)))
+    assert "peak bytes 4.00 KB -> 8.00 KB to 9.00 KB, in 2 sets of fresh processes" in judge(heap(weights, weights)).rows[0].why
+
+
+def test_different_instruments_are_not_compared() -> None:
+    """memray sees what tracemalloc does not, so that their bytes decide nothing."""
+    weights = weighed(memory(), memory(99999, None, "tracemalloc"))
+    _, peak = judge(heap(weights, weights)).rows[0].findings
+    assert peak.verdict == PASS
+
+
+def test_tracemalloc_counts_nothing() -> None:
+    """Without counts on both sides there is no finding about them."""
+    weights = weighed(memory(4096, None, "tracemalloc"), memory(4096, None, "tracemalloc"))
+    assert [each.quantity for each in judge(heap(weights)).rows[0].findings] == ["latency", "peak bytes"]
+
+
+@pytest.mark.parametrize(
+    ("ends", "verdict", "why"),
+    [
+        ({"head": "failed: E  ZeroDivisionError: oh"}, REGRESSION, "failed in topic: ZeroDivisionError: oh"),
+        ({"head": "died: killed"}, REGRESSION, "broke off in topic: killed"),
+        ({"base": "failed", "control": "failed", "head": "failed"}, REGRESSION, "failed in topic, as in the base"),
+        ({"base": "died", "head": "died"}, REGRESSION, "broke off in topic, as in the base"),
+        ({"head": "skipped: no GPU"}, MISSING, "was skipped in topic: no GPU"),
+        ({"head": "unused"}, MISSING, "did not call `benchmark` in topic"),
+        ({"base": "failed", "head": "skipped"}, MISSING, "was skipped in topic"),
+        ({"base": "failed", "control": "failed", "head": "passed"}, NEW, "failed in main, so that there is nothing to compare with"),
+        ({"base": "skipped: no GPU", "head": "passed"}, NEW, "was skipped in main"),
+        ({"base": "skipped", "head": "failed"}, REGRESSION, "failed in topic"),
+        ({"control": "died: killed"}, INCONCLUSIVE, "broke off in one of two processes of main: killed"),
+    ],
+)
+def test_how_a_test_ended_decides(ends: dict[str, str], verdict: str, why: str) -> None:
+    """A test that does not pass in the head is red, one that is skipped there alone is missing, one that the base lacks is new."""
+    (row,) = judge(comparison([[ended(**ends)]])).rows
+    assert (row.verdict, row.findings[0].quantity) == (verdict, "test")
+    assert why in row.why
+
+
+@pytest.mark.parametrize("ends", [{"base": "skipped", "head": "skipped"}, {"base": "unused", "head": "skipped"}])
+def test_what_neither_version_measures_is_no_row(ends: dict[str, str]) -> None:
+    """A test that both skip is left out; without any other row nothing was judged, which is red."""
+    found = judge(comparison([[ended(**ends)]]))
+    assert found.rows == ()
+    assert found.exit_code() == 1
+
+
+def test_one_bad_end_outweighs_good_sets() -> None:
+    """A test that failed once in the head is red, whatever the other sets measured."""
+    made = comparison([[visit(weights=LIGHT)], *[[visit()]] * 7, [ended(head="failed: flaky")]])
+    assert judge(made).rows[0].verdict == REGRESSION
+
+
+def test_rows_of_one_version_are_listed_beside_the_others() -> None:
+    """Missing and new rows stand with those that were measured, and the worst decides."""
+    made = comparison([[visit(weights=LIGHT)]] * 8, rows=[ROW, "gone"], head_rows=[ROW, "fresh"])
+    found = judge(made)
+    assert {row.id: row.verdict for row in found.rows} == {ROW: PASS, "gone": MISSING, "fresh": NEW}
+    assert [row.why for row in found.rows[1:]] == ["topic has no such benchmark", "main has no such benchmark"]
+    assert (found.verdict, found.exit_code()) == (MISSING, 1)
+
+
+def test_a_file_that_only_the_head_cannot_collect_is_red() -> None:
+    """It is a row of its own, with the last line of the error."""
+    made = comparison([[visit(weights=LIGHT)]] * 8)
+    made.head = dataclasses.replace(made.head, errors={"test_a.py": "Traceback\nE   ImportError: no x\nmore"})
+    row = judge(made).rows[-1]
+    assert (row.id, row.verdict, row.why) == ("test_a.py", REGRESSION, "could not be collected in topic: ImportError: no x")
+
+
+@pytest.mark.parametrize(("both", "where"), [(False, "main"), (True, "either version")])
+def test_a_file_that_the_base_cannot_collect_is_noted(both: bool, where: str) -> None:
+    """It is no fault of the head."""
+    made = comparison([[visit(weights=LIGHT)]] * 8)
+    made.base = dataclasses.replace(made.base, errors={"test_a.py": "boom"})
+    if both:
+        made.head = dataclasses.replace(made.head, errors={"test_a.py": "boom"})
+    found = judge(made)
+    assert found.verdict == PASS
+    assert f"test_a.py could not be collected in {where}: boom" in found.notes
+
+
+def test_an_ordinary_comparison_has_no_notes() -> None:
+    """Complete, two versions, the same packages."""
+    assert judge(latency(*[1.0] * 8)).notes == ()
+
+
+def test_notes_say_what_a_reader_should_know() -> None:
+    """The same version twice, other packages, targets that can be called once, no benchmark at all, and what was broken off."""
+    made = latency(*[1.0] * 8, once=True)
+    made.status = "interrupted"
+    made.head = dataclasses.replace(made.head, commit=made.base.commit, versions={**made.head.versions, "numpy": "2.4.0"})
+    notes = "\n".join(judge(made).notes)
+    for part in ("this is an A/A comparison", "numpy 2.1.0 in main and 2.4.0 in topic", "1 of the targets may be called once only",
+                 "Broken off: what was still open counts as inconclusive"):  # fmt: skip
+        assert part in notes
+    assert "No test that was collected asks for the fixture `benchmark`" in judge(comparison([], rows=[])).notes[0]
+
+
+@pytest.mark.parametrize(
+    ("revision", "commit", "expected"),
+    [
+        ("main", "a" * 40, "main (aaaaaaaaa)"),
+        ("a" * 40, "a" * 40, "a" * 40),
+        ("aaaa", "a" * 40, "aaaa"),
+        ("working tree", "a" * 40 + "+123", "working tree (aaaaaaaaa and changes)"),
+    ],
+)
+def test_a_version_is_named_with_its_commit(revision: str, commit: str, expected: str) -> None:
+    """What the user called it, with the beginning of the commit where that is something else."""
+    made = comparison([])
+    made.head = dataclasses.replace(made.head, revision=revision, commit=commit)
+    assert judge(made).after == expected
+
+
+@pytest.mark.parametrize(
+    ("made", "expected"),
+    [
+        (latency(*[1.0] * 8), {}),
+        (latency(*[1.1] * 8), {ROW: False}),
+        (latency(*[1.1] * 16), {}),
+        (latency(*[1.1] * 16, control=1.2), {ROW: False}),
+        (latency(*[1.1] * 48, control=1.2), {}),
+        (latency(*[1.1] * 8, once=True), {ROW: False}),
+        (heap(), {ROW: True}),
+        (heap(HEAVY), {ROW: True}),
+        (heap(HEAVY, HEAVY), {}),
+        (heap(HEAVY, LIGHT), {}),
+        (comparison([]), {ROW: True}),
+        (comparison([[ended(head="failed")]]), {}),
+        (comparison([], head_rows=[]), {}),
+    ],
+)
+def test_open_rows_are_those_that_another_set_may_settle(made: Comparison, expected: dict[str, bool]) -> None:
+    """Open latency up to the most sets, memory that was not taken or grew once; what ended badly is settled."""
+    assert open_rows(made) == expected
+
+
+@pytest.mark.parametrize(("most", "is_open"), [(8, False), (11, False), (12, True)])
+def test_no_batch_exceeds_the_most_sets(most: int, is_open: bool) -> None:
+    """A row of eight sets is open as long as a whole batch may follow."""
+    made = latency(*[1.1] * 8)
+    made.policy = PairedPolicy(most=most)
+    assert bool(open_rows(made)) is is_open
+
+
+def test_standings_are_of_measured_rows() -> None:
+    """Rows that failed or were not measured have none."""
+    made = comparison([[visit(), ended(OTHER, head="failed")]] * 8, rows=[ROW, OTHER, "never"])
+    assert {row: stand.sets for row, stand in standings(made).items()} == {ROW: 8}
+
+
+def test_markup_in_names_changes_nothing() -> None:
+    """Brackets, pipes and angle brackets of a test id and of a reason are shown as they are, or as HTML shows them."""
+    row = "test_x.py::test[[red]a|b<c>&]"
+    made = comparison([[ended(row, head="failed: E  <script> | [bold]")]], rows=[row])
+    found = judge(made)
+    assert row in verdict_text(found, colour=False)
+    assert "<script>" not in markdown(found, inconclusive_passes=False)
+    assert "<script>" not in junit(found, inconclusive_passes=False)
+
+
+def full() -> Comparison:
+    """Return a comparison with everything in it."""
+    made = comparison([[visit(weights=HEAVY), ended(OTHER, head="failed: x", base="passed")], [visit(once=True)]], rows=[ROW, OTHER])
+    made.base = dataclasses.replace(made.base, errors={"a.py": "boom"})
+    made.plants, made.spent_s, made.status = {ROW: {"slower": 0.05}}, 12.5, "interrupted"
+    return made
+
+
+def test_a_comparison_survives_a_round_trip(tmp_path: Path) -> None:
+    """Everything that was saved is there when it is loaded."""
+    made = full()
+    assert load(save(made, tmp_path / "ab.json")) == made
+    assert has_comparison(json.loads((tmp_path / "ab.json").read_text()))
+
+
+@pytest.mark.parametrize("data", [{}, {"kind": "mlbench-result"}, [], None, "mlbench-ab"])
+def test_other_data_hold_no_comparison(data: object) -> None:
+    """Only its own kind is a comparison."""
+    assert not has_comparison(data)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("kind", "mlbench-result", "no comparison of mlbench"),
+        ("schema", 2, "schema version 2; this mlbench reads version 1"),
+        ("machine", {}, "not a valid comparison at $.machine"),
+        ("status", "fine", "$.status"),
+        ("sets", [[{"id": "x"}]], "$.sets[0][0]"),
+        ("policy", {"tolerance": -1}, "$.policy"),
+        ("extra", 1, "extra"),
+        ("spent_s", "long", "$.spent_s"),
+    ],
+)
+def test_foreign_and_damaged_files_are_refused(tmp_path: Path, name: str, value: object, message: str) -> None:
+    """Nothing of them is used; the message says where the fault is."""
+    path = save(full(), tmp_path / "ab.json")
+    path.write_text(json.dumps({**json.loads(path.read_text()), name: value}))
+    with pytest.raises(FileError) as refused:
+        load(path)
+    assert message in str(refused.value)
+
+
+@pytest.mark.parametrize("rounds", [[], [0.0], [-1.0]])
+def test_rounds_must_be_positive_times(tmp_path: Path, rounds: list[float]) -> None:
+    """A file with impossible times is refused where it is read, not where they are divided."""
+    made = comparison([[Visit(ROW, {"base": rounds, "head": [1.0], "control": [1.0]})]])
+    path = save(made, tmp_path / "ab.json")
+    with pytest.raises(FileError, match="rounds_s"):
+        load(path)
+
+
+@pytest.mark.parametrize("text", ["", "{", "[1]", '{"kind": NaN}'])
+def test_what_is_no_json_of_ours_is_refused(tmp_path: Path, text: str) -> None:
+    """Truncated files, other JSON, and numbers that are none."""
+    (tmp_path / "ab.json").write_text(text)
+    with pytest.raises(FileError):
+        load(tmp_path / "ab.json")
+
+
+def test_a_missing_file_is_refused(tmp_path: Path) -> None:
+    """The message names it."""
+    with pytest.raises(FileError, match="no such file"):
+        load(tmp_path / "none.json")

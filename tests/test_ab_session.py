@@ -1,0 +1,318 @@
+"""The run of a comparison, with processes that are made up: what each set measures, when it ends, and what it goes on with."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Collection, Iterator, Sequence
+from pathlib import Path
+from typing import Self
+
+import pytest
+
+from comparisons import comparison, ended, memory, visit, weighed
+from mlbench.ab import Arm, ArmError, Comparison, Effort, Interrupted, Session, Visit, draw_graphs, judge, load, save, session
+from mlbench.ab.turns import Collected
+from mlbench.gate import INCONCLUSIVE, NEW, PASS, REGRESSION
+from mlbench.gate.paired import PairedPolicy
+
+SAME, SLOW, HEAVY = "t.py::test_same", "t.py::test_slow", "t.py::test_heavy"
+ARMS = [Arm(name, "python", Path()) for name in ("base", "head", "control")]
+LIGHT, GROWN = weighed(memory(), memory()), weighed(memory(), memory(8192))
+SPEEDS = {SAME: 1.0, SLOW: 1.1, HEAVY: 1.0}
+
+
+class World:
+    """Stands for the processes: what they collect and measure, a clock of 10 s a set, and a diary."""
+
+    def __init__(self) -> None:
+        self.rows: dict[str, tuple[str, ...]] = {arm.name: (SAME, SLOW, HEAVY) for arm in ARMS}
+        self.measure: Callable[[str], Visit | None] = lambda row: None
+        self.starts = 0
+        self.visited: list[list[str]] = []
+        self.weighed: list[set[str]] = []
+        self.lines: list[str] = []
+        self.steps: list[str] = []
+        self.expected: list[int] = []
+        self.kept = 0
+        self.now = 0.0
+        self.live = 0
+
+    def start(self, arms: Sequence[Arm], arguments: Sequence[str], logs: Path) -> FakeArms:
+        """Start processes."""
+        assert logs.is_dir()
+        self.starts += 1
+        self.live += 1
+        self.visited.append([])
+        self.weighed.append(set())
+        return FakeArms(self, arms)
+
+    def clock(self) -> float:
+        """Tell the time."""
+        return self.now
+
+    def expect(self, steps: int) -> None:
+        """Be told how much is to come."""
+        self.expected.append(steps)
+
+    def step(self, what: str) -> None:
+        """Be told what ended."""
+        self.steps.append(what)
+
+    def say(self, line: str) -> None:
+        """Be told a line."""
+        self.lines.append(line)
+
+    def keep(self) -> None:
+        """Save."""
+        self.kept += 1
+
+
+class FakeArms:
+    """Processes that are made up."""
+
+    def __init__(self, world: World, arms: Sequence[Arm]) -> None:
+        self.world = world
+        self.arms = arms
+        self.collected = {arm.name: Collected(world.rows[arm.name], {}, {"python": "3"}) for arm in arms}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.world.live -= 1
+
+    def visit(self, rows: Sequence[str], effort: Effort, weighed: Collection[str]) -> Iterator[Visit]:
+        """Measure."""
+        self.world.now += 10
+        self.world.weighed[-1] = set(weighed)
+        for row in rows:
+            self.world.visited[-1].append(row)
+            weights = (GROWN if row == HEAVY else LIGHT) if row in weighed else None
+            done = self.world.measure(row) or visit(row, head=SPEEDS.get(row, 1.0), weights=weights)
+            yield done
+            if any(how == "died" for how, _ in done.ends.values()):
+                return
+
+    def draw(self, rows: Sequence[str], pages: dict[str, Path], timeout_s: float) -> Iterator[tuple[str, dict[str, str]]]:
+        """Draw nothing, and say where."""
+        for row in rows:
+            yield row, {arm.name: f"{pages[row]}-{arm.name}.html" if row != SLOW else "no memray" for arm in self.arms}
+
+
+@pytest.fixture
+def world(monkeypatch: pytest.MonkeyPatch) -> World:
+    """A world in place of the processes."""
+    made = World()
+    monkeypatch.setattr(session, "Arms", made.start)
+    return made
+
+
+def fresh(**policy: int) -> Comparison:
+    """Return a comparison of which nothing was collected or measured."""
+    return comparison([], rows=[], policy=PairedPolicy(**policy), status="interrupted")
+
+
+def run(world: World, made: Comparison, most_s: float | None = None) -> Comparison:
+    """Measure."""
+    Session(made, ARMS, world.keep, world, most_s, world.clock).run()
+    return made
+
+
+def verdicts(made: Comparison) -> dict[str, str]:
+    """Return row to verdict."""
+    return {row.id: row.verdict for row in judge(made).rows}
+
+
+def test_every_row_is_screened_and_then_the_open_ones_alone(world: World) -> None:
+    """Eight sets of every row, and two batches of the slow one; then it is complete."""
+    made = run(world, fresh())
+    assert [len(rows) for rows in world.visited] == [3] * 8 + [1] * 8
+    assert world.visited[8:] == [[SLOW]] * 8
+    assert verdicts(made) == {SAME: PASS, SLOW: REGRESSION, HEAVY: REGRESSION}
+    assert made.is_complete
+    assert (len(made.sets), world.starts, world.live) == (16, 16, 0)
+
+
+def test_footprints_are_taken_first_and_again_where_they_grew(world: World) -> None:
+    """All in the first set, the heavier one in the second too, and then none."""
+    run(world, fresh())
+    assert [each for each in world.weighed if each] == [{SAME, SLOW, HEAVY}, {HEAVY}]
+    assert world.weighed[:2] == [{SAME, SLOW, HEAVY}, {HEAVY}]
+
+
+def test_nothing_is_measured_once_all_is_settled(world: World) -> None:
+    """Rows that pass when screened get no other set."""
+    world.rows = dict.fromkeys(world.rows, (SAME,))
+    made = run(world, fresh())
+    assert (len(made.sets), verdicts(made)) == (8, {SAME: PASS})
+    run(world, made)
+    assert world.starts == 8
+
+
+def test_it_is_kept_after_each_set(world: World) -> None:
+    """And once more when it is complete, with the seconds that were spent."""
+    world.rows = dict.fromkeys(world.rows, (SAME,))
+    made = run(world, fresh())
+    assert (world.kept, made.spent_s) == (9, 80.0)
+
+
+def test_what_is_said(world: World) -> None:
+    """What there is, the time left of screening, the open rows by name, and the end; a step for each row."""
+    run(world, fresh())
+    assert world.lines[0] == "3 benchmarks in both versions, 3 in main and 3 in topic"
+    assert world.lines[1] == "set 1: 3 rows in 10.0 s; about 70.0 s left of screening"
+    assert world.lines[8].startswith("set 8: 3 rows in 10.0 s; 1 open: test_slow")
+    assert world.lines[-1] == "set 16: 1 rows in 10.0 s; every row is settled after 160 s"
+    assert world.expected[:2] == [24, 21]
+    assert len(world.steps) == sum(map(len, world.visited))
+
+
+def test_the_most_sets_end_it(world: World) -> None:
+    """What is open then is inconclusive, and the comparison complete."""
+    made = run(world, fresh(screen=2, most=2))
+    assert len(made.sets) == 2
+    assert made.is_complete
+    assert verdicts(made)[SAME] == INCONCLUSIVE
+
+
+@pytest.mark.parametrize(("most", "sets"), [(11, 8), (12, 12), (15, 12)])
+def test_batches_are_whole(world: World, most: int, sets: int) -> None:
+    """A batch that would exceed the most sets is not begun."""
+    world.rows = dict.fromkeys(world.rows, (SLOW,))
+    assert len(run(world, fresh(most=most)).sets) == sets
+
+
+@pytest.mark.parametrize(("most_s", "sets"), [(5.0, 1), (19.0, 1), (20.0, 2), (35.0, 3)])
+def test_no_set_begins_that_would_end_too_late(world: World, most_s: float, sets: int) -> None:
+    """A first set is always measured; then one begins only if it would be over in time. What is open is inconclusive."""
+    made = run(world, fresh(), most_s)
+    assert len(made.sets) == sets
+    assert not made.is_complete
+    assert verdicts(made)[SAME] == INCONCLUSIVE
+    assert "no time is left for another set" in world.lines[-1]
+
+
+def test_ctrl_c_keeps_what_was_measured(world: World) -> None:
+    """The rows before it stand in the comparison, which is kept, interrupted, and told by its own error."""
+    seen: list[str] = []
+
+    def measure(row: str) -> Visit | None:
+        seen.append(row)
+        if len(seen) == 5:
+            raise KeyboardInterrupt
+        return None
+
+    world.measure = measure
+    made = fresh()
+    with pytest.raises(Interrupted):
+        run(world, made)
+    assert [len(visits) for visits in made.sets] == [3, 1]
+    assert (made.is_complete, made.spent_s, world.kept, world.live) == (False, 20.0, 2, 0)
+
+
+def test_a_loaded_comparison_is_gone_on_with(world: World, tmp_path: Path) -> None:
+    """What was broken off after three sets ends as if it had not been, without taking footprints again."""
+    made = fresh()
+    run(world, made, most_s=30)
+    assert len(made.sets) == 3
+    found = load(save(made, tmp_path / "ab.json"))
+    world.weighed.clear()
+    run(world, found)
+    assert (len(found.sets), found.is_complete) == (16, True)
+    assert verdicts(found) == {SAME: PASS, SLOW: REGRESSION, HEAVY: REGRESSION}
+    assert not any(world.weighed)
+
+
+def test_a_complete_one_that_is_gone_on_with_is_complete_no_more(world: World) -> None:
+    """With more sets allowed its open rows are measured again; Ctrl-C then leaves it interrupted."""
+    world.rows = dict.fromkeys(world.rows, (SLOW,))
+    made = run(world, fresh(most=8))
+    assert made.is_complete
+    made.policy = dataclasses.replace(made.policy, most=48)
+
+    def interrupt(row: str) -> Visit | None:
+        raise KeyboardInterrupt
+
+    world.measure = interrupt
+    with pytest.raises(Interrupted):
+        run(world, made)
+    assert not made.is_complete
+
+
+def test_a_set_is_started_again_where_an_arm_died(world: World) -> None:
+    """The row that ended it is red and never visited again; the others of its set are measured by new processes."""
+    world.measure = lambda row: ended(row, head="died: killed") if row == SLOW else None
+    made = run(world, fresh())
+    assert sorted(each.id for each in made.sets[0]) == sorted([SAME, SLOW, HEAVY])
+    assert sum(SLOW in rows for rows in world.visited) == 1
+    assert len(made.sets) == 8
+    assert world.starts in (8, 9)
+    assert verdicts(made) == {SAME: PASS, SLOW: REGRESSION, HEAVY: REGRESSION}
+
+
+def test_many_deaths_leave_the_rest_for_the_next_set(world: World) -> None:
+    """A set is started again three times; where every row dies all of them are red, and the run ends."""
+    rows = tuple(f"t.py::test_{number}" for number in range(6))
+    world.rows = dict.fromkeys(world.rows, rows)
+    world.measure = lambda row: ended(row, head="died: killed")
+    made = run(world, fresh())
+    assert [len(visits) for visits in made.sets] == [4, 2]
+    assert set(verdicts(made).values()) == {REGRESSION}
+
+
+def test_a_failed_row_is_not_measured_again(world: World) -> None:
+    """It is settled by its first end."""
+    world.measure = lambda row: ended(row, head="failed: E  Error") if row == SLOW else None
+    run(world, fresh())
+    assert [SLOW in rows for rows in world.visited] == [True] + [False] * 7
+
+
+def test_rows_of_one_version_are_not_measured(world: World) -> None:
+    """They are listed, and nothing else."""
+    world.rows = {"base": (SAME, HEAVY), "control": (SAME, HEAVY), "head": (SAME, SLOW)}
+    made = run(world, fresh())
+    assert {row for rows in world.visited for row in rows} == {SAME}
+    assert verdicts(made) == {SAME: PASS, HEAVY: "missing", SLOW: NEW}
+    assert world.lines[0] == "1 benchmarks in both versions, 2 in main and 2 in topic"
+
+
+def test_a_suite_without_benchmarks_ends_after_one_set(world: World) -> None:
+    """There is nothing to measure again."""
+    world.rows = dict.fromkeys(world.rows, ())
+    made = run(world, fresh())
+    assert (made.sets, made.is_complete) == ([[]], True)
+    assert judge(made).exit_code() == 1
+
+
+def test_a_row_that_is_not_collected_again_is_settled(world: World) -> None:
+    """Ids that are made at random would leave rows open without an end; such a row failed, and the run ends."""
+    world.rows = {"base": (SAME, SLOW), "head": (SAME, SLOW), "control": (SAME,)}
+    made = run(world, fresh())
+    assert len(made.sets) == 8
+    assert verdicts(made) == {SAME: PASS, SLOW: INCONCLUSIVE}
+    assert "was not collected again" in judge(made).rows[1].why
+
+
+def test_an_arm_that_cannot_start_ends_the_run(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its error is passed on, and no set stands in the comparison."""
+
+    def start(*given: object) -> FakeArms:
+        raise ArmError("head", "no pytest")
+
+    monkeypatch.setattr(session, "Arms", start)
+    made = fresh()
+    with pytest.raises(ArmError, match="no pytest"):
+        run(world, made)
+    assert made.sets == []
+
+
+def test_graphs_are_drawn_of_both_sides(world: World, tmp_path: Path) -> None:
+    """Pages have names that any file system takes, in a folder that is made; where there is none the arm says why."""
+    row = "t.py::test[a/b <c>]"
+    made = comparison([], rows=[row, SLOW])
+    found = draw_graphs(made, ARMS, [row, SLOW, "unknown"], tmp_path / "graphs")
+    place = tmp_path.resolve() / "graphs"
+    assert place.is_dir()
+    assert found[row] == tuple(str(place / f"t.py_test_a_b_c-{arm}.html") for arm in ("base", "head"))
+    assert found[SLOW] == ("base: no memray", "head: no memray")
+    assert set(found) == {row, SLOW}
