@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-import subprocess
 import sys
+import venv
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -50,7 +50,7 @@ class Pip:
 def pip(monkeypatch: pytest.MonkeyPatch) -> Pip:
     """Build and install nothing."""
     made = Pip()
-    monkeypatch.setattr(environments.venv, "create", made.create)
+    monkeypatch.setattr(venv, "create", made.create)
     monkeypatch.setattr(environments, "subprocess", SimpleNamespace(run=made.run))
     return made
 
@@ -190,4 +190,3 @@ def test_a_real_interpreter_is_asked_what_it_has() -> None:
     """What cannot be imported lacks."""
     assert environments._has(sys.executable, "json")
     assert not environments._has(sys.executable, "no_such_module")
-    assert environments.subprocess is subprocess

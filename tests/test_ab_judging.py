@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
 
 from comparisons import ROW, comparison, ended, memory, visit, weighed
-from mlbench.ab import Comparison, Visit, has_comparison, judge, load, open_rows, save, standings
+from mlbench.ab import Comparison, Memory, Visit, has_comparison, judge, load, open_rows, save, standings
 from mlbench.errors import FileError
 from mlbench.gate import IMPROVED, INCONCLUSIVE, MISSING, NEW, PASS, REGRESSION
 from mlbench.gate.paired import PairedPolicy
@@ -26,10 +27,10 @@ def latency(*heads: float, control: float = 1.0, once: bool = False) -> Comparis
     return comparison([[visit(head=head, control=control, weights=each, once=once)] for head, each in zip(heads, weights, strict=True)])
 
 
-def heap(*each: dict[str, object] | None) -> Comparison:
+def heap(*each: Mapping[str, Memory] | None) -> Comparison:
     """Return a comparison of eight sets of one row at the same speed, the first of which have these footprints."""
     weights = [*each, *([None] * (8 - len(each)))]
-    return comparison([[visit(weights=found)] for found in weights])  # type: ignore[arg-type]  # what `weighed` gives
+    return comparison([[visit(weights=found)] for found in weights])
 
 
 @pytest.mark.parametrize(

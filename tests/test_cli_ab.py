@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from mlbench.ab import Interrupted, Session, load
+from mlbench.ab import Arm, Checkout, Effort, Interrupted, Session, find_repository, held, load
 from mlbench.cache import VARIABLE
 from mlbench.cli import ab, main
 from mlbench.measure import has_memray
@@ -39,11 +39,8 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Project:
     monkeypatch.chdir(made.root)
     monkeypatch.setenv(VARIABLE, str(tmp_path / "cache"))
     monkeypatch.delenv("GITHUB_STEP_SUMMARY", raising=False)
-    monkeypatch.setattr(ab, "Effort", lambda timeout_s=60.0: real_effort(rounds=5, turn_s=2e-4, timeout_s=timeout_s))
+    monkeypatch.setattr(ab, "Effort", lambda timeout_s=60.0: Effort(rounds=5, turn_s=2e-4, timeout_s=timeout_s))
     return made
-
-
-real_effort = ab.Effort
 
 
 def run(*arguments: str) -> int:
@@ -197,11 +194,11 @@ def test_each_version_has_an_environment_of_its_own(project: Project, monkeypatc
     """Without --same-env each checkout is prepared, with what the option says, or the project, or the default."""
     prepared: list[tuple[str, tuple[str, ...]]] = []
 
-    def prepare(checkout: ab.Checkout, place: Path, install: list[str], say: object) -> str:
+    def prepare(checkout: Checkout, place: Path, install: list[str], say: object) -> str:
         prepared.append((checkout.side, tuple(install)))
         return str(place / checkout.side / "bin" / "python")
 
-    arms: list[ab.Arm] = []
+    arms: list[Arm] = []
     monkeypatch.setattr(ab, "prepare", prepare)
     monkeypatch.setattr(Session, "__init__", lambda self, comparison, given, *rest: arms.extend(given))
     monkeypatch.setattr(Session, "run", lambda self: None)
@@ -221,6 +218,6 @@ def test_a_second_comparison_waits_for_none(project: Project, capsys: pytest.Cap
     """While one is under way another one of the same project is refused."""
     if os.name == "nt":
         pytest.skip("nothing keeps it out there")
-    with ab.held(ab.find_repository(project.root)):
+    with held(find_repository(project.root)):
         assert run("v1", "--same-env") == 2
     assert "another comparison of toy is under way" in capsys.readouterr().err
