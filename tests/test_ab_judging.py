@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from comparisons import ROW, comparison, ended, memory, visit, weighed
-from mlbench.ab import Comparison, Memory, Visit, has_comparison, judge, load, open_rows, save, standings
+from mlbench.ab import Comparison, Memory, Visit, has_comparison, judge, load_comparison, open_rows, save_comparison, standings
 from mlbench.errors import FileError
 from mlbench.gate import IMPROVED, INCONCLUSIVE, MISSING, NEW, PASS, REGRESSION
 from mlbench.gate.paired import PairedPolicy
@@ -297,7 +297,7 @@ def full() -> Comparison:
 def test_a_comparison_survives_a_round_trip(tmp_path: Path) -> None:
     """Everything that was saved is there when it is loaded."""
     made = full()
-    assert load(save(made, tmp_path / "ab.json")) == made
+    assert load_comparison(save_comparison(made, tmp_path / "ab.json")) == made
     assert has_comparison(json.loads((tmp_path / "ab.json").read_text()))
 
 
@@ -322,10 +322,10 @@ def test_other_data_hold_no_comparison(data: object) -> None:
 )
 def test_foreign_and_damaged_files_are_refused(tmp_path: Path, name: str, value: object, message: str) -> None:
     """Nothing of them is used; the message says where the fault is."""
-    path = save(full(), tmp_path / "ab.json")
+    path = save_comparison(full(), tmp_path / "ab.json")
     path.write_text(json.dumps({**json.loads(path.read_text()), name: value}))
     with pytest.raises(FileError) as refused:
-        load(path)
+        load_comparison(path)
     assert message in str(refused.value)
 
 
@@ -333,9 +333,9 @@ def test_foreign_and_damaged_files_are_refused(tmp_path: Path, name: str, value:
 def test_rounds_must_be_positive_times(tmp_path: Path, rounds: list[float]) -> None:
     """A file with impossible times is refused where it is read, not where they are divided."""
     made = comparison([[Visit(ROW, {"base": rounds, "head": [1.0], "control": [1.0]})]])
-    path = save(made, tmp_path / "ab.json")
+    path = save_comparison(made, tmp_path / "ab.json")
     with pytest.raises(FileError, match="rounds_s"):
-        load(path)
+        load_comparison(path)
 
 
 @pytest.mark.parametrize("text", ["", "{", "[1]", '{"kind": NaN}'])
@@ -343,10 +343,10 @@ def test_what_is_no_json_of_ours_is_refused(tmp_path: Path, text: str) -> None:
     """Truncated files, other JSON, and numbers that are none."""
     (tmp_path / "ab.json").write_text(text)
     with pytest.raises(FileError):
-        load(tmp_path / "ab.json")
+        load_comparison(tmp_path / "ab.json")
 
 
 def test_a_missing_file_is_refused(tmp_path: Path) -> None:
     """The message names it."""
     with pytest.raises(FileError, match="no such file"):
-        load(tmp_path / "none.json")
+        load_comparison(tmp_path / "none.json")

@@ -10,7 +10,20 @@ from typing import Self
 import pytest
 
 from comparisons import comparison, ended, memory, visit, weighed
-from mlbench.ab import Arm, ArmError, Comparison, Effort, Interrupted, Session, Visit, draw_graphs, judge, load, save, session
+from mlbench.ab import (
+    Arm,
+    ArmError,
+    Comparison,
+    Effort,
+    Interrupted,
+    Session,
+    Visit,
+    draw_graphs,
+    judge,
+    load_comparison,
+    save_comparison,
+    session,
+)
 from mlbench.ab.turns import Collected
 from mlbench.gate import INCONCLUSIVE, NEW, PASS, REGRESSION
 from mlbench.gate.paired import PairedPolicy
@@ -215,7 +228,7 @@ def test_a_loaded_comparison_is_gone_on_with(world: World, tmp_path: Path) -> No
     made = fresh()
     run(world, made, most_s=30)
     assert len(made.sets) == 3
-    found = load(save(made, tmp_path / "ab.json"))
+    found = load_comparison(save_comparison(made, tmp_path / "ab.json"))
     world.weighed.clear()
     run(world, found)
     assert (len(found.sets), found.is_complete) == (16, True)

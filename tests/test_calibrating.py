@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from comparisons import comparison, memory, visit, weighed
-from mlbench.ab import Comparison, Effort, Interrupted, Session, load, save
+from mlbench.ab import Comparison, Effort, Interrupted, Session, load_comparison, save_comparison
 from mlbench.cache import VARIABLE
 from mlbench.calibrating import (
     FRACTIONS,
@@ -87,8 +87,8 @@ def test_a_store_adds_up(tmp_path: Path) -> None:
     for number in range(3):
         path, begun = store.next(SAME)
         assert (path.name, begun) == (f"same-000{number + 1}.json", None)
-        save(suite(spent_s=float(number)), path)
-    save(suite(), store.next(PLANTED)[0])
+        save_comparison(suite(spent_s=float(number)), path)
+    save_comparison(suite(), store.next(PLANTED)[0])
     assert [each.spent_s for each in store.comparisons(SAME)] == [0.0, 1.0, 2.0]
     assert len(store.comparisons(PLANTED)) == 1
 
@@ -96,8 +96,8 @@ def test_a_store_adds_up(tmp_path: Path) -> None:
 def test_what_was_broken_off_is_gone_on_with(tmp_path: Path) -> None:
     """It is no comparison yet, and comes next."""
     store = Store(tmp_path)
-    save(suite(), tmp_path / "same-0001.json")
-    save(suite(status="interrupted"), tmp_path / "same-0002.json")
+    save_comparison(suite(), tmp_path / "same-0001.json")
+    save_comparison(suite(status="interrupted"), tmp_path / "same-0002.json")
     assert len(store.comparisons(SAME)) == 1
     path, begun = store.next(SAME)
     assert path.name == "same-0002.json"
@@ -107,7 +107,7 @@ def test_what_was_broken_off_is_gone_on_with(tmp_path: Path) -> None:
 def test_a_gap_in_the_numbers_costs_no_file(tmp_path: Path) -> None:
     """Where one was taken away the next one takes its name, not that of another."""
     for number in (1, 3):
-        save(suite(), tmp_path / f"same-000{number}.json")
+        save_comparison(suite(), tmp_path / f"same-000{number}.json")
     assert Store(tmp_path).next(SAME)[0].name == "same-0002.json"
 
 
@@ -123,7 +123,7 @@ def test_a_gap_in_the_numbers_costs_no_file(tmp_path: Path) -> None:
 def test_other_measurements_are_not_added(tmp_path: Path, change: dict[str, Any], named: str) -> None:
     """Another machine, rule, effort or suite is refused by its name; the same is not."""
     store = Store(tmp_path)
-    save(suite(), tmp_path / "planted-0001.json")
+    save_comparison(suite(), tmp_path / "planted-0001.json")
     store.check(suite())
     with pytest.raises(FileError, match=f"planted-0001.json: was measured with another {named};"):
         store.check(suite(**change))
@@ -300,7 +300,7 @@ def test_the_command_measures_plants_and_tells(project: Project, capsys: pytest.
         assert part in captured.out
     assert captured.out.strip() in Path("told.txt").read_text()
     assert "planted-0001.json: 1 of 1 the same, 0 of 1 planted are stored" in captured.err
-    same, planted_one = load("kept/same-0001.json"), load("kept/planted-0001.json")
+    same, planted_one = load_comparison("kept/same-0001.json"), load_comparison("kept/planted-0001.json")
     assert (same.plants, list(planted_one.plants.values())) == ({}, [{"bytes": PLANTED_BYTES}])
     assert (same.is_complete, planted_one.is_complete) == (True, True)
     assert main([*COMMAND, "--same", "1", "--planted", "1"]) == 0
@@ -331,7 +331,7 @@ def test_ctrl_c_keeps_the_sitting_and_the_same_command_goes_on(
     assert "the same command goes on" in captured.err
     assert "0 of 1" in captured.out
     assert main([*COMMAND, "--same", "2", "--planted", "0"]) == 0
-    assert [len(load(path).sets) for path in sorted(Path("kept").iterdir())] == [1, 2]
+    assert [len(load_comparison(path).sets) for path in sorted(Path("kept").iterdir())] == [1, 2]
 
 
 @pytest.mark.parametrize(
@@ -353,6 +353,6 @@ def test_what_cannot_be_told_is_exit_code_2(
 def test_another_suite_is_not_added(project: Project, capsys: pytest.CaptureFixture[str]) -> None:
     """Exit code 2, before anything is measured."""
     Path("kept").mkdir()
-    save(suite(), Path("kept/same-0001.json"))
+    save_comparison(suite(), Path("kept/same-0001.json"))
     assert main([*COMMAND, "--same", "2", "--planted", "0"]) == 2
     assert "was measured with another machine, policy, effort; keep this calibration in another folder" in capsys.readouterr().err

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from mlbench.ab import Arm, Checkout, Effort, Interrupted, Session, find_repository, held, load
+from mlbench.ab import Arm, Checkout, Effort, Interrupted, Session, find_repository, held, load_comparison
 from mlbench.cache import VARIABLE
 from mlbench.cli import ab, main
 from mlbench.measure import has_memray
@@ -74,7 +74,7 @@ def test_an_extra_allocation_is_red_in_every_format(project: Project, capsys: py
     (red,) = [row for row in told["rows"] if row["verdict"] == "regression"]
     assert red["id"] == "benchmarks/test_toy.py::test_hold"
     assert sorted(path.name[-9:] for path in Path("graphs").iterdir()) == ["base.html", "head.html"]
-    kept = load("ab.json")
+    kept = load_comparison("ab.json")
     assert (kept.is_complete, len(kept.sets), kept.head.revision) == (True, 2, "working tree")
     assert kept.head.commit.startswith(kept.base.commit + "+")
 
