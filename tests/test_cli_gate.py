@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -13,8 +14,8 @@ from mlbench.cli import main
 from mlbench.cli.gating import SUMMARY_VARIABLE
 from mlbench.gating.graphs import folder_of
 from mlbench.measure.footprint import has_memray
-from mlbench.results import INTERRUPTED, Measurement, load, save
-from saved_results import ROW, case, result
+from mlbench.results import INTERRUPTED, Measurement, load, save, to_json
+from saved_results import ENVIRONMENT, ROW, case, result
 
 WILD = (1.0, 1.6, 0.7, 1.3, 0.8)
 OTHER = "baseline-b8-h64"
@@ -251,3 +252,20 @@ def test_show_says_that_nothing_was_accepted(write: Write, capsys: pytest.Captur
     """The usual baseline."""
     assert main(["baseline", "show", write("baseline.json", case())]) == 0
     assert "Nothing was accepted into it that was red." in capsys.readouterr().out
+
+
+def test_benchmarks_without_the_fixture_are_named(tmp_path: Path, write: Write, capsys: pytest.CaptureFixture[str]) -> None:
+    """What a file holds beside our rows is not judged, and that is said, so that nobody takes it for green."""
+    rows = [
+        {"fullname": "test_a.py::test_ours", "extra_info": {"mlbench": to_json(case())}},
+        {"fullname": "test_a.py::test_plain", "extra_info": {}},
+    ]
+    run = {"environment": dataclasses.asdict(ENVIRONMENT), "command": "pytest", "status": "complete"}
+    data = {"machine_info": {}, "datetime": "2026-01-02T03:04:05+00:00", "benchmarks": rows, "mlbench": run}
+    (tmp_path / "saved.json").write_text(json.dumps(data), encoding="utf-8")
+    assert main(["gate", write("before.json", case()), str(tmp_path / "saved.json")]) == 0
+    told = " ".join(capsys.readouterr().out.split())
+    assert (
+        "saved.json: 1 benchmark does not use the fixture mlbench and can only be judged by 'mlbench ab', such as test_a.py::test_plain"
+        in told
+    )

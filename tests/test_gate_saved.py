@@ -101,9 +101,9 @@ def test_noise_of_the_run_is_assumed_in_every_row() -> None:
     assert among.rows[0].verdict == INCONCLUSIVE
 
 
-@pytest.mark.parametrize(("factor", "verdict"), [(1.3, PASS), (2.0, REGRESSION)], ids=["a-third", "twice"])
+@pytest.mark.parametrize(("factor", "verdict"), [(2.5, PASS), (4.0, REGRESSION)], ids=["twice", "four-times"])
 def test_seconds_are_compared_on_the_same_machine(factor: float, verdict: str) -> None:
-    """What slows down the floor as well shows in the seconds, from half as much again."""
+    """What slows down the floor as well shows in the seconds, from three times on; a neighbour on the same core does not."""
     assert finding(judged(case(), case(latency_s=factor * 1e-5)), "latency").verdict == verdict
 
 
@@ -281,7 +281,7 @@ def test_a_callable_is_judged_by_its_reference(ratio: float, verdict: str) -> No
     assert "one process, whose spread is taken to be 5 %" in found.why
 
 
-@pytest.mark.parametrize(("factor", "verdict"), [(1.0, PASS), (1.8, INCONCLUSIVE), (4.0, REGRESSION)], ids=str)
+@pytest.mark.parametrize(("factor", "verdict"), [(1.0, PASS), (2.5, INCONCLUSIVE), (6.0, REGRESSION)], ids=str)
 def test_a_callable_alone_is_judged_by_its_seconds(factor: float, verdict: str) -> None:
     """Without a reference there is nothing else on the same machine; elsewhere its memory is all that is compared."""
     rows = [callable_of_a_user(ratio=None), callable_of_a_user(ratio=None, latency_s=factor * 1e-5)]

@@ -147,7 +147,7 @@ def test_without_a_reference_there_is_no_ratio(pytester: pytest.Pytester) -> Non
 
 
 def test_a_failing_check_fails_the_test_before_timing(pytester: pytest.Pytester) -> None:
-    """A wrong result fails the test, after one call, and leaves an interrupted row without numbers."""
+    """A wrong result fails the test, after one call, and leaves a failed row without numbers."""
     pytester.makepyfile(
         test_mine=COUNTED
         + """
@@ -164,7 +164,7 @@ def test_calls():
     ran = pytester.runpytest_subprocess(*QUICK, "--benchmark-json=now.json")
     ran.assert_outcomes(passed=1, failed=1)
     ran.stdout.fnmatch_lines(["*AssertionError: wrong result*"])
-    ran.stdout.fnmatch_lines(["*test_wrong (interrupted)*"])
+    ran.stdout.fnmatch_lines(["*test_wrong (failed)*"])
     assert not (pytester.path / "now.json").exists()
 
 

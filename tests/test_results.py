@@ -23,6 +23,7 @@ from mlbench.results import (
     COMPLETE,
     INTERRUPTED,
     MOST_ROUNDS,
+    Accepted,
     Measurement,
     Result,
     StaticBytes,
@@ -407,3 +408,33 @@ def test_memory_is_peak_and_static_without_weight_copies() -> None:
     static = StaticBytes(arena=1000, operands=200, staging=30, staging_if_needed=5000, weight_copies=70000)
     assert dataclasses.replace(FULL, footprint=Footprint(4, 1, "memray"), static=static).memory_bytes == 1234
     assert dataclasses.replace(FULL, footprint=None).memory_bytes is None
+
+
+def as_version_1(data: dict[str, Any]) -> dict[str, Any]:
+    """Return a result as the first version of the schema had it: without plans and errors."""
+    data["schema"] = 1
+    for each in data["measurements"]:
+        del each["plan"], each["error"]
+    data.pop("accepted", None)
+    return data
+
+
+def test_files_of_version_1_are_read(tmp_path: Path) -> None:
+    """With the plan unknown, and nothing else lost; also inside a file of pytest-benchmark."""
+    assert load(written(tmp_path / "old.json", as_version_1(to_json(RESULT)))) == RESULT
+    data = saved_by_pytest_benchmark()
+    for bench in data["benchmarks"]:
+        if bench["extra_info"].get("mlbench"):
+            ours = bench["extra_info"]["mlbench"]
+            del ours["plan"], ours["error"]
+            ours["schema"] = 1
+    assert load(written(tmp_path / "saved.json", data)).measurements == (FULL, EMPTY)
+
+
+def test_a_plan_an_error_and_what_was_accepted_come_back(tmp_path: Path) -> None:
+    """What version 2 added survives the file."""
+    plan = {"tile_rows": None, "ways": [{"order": "C"}], "threading": "one", "passes": ["fuse"]}
+    failed = dataclasses.replace(FULL, plan=plan, status="failed", error="AssertionError: wrong")
+    accepted = (Accepted("optimized-b8-h64", "slower", "on purpose", "2026-01-02T03:04:05+00:00"),)
+    result = dataclasses.replace(RESULT, measurements=(failed,), accepted=accepted)
+    assert load(save(result, tmp_path / "result.json")) == result

@@ -14,6 +14,7 @@ from mlbench.errors import UsageError
 from mlbench.gate import Judgement, judge_results, load_tolerances, matches
 from mlbench.gate.tolerances import Tolerances, beside
 from mlbench.gating.graphs import keep_graphs
+from mlbench.gating.unjudged import unjudged
 from mlbench.results import Result, load
 
 
@@ -89,6 +90,7 @@ def judge_files(options: argparse.Namespace, only: str | None = None) -> tuple[J
         judged = judge_results(before, after, chosen_tolerances(options), today(), names, left_out)
     else:
         judged = judge_results(before, after, chosen_tolerances(options), today(), names)
+    judged = replace(judged, notes=(*judged.notes, *unjudged(options.baseline), *unjudged(options.current)))
     return judged, before, after
 
 

@@ -11,7 +11,6 @@ measured, a suite without a row.
 from __future__ import annotations
 
 import datetime as dt
-import math
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 
@@ -19,6 +18,7 @@ from mlbench.errors import FileError
 from mlbench.gate.machine import OTHER, SAME, Kinship, kinship
 from mlbench.gate.memory import Allowance, memory_allowances, memory_findings
 from mlbench.gate.policy import (
+    BACKSTOP_BOUNDS,
     FLOOR_RATIO,
     LATENCY,
     LATENCY_BOUNDS,
@@ -177,9 +177,8 @@ def _times(name: str, context: _Context) -> Sequence[Finding]:
     policy = {FLOOR_RATIO: ratios, REFERENCE_RATIO: ratios} | ({LATENCY: LATENCY_BOUNDS} if context.kin.relation == SAME else {})
     found: list[Finding] = []
     for quantity, default in policy.items():
-        bounds = _bounds(name, quantity, default, context.allowed)
-        if quantity == LATENCY and found:
-            bounds = replace(bounds, limit=math.inf)  # a ratio guards the row; seconds only see what hit the floor as well
+        is_backstop = quantity == LATENCY and bool(found)
+        bounds = _bounds(name, quantity, BACKSTOP_BOUNDS if is_backstop else default, context.allowed)
         series = (context.old.series(quantity, name), context.new.series(quantity, name))
         compared = compare_series(quantity, *series, bounds, context.noise[quantity])
         found += [] if compared is None else [compared]

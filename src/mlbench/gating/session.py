@@ -12,6 +12,7 @@ import datetime as dt
 import shlex
 import sys
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +26,7 @@ from mlbench.gate.tolerances import beside
 from mlbench.gating.again import Twice, settle
 from mlbench.gating.chosen import case_ids, left_out, selection_of
 from mlbench.gating.graphs import keep_graphs
+from mlbench.gating.unjudged import unjudged
 from mlbench.measure import environment
 from mlbench.report import verdict_text
 from mlbench.results import COMPLETE, INTERRUPTED, Measurement, Result, load, new_result
@@ -54,6 +56,7 @@ class Gate:
             _check_measuring(self._config)
             self._baseline = baseline_of(self._config)
             self._before = load(self._baseline)
+            self._notes = unjudged(self._baseline)
             tolerances = self._config.getoption("--mlbench-tolerances") or beside(self._baseline)
             self._tolerances = None if tolerances is None else load_tolerances(tolerances)
         except (FileError, MissingExtraError, UsageError) as error:
@@ -84,7 +87,8 @@ class Gate:
         today = dt.datetime.now().astimezone().date()
 
         def judge(result: Result) -> Judgement:
-            return judge_results(self._before, result, self._tolerances, today, (str(self._baseline), "this run"), gone)
+            judged = judge_results(self._before, result, self._tolerances, today, (str(self._baseline), "this run"), gone)
+            return replace(judged, notes=(*judged.notes, *self._notes))
 
         if not may_measure:
             return judge(after)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from mlbench.measure import Footprint
-from mlbench.results import INTERRUPTED, Measurement
+from mlbench.results import COMPLETE, Measurement
 from mlbench.stats import Interval
 from mlbench.units import format_bytes, format_count, format_duration, format_percent, format_ratio
 
@@ -136,7 +136,7 @@ def reference_table(measurements: Sequence[Measurement]) -> Table | None:
     headers = ("case", "latency", "reference / this", "95 % interval", "peak", "reference peak", "allocations", "p99/median", "faults/call")
     rows = tuple(
         (
-            each.case["cell"] + (f" ({INTERRUPTED})" if each.status == INTERRUPTED else ""),
+            each.case["cell"] + (f" ({each.status})" if each.status != COMPLETE else ""),
             _median(each),
             _estimate(_ratio(each, "reference_ratio")),
             _range(_ratio(each, "reference_ratio")),
@@ -165,8 +165,8 @@ def tables(measurements: Sequence[Measurement]) -> tuple[Table, ...]:
 
 
 def _cell_name(pair: Pair) -> str:
-    broken_off = any(each is not None and each.status == INTERRUPTED for each in (pair.baseline, pair.optimized))
-    return f"{pair.cell} ({INTERRUPTED})" if broken_off else pair.cell
+    halves = [each.status for each in (pair.baseline, pair.optimized) if each is not None and each.status != COMPLETE]
+    return f"{pair.cell} ({halves[0]})" if halves else pair.cell
 
 
 def _ratio(measured: Measurement | None, name: str) -> Interval | None:
