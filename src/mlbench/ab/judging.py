@@ -102,6 +102,9 @@ def _broken(row: str, visit: Visit, comparison: Comparison) -> Row | None:
     if head[0] != PASSED:
         both = ", as in the base" if base[0] == head[0] else ""
         return _one(row, REGRESSION, f"{_ENDS[head[0]]} in {comparison.head.revision}{both}{_because(head[1])}")
+    if base[0] == DIED and "head" not in visit.ends:
+        why = f"{_ENDS[DIED]} in {comparison.base.revision}, before {comparison.head.revision} was through with it{_because(base[1])}"
+        return _one(row, INCONCLUSIVE, why)
     if base[0] != PASSED:
         return _one(
             row, NEW, f"{_ENDS[base[0]]} in {comparison.base.revision}, so that there is nothing to compare with{_because(base[1])}"
@@ -134,6 +137,11 @@ def _wish(stand: Standing, whole: Sequence[Visit]) -> str:
 
 def _weights(visits: Sequence[Visit]) -> Iterator[Finding]:
     """Give the findings about memory, from the sets that took footprints."""
+    instruments = {(visit.memory["base"].instrument, visit.memory["head"].instrument) for visit in visits}
+    for base, head in instruments:
+        if base != head:
+            yield Finding("peak bytes", INCONCLUSIVE, f"measured by {base} in the base and by {head} in the head; install memray in both")
+            return
     for quantity, name, text in (("peak_bytes", "peak bytes", format_bytes), ("allocations", "allocations", format_count)):
         pairs = [(_range(visit.memory["base"], quantity), _range(visit.memory["head"], quantity)) for visit in visits]
         known = [(base, head) for base, head in pairs if base is not None and head is not None]

@@ -114,7 +114,8 @@ def _measure(options: argparse.Namespace, store: Store, stored: dict[str, int], 
                 path, begun = store.next(kind)
                 shown.say(f"{path.name}: stored are {stored[SAME]} of {wanted[SAME]} the same, {stored[PLANTED]} of {wanted[PLANTED]} "
                           "planted")  # fmt: skip
-                comparison = begun or _new(options, base, head, arguments)
+                is_same = begun is not None and begun.head.commit == head.commit
+                comparison = begun if begun is not None and is_same else _new(options, base, head, arguments)
                 if kind == PLANTED and not comparison.plants:
                     comparison.plants = plants(_rows(store), random.Random(path.name))  # noqa: S311  # no secret
                 here = [dataclasses.replace(arm, plants=comparison.plants if arm.name == "head" else None) for arm in arms]

@@ -138,6 +138,8 @@ def _missing(change: Interval, policy: PairedPolicy) -> int:
 
 
 def _shift(over: Sequence[float], under: Sequence[float]) -> float:
+    if not all(0 < each < math.inf for each in (*over, *under)):
+        raise ValueError(f"found {min((*over, *under), default=math.nan)} s; a ratio needs times that are positive")
     return median([math.log(one / other) for one, other in zip(over, under, strict=True)])
 
 
