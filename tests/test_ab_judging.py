@@ -131,7 +131,10 @@ def test_different_instruments_are_not_compared() -> None:
     """memray sees what tracemalloc does not, so that their bytes decide nothing, which is not green."""
     weights = weighed(memory(), memory(99999, None, "tracemalloc"))
     _, peak = judge(heap(weights, weights)).rows[0].findings
-    assert (peak.verdict, peak.why) == (INCONCLUSIVE, "measured by memray in the base and by tracemalloc in the head; install memray in both")
+    assert (peak.verdict, peak.why) == (
+        INCONCLUSIVE,
+        "measured by memray in the base and by tracemalloc in the head; install memray in both",
+    )
 
 
 def test_tracemalloc_counts_nothing() -> None:

@@ -2,7 +2,7 @@
 
 from mlbench.calibrating.planting import FRACTIONS, PLANTED_BYTES, plants
 from mlbench.calibrating.rates import Rate, Rates, Recombined, planted_rates, rates, recombined, recombined_power
-from mlbench.calibrating.saved import SavedRun, saved_runs
+from mlbench.calibrating.saved import SavedRun, saved_pairs, saved_runs
 from mlbench.calibrating.store import PLANTED, SAME, Store
 from mlbench.calibrating.told import calibration_tables, saved_table
 
@@ -22,6 +22,7 @@ __all__ = [
     "rates",
     "recombined",
     "recombined_power",
+    "saved_pairs",
     "saved_runs",
     "saved_table",
 ]

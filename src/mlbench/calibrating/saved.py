@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import Any
 from mlbench.documents import read_json
 from mlbench.errors import FileError
 from mlbench.gate import INCONCLUSIVE, RED, Judgement, judge_results
-from mlbench.results import is_pytest_benchmark, load
+from mlbench.results import Result, is_pytest_benchmark, load
 
 FAIL = 0.10
 """`min:10%`: red where the shortest round of a benchmark is longer than before by more than this."""
@@ -45,7 +46,7 @@ class SavedRun:
 
 
 def saved_runs(files: Sequence[Path], today: dt.date) -> list[SavedRun]:
-    """Judge runs that pytest-benchmark saved.
+    """Judge runs that pytest-benchmark saved, each by the first of them.
 
     Args:
         files: the baseline, then the runs.
@@ -54,16 +55,36 @@ def saved_runs(files: Sequence[Path], today: dt.date) -> list[SavedRun]:
     Raises:
         FileError: for a file that cannot be read, or that pytest-benchmark did not save.
     """
-    baseline, *runs = files
-    before, theirs = load(baseline), _shortest(baseline)
-    found = []
-    for path in runs:
-        now = _shortest(path)
-        both = theirs.keys() & now.keys()
-        red = sum((now[name] - theirs[name]) / theirs[name] > FAIL for name in both)
-        judgement = judge_results(before, load(path), None, today, (baseline.name, path.name))
-        found.append(SavedRun(path.name, judgement, red, len(both)))
-    return found
+    baseline, *runs = _read(files)
+    return [_judged(baseline, run, today) for run in runs]
+
+
+def saved_pairs(files: Sequence[Path], today: dt.date) -> list[SavedRun]:
+    """Judge every run by every other one, as if that had been the baseline.
+
+    Raises:
+        FileError: as `saved_runs`.
+    """
+    return [_judged(baseline, run, today) for baseline, run in itertools.permutations(_read(files), 2)]
+
+
+@dataclass(frozen=True, slots=True)
+class _File:
+    name: str
+    result: Result
+    shortest_s: dict[str, float]
+
+
+def _read(files: Sequence[Path]) -> list[_File]:
+    return [_File(path.name, load(path), _shortest(path)) for path in files]
+
+
+def _judged(baseline: _File, run: _File, today: dt.date) -> SavedRun:
+    before, now = baseline.shortest_s, run.shortest_s
+    both = before.keys() & now.keys()
+    red = sum(now[name] / before[name] - 1 > FAIL for name in both)
+    judgement = judge_results(baseline.result, run.result, None, today, (baseline.name, run.name))
+    return SavedRun(run.name, judgement, red, len(both))
 
 
 def _shortest(path: Path) -> dict[str, float]:

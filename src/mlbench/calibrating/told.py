@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from mlbench.calibrating.rates import Rate, Rates, Recombined
 from mlbench.calibrating.saved import SavedRun
@@ -44,31 +44,30 @@ def calibration_tables(
     return tuple(tables)
 
 
-def saved_table(runs: Sequence[SavedRun]) -> Table:
-    """Return the table of saved runs of unchanged code, judged by us and by pytest-benchmark."""
-    rows = [
-        (
-            each.name,
-            each.judgement.verdict,
-            str(each.red),
-            str(each.still_open),
-            str(len(each.judgement.rows)),
-            f"{each.their_red} of {each.their_rows}",
-        )
+def saved_table(runs: Sequence[SavedRun], pairs: Sequence[SavedRun]) -> Table:
+    """Return the table of saved runs of unchanged code, judged by us and by pytest-benchmark.
+
+    Args:
+        runs: each judged by the one baseline.
+        pairs: every run judged by every other one.
+    """
+    rows = tuple(
+        (each.name, each.judgement.verdict, str(each.red), str(each.still_open), str(len(each.judgement.rows)),
+         f"{each.their_red} of {each.their_rows}")
         for each in runs
-    ]
-    ours, doubt = Rate(sum(each.red > 0 for each in runs), len(runs)), Rate(sum(each.still_open > 0 for each in runs), len(runs))
-    theirs = Rate(sum(each.their_red > 0 for each in runs), len(runs))
-    notes = tuple(
-        f"{what}: {count} runs ({share}; 95 % bounds {bounds})"
-        for what, (count, share, bounds) in (
-            ("Red by our gate", _cells(ours)),
-            ("Inconclusive", _cells(doubt)),
-            ("Red by min:10%", _cells(theirs)),
-        )
-    )
+    )  # fmt: skip
     headers = ("run", "our gate", "red rows", "inconclusive", "of", "red by min:10%")
-    return Table("Saved runs of unchanged code against one saved baseline", headers, tuple(rows), notes)
+    notes = (*_suites("Against the one baseline", runs), *_suites("Every run against every other one", pairs))
+    return Table("Saved runs of unchanged code against one saved baseline", headers, rows, notes)
+
+
+def _suites(what: str, runs: Sequence[SavedRun]) -> Iterator[str]:
+    """Give how many runs are red, in doubt, and red by the other gate."""
+    counts = {"red": [run.red for run in runs], "inconclusive": [run.still_open for run in runs],
+              "red by min:10%": [run.their_red for run in runs]}  # fmt: skip
+    for name, each in counts.items():
+        count, share, bounds = _cells(Rate(sum(number > 0 for number in each), len(each)))
+        yield f"{what}: {count} runs {name} ({share}; 95 % bounds {bounds})."
 
 
 def _alarms(what: str, found: Rates | Recombined) -> list[tuple[str, ...]]:

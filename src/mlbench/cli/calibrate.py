@@ -23,6 +23,7 @@ from mlbench.calibrating import (
     rates,
     recombined,
     recombined_power,
+    saved_pairs,
     saved_runs,
     saved_table,
 )
@@ -88,7 +89,8 @@ def _run(options: argparse.Namespace) -> int:
 def _judge_saved(options: argparse.Namespace) -> int:
     if len(options.saved) < 2:
         raise UsageError("--saved needs two files or more: the baseline, then the runs to judge")
-    _print(options, render(saved_table(saved_runs(options.saved, dt.datetime.now().astimezone().date()))))
+    today = dt.datetime.now().astimezone().date()
+    _print(options, render(saved_table(saved_runs(options.saved, today), saved_pairs(options.saved, today))))
     return EXIT_DONE
 
 
