@@ -299,7 +299,7 @@ def test_the_command_measures_plants_and_tells(project: Project, capsys: pytest.
                  "Policy: tolerance 0.02", "Nothing was recombined: 2 whole sets are stored"):  # fmt: skip
         assert part in captured.out
     assert captured.out.strip() in Path("told.txt").read_text()
-    assert "planted-0001.json: 1 of 1 the same, 0 of 1 planted are stored" in captured.err
+    assert "planted-0001.json: stored are 1 of 1 the same, 0 of 1 planted" in captured.err
     same, planted_one = load_comparison("kept/same-0001.json"), load_comparison("kept/planted-0001.json")
     assert (same.plants, list(planted_one.plants.values())) == ({}, [{"bytes": PLANTED_BYTES}])
     assert (same.is_complete, planted_one.is_complete) == (True, True)

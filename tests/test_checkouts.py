@@ -250,3 +250,17 @@ def test_git_itself_is_what_the_tests_believe(project: Project) -> None:
     home = check_out(find_repository(project.root), "base", "v1").home
     ran = subprocess.run(["git", "describe", "--tags"], cwd=home, capture_output=True, text=True, check=True)
     assert ran.stdout.strip() == "v1"
+
+
+def test_what_the_run_writes_is_not_the_project(project: Project) -> None:
+    """Results that lie in the working tree, in their usual folder or where they were told to go, do not make it another version."""
+    repository = find_repository(project.root)
+    before = check_out(repository, "head", None).commit
+    for name in ("mlbench-results/ab/graph.html", "kept/same-0001.json", "now.json"):
+        (project.root / name).parent.mkdir(parents=True, exist_ok=True)
+        (project.root / name).write_text("{}")
+    apart = [project.root / "kept", project.root / "now.json"]
+    found = check_out(repository, "head", None, apart)
+    assert found.commit == before
+    assert not [name for name in ("mlbench-results", "kept", "now.json") if (found.home / name).exists()]
+    assert check_out(repository, "head", None).commit != before

@@ -12,7 +12,7 @@ import hashlib
 import os
 import shutil
 import subprocess
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,6 +21,8 @@ from mlbench.errors import UsageError
 
 WORKING_TREE = "working tree"
 BASE, HEAD = "base", "head"
+RESULTS = "mlbench-results"
+"""Where our commands put what they make, unless they are told otherwise."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,8 +90,14 @@ def held(repository: Repository) -> Iterator[None]:
         yield
 
 
-def check_out(repository: Repository, side: str, revision: str | None) -> Checkout:
+def check_out(repository: Repository, side: str, revision: str | None, apart: Collection[Path] = ()) -> Checkout:
     """Put a revision, or for None the working tree, into its folder of the cache, in place of what was there.
+
+    Args:
+        repository: the user's.
+        side: `base` or `head`.
+        revision: a branch, a tag, a commit; None for the working tree.
+        apart: files and folders that are not the project's, because this run writes them; untracked ones are left out of a working tree.
 
     Raises:
         UsageError: when git does not know the revision, or cannot check it out.
@@ -103,7 +111,7 @@ def check_out(repository: Repository, side: str, revision: str | None) -> Checko
     if (target / ".gitmodules").exists():
         _git(target, "submodule", "update", "--quiet", "--init", "--recursive")
     if revision is None:
-        commit += _mirror(repository.root, target)
+        commit += _mirror(repository.root, target, (repository.root / repository.prefix / RESULTS, *apart))
     home = target / repository.prefix
     if not home.is_dir():
         raise UsageError(f"{revision or WORKING_TREE} has no folder {repository.prefix}; run where both versions have the project")
@@ -125,10 +133,12 @@ def _commit(root: Path, name: str) -> str:
         raise UsageError(f"git knows no revision {name!r} in {root.name}; a branch, a tag, a commit, or main~3 was expected") from None
 
 
-def _mirror(root: Path, target: Path) -> str:
+def _mirror(root: Path, target: Path, apart: Collection[Path]) -> str:
     """Make the clone's files those of the working tree, ignored ones left out; return a suffix that says whether and how they differ."""
     changed = _listed(root, "diff", "--name-only", "--no-renames", "-z", "HEAD")
-    changed += _listed(root, "ls-files", "-z", "--others", "--exclude-standard")
+    ours = {place.resolve() for place in apart}
+    others = _listed(root, "ls-files", "-z", "--others", "--exclude-standard")
+    changed += [name for name in others if not ours & {(root / name).resolve(), *(root / name).resolve().parents}]
     digest, names = hashlib.sha256(), sorted(set(changed))
     for name in names:  # all of them first: a file may have become a folder, and a folder a file
         if not (target / name).is_dir() or (target / name).is_symlink():

@@ -113,7 +113,8 @@ def _run(options: argparse.Namespace) -> int:
     repository = find_repository(Path.cwd())
     with held(repository):
         base = check_out(repository, "base", options.base)
-        head = check_out(repository, "head", options.head)
+        ours = [place for place in (options.json, options.output, options.keep_graphs) if place is not None]
+        head = check_out(repository, "head", options.head, ours)
         settings = pyproject_settings(head)
         arguments = tuple(options.pytest_arguments or settings.get("arguments", ()))
         place = options.json or repository.place / "last.json"

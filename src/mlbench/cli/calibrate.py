@@ -105,7 +105,8 @@ def _measure(options: argparse.Namespace, store: Store, stored: dict[str, int], 
     store.folder.mkdir(parents=True, exist_ok=True)
     repository = find_repository(Path.cwd())
     with held(repository):
-        base, head = check_out(repository, "base", None), check_out(repository, "head", None)
+        apart = [store.folder, *([] if options.output is None else [options.output])]
+        base, head = (check_out(repository, side, None, apart) for side in ("base", "head"))
         settings = pyproject_settings(head)
         arguments = tuple(options.pytest_arguments or settings.get("arguments", ()))
         arms = arms_of(repository, base, head, options, settings)
