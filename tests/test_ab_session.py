@@ -259,7 +259,7 @@ def test_a_set_is_started_again_where_an_arm_died(world: World) -> None:
     assert sorted(each.id for each in made.sets[0]) == sorted([SAME, SLOW, HEAVY])
     assert sum(SLOW in rows for rows in world.visited) == 1
     assert len(made.sets) == 8
-    assert world.starts in (8, 9)
+    assert world.starts in (8, 9)  # the row may have been the last one, and then nothing is left to start for
     assert verdicts(made) == {SAME: PASS, SLOW: REGRESSION, HEAVY: REGRESSION}
 
 

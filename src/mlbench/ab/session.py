@@ -118,7 +118,7 @@ class Session:
                     visits.append(visit)
                     waiting.pop(visit.id)
                     self._telling.step(visit.id)
-                if not visits or all(how != DIED for how, _ in visits[-1].ends.values()):
+                if not waiting or not visits or all(how != DIED for how, _ in visits[-1].ends.values()):
                     return
 
     def _collected(self, found: dict[str, Collected]) -> None:

@@ -123,14 +123,13 @@ def _run(options: argparse.Namespace) -> int:
         if options.resume:
             comparison = _resumed(place, comparison)
         arms = arms_of(repository, base, head, options, settings)
-        with progress(1) as shown:
-            session = Session(comparison, arms, partial(save_comparison, comparison, place), shown, options.max_time)
-            try:
-                session.run()
-            except Interrupted:
-                tell(judge(comparison), options)
-                print("mlbench: interrupted; what was measured is kept, --resume goes on", file=sys.stderr)
-                return EXIT_INTERRUPTED
+        try:
+            with progress(1) as shown:
+                Session(comparison, arms, partial(save_comparison, comparison, place), shown, options.max_time).run()
+        except Interrupted:
+            tell(judge(comparison), options)
+            print("mlbench: interrupted; what was measured is kept, --resume goes on", file=sys.stderr)
+            return EXIT_INTERRUPTED
         judgement = _with_graphs(judge(comparison), comparison, arms, options.keep_graphs)
     return tell(judgement, options)
 

@@ -94,7 +94,8 @@ def effect(base_s: Sequence[float], head_s: Sequence[float], control_s: Sequence
 def standing(effects: Sequence[Effect], policy: PairedPolicy) -> Standing:
     """Return where a row stands after these sets, the first `policy.screen` of which screened it.
 
-    Fresh sets count in whole batches: a row is looked at after each batch, not after each set, because every look is a chance to be wrong.
+    A row is open until it is screened. Fresh sets count in whole batches: a row is looked at after each batch, not after each set, because
+    every look is a chance to be wrong.
 
     Raises:
         ValueError: for no sets.
@@ -107,7 +108,9 @@ def standing(effects: Sequence[Effect], policy: PairedPolicy) -> Standing:
     fresh = [each.head for each in effects[policy.screen :]]
     tolerance, limit = math.log1p(policy.tolerance), math.log1p(policy.limit)
     is_red = bool(fresh) and signed_rank_interval(fresh, policy.red_confidence).low > tolerance and change.estimate > max(noise, tolerance)
-    if is_red:
+    if len(effects) < policy.screen:
+        verdict = INCONCLUSIVE
+    elif is_red:
         verdict = REGRESSION
     elif change.high < -max(noise, tolerance):
         verdict = IMPROVED
@@ -115,7 +118,7 @@ def standing(effects: Sequence[Effect], policy: PairedPolicy) -> Standing:
         verdict = PASS
     else:
         verdict = INCONCLUSIVE
-    missing = _missing(change, policy) if verdict == INCONCLUSIVE else 0
+    missing = max(_missing(change, policy), policy.screen - len(effects)) if verdict == INCONCLUSIVE else 0
     return Standing(verdict, _as_ratio(change), math.expm1(noise), len(effects), len(fresh), missing)
 
 
