@@ -79,7 +79,8 @@ def prepare(checkout: Checkout, place: Path, install: Sequence[str], say: Callab
 
 def _pip(python: str, checkout: Checkout, *arguments: str) -> None:
     command = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *arguments]
-    ran = subprocess.run(command, cwd=checkout.home, capture_output=True, text=True, check=False)  # noqa: S603  # pip
+    variables = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}  # what lies there would count as installed
+    ran = subprocess.run(command, cwd=checkout.home, capture_output=True, text=True, check=False, env=variables)  # noqa: S603  # pip
     if ran.returncode:
         raise UsageError(
             f"{checkout.revision}: pip install {shlex.join(arguments)} failed in its checkout; say what to install with --install:\n"
