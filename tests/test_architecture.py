@@ -44,6 +44,7 @@ ROWS = {
     "recording": ("both", BRIDGE),
     "ab": ("both", BRIDGE),
     "calibrating": ("both", BRIDGE),
+    "reporting": ("both", BRIDGE),
     "peers": ("both", BRIDGE),
     "peering": ("both", BRIDGE),
     "pytest_plugin": ("both", BRIDGE),

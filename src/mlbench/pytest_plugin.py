@@ -41,6 +41,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
                     help="allocator of these processes: as new, or keeping freed memory")  # fmt: skip
     group.addoption("--mlbench-memray", type=Path, default=None, metavar="DIR",
                     help="keep the memray recording of every case in this folder, with its flame graph")  # fmt: skip
+    group.addoption("--mlbench-report", type=Path, default=None, metavar="PAGE",
+                    help="make an HTML page with charts of this run here (needs the extra 'report')")  # fmt: skip
     group.addoption("--mlbench-gate", nargs="?", const=True, default=None, metavar="FILE",
                     help="judge this run by FILE, or by what --benchmark-compare[=ID] names; a red gate is exit status 1")  # fmt: skip
     group.addoption("--mlbench-inconclusive", choices=("pass", "fail"), default="fail",
@@ -52,7 +54,16 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Bring in the gate where it is asked for."""
+    """Bring in the gate where it is asked for, and refuse a report that could not be made, before anything is measured."""
+    if config.getoption("--mlbench-report") is not None:
+        from mlbench.cli.options import check_place, check_report_extra
+        from mlbench.errors import FileError, MissingExtraError
+
+        try:
+            check_place(config.getoption("--mlbench-report"))
+            check_report_extra()
+        except (FileError, MissingExtraError) as error:
+            raise pytest.UsageError(f"--mlbench-report: {error}") from error
     if config.getoption("--mlbench-gate") and not config.option.collectonly:
         from mlbench.gating.session import Gate
         from mlbench.recording import Recorder
@@ -313,5 +324,14 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
         terminalreporter.write_line("\n" + render(table, width, colour=colour))
     if complete and not pairs(measured):
         terminalreporter.write_line(f"\nMachine: {describe(here)}")
+    page: Path | None = config.getoption("--mlbench-report")
+    if page is not None:
+        from mlbench.reporting import Files, write_page
+        from mlbench.results import new_result
+
+        command = shlex.join(["pytest", *map(str, config.invocation_params.args)])
+        terminalreporter.write_line(
+            f"\nReport: {write_page(Files(results=[('this run', new_result(here, command, measured))]), page, command)}"
+        )
     if recorder.folder is not None:
         terminalreporter.write_line(f"\nmemray recordings and flame graphs: {recorder.folder}")

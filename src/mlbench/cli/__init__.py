@@ -14,7 +14,7 @@ import textwrap
 from collections.abc import Callable, Sequence
 
 from mlbench import __version__
-from mlbench.cli import ab, ablation, baseline, calibrate, doctor, explain, flamegraph, gate, limits, peers, run, show
+from mlbench.cli import ab, ablation, baseline, calibrate, doctor, explain, flamegraph, gate, limits, peers, report, run, show
 from mlbench.cli.options import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_USAGE
 from mlbench.errors import FileError, MissingExtraError, MlbenchError, ModelError, UsageError
 
@@ -81,6 +81,6 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"mlbench {__version__}")
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
-    for command in (run, show, gate, baseline, ab, calibrate, ablation, limits, peers, explain, flamegraph, doctor):
+    for command in (run, show, gate, baseline, ab, calibrate, ablation, limits, peers, report, explain, flamegraph, doctor):
         command.add(commands)
     return parser

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import importlib.util
 import math
 import os
 import sys
@@ -15,7 +16,7 @@ from typing import TypeAlias
 
 from mlbench.cases import BATCHES, HIDDEN, LARGE_BATCHES, LARGE_DEPTHS, LARGE_HIDDEN, LARGE_INPUTS, MOST_FLOP, Cell, digits_cell, sweep
 from mlbench.documents import plain
-from mlbench.errors import FileError, UsageError
+from mlbench.errors import FileError, MissingExtraError, UsageError
 from mlbench.measure import FRESH_HEAP, HEAPS, Environment, environment
 from mlbench.measure.latency import ROUNDS
 from mlbench.measuring import PROCESSES
@@ -102,6 +103,17 @@ def check_place(path: Path) -> None:
         raise FileError(f"{path}: is a folder; name a file in it")
     if not path.parent.is_dir():
         raise FileError(f"{path}: its folder does not exist; make it first, so that nothing is measured in vain")
+
+
+def check_report_extra() -> None:
+    """Refuse a report that could not be made, before anything is measured.
+
+    Raises:
+        MissingExtraError: without Jinja2 or vl-convert.
+    """
+    for module, package in (("jinja2", "jinja2"), ("vl_convert", "vl-convert-python")):
+        if importlib.util.find_spec(module) is None:
+            raise MissingExtraError("the report", package, "report")
 
 
 def check_same_environment(path: Path, before: Environment, here: Environment) -> None:

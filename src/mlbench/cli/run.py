@@ -6,6 +6,7 @@ import argparse
 import sys
 import textwrap
 from collections.abc import Sequence
+from pathlib import Path
 
 from mlbench.cli.options import (
     EXIT_DONE,
@@ -16,7 +17,9 @@ from mlbench.cli.options import (
     add_sizes,
     add_sweep,
     add_tuned,
+    check_place,
     check_places,
+    check_report_extra,
     check_same_environment,
     chosen_cells,
     say,
@@ -55,11 +58,15 @@ def add(commands: Commands) -> None:
     add_tuned(parser)
     add_effort(parser)
     add_places(parser, "case")
+    parser.add_argument("--report", type=Path, metavar="PAGE", help="make an HTML page with charts of it here (needs the extra 'report')")
     parser.set_defaults(act=_run)
 
 
 def _run(options: argparse.Namespace) -> int:
     check_places(options)
+    if options.report is not None:
+        check_place(options.report)
+        check_report_extra()
     cells = chosen_cells(options)
     found = environment(options.threads, options.heap)
     results = _known(options, found) if options.resume else {}
@@ -97,6 +104,10 @@ def _report(options: argparse.Namespace, result: Result, *, failed: bool = False
         written.append(f"Data: {save(result, options.json)}")
     if options.output is not None:
         written.append(f"Log: {write_atomically(options.output, result_text(result, colour=False) + chr(10))}")
+    if options.report is not None and result.measurements:
+        from mlbench.reporting import Files, write_page  # noqa: PLC0415  # the rest of the command needs none of it
+
+        written.append(f"Report: {write_page(Files(results=[('this run', result)]), options.report, options.command_line)}")
     say("\n\n".join([result_text(result, colour=sys.stdout.isatty()), *written]))
     if result.status == INTERRUPTED and not failed:
         print(f"mlbench: interrupted; {len(result.measurements)} cases were measured, the last ones perhaps in part", file=sys.stderr)

@@ -1,0 +1,75 @@
+"""`mlbench report` and `mlbench plot`: see it, do not read it."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import textwrap
+from pathlib import Path
+
+from mlbench.cli.options import EXIT_DONE, EXIT_USAGE, Commands, check_place, say, wrapped
+from mlbench.errors import UsageError
+
+PAGE = Path("report.html")
+
+
+def add(commands: Commands) -> None:
+    """Add both commands."""
+    parser = commands.add_parser(
+        "report",
+        help="make one page of any result files, with charts",
+        description=wrapped(
+            "Make one self-contained HTML page of any result files: speed-up, memory, the rounds of each case, the ablation, the roofline, "
+            "peers, history and verdicts. It opens from disk, without a network. A file that cannot be used is named on the page, and the "
+            "exit code is 2."
+        ),
+        epilog=textwrap.dedent("""\
+            examples:
+              mlbench report run.json                                   the page of one run
+              mlbench report run.json ablation.json limits.json peers.json ab.json -o page.html
+              mlbench report history/*.json -o history.html             a trend of each case
+
+            Files are what --json of run, ablation, limits, peers and ab wrote, or what pytest-benchmark saved."""),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("files", type=Path, nargs="+", metavar="FILE", help="result files, in any order")
+    parser.add_argument("-o", "--output", type=Path, default=PAGE, metavar="PAGE", help=f"where the page goes (default {PAGE})")
+    parser.set_defaults(act=_report)
+    plot = commands.add_parser(
+        "plot",
+        help="draw one chart of the report as SVG or PNG",
+        description=wrapped("Draw one chart of the report into a file, for a slide or a README. Without -o the names are listed."),
+        epilog="example: mlbench plot speedup run.json -o speedup.svg",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    plot.add_argument("name", metavar="NAME", help="of the chart, such as speedup, memory, floor-ratio, roofline, rounds-b64-h256, history")
+    plot.add_argument("files", type=Path, nargs="+", metavar="FILE", help="result files, in any order")
+    plot.add_argument("-o", "--output", type=Path, metavar="FILE", help="an .svg or .png; without it the names are listed")
+    plot.set_defaults(act=_plot)
+
+
+def _report(options: argparse.Namespace) -> int:
+    from mlbench.reporting import read_files, write_page  # noqa: PLC0415  # the rest of the command line needs none of it
+
+    check_place(options.output)
+    found = read_files(options.files)
+    page = write_page(found, options.output, options.command_line)
+    for line in found.refused:
+        print(f"mlbench: {line}", file=sys.stderr)
+    say(f"Report: {page}")
+    return EXIT_USAGE if found.refused else EXIT_DONE
+
+
+def _plot(options: argparse.Namespace) -> int:
+    from mlbench.reporting import chart_names, read_files, sections_of, write_chart  # noqa: PLC0415  # as above
+
+    found = read_files(options.files)
+    if found.refused:
+        raise UsageError("; ".join(found.refused))
+    sections = sections_of(found)
+    if options.output is None:
+        say("\n".join(chart_names(sections)))
+        return EXIT_DONE
+    check_place(options.output)
+    say(f"Chart: {write_chart(options.name, sections, options.output)}")
+    return EXIT_DONE

@@ -1,0 +1,32 @@
+"""Charts as data: functions from what was measured to a Vega-Lite specification and the table of the numbers behind it.
+
+Nothing here draws. A page draws them in the browser, and `mlbench plot` by Vega's own renderer; both take the same specification, so that
+what is tested as data is what is seen.
+"""
+
+from mlbench.report.charts.changes import changes_chart
+from mlbench.report.charts.chart import Chart
+from mlbench.report.charts.fastest import Race, fastest_chart
+from mlbench.report.charts.heat import FLOOR_RATIO, MEMORY, SPEEDUP, heat_map
+from mlbench.report.charts.ladder import Step, ladder_chart
+from mlbench.report.charts.roofline import Dot, roofline_chart
+from mlbench.report.charts.rounds import rounds_chart
+from mlbench.report.charts.trend import Moment, trend_chart
+
+__all__ = [
+    "FLOOR_RATIO",
+    "MEMORY",
+    "SPEEDUP",
+    "Chart",
+    "Dot",
+    "Moment",
+    "Race",
+    "Step",
+    "changes_chart",
+    "fastest_chart",
+    "heat_map",
+    "ladder_chart",
+    "roofline_chart",
+    "rounds_chart",
+    "trend_chart",
+]

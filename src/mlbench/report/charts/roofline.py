@@ -1,0 +1,64 @@
+"""The roofline: how fast each case is, beside what this machine was measured to be able to do."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from mlbench.report.charts.chart import Chart, Row, base_spec
+from mlbench.report.tables import Table
+
+_POINTS = 25
+
+
+@dataclass(frozen=True, slots=True)
+class Dot:
+    """A case.
+
+    Attributes:
+        case: its name.
+        intensity: FLOP for each byte that must move.
+        flop_per_s: attained.
+        bound: what bounds it, as a sentence.
+    """
+
+    case: str
+    intensity: float
+    flop_per_s: float
+    bound: str
+
+
+def roofline_chart(dots: Sequence[Dot], gemm_flop_per_s: float, bytes_per_s: Mapping[str, float]) -> Chart | None:
+    """Return the roofline, or None without a case.
+
+    Args:
+        dots: the cases.
+        gemm_flop_per_s: the flat roof.
+        bytes_per_s: name of a bandwidth to it; each is a slope.
+
+    Returns:
+        the chart after S. Williams, A. Waterman, D. Patterson, "Roofline: an insightful visual performance model", CACM 52(4), 2009.
+    """
+    if not dots:
+        return None
+    least, most = min(dot.intensity for dot in dots) / 2, max(dot.intensity for dot in dots) * 2
+    xs = [least * (most / least) ** (place / (_POINTS - 1)) for place in range(_POINTS)]
+    roofs: list[Row] = [{"roof": name, "x": x, "y": min(gemm_flop_per_s, rate * x) / 1e9} for name, rate in bytes_per_s.items() for x in xs]
+    rows = [{"case": dot.case, "x": dot.intensity, "y": dot.flop_per_s / 1e9, "runner": dot.case.partition("-")[0], "bound": dot.bound}
+            for dot in dots]  # fmt: skip
+    spec = base_spec(rows, "Roofline", 320)
+    x = {"field": "x", "type": "quantitative", "scale": {"type": "log", "nice": False}, "title": "FLOP for each byte that must move"}
+    y = {"field": "y", "type": "quantitative", "scale": {"type": "log"}, "title": "GFLOP/s"}
+    spec["layer"] = [
+        {"data": {"values": roofs}, "mark": {"type": "line", "strokeDash": [5, 3], "opacity": 0.7},
+         "encoding": {"x": x, "y": y, "detail": {"field": "roof"}, "tooltip": [{"field": "roof"}]}},
+        {"mark": {"type": "point", "filled": True, "size": 60},
+         "encoding": {"x": x, "y": y, "color": {"field": "runner", "type": "nominal", "title": None},
+                      "shape": {"field": "runner", "type": "nominal", "title": None},
+                      "tooltip": [{"field": "case"}, {"field": "y", "format": ".1f", "title": "GFLOP/s"}, {"field": "bound"}]}},
+    ]  # fmt: skip
+    cells = tuple((dot.case, f"{dot.intensity:.2f}", f"{dot.flop_per_s / 1e9:.2f}", dot.bound) for dot in dots)
+    how = ("Dashed lines are what this machine can do: to the left a case is held back by moving bytes, to the right by arithmetic. The "
+           "farther a point lies below the lines, the more is lost to calls, allocation and shapes that suit BLAS badly.")  # fmt: skip
+    table = Table("Roofline", ("case", "FLOP/byte", "GFLOP/s", "what bounds it"), cells)
+    return Chart("roofline", "Roofline", how, spec, table, len(dots) + len(bytes_per_s))

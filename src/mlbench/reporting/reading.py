@@ -1,0 +1,68 @@
+"""Read result files of any kind. One that cannot be used is named, and the others are read all the same."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from mlbench.ab import Comparison, has_comparison, load_comparison
+from mlbench.ablating import has_ablations, load_ablations
+from mlbench.ablating.saved import Ablations
+from mlbench.documents import read_json
+from mlbench.errors import FileError
+from mlbench.limiting import has_limits, load_limits
+from mlbench.limiting.saved import Limits
+from mlbench.peers.result import PeerResult, has_peers
+from mlbench.peers.result import load as load_peers
+from mlbench.results import Result, has_measurements, load
+
+
+@dataclass(slots=True)
+class Files:
+    """What the files hold, each kind with the names of its files.
+
+    Attributes:
+        results: of `mlbench run` and of pytest-benchmark, oldest first.
+        ablations: of `mlbench ablation`.
+        limits: of `mlbench limits`.
+        peers: of `mlbench peers`.
+        comparisons: of `mlbench ab`.
+        refused: why a file was not used.
+    """
+
+    results: list[tuple[str, Result]] = field(default_factory=list)
+    ablations: list[tuple[str, Ablations]] = field(default_factory=list)
+    limits: list[tuple[str, Limits]] = field(default_factory=list)
+    peers: list[tuple[str, PeerResult]] = field(default_factory=list)
+    comparisons: list[tuple[str, Comparison]] = field(default_factory=list)
+    refused: list[str] = field(default_factory=list)
+
+
+def read_files(paths: Sequence[Path]) -> Files:
+    """Read the files.
+
+    Raises:
+        MissingExtraError: without jsonschema.
+    """
+    found = Files()
+    kinds: tuple[tuple[Callable[[Any], bool], Callable[[Path], Any], list[Any]], ...] = (
+        (has_measurements, load, found.results),
+        (has_ablations, load_ablations, found.ablations),
+        (has_limits, load_limits, found.limits),
+        (has_peers, load_peers, found.peers),
+        (has_comparison, load_comparison, found.comparisons),
+    )
+    for path in paths:
+        try:
+            data = read_json(path)
+            fitting = [(read, place) for fits, read, place in kinds if fits(data)]
+            if not fitting:
+                raise FileError(f"{path}: no result of mlbench; expected what --json wrote or pytest-benchmark saved")
+            for read, place in fitting:
+                place.append((path.name, read(path)))
+        except FileError as error:
+            found.refused.append(str(error))
+    found.results.sort(key=lambda each: each[1].date)
+    return found

@@ -1,0 +1,227 @@
+"""The sections of the page: what stands in each, how to read it, or which command would fill it."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from mlbench.ab import judge
+from mlbench.ablating import Ablation
+from mlbench.ablating.told import effects_table, shares_table
+from mlbench.gate import judge_results
+from mlbench.gate.machine import OTHER, kinship
+from mlbench.limiting.saved import Limits
+from mlbench.limiting.told import ceilings_table, distances_table
+from mlbench.measure import describe
+from mlbench.peers.result import PeerResult
+from mlbench.peers.table import bytes_table, headline, times_table
+from mlbench.report import Pair, Table, pairs, summary, tables
+from mlbench.report.charts import (
+    FLOOR_RATIO,
+    MEMORY,
+    SPEEDUP,
+    Chart,
+    Dot,
+    Moment,
+    Race,
+    Step,
+    changes_chart,
+    fastest_chart,
+    heat_map,
+    ladder_chart,
+    roofline_chart,
+    rounds_chart,
+    trend_chart,
+)
+from mlbench.reporting.reading import Files
+from mlbench.results import Result
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """A section of the page.
+
+    Attributes:
+        key: its address.
+        title: for people.
+        text: paragraphs; what is monospaced is in `preformatted`.
+        charts: its charts.
+        tables: tables beside those of the charts.
+        preformatted: text that keeps its lines.
+        command: what would fill it, where it is empty.
+        anchor: of a case, where the section is one.
+    """
+
+    key: str
+    title: str
+    text: tuple[str, ...] = ()
+    charts: tuple[Chart, ...] = ()
+    tables: tuple[Table, ...] = ()
+    preformatted: str = ""
+    command: str = ""
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether it has nothing to show."""
+        return not (self.charts or self.tables or self.preformatted)
+
+
+def sections_of(files: Files) -> tuple[Section, ...]:
+    """Return every section, those without data too."""
+    return (
+        _headline(files),
+        _maps(files),
+        *_cases(files),
+        _ladder(files),
+        _roofline(files),
+        _peers(files),
+        _history(files),
+        _verdicts(files),
+    )
+
+
+def _headline(files: Files) -> Section:
+    shown = [
+        f"{name}   {result.date}\n$ {result.command}\n\n{summary(result.measurements, result.environment)}"
+        for name, result in files.results
+        if pairs(result.measurements)
+    ][-2:]
+    return Section("headline", "In short", preformatted="\n\n\n".join(shown), command="mlbench run --json run.json")
+
+
+def _maps(files: Files) -> Section:
+    if not files.results:
+        return Section("maps", "Batch and hidden size", command="mlbench run --json run.json")
+    name, result = files.results[-1]
+    found = pairs(result.measurements)
+    charts = tuple(chart for quantity in (SPEEDUP, MEMORY, FLOOR_RATIO) if (chart := heat_map(quantity, found)) is not None)
+    return Section("maps", "Batch and hidden size", (f"From {name}, {result.date}.",), charts, tuple(tables(result.measurements)))
+
+
+def _cases(files: Files) -> Iterator[Section]:
+    if not files.results:
+        yield Section("cases", "Cases", command="mlbench run --json run.json")
+        return
+    _, result = files.results[-1]
+    for pair in pairs(result.measurements):
+        yield _case(pair, result)
+
+
+def _case(pair: Pair, result: Result) -> Section:
+    arms = {
+        name: each.timing.rounds_s for name, each in (("baseline", pair.baseline), ("optimized", pair.optimized)) if each and each.timing
+    }
+    if pair.optimized is not None:
+        arms |= pair.optimized.arms
+    chart = rounds_chart(pair.cell, arms)
+    doubts = [line for each in (pair.baseline, pair.optimized) if each is not None for line in each.warnings]
+    text = [f"{describe(result.environment)}.", *(f"Warning: {line}" for line in dict.fromkeys(doubts))]
+    return Section(f"case-{pair.cell}", f"Case {pair.cell}", tuple(text), () if chart is None else (chart,))
+
+
+def _ladder(files: Files) -> Section:
+    found = [ablation for _, run in files.ablations for ablation in run.ablations]
+    charts = tuple(chart for each in found if (chart := ladder_chart(each.cell, steps_of(each))) is not None)
+    return Section("ladder", "What each optimisation buys", (), charts,
+                   tuple(table for each in found for table in (effects_table(each), shares_table(each))),
+                   command="mlbench ablation --json ablation.json")  # fmt: skip
+
+
+def steps_of(ablation: Ablation) -> tuple[Step, ...]:
+    """Return the ladder of an ablation: the effects of which each has what the one before had, and one optimisation more."""
+    steps: list[Step] = []
+    before = None
+    for effect in ablation.effects:
+        if effect.rung.without_it != before:
+            break
+        before = effect.rung.with_it
+        gained = "helps" if effect.effect.estimate > 1 else "costs"
+        says = gained if effect.is_beyond_noise and not effect.is_idle else "within the noise"
+        steps.append(Step(effect.rung.label, effect.total, says))
+    return tuple(steps)
+
+
+def _roofline(files: Files) -> Section:
+    command = "mlbench limits --json limits.json"
+    if not files.limits:
+        return Section("roofline", "Distance to the limit", command=command)
+    name, run = files.limits[-1]
+    chart = _roofline_of(run)
+    return Section("roofline", "Distance to the limit", (f"From {name}, {run.date}.",), () if chart is None else (chart,),
+                   (ceilings_table(run.ceilings), distances_table(run.distances)), command=command)  # fmt: skip
+
+
+def _roofline_of(run: Limits) -> Chart | None:
+    dots = [
+        Dot(each.case, each.limit.flop_per_s / each.limit.bytes_per_s, each.limit.flop_per_s, each.limit.sentence)
+        for each in run.distances
+        if each.limit.bytes_per_s > 0
+    ]
+    rates = {f"copy of {each.size_bytes / 1024:g} KB": each.bytes_per_s for each in run.ceilings.copy}
+    return roofline_chart(dots, run.ceilings.gemm_flop_per_s, rates)
+
+
+def _peers(files: Files) -> Section:
+    command = "mlbench peers --json peers.json"
+    if not files.peers:
+        return Section("peers", "Against the runtimes", command=command)
+    name, run = files.peers[-1]
+    races = [Race(cell.shape, cell.cell["batch"], cell.fastest_peer, cell.ratio)
+             for cell in run.cells if cell.fastest_peer is not None and cell.ratio is not None]  # fmt: skip
+    charts = (fastest_chart(races), *(_peer_rounds(run, cell.name) for cell in run.cells))
+    return Section(
+        "peers",
+        "Against the runtimes",
+        (f"From {name}, {run.date}.", headline(run)),
+        tuple(chart for chart in charts if chart is not None),
+        (times_table(run), bytes_table(run)),
+        command=command,
+    )
+
+
+def _peer_rounds(run: PeerResult, name: str) -> Chart | None:
+    (cell,) = (each for each in run.cells if each.name == name)
+    return rounds_chart(
+        f"peers-{name.replace(chr(32), chr(45))}", {runtime: outcome.rounds_s for runtime, outcome in cell.outcomes.items()}
+    )
+
+
+def _history(files: Files) -> Section:
+    command = "mlbench report *.json -o report.html, with two results or more"
+    title = "History"
+    charts = [
+        trend_chart("history", "Floor ratio over the runs", "floor ratio", moments_of(files.results, "floor_ratio")),
+        trend_chart("history-speedup", "Speed-up over the runs", "speed-up", moments_of(files.results, "speedup")),
+    ]
+    return Section("history", title, (), tuple(chart for chart in charts if chart is not None), command=command)
+
+
+def moments_of(results: Sequence[tuple[str, Result]], ratio: str) -> tuple[Moment, ...]:
+    """Return a ratio of every optimized case in every run, with the gate's verdict against the run before."""
+    moments: list[Moment] = []
+    before: Result | None = None
+    for number, (name, result) in enumerate(results, start=1):
+        verdicts: dict[str, str] = {}
+        other = before is not None and kinship(before.environment, result.environment).relation == OTHER
+        if before is not None:
+            judged = judge_results(before, result, None, dt.date.fromisoformat(result.date[:10]))
+            verdicts = {row.id: row.verdict for row in judged.rows}
+        for each in result.measurements:
+            interval = each.ratios.get(ratio)
+            if interval is not None and each.case["runner"] == "optimized":
+                case = each.case["id"]
+                moments.append(Moment(name, number, each.case["cell"], interval.estimate, verdicts.get(case, ""), other))
+        before = result
+    return tuple(moments)
+
+
+def _verdicts(files: Files) -> Section:
+    charts, found = [], []
+    for name, comparison in files.comparisons:
+        judged = judge(comparison)
+        chart = changes_chart(judged)
+        found.append(f"{name}: {judged.after} against {judged.before}: {judged.verdict}. {' '.join(f'{note}.' for note in judged.notes)}")
+        if chart is not None:
+            charts.append(chart)
+    return Section("verdicts", "Verdicts", tuple(found), tuple(charts), command="mlbench ab main --json ab.json")

@@ -1,0 +1,189 @@
+"""Charts as data: what is measured stands in the specification, and the same numbers stand in the table."""
+
+from __future__ import annotations
+
+import json
+import math
+
+import pytest
+
+from mlbench.gate import Finding, Judgement, row_of
+from mlbench.report import Pair
+from mlbench.report.charts import (
+    FLOOR_RATIO,
+    MEMORY,
+    SPEEDUP,
+    Chart,
+    Dot,
+    Moment,
+    Race,
+    Step,
+    changes_chart,
+    fastest_chart,
+    heat_map,
+    ladder_chart,
+    roofline_chart,
+    rounds_chart,
+    trend_chart,
+)
+from mlbench.report.charts.heat import Quantity
+from mlbench.results import Measurement
+from mlbench.stats import Interval
+from saved_results import SPREAD, case
+
+
+def interval(estimate: float) -> Interval:
+    """Return an interval of 10 % to both sides."""
+    return Interval(estimate, estimate * 0.9, estimate * 1.1, 0.95, 5, 75)
+
+
+def measured(runner: str, batch: int, hidden: int, speedup: float = 2.0) -> Measurement:
+    """Return a case of the sweep with its ratios."""
+    made = case(f"{runner}-b{batch}-h{hidden}", peak_bytes=10_000 if runner == "baseline" else 0)
+    made.case.update(batch=batch, hidden=[hidden], model="mlp")
+    made.ratios.update(floor_ratio=interval(1.2), **({"speedup": interval(speedup)} if runner == "optimized" else {}))
+    return made
+
+
+def pair(batch: int, hidden: int, speedup: float = 2.0) -> Pair:
+    """Return both runners of a cell."""
+    return Pair(f"b{batch}-h{hidden}", measured("baseline", batch, hidden), measured("optimized", batch, hidden, speedup))
+
+
+def every_chart() -> list[Chart]:
+    """Return one of each kind."""
+    judged = Judgement(
+        "main", "topic", (row_of("t.py::test_a", [Finding("latency", "regression", "slow", 1.0, 1.1, "s", interval(1.1), 0.02)]),)
+    )
+    found = [
+        heat_map(SPEEDUP, [pair(8, 64)]),
+        rounds_chart("b8-h64", {"baseline": [[1e-6, 2e-6]]}),
+        ladder_chart("b8-h64", [Step("+ fuse", interval(1.5), "helps")]),
+        roofline_chart([Dot("baseline-b8-h64", 2.0, 1e10, "moving bytes")], 1e11, {"copy": 1e10}),
+        trend_chart("history", "History", "floor ratio", [Moment("a.json", 1, "b8-h64", 1.2), Moment("b.json", 2, "b8-h64", 1.3)]),
+        changes_chart(judged),
+        fastest_chart([Race("64-64-10", 8, "xla", interval(1.3))]),
+    ]
+    return [chart for chart in found if chart is not None]
+
+
+def test_every_kind_is_made() -> None:
+    """None of the kinds is left out where it has data."""
+    assert len(every_chart()) == 7
+
+
+@pytest.mark.parametrize("chart", every_chart(), ids=lambda chart: str(chart.name))
+def test_every_chart_can_be_read(chart: Chart) -> None:
+    """It has a name, a sentence that explains it, a description for those who cannot see it, and a table with a row at least."""
+    assert chart.name
+    assert chart.how_to_read.endswith(".")
+    assert chart.spec["description"]
+    assert chart.table.rows
+    assert all(len(row) == len(chart.table.headers) for row in chart.table.rows)
+    json.dumps(chart.spec, allow_nan=False)
+
+
+@pytest.mark.parametrize(
+    ("quantity", "value", "shown"), [(SPEEDUP, 2.0, "2.000"), (MEMORY, 1 - 4096 / 14096, "0.709"), (FLOOR_RATIO, 1.2, "1.200")],
+    ids=["speedup", "memory", "floor"],
+)  # fmt: skip
+def test_a_heat_map_has_a_rectangle_a_cell(quantity: Quantity, value: float, shown: str) -> None:
+    """Each cell has its place, its value, and the address of its case; the table says the same."""
+    chart = heat_map(quantity, [pair(8, 64), pair(512, 1024)])
+    assert chart is not None
+    rows = chart.spec["data"]["values"]
+    assert [(row["batch"], row["hidden"], row["link"]) for row in rows] == [(8, "64", "#case-b8-h64"), (512, "1024", "#case-b512-h1024")]
+    assert rows[0]["value"] == pytest.approx(value)
+    assert chart.table.rows[0][:2] == ("b8-h64", shown)
+    assert chart.marks == 2
+
+
+def test_the_digits_stand_in_no_heat_map() -> None:
+    """They have no place among batch and hidden sizes."""
+    only = pair(8, 64)
+    assert only.optimized is not None
+    only.optimized.case["model"] = "digits"
+    assert heat_map(SPEEDUP, [only]) is None
+
+
+def test_every_round_is_a_tick() -> None:
+    """Each round of each process is drawn, in microseconds, with the process it comes from."""
+    chart = rounds_chart("b8-h64", {"baseline": [[1e-6, 2e-6], [3e-6]], "optimized": [[5e-7]]})
+    assert chart is not None
+    assert [(row["runner"], round(row["us"], 3), row["process"]) for row in chart.spec["data"]["values"]] == [
+        ("baseline", 1.0, "process 1"), ("baseline", 2.0, "process 1"), ("baseline", 3.0, "process 2"), ("optimized", 0.5, "process 1"),
+    ]  # fmt: skip
+    assert chart.marks == 4
+
+
+@pytest.mark.parametrize(
+    ("rounds", "p90", "p99"), [(28, "-", "-"), (29, "1.00 us", "-"), (298, "1.00 us", "-"), (299, "1.00 us", "1.00 us")]
+)
+def test_percentiles_need_rounds(rounds: int, p90: str, p99: str) -> None:
+    """A percentile is told from so many rounds on that one of them lies above it with 95 % confidence."""
+    chart = rounds_chart("b8-h64", {"baseline": [[1e-6] * rounds]})
+    assert chart is not None
+    assert chart.table.rows[0][4:6] == (p90, p99)
+
+
+def test_without_rounds_there_is_no_chart() -> None:
+    """A case that was broken off before its first round has none."""
+    assert rounds_chart("b8-h64", {"baseline": [[]]}) is None
+
+
+def test_a_bar_of_the_ladder_begins_where_the_one_before_ended() -> None:
+    """The first one begins at the baseline."""
+    chart = ladder_chart("b8-h64", [Step("static", interval(1.5), "helps"), Step("+ fuse", interval(1.4), "costs")])
+    assert chart is not None
+    assert [(row["from"], row["to"]) for row in chart.spec["data"]["values"]] == [(1.0, 1.5), (1.5, 1.4)]
+    assert chart.marks == 6
+
+
+def test_roofs_bend_at_the_product(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A roof is the lower of what moves and what is computed: bandwidth x intensity on the left, the product's rate on the right."""
+    chart = roofline_chart([Dot("a", 1.0, 1e9, "moving"), Dot("b", 100.0, 5e10, "product")], 1e11, {"copy": 1e10})
+    assert chart is not None
+    roof = chart.spec["layer"][0]["data"]["values"]
+    assert math.isclose(roof[0]["y"], 1e10 * roof[0]["x"] / 1e9)
+    assert roof[-1]["y"] == 100.0
+    assert (roof[0]["x"], roof[-1]["x"]) == (0.5, pytest.approx(200.0))
+
+
+def test_a_history_needs_two_runs() -> None:
+    """One run is no trend."""
+    assert trend_chart("history", "History", "ratio", [Moment("a.json", 1, "b8-h64", 1.2)]) is None
+
+
+def test_red_rows_and_other_machines_are_marked() -> None:
+    """A ring for what the gate calls worse, a line where the machine changed; without either there is no empty layer."""
+    first = Moment("a.json", 1, "b8-h64", 1.2)
+    plain = trend_chart("history", "History", "ratio", [first, Moment("b.json", 2, "b8-h64", 1.2, "pass")])
+    marked = trend_chart("history", "History", "ratio", [first, Moment("b.json", 2, "b8-h64", 2.4, "regression", is_other_machine=True)])
+    assert plain is not None
+    assert marked is not None
+    assert len(plain.spec["layer"]) == 1
+    assert [len(layer.get("data", {"values": "no"})["values"]) for layer in marked.spec["layer"]] == [1, 2, 1]
+    assert marked.spec["layer"][0]["data"]["values"][0]["number"] == 2
+
+
+def test_changes_without_an_interval_are_left_out() -> None:
+    """What is compared exactly, and what could not be bounded, has no line to draw."""
+    exact = Finding("peak bytes", "pass", "same", 1.0, 1.0, "bytes", None, 0.0)
+    wild = Finding("latency", "inconclusive", "too few", 1.0, 1.0, "s", Interval(1.0, 0.0, math.inf, 0.95, 1, 1), 0.02)
+    assert changes_chart(Judgement("main", "topic", (row_of("t.py::test_a", [exact, wild]),))) is None
+
+
+@pytest.mark.parametrize(("ratio", "winner"), [(1.3, "mlbench"), (0.8, "xla")])
+def test_the_winner_is_named(ratio: float, winner: str) -> None:
+    """Above 1 ours is faster."""
+    chart = fastest_chart([Race("64-64-10", 8, "xla", interval(ratio))])
+    assert chart is not None
+    assert chart.spec["data"]["values"][0]["winner"] == winner
+
+
+def test_no_rows_make_no_chart() -> None:
+    """Every chart without data is none."""
+    assert [heat_map(SPEEDUP, []), ladder_chart("c", []), roofline_chart([], 1.0, {}), fastest_chart([]), rounds_chart("c", {})] == [
+        None
+    ] * 5
+    assert len(SPREAD) == 5
