@@ -27,7 +27,7 @@ def changes_chart(judgement: Judgement) -> Chart | None:
     if not rows:
         return None
     names = list(dict.fromkeys(row["row"] for row in rows))
-    spec = base_spec(rows, f"Changes of {judgement.after} against {judgement.before}", {"step": 22})
+    spec = base_spec(rows, f"Changes of {judgement.after} against {judgement.before}", 22 * len(names))
     y = {"field": "row", "type": "nominal", "sort": names, "title": None, "axis": {"labelLimit": 260}}
     x = {"type": "quantitative", "axis": {"format": "+%"}, "title": "change (to the right is worse)"}
     colour = {"field": "verdict", "type": "nominal", "title": None, "scale": {"domain": list(COLOURS), "range": list(COLOURS.values())}}

@@ -35,7 +35,7 @@ class Chart:
     marks: int
 
 
-def base_spec(rows: Iterable[Row], description: str, height: int | Spec = HEIGHT) -> Spec:
+def base_spec(rows: Iterable[Row], description: str, height: int = HEIGHT) -> Spec:
     """Return what every specification begins with."""
     return {
         "$schema": SCHEMA,

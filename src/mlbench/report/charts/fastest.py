@@ -37,7 +37,7 @@ def fastest_chart(races: Sequence[Race]) -> Chart | None:
         for race in races
     ]  # fmt: skip
     shapes = list(dict.fromkeys(race.shape for race in races))
-    spec = base_spec(rows, "Fastest other runtime over ours", {"step": 52})
+    spec = base_spec(rows, "Fastest other runtime over ours", 52 * len(shapes))
     spec["encoding"] = {
         "x": {"field": "batch", "type": "ordinal", "title": "batch (rows of a call)", "axis": {"labelAngle": 0}},
         "y": {"field": "shape", "type": "nominal", "sort": shapes, "title": "inputs-hidden-outputs"},

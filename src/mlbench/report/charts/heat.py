@@ -89,7 +89,7 @@ def _spec(quantity: Quantity, rows: Sequence[Row]) -> Spec:
     values = [row["value"] for row in rows]
     middle = (min(values) + max(values)) / 2
     hidden = list(dict.fromkeys(row["hidden"] for row in rows))
-    spec = base_spec(rows, f"{quantity.title} over batch and hidden size", {"step": 44})
+    spec = base_spec(rows, f"{quantity.title} over batch and hidden size", 44 * len({row["batch"] for row in rows}))
     spec["encoding"] = {
         "x": {"field": "hidden", "type": "ordinal", "sort": hidden, "title": "hidden columns", "axis": {"labelAngle": 0}},
         "y": {"field": "batch", "type": "ordinal", "sort": "ascending", "title": "batch (rows of a call)"},

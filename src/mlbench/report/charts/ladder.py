@@ -35,7 +35,7 @@ def ladder_chart(cell: str, steps: Sequence[Step]) -> Chart | None:
         for step, start in zip(steps, before, strict=False)
     ]
     names = [step.name for step in steps]
-    spec = base_spec(rows, f"Ablation ladder of {cell}", {"step": 30})
+    spec = base_spec(rows, f"Ablation ladder of {cell}", 30 * len(names))
     y = {"field": "step", "type": "nominal", "sort": names, "title": None}
     says = {"domain": ["helps", "costs", "within the noise"], "range": ["#2e8b57", "#c44e52", "#9a9a9a"]}
     spec["layer"] = [

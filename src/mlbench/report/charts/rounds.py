@@ -30,7 +30,7 @@ def rounds_chart(cell: str, arms: Mapping[str, Rounds]) -> Chart | None:
         for value in process
     ]
     names = list(timed)
-    spec = base_spec(rows, f"Rounds of {cell}", {"step": 34})
+    spec = base_spec(rows, f"Rounds of {cell}", 34 * len(names))
     y = {"field": "runner", "type": "nominal", "sort": names, "title": None}
     x = {"field": "us", "type": "quantitative", "title": "microseconds a call", "axis": {"tickCount": 8, "format": "~g"},
          "scale": {"type": "log", "nice": False, "padding": 8}}  # fmt: skip

@@ -1,0 +1,141 @@
+"""The page of a report in a real browser: drawn without a complaint, reachable by keyboard, legible in both colour schemes."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from comparisons import comparison, visit
+from mlbench.ab import save_comparison
+from mlbench.reporting import Files, read_files, write_page
+from mlbench.results import save
+from saved_results import result
+from test_charts import measured
+
+BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
+             "--disable-component-update", "--disable-sync"]  # fmt: skip
+SIZES = (64, 256)
+
+pytest.importorskip("jinja2", reason="needs the extra 'report'")
+pytest.importorskip("vl_convert", reason="needs the extra 'report'")
+playwright = pytest.importorskip("playwright.sync_api", reason="needs playwright")
+pytestmark = pytest.mark.skipif(BROWSER is None, reason="no Chromium on the path")
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    """A headless Chromium."""
+    with playwright.sync_playwright() as driver:
+        started = driver.chromium.launch(executable_path=BROWSER, args=ARGUMENTS)
+        yield started
+        started.close()
+
+
+@pytest.fixture(scope="module")
+def address(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A page of two results and a comparison, in one of whose cases the name is markup."""
+    folder = tmp_path_factory.mktemp("page")
+    evil = measured("optimized", 1, 64)
+    evil.case.update(cell='b1<img src=x onerror="document.title=1">', id="optimized-b1-evil")
+    rows = [measured(runner, 8, size) for size in SIZES for runner in ("baseline", "optimized")]
+    save(result(*rows), folder / "a.json")
+    save(result(*rows, evil), folder / "b.json")
+    save_comparison(comparison([[visit(head=1.1)] for _ in range(8)]), folder / "ab.json")
+    (folder / "bad.json").write_text("{")
+    found: Files = read_files(sorted(folder.glob("*.json")))
+    return write_page(found, folder / "page.html", "mlbench report *.json").as_uri()
+
+
+@pytest.fixture(params=["light", "dark"])
+def opened(request: pytest.FixtureRequest, browser: Any, address: str) -> Iterator[Any]:
+    """The page, drawn, in one colour scheme; what the browser complained of is in `complaints`."""
+    context = browser.new_context(color_scheme=request.param, viewport={"width": 1280, "height": 900})
+    page = context.new_page()
+    page.complaints = []
+    page.on("console", lambda message: page.complaints.append(message.text) if message.type in {"error", "warning"} else None)
+    page.on("pageerror", lambda error: page.complaints.append(str(error)))
+    page.on("request", lambda asked: None if asked.url == address else page.complaints.append(f"asked for {asked.url[:80]}"))
+    page.goto(address)
+    page.wait_for_function(f"document.documentElement.dataset.drawn === '{request.param}'")
+    yield page
+    context.close()
+
+
+def test_nothing_is_complained_of(opened: Any) -> None:
+    """No error, no warning, and nothing asked of the network."""
+    assert opened.complaints == []
+
+
+def test_every_chart_is_drawn(opened: Any) -> None:
+    """Each place has its picture, and a heat map a rectangle for each cell, tick for each round."""
+    charts = opened.evaluate("[...document.querySelectorAll('[data-chart]')].map(e => [e.dataset.chart, e.querySelectorAll('svg').length])")
+    assert {name for name, _ in charts} >= {"speedup", "memory", "floor-ratio", "rounds-b8-h64", "history", "verdicts"}
+    assert {pictures for _, pictures in charts} == {1}
+    count = "[...document.querySelectorAll('[data-chart={}] {} path')].length"
+    assert opened.evaluate(count.format("speedup", ".mark-rect.role-mark")) == 3
+    place = opened.locator("[data-chart='rounds-b8-h64']")
+    assert place.locator(".layer_0_marks path").count() == int(place.get_attribute("data-marks"))
+
+
+def test_a_cell_opens_its_case(opened: Any) -> None:
+    """A click on a cell of the heat map goes to the case's section of the page."""
+    opened.locator("[data-chart='speedup'] .mark-text.role-mark text[aria-label*='case: b8-h256']").click()
+    opened.wait_for_url("**/page.html#case-b8-h256", timeout=5000)
+
+
+def test_the_filter_hides_cases(opened: Any) -> None:
+    """Cases whose name does not have the text are hidden, and how many are left is said."""
+    opened.fill("#filter", "h256")
+    assert opened.locator("#case-b8-h256").is_visible()
+    assert not opened.locator("#case-b8-h64").is_visible()
+    assert opened.locator("#shown").inner_text() == "1 of 3 cases"
+
+
+def test_the_keyboard_reaches_everything(opened: Any) -> None:
+    """The first stop skips to the content; the button, the filter and the numbers of a chart can be reached and opened."""
+    opened.keyboard.press("Tab")
+    assert opened.evaluate("document.activeElement.className") == "skip"
+    reached = set()
+    for _ in range(60):
+        opened.keyboard.press("Tab")
+        reached.add(opened.evaluate("document.activeElement.id || document.activeElement.tagName"))
+    assert {"theme", "filter", "SUMMARY", "PRE"} <= reached
+    summary = opened.locator("summary").first
+    summary.focus()
+    opened.keyboard.press("Enter")
+    assert opened.locator("details").first.get_attribute("open") is not None
+
+
+def test_the_button_changes_the_colours(opened: Any) -> None:
+    """Whatever the system prefers, the other scheme is one press away, charts included."""
+    before = opened.evaluate("document.documentElement.dataset.theme")
+    after = "light" if before == "dark" else "dark"
+    opened.click("#theme")
+    opened.wait_for_function(f"document.documentElement.dataset.drawn === '{after}'")
+    assert opened.evaluate("document.querySelector('[data-chart]').dataset.drawn") == after
+    assert opened.get_attribute("#theme", "aria-pressed") == str(after == "dark").lower()
+
+
+def test_a_phone_shows_it_without_scrolling_sideways(opened: Any) -> None:
+    """At 390 pixels nothing is wider than the screen."""
+    opened.set_viewport_size({"width": 390, "height": 800})
+    opened.wait_for_timeout(300)
+    assert opened.evaluate("document.documentElement.scrollWidth") <= 390
+
+
+def test_markup_in_a_name_does_nothing(opened: Any) -> None:
+    """A case whose name is an element with a handler is text."""
+    assert opened.title().startswith("mlbench report")
+    assert opened.locator("main img").count() == 0
+    assert opened.get_by_role("heading", name="Case b1<img").count() == 1
+
+
+def test_axe_finds_no_serious_fault(opened: Any) -> None:
+    """axe-core's rules of accessibility: nothing serious, nothing critical."""
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="needs axe-playwright-python")
+    found = axe.Axe().run(opened).response["violations"]
+    assert [(each["id"], each["nodes"][0]["html"]) for each in found if each["impact"] in {"serious", "critical"}] == []

@@ -1,0 +1,160 @@
+"""The page of a report: what it holds, what it refuses, and that values from files stay data."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+
+import pytest
+
+from comparisons import comparison, visit
+from mlbench.ab import save_comparison
+from mlbench.cli import main
+from mlbench.errors import MissingExtraError, UsageError
+from mlbench.reporting import read_files, render_page, sections_of, write_chart
+from mlbench.reporting.page import as_script
+from mlbench.reporting.sections import moments_of
+from mlbench.results import Result, save
+from saved_results import ENVIRONMENT, case, result
+from test_charts import measured
+
+pytest.importorskip("jinja2")
+pytest.importorskip("vl_convert")
+
+
+def run(hidden: tuple[int, ...] = (64, 256), speedup: float = 2.0) -> Result:
+    """Return a sweep of batch 8 over hidden sizes."""
+    rows = [measured(runner, 8, size, speedup) for size in hidden for runner in ("baseline", "optimized")]
+    return result(*rows)
+
+
+@pytest.fixture
+def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with a result and a comparison, which is the current one."""
+    save(run(), tmp_path / "run.json")
+    save_comparison(comparison([[visit(head=1.1)] for _ in range(8)]), tmp_path / "ab.json")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_every_section_is_there(files: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Sections with data have it; those without say which command fills them."""
+    assert main(["report", "run.json", "ab.json", "-o", "page.html"]) == 0
+    assert "page.html" in capsys.readouterr().out
+    page = Path("page.html").read_text(encoding="utf-8")
+    for part in (
+        'id="headline"',
+        'id="maps"',
+        'id="case-b8-h64"',
+        'data-chart="speedup"',
+        'data-chart="rounds-b8-h256"',
+        'data-chart="verdicts"',
+    ):
+        assert part in page
+    for command in ("mlbench ablation --json", "mlbench limits --json", "mlbench peers --json", "with two results or more"):
+        assert command in page
+    assert len(page) < 3_000_000
+
+
+def test_the_page_needs_no_network(files: Path) -> None:
+    """Nothing is loaded from elsewhere: no element has an address that is not on the page."""
+    assert main(["report", "run.json", "-o", "page.html"]) == 0
+    page = Path("page.html").read_text(encoding="utf-8")
+    head, _, _ = page.partition('<script type="module">')
+    for part in ('src="', 'rel="stylesheet"', "@import", "url("):
+        assert part not in head
+
+
+@pytest.mark.parametrize("text", ["<script>alert(1)</script>", "</script><b>", "<!--", 'a"onmouseover="x', "\u2028"])
+def test_markup_in_a_name_is_shown_not_executed(text: str, tmp_path: Path) -> None:
+    """Whatever a file calls a case or a machine stands on the page escaped, in the text as in the data of the charts."""
+    evil = measured("optimized", 8, 64)
+    evil.case.update(cell=f"b8{text}", id=f"optimized-b8{text}")
+    save(dataclasses.replace(result(evil), environment=dataclasses.replace(ENVIRONMENT, cpu=text)), tmp_path / "evil.json")
+    page = render_page(sections_of(read_files([tmp_path / "evil.json"])), [text], text, "today")
+    ours, _, _ = page.partition('<script type="module">')
+    before, _, specs = ours.partition('<script id="specs" type="application/json">')
+    assert text not in specs.partition("</script>")[0].replace('"', "") or text.startswith("a")
+    if "<" in text:
+        assert text not in before
+    assert json.loads(specs.partition("</script>")[0])
+
+
+@pytest.mark.parametrize("text", ["</script>", "<!--", "a & b", "\u2028\u2029"])
+def test_data_in_a_script_cannot_end_it(text: str) -> None:
+    """What is escaped is read back as it was."""
+    escaped = as_script({"name": text})
+    assert json.loads(escaped) == {"name": text}
+    assert not set("<>&\u2028\u2029") & set(escaped)
+
+
+@pytest.mark.parametrize("content", ["{", "{}", '{"kind": "something else"}', "[1, NaN]"], ids=["damaged", "empty", "foreign", "nan"])
+def test_a_file_that_cannot_be_used_is_named(files: Path, content: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """The rest is rendered all the same, the page names the file, and the exit code is 2."""
+    Path("bad.json").write_text(content)
+    assert main(["report", "bad.json", "run.json", "-o", "page.html"]) == 2
+    assert "bad.json" in capsys.readouterr().err
+    page = Path("page.html").read_text(encoding="utf-8")
+    assert "Files that could not be used" in page
+    assert "bad.json" in page
+    assert 'data-chart="speedup"' in page
+
+
+def test_no_page_is_written_into_nowhere(files: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A folder that does not exist is an error before anything is read."""
+    assert main(["report", "run.json", "-o", "none/page.html"]) == 2
+    assert "its folder does not exist" in capsys.readouterr().err
+
+
+def test_a_history_has_the_gates_verdicts(tmp_path: Path) -> None:
+    """Each run is judged by the one before it; another processor is another machine."""
+    slow = dataclasses.replace(run((64,)), date="2026-01-03T03:04:05+00:00")
+    slow.measurements[1].arms["floor"] = tuple((each[0] / 3,) * 3 for each in slow.measurements[1].arms["floor"])
+    other = dataclasses.replace(run((64,)), date="2026-01-04T03:04:05+00:00", environment=dataclasses.replace(ENVIRONMENT, cpu="Another"))
+    for name, each in (("c", other), ("a", run((64,))), ("b", slow)):
+        save(each, tmp_path / f"{name}.json")
+    found = read_files(sorted(tmp_path.glob("*.json")))
+    moments = moments_of(found.results, "floor_ratio")
+    assert [(each.run, each.number, each.verdict, each.is_other_machine) for each in moments][:2] == [
+        ("a.json", 1, "", False), ("b.json", 2, "regression", False),
+    ]  # fmt: skip
+    assert (moments[2].run, moments[2].is_other_machine) == ("c.json", True)
+
+
+def test_a_chart_becomes_a_picture(files: Path) -> None:
+    """SVG and PNG by the ending of the file, without a browser."""
+    assert main(["plot", "speedup", "run.json", "-o", "speedup.svg"]) == 0
+    assert main(["plot", "rounds-b8-h64", "run.json", "-o", "rounds.png"]) == 0
+    assert Path("speedup.svg").read_text(encoding="utf-8").startswith("<svg")
+    assert Path("rounds.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_charts_are_listed(files: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Without a file to write, the names are what is printed."""
+    assert main(["plot", "?", "run.json"]) == 0
+    assert capsys.readouterr().out.split() == ["speedup", "memory", "floor-ratio", "rounds-b8-h64", "rounds-b8-h256"]
+
+
+@pytest.mark.parametrize(
+    ("name", "path", "message"), [("speed", "a.svg", "there is no chart 'speed'"), ("speedup", "a.gif", r"\.svg or \.png")]
+)
+def test_what_cannot_be_drawn_is_said(files: Path, name: str, path: str, message: str) -> None:
+    """Another name or another ending is a usage error that tells what there is."""
+    with pytest.raises(UsageError, match=message):
+        write_chart(name, sections_of(read_files([Path("run.json")])), Path(path))
+
+
+def test_the_missing_extra_is_named(files: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without Vega there is one line that says what to install."""
+    monkeypatch.setitem(__import__("sys").modules, "vl_convert", None)
+    with pytest.raises(MissingExtraError, match=r"vl-convert-python.*'\.\[report\]'"):
+        render_page((), (), "mlbench report", "today")
+
+
+def test_a_case_without_a_partner_is_shown(tmp_path: Path) -> None:
+    """A result with the compiled runner alone has its rounds, and no speed-up."""
+    save(result(case("optimized-b8-h64")), tmp_path / "one.json")
+    names = [chart.name for section in sections_of(read_files([tmp_path / "one.json"])) for chart in section.charts]
+    assert "rounds-b8-h64" in names
+    assert "speedup" not in names
