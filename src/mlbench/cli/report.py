@@ -34,6 +34,7 @@ def add(commands: Commands) -> None:
     )
     parser.add_argument("files", type=Path, nargs="+", metavar="FILE", help="result files, in any order")
     parser.add_argument("-o", "--output", type=Path, default=PAGE, metavar="PAGE", help=f"where the page goes (default {PAGE})")
+    parser.add_argument("--graphs", type=Path, metavar="DIR", help="link memray's flame graphs that were kept in this folder")
     parser.set_defaults(act=_report)
     plot = commands.add_parser(
         "plot",
@@ -53,6 +54,8 @@ def _report(options: argparse.Namespace) -> int:
 
     check_place(options.output)
     found = read_files(options.files)
+    if options.graphs is not None:
+        found.graphs += sorted(options.graphs.rglob("*.html"))
     page = write_page(found, options.output, options.command_line)
     for line in found.refused:
         print(f"mlbench: {line}", file=sys.stderr)

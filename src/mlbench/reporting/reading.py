@@ -29,6 +29,7 @@ class Files:
         limits: of `mlbench limits`.
         peers: of `mlbench peers`.
         comparisons: of `mlbench ab`.
+        graphs: pages of memray that were kept.
         refused: why a file was not used.
     """
 
@@ -37,6 +38,7 @@ class Files:
     limits: list[tuple[str, Limits]] = field(default_factory=list)
     peers: list[tuple[str, PeerResult]] = field(default_factory=list)
     comparisons: list[tuple[str, Comparison]] = field(default_factory=list)
+    graphs: list[Path] = field(default_factory=list)
     refused: list[str] = field(default_factory=list)
 
 

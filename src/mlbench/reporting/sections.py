@@ -34,6 +34,7 @@ from mlbench.report.charts import (
     rounds_chart,
     trend_chart,
 )
+from mlbench.reporting.memory import memory_charts
 from mlbench.reporting.reading import Files
 from mlbench.results import Result
 
@@ -49,8 +50,8 @@ class Section:
         charts: its charts.
         tables: tables beside those of the charts.
         preformatted: text that keeps its lines.
+        links: addresses of other pages, with what they are called.
         command: what would fill it, where it is empty.
-        anchor: of a case, where the section is one.
     """
 
     key: str
@@ -59,12 +60,13 @@ class Section:
     charts: tuple[Chart, ...] = ()
     tables: tuple[Table, ...] = ()
     preformatted: str = ""
+    links: tuple[tuple[str, str], ...] = ()
     command: str = ""
 
     @property
     def is_empty(self) -> bool:
         """Whether it has nothing to show."""
-        return not (self.charts or self.tables or self.preformatted)
+        return not (self.charts or self.tables or self.preformatted or self.links)
 
 
 def sections_of(files: Files) -> tuple[Section, ...]:
@@ -74,10 +76,12 @@ def sections_of(files: Files) -> tuple[Section, ...]:
         _maps(files),
         *_cases(files),
         _ladder(files),
+        _memory(files),
         _roofline(files),
         _peers(files),
         _history(files),
         _verdicts(files),
+        _graphs(files),
     )
 
 
@@ -140,6 +144,22 @@ def steps_of(ablation: Ablation) -> tuple[Step, ...]:
         says = gained if effect.is_beyond_noise and not effect.is_idle else "within the noise"
         steps.append(Step(effect.rung.label, effect.total, says))
     return tuple(steps)
+
+
+def _memory(files: Files) -> Section:
+    """Return the memory of the cell in which most of it is gone, and of the digits."""
+    command = "mlbench run --json run.json"
+    if not files.results:
+        return Section("memory-map", "Where the memory goes", command=command)
+    _, result = files.results[-1]
+    found = [pair for pair in pairs(result.measurements) if pair.memory_reduction is not None]
+    digits = [pair.cell for pair in found if pair.cell.startswith("digits")]
+    most = sorted((pair for pair in found if pair.cell not in digits), key=lambda pair: pair.memory_reduction or 0.0)[-1:]
+    charts = tuple(chart for cell in (*digits, *(pair.cell for pair in most)) for chart in memory_charts(cell))
+    text = (
+        "Recorded when this page was made, with the mlbench that made it: the cell in which most of the memory is gone, and the digits.",
+    )
+    return Section("memory-map", "Where the memory goes", text if charts else (), charts, command=command)
 
 
 def _roofline(files: Files) -> Section:
@@ -214,6 +234,14 @@ def moments_of(results: Sequence[tuple[str, Result]], ratio: str) -> tuple[Momen
                 moments.append(Moment(name, number, each.case["cell"], interval.estimate, verdicts.get(case, ""), other))
         before = result
     return tuple(moments)
+
+
+def _graphs(files: Files) -> Section:
+    """Return links to memray's own pages, where they were kept."""
+    links = tuple((page.stem, page.resolve().as_uri()) for page in files.graphs)
+    text = ("memray's own pages, of what one call allocates at the moment of its peak.",) if links else ()
+    command = "mlbench report ... --graphs DIR, with what mlbench flamegraph, --mlbench-memray, the gate or mlbench ab kept"
+    return Section("graphs", "Flame graphs", text, links=links, command=command)
 
 
 def _verdicts(files: Files) -> Section:

@@ -9,6 +9,7 @@ from mlbench.report.charts.chart import Chart
 from mlbench.report.charts.fastest import Race, fastest_chart
 from mlbench.report.charts.heat import FLOOR_RATIO, MEMORY, SPEEDUP, heat_map
 from mlbench.report.charts.ladder import Step, ladder_chart
+from mlbench.report.charts.memory import Place, arena_chart, held_chart
 from mlbench.report.charts.roofline import Dot, roofline_chart
 from mlbench.report.charts.rounds import rounds_chart
 from mlbench.report.charts.trend import Moment, trend_chart
@@ -20,11 +21,14 @@ __all__ = [
     "Chart",
     "Dot",
     "Moment",
+    "Place",
     "Race",
     "Step",
+    "arena_chart",
     "changes_chart",
     "fastest_chart",
     "heat_map",
+    "held_chart",
     "ladder_chart",
     "roofline_chart",
     "rounds_chart",

@@ -1,0 +1,71 @@
+"""The memory of a case as pictures: what is held during a call, and the map of the arena."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from mlbench.cases import call_of, parse_case
+from mlbench.measure import footprint
+from mlbench.report.charts import Place, arena_chart, held_chart
+from mlbench.reporting import Files, sections_of
+from mlbench.reporting.memory import held_during, memory_charts
+
+
+def test_the_baseline_climbs_to_its_peak() -> None:
+    """What the recording adds up to at its highest is the peak that the footprint tells."""
+    pytest.importorskip("memray")
+    case = parse_case("baseline-b64-h64")
+    held = held_during(case)
+    assert held[0] == 0
+    assert max(held) == footprint(call_of(case)).peak_bytes
+
+
+def test_the_compiled_runner_is_a_flat_line() -> None:
+    """It holds its arena and operands from the beginning, and a call adds nothing."""
+    pytest.importorskip("memray")
+    held = held_during(parse_case("optimized-b64-h64"))
+    assert held[0] > 0
+    assert max(held) == held[0]
+
+
+def test_the_shorter_line_is_drawn_to_the_end() -> None:
+    """A runner that allocates nothing is drawn as far as the other one."""
+    chart = held_chart("c", {"baseline": [0, 2048, 0], "optimized": [1024]})
+    assert chart is not None
+    rows = [(row["runner"], row["event"], row["kb"]) for row in chart.spec["data"]["values"]]
+    assert rows == [("baseline", 0, 0.0), ("baseline", 1, 2.0), ("baseline", 2, 0.0),
+                    ("optimized", 0, 1.0), ("optimized", 1, 1.0), ("optimized", 2, 1.0)]  # fmt: skip
+    assert chart.table.rows == (("baseline", "2", "0 B", "2.00 KB"), ("optimized", "0", "1.00 KB", "1.00 KB"))
+
+
+def test_a_buffer_is_a_rectangle_of_its_life_and_size() -> None:
+    """Its sides are nodes and bytes, and the line is the lower bound."""
+    chart = arena_chart("c", [Place("h", 0, 2, 0, 2048), Place("y", 1, 3, 2048, 1024)], ("a", "b", "c"), 3072, 3072)
+    assert chart is not None
+    rows = [(row["first"], row["last"], row["from"], row["to"], row["nodes"]) for row in chart.spec["data"]["values"]]
+    assert rows == [(0, 2, 0.0, 2.0, "a, b"), (1, 3, 2.0, 3.0, "b, c")]
+    assert chart.spec["layer"][1]["data"]["values"] == [{"kb": 3.0, "what": "lower bound"}]
+
+
+def test_nothing_recorded_and_nothing_planned_are_no_charts() -> None:
+    """Without data there is none."""
+    assert held_chart("c", {}) is None
+    assert arena_chart("c", [], (), 0, 0) is None
+
+
+def test_a_cell_of_ours_has_both_and_another_one_none() -> None:
+    """What cannot be built here has no memory to show."""
+    assert {chart.name for chart in memory_charts("b8-h64")} >= {"arena-b8-h64"}
+    assert memory_charts("test_square") == ()
+
+
+def test_flame_graphs_are_linked(tmp_path: Path) -> None:
+    """Pages that were kept are links under their names; without any the section says what would keep them."""
+    page = tmp_path / "baseline-b8-h64.html"
+    page.write_text("")
+    with_links, without = sections_of(Files(graphs=[page]))[-1], sections_of(Files())[-1]
+    assert with_links.links == (("baseline-b8-h64", page.resolve().as_uri()),)
+    assert without.is_empty
+    assert "--graphs DIR" in without.command
