@@ -28,7 +28,13 @@ TINY = ("--no-digits", "--hidden", "8", "--processes", "1", "--rounds", "1")
 NAMES = ("b1-h8", "b2-h8", "b3-h8")
 OPTIONS = {
     "run": "--tuned --quick --large --batch --hidden --inputs --outputs --threads --depth --no-digits --processes --rounds --heap --json "
-    "--resume --output",
+    "--resume --output --report",
+    "ab": "BASE HEAD --same-env --install --tolerance --limit --sets --most-sets --max-time --timeout --json --resume --keep-graphs "
+    "--inconclusive --format --output --all",
+    "calibrate": "--same-env --install --same --planted --store --suites --saved --output",
+    "gate": "BASELINE CURRENT --tolerances --only --keep-graphs --inconclusive --format --output --all",
+    "report": "FILE --output --graphs",
+    "plot": "NAME FILE --output",
     "peers": "--threads --shapes --batch --only --processes --rounds --json --resume --compare",
     "show": "FILE",
     "ablation": "MODEL --batch --hidden --inputs --outputs --threads --depth --cold --processes --rounds --heap --json --resume --output",
@@ -156,7 +162,7 @@ def test_the_options_listed_here_are_all_of_them(capsys: pytest.CaptureFixture[s
     """No command has an option that the test above does not know."""
     for command, known in OPTIONS.items():
         exit_code(command, "--help")
-        found = set(re.findall(r"(?m)^  (?:-h, )?(--[a-z-]+)", capsys.readouterr().out))
+        found = set(re.findall(r"(?m)^  (?:-[a-z], |-[a-z] [A-Z]+, )?(--[a-z-]+)", capsys.readouterr().out))
         assert found - {"--help"} == {option for option in known.split() if option.startswith("--")}
 
 
