@@ -9,6 +9,7 @@ from pathlib import Path
 
 from mlbench.cli.options import EXIT_DONE, EXIT_USAGE, Commands, check_place, say, wrapped
 from mlbench.errors import UsageError
+from mlbench.report import progress
 
 PAGE = Path("report.html")
 
@@ -53,7 +54,8 @@ def _report(options: argparse.Namespace) -> int:
     from mlbench.reporting import read_files, write_page  # noqa: PLC0415  # the rest of the command line needs none of it
 
     check_place(options.output)
-    found = read_files(options.files)
+    with progress(len(options.files)) as shown:
+        found = read_files(options.files, shown.step)
     if options.graphs is not None:
         found.graphs += sorted(options.graphs.rglob("*.html"))
     page = write_page(found, options.output, options.command_line)

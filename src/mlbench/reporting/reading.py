@@ -42,8 +42,12 @@ class Files:
     refused: list[str] = field(default_factory=list)
 
 
-def read_files(paths: Sequence[Path]) -> Files:
+def read_files(paths: Sequence[Path], step: Callable[[str], object] = str) -> Files:
     """Read the files.
+
+    Args:
+        paths: of the files.
+        step: told the name of each file when it is read.
 
     Raises:
         MissingExtraError: without jsonschema.
@@ -66,5 +70,6 @@ def read_files(paths: Sequence[Path]) -> Files:
                 place.append((path.name, read(path)))
         except FileError as error:
             found.refused.append(str(error))
+        step(path.name)
     found.results.sort(key=lambda each: each[1].date)
     return found

@@ -38,6 +38,9 @@ from mlbench.reporting.memory import memory_charts
 from mlbench.reporting.reading import Files
 from mlbench.results import Result
 
+SHOWN = 2
+"""Of the newest results so many are summed up beside each other."""
+
 
 @dataclass(frozen=True, slots=True)
 class Section:
@@ -86,11 +89,8 @@ def sections_of(files: Files) -> tuple[Section, ...]:
 
 
 def _headline(files: Files) -> Section:
-    shown = [
-        f"{name}   {result.date}\n$ {result.command}\n\n{summary(result.measurements, result.environment)}"
-        for name, result in files.results
-        if pairs(result.measurements)
-    ][-2:]
+    newest = [(name, result) for name, result in files.results if pairs(result.measurements)][-SHOWN:]
+    shown = [f"{name}   {result.date}\n$ {result.command}\n\n{summary(result.measurements, result.environment)}" for name, result in newest]
     return Section("headline", "In short", preformatted="\n\n\n".join(shown), command="mlbench run --json run.json")
 
 
