@@ -373,6 +373,8 @@ def test_the_environment_of_an_arm() -> None:
     separator = ";" if sys.platform == "win32" else ":"
     assert environment_of(arm, given) == {"PYTHONPATH": separator.join("abc"), "HOME": "/h"}
     assert environment_of(Arm("base", sys.executable, Path()), {}) == {}
+    made = Arm("base", sys.executable, Path(), environment=Path("env"))
+    assert environment_of(made, given) == {"HOME": "/h"}
 
 
 HOLDS = """

@@ -117,10 +117,17 @@ def test_one_odd_process_does_not_hide_red() -> None:
 
 @pytest.mark.parametrize("sets", [1, 5])
 def test_too_few_sets_stay_open(sets: int) -> None:
-    """Their interval is infinite, and so is the noise; another screening is asked for."""
+    """Their interval is infinite, and so is the noise; the rest of the screening is asked for."""
     found = standing(effects([0.0] * sets), POLICY)
-    assert (found.verdict, found.noise, found.missing) == (INCONCLUSIVE, math.inf, POLICY.screen)
+    assert (found.verdict, found.noise, found.missing) == (INCONCLUSIVE, math.inf, POLICY.screen - sets)
     assert (found.change.low, found.change.high) == (0.0, math.inf)
+
+
+@pytest.mark.parametrize(("sets", "expected", "missing"), [(7, INCONCLUSIVE, 1), (8, PASS, 0)])
+def test_a_row_is_open_until_it_is_screened(sets: int, expected: str, missing: int) -> None:
+    """Seven equal sets would settle it, and are not looked at: every look is a chance to be wrong."""
+    found = standing(effects([0.0] * sets), POLICY)
+    assert (found.verdict, found.missing) == (expected, missing)
 
 
 def test_ratios_are_told_not_logarithms() -> None:

@@ -112,14 +112,14 @@ def test_a_history_has_the_gates_verdicts(tmp_path: Path) -> None:
     slow = dataclasses.replace(run((64,)), date="2026-01-03T03:04:05+00:00")
     slow.measurements[1].arms["floor"] = tuple((each[0] / 3,) * 3 for each in slow.measurements[1].arms["floor"])
     other = dataclasses.replace(run((64,)), date="2026-01-04T03:04:05+00:00", environment=dataclasses.replace(ENVIRONMENT, cpu="Another"))
-    for name, each in (("c", other), ("a", run((64,))), ("b", slow)):
+    for name, each in (("1", other), ("3", run((64,))), ("2", slow)):  # the names are in another order than the dates
         save(each, tmp_path / f"{name}.json")
     found = read_files(sorted(tmp_path.glob("*.json")))
     moments = moments_of(found.results, "floor_ratio")
     assert [(each.run, each.number, each.verdict, each.is_other_machine) for each in moments][:2] == [
-        ("a.json", 1, "", False), ("b.json", 2, "regression", False),
+        ("3.json", 1, "", False), ("2.json", 2, "regression", False),
     ]  # fmt: skip
-    assert (moments[2].run, moments[2].is_other_machine) == ("c.json", True)
+    assert (moments[2].run, moments[2].is_other_machine) == ("1.json", True)
 
 
 def test_a_chart_becomes_a_picture(files: Path) -> None:

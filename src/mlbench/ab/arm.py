@@ -463,7 +463,7 @@ def quiet_arguments() -> list[str]:
         "pytest_randomly": ["-p", "no:randomly"],
         "random_order": ["-p", "no:random_order"],
     }
-    found = ["-q", "-p", "no:cacheprovider", "--maxfail=0", "--continue-on-collection-errors"]
+    found = ["-q", "-p", "no:cacheprovider", "--maxfail=0"]
     for module, arguments in against.items():
         if importlib.util.find_spec(module) is not None:
             found += arguments

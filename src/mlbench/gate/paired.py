@@ -118,7 +118,7 @@ def standing(effects: Sequence[Effect], policy: PairedPolicy) -> Standing:
         verdict = PASS
     else:
         verdict = INCONCLUSIVE
-    missing = max(_missing(change, policy), policy.screen - len(effects)) if verdict == INCONCLUSIVE else 0
+    missing = _missing(change, policy) if verdict == INCONCLUSIVE else 0
     return Standing(verdict, _as_ratio(change), math.expm1(noise), len(effects), len(fresh), missing)
 
 
@@ -133,8 +133,10 @@ def _missing(change: Interval, policy: PairedPolicy) -> int:
     It must become shorter than what is left between its centre and the farther of the two lines, the tolerance from above and the limit
     from below.
     """
+    if change.processes < policy.screen:
+        return policy.screen - change.processes
     if not math.isfinite(change.high):
-        return policy.screen
+        return policy.batch
     half = (change.high - change.low) / 2
     room = max(math.log1p(policy.limit) - change.estimate, change.estimate - math.log1p(policy.tolerance))
     return max(policy.batch, math.ceil(change.processes * ((half / room) ** 2 - 1)))
