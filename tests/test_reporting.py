@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 from pathlib import Path
 
 import pytest
@@ -12,10 +13,13 @@ from comparisons import comparison, visit
 from mlbench.ab import save_comparison
 from mlbench.cli import main
 from mlbench.errors import MissingExtraError, UsageError
+from mlbench.gate import Finding, Judgement, row_of
+from mlbench.report import load_verdicts, verdicts_json
 from mlbench.reporting import read_files, render_page, sections_of, write_chart
 from mlbench.reporting.page import as_script
 from mlbench.reporting.sections import moments_of
 from mlbench.results import Result, save
+from mlbench.stats import Interval
 from saved_results import ENVIRONMENT, case, result
 from test_charts import measured
 
@@ -160,3 +164,34 @@ def test_a_case_without_a_partner_is_shown(tmp_path: Path) -> None:
     names = [chart.name for section in sections_of(read_files([tmp_path / "one.json"])) for chart in section.charts]
     assert "rounds-b8-h64" in names
     assert "speedup" not in names
+
+
+def test_verdicts_of_the_gate_are_read_back(tmp_path: Path) -> None:
+    """What `--format json` wrote is the judgement it was made of, infinite ends included."""
+    change = Interval(1.2, 1.1, math.inf, 0.95, 5, 5)
+    made = Judgement(
+        "main", "topic", (row_of("a", [Finding("latency", "inconclusive", "why", 1.0, 1.2, "s", change, 0.02)], ["a.html"]),), ("note",)
+    )
+    path = tmp_path / "verdicts.json"
+    path.write_text(verdicts_json(made))
+    assert load_verdicts(path) == made
+    assert read_files([path]).judgements == [("verdicts.json", made)]
+
+
+def test_results_lie_side_by_side(tmp_path: Path) -> None:
+    """The maps of the two newest results stand beside each other, the newest first, each under its file's name."""
+    for number in (1, 2, 3):
+        save(dataclasses.replace(run(), date=f"2026-01-0{number}T03:04:05+00:00"), tmp_path / f"run{number}.json")
+    (maps,) = (each for each in sections_of(read_files(sorted(tmp_path.glob("*.json")))) if each.key == "maps")
+    assert [(chart.name, chart.title) for chart in maps.charts if chart.name.startswith("speedup")] == [
+        ("speedup", "Speed-up, run3.json"), ("speedup-2", "Speed-up, run2.json"),
+    ]  # fmt: skip
+
+
+def test_a_case_links_its_flame_graphs(tmp_path: Path) -> None:
+    """Pages that were kept of its runners stand in its section."""
+    save(run((64,)), tmp_path / "run.json")
+    found = read_files([tmp_path / "run.json"])
+    found.graphs += [tmp_path / "baseline-b8-h64.html", tmp_path / "baseline-b8-h6.html"]
+    (case_section,) = (each for each in sections_of(found) if each.key == "case-b8-h64")
+    assert [name for name, _ in case_section.links] == ["Flame graph: baseline-b8-h64"]

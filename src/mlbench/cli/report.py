@@ -30,7 +30,8 @@ def add(commands: Commands) -> None:
               mlbench report run.json ablation.json limits.json peers.json ab.json -o page.html
               mlbench report history/*.json -o history.html             a trend of each case
 
-            Files are what --json of run, ablation, limits, peers and ab wrote, or what pytest-benchmark saved."""),
+            Files are what --json of run, ablation, limits, peers and ab wrote, what 'gate --format json' wrote, or what
+            pytest-benchmark saved."""),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("files", type=Path, nargs="+", metavar="FILE", help="result files, in any order")

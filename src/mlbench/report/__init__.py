@@ -1,6 +1,6 @@
 """Results and judgements for people, and judgements for CI: tables, the summary, verdicts, progress."""
 
-from mlbench.report.machines import junit, verdicts_json
+from mlbench.report.machines import has_verdicts, junit, load_verdicts, verdicts_json
 from mlbench.report.markdown import markdown
 from mlbench.report.summary import summary, sweep_speedup
 from mlbench.report.tables import Pair, Table, pairs, tables
@@ -11,7 +11,9 @@ __all__ = [
     "Pair",
     "Progress",
     "Table",
+    "has_verdicts",
     "junit",
+    "load_verdicts",
     "markdown",
     "pairs",
     "progress",

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 import re
+from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree as ET
 
-from mlbench.documents import Form, plain
-from mlbench.gate import INCONCLUSIVE, RED, Judgement, Row
+from mlbench.documents import Form, check_document, plain, read_json
+from mlbench.gate import INCONCLUSIVE, RED, Finding, Judgement, Row
+from mlbench.stats import Interval
 
 FORM = Form("mlbench-verdicts", 1, "verdicts-schema.json", "judgement")
 _NO_XML = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
@@ -25,6 +28,32 @@ def verdicts_json(judgement: Judgement, *, inconclusive_passes: bool = False) ->
         "exit_code": judgement.exit_code(inconclusive_passes=inconclusive_passes),
     }
     return json.dumps(head | plain(dataclasses.asdict(judgement)), indent=1, allow_nan=False) + "\n"
+
+
+def has_verdicts(data: Any) -> bool:  # whatever JSON holds
+    """Whether JSON data say that they hold a judgement."""
+    return isinstance(data, dict) and data.get("kind") == FORM.kind
+
+
+def load_verdicts(path: str | Path) -> Judgement:
+    """Read a judgement that `--format json` wrote; an end of an interval that is null is infinite.
+
+    Raises:
+        FileError: when it is missing, damaged, foreign, or of a version this mlbench does not read.
+        MissingExtraError: without jsonschema.
+    """
+    data = read_json(path)
+    check_document(path, data, FORM)
+    rows = tuple(Row(**{**row, "findings": tuple(map(_finding, row["findings"])), "graphs": tuple(row["graphs"])}) for row in data["rows"])
+    return Judgement(data["before"], data["after"], rows, tuple(data["notes"]))
+
+
+def _finding(data: dict[str, Any]) -> Finding:
+    change = data["change"]
+    if change is not None:
+        ends: dict[str, Any] = {"estimate": math.nan, "low": -math.inf, "high": math.inf}
+        change = Interval(**{name: ends[name] if value is None else value for name, value in change.items()})
+    return Finding(**{**data, "change": change})
 
 
 def junit(judgement: Judgement, *, inconclusive_passes: bool = False) -> str:

@@ -12,10 +12,12 @@ from mlbench.ablating import has_ablations, load_ablations
 from mlbench.ablating.saved import Ablations
 from mlbench.documents import read_json
 from mlbench.errors import FileError
+from mlbench.gate import Judgement
 from mlbench.limiting import has_limits, load_limits
 from mlbench.limiting.saved import Limits
 from mlbench.peers.result import PeerResult, has_peers
 from mlbench.peers.result import load as load_peers
+from mlbench.report import has_verdicts, load_verdicts
 from mlbench.results import Result, has_measurements, load
 
 
@@ -29,6 +31,7 @@ class Files:
         limits: of `mlbench limits`.
         peers: of `mlbench peers`.
         comparisons: of `mlbench ab`.
+        judgements: of `mlbench gate --format json`.
         graphs: pages of memray that were kept.
         refused: why a file was not used.
     """
@@ -38,6 +41,7 @@ class Files:
     limits: list[tuple[str, Limits]] = field(default_factory=list)
     peers: list[tuple[str, PeerResult]] = field(default_factory=list)
     comparisons: list[tuple[str, Comparison]] = field(default_factory=list)
+    judgements: list[tuple[str, Judgement]] = field(default_factory=list)
     graphs: list[Path] = field(default_factory=list)
     refused: list[str] = field(default_factory=list)
 
@@ -59,6 +63,7 @@ def read_files(paths: Sequence[Path], step: Callable[[str], object] = str) -> Fi
         (has_limits, load_limits, found.limits),
         (has_peers, load_peers, found.peers),
         (has_comparison, load_comparison, found.comparisons),
+        (has_verdicts, load_verdicts, found.judgements),
     )
     for path in paths:
         try:

@@ -34,6 +34,7 @@ from mlbench.report.charts import (
     rounds_chart,
     trend_chart,
 )
+from mlbench.report.verdicts import verdict_table
 from mlbench.reporting.memory import memory_charts
 from mlbench.reporting.reading import Files
 from mlbench.results import Result
@@ -97,10 +98,15 @@ def _headline(files: Files) -> Section:
 def _maps(files: Files) -> Section:
     if not files.results:
         return Section("maps", "Batch and hidden size", command="mlbench run --json run.json")
-    name, result = files.results[-1]
-    found = pairs(result.measurements)
-    charts = tuple(chart for quantity in (SPEEDUP, MEMORY, FLOOR_RATIO) if (chart := heat_map(quantity, found)) is not None)
-    return Section("maps", "Batch and hidden size", (f"From {name}, {result.date}.",), charts, tuple(tables(result.measurements)))
+    shown = files.results[-SHOWN:][::-1]
+    charts = tuple(
+        chart
+        for number, (name, result) in enumerate(shown, start=1)
+        for quantity in (SPEEDUP, MEMORY, FLOOR_RATIO)
+        if (chart := heat_map(quantity, pairs(result.measurements), number, name if len(shown) > 1 else "")) is not None
+    )
+    text = " Below it: ".join(f"from {name}, {result.date}." for name, result in shown)
+    return Section("maps", "Batch and hidden size", (text[:1].upper() + text[1:],), charts, tuple(tables(shown[0][1].measurements)))
 
 
 def _cases(files: Files) -> Iterator[Section]:
@@ -109,10 +115,10 @@ def _cases(files: Files) -> Iterator[Section]:
         return
     _, result = files.results[-1]
     for pair in pairs(result.measurements):
-        yield _case(pair, result)
+        yield _case(pair, result, files)
 
 
-def _case(pair: Pair, result: Result) -> Section:
+def _case(pair: Pair, result: Result, files: Files) -> Section:
     arms = {
         name: each.timing.rounds_s for name, each in (("baseline", pair.baseline), ("optimized", pair.optimized)) if each and each.timing
     }
@@ -121,7 +127,8 @@ def _case(pair: Pair, result: Result) -> Section:
     chart = rounds_chart(pair.cell, arms)
     doubts = [line for each in (pair.baseline, pair.optimized) if each is not None for line in each.warnings]
     text = [f"{describe(result.environment)}.", *(f"Warning: {line}" for line in dict.fromkeys(doubts))]
-    return Section(f"case-{pair.cell}", f"Case {pair.cell}", tuple(text), () if chart is None else (chart,))
+    graphs = tuple((f"Flame graph: {page.stem}", page.resolve().as_uri()) for page in files.graphs if page.stem.endswith(f"-{pair.cell}"))
+    return Section(f"case-{pair.cell}", f"Case {pair.cell}", tuple(text), () if chart is None else (chart,), links=graphs)
 
 
 def _ladder(files: Files) -> Section:
@@ -245,11 +252,10 @@ def _graphs(files: Files) -> Section:
 
 
 def _verdicts(files: Files) -> Section:
-    charts, found = [], []
-    for name, comparison in files.comparisons:
-        judged = judge(comparison)
-        chart = changes_chart(judged)
-        found.append(f"{name}: {judged.after} against {judged.before}: {judged.verdict}. {' '.join(f'{note}.' for note in judged.notes)}")
-        if chart is not None:
-            charts.append(chart)
-    return Section("verdicts", "Verdicts", tuple(found), tuple(charts), command="mlbench ab main --json ab.json")
+    judged = [(name, judge(comparison)) for name, comparison in files.comparisons] + files.judgements
+    charts = [chart for number, (_, each) in enumerate(judged, start=1) if (chart := changes_chart(each, number)) is not None]
+    told = tuple(f"{name}: {each.after} against {each.before}: {each.verdict}. {' '.join(f'{note}.' for note in each.notes)}"
+                 for name, each in judged)  # fmt: skip
+    drawn = {chart.table.title for chart in charts}
+    plain = tuple(table for _, each in judged if (table := verdict_table(each, everything=True)).title not in drawn)
+    return Section("verdicts", "Verdicts", told, tuple(charts), plain, command="mlbench ab main --json ab.json")

@@ -10,8 +10,8 @@ from mlbench.report.verdicts import verdict_table
 COLOURS = {"pass": "#5b8db8", "improved": "#2e8b57", "inconclusive": "#b8860b", "regression": "#c44e52"}
 
 
-def changes_chart(judgement: Judgement) -> Chart | None:
-    """Return the changes of a judgement, or None where nothing has an interval."""
+def changes_chart(judgement: Judgement, number: int = 1) -> Chart | None:
+    """Return the changes of a judgement, or None where nothing has an interval; `number` is its place among several."""
     rows: list[Row] = []
     tolerances = set()
     for row in judgement.rows:
@@ -43,7 +43,9 @@ def changes_chart(judgement: Judgement) -> Chart | None:
     ]  # fmt: skip
     how = "A point is by how much a row changed, the line through it the interval. Dashed lines are no change and what is tolerated."
     table = verdict_table(judgement, everything=True)
-    return Chart("verdicts", "Verdicts", how, spec, Table(table.title, table.headers, table.rows), len(rows))
+    return Chart(
+        "verdicts" if number == 1 else f"verdicts-{number}", "Verdicts", how, spec, Table(table.title, table.headers, table.rows), len(rows)
+    )
 
 
 def _is_shown(value: float) -> bool:

@@ -48,13 +48,14 @@ FLOOR_RATIO = Quantity(
 )  # fmt: skip
 
 
-def heat_map(quantity: Quantity, pairs: Sequence[Pair], link: str = "#case-") -> Chart | None:
+def heat_map(quantity: Quantity, pairs: Sequence[Pair], number: int = 1, where: str = "") -> Chart | None:
     """Return a heat map of cells of one shape and depth, or None where no cell has the quantity.
 
     Args:
         quantity: what it shows.
         pairs: the cells.
-        link: what a cell's address begins with, followed by its name.
+        number: place of the result among those beside each other; 1 is the newest.
+        where: name of the result, where there are several.
     """
     rows: list[Row] = []
     cells: list[tuple[str, ...]] = []
@@ -65,13 +66,15 @@ def heat_map(quantity: Quantity, pairs: Sequence[Pair], link: str = "#case-") ->
             continue
         value, interval = found
         hidden = "x".join(str(size) for size in measured.case["hidden"])
-        rows.append({"cell": pair.cell, "batch": measured.case["batch"], "hidden": hidden, "value": value, "link": link + pair.cell})
+        rows.append({"cell": pair.cell, "batch": measured.case["batch"], "hidden": hidden, "value": value, "link": f"#case-{pair.cell}"})
         ends = (_NOTHING, _NOTHING) if interval is None else (f"{interval.low:.3f}", f"{interval.high:.3f}")
         cells.append((pair.cell, f"{value:.3f}", *ends))
     if not rows:
         return None
     table = Table(quantity.title, ("cell", "value", "95 % from", "to"), tuple(cells))
-    return Chart(quantity.name, quantity.title, quantity.how_to_read, _spec(quantity, rows), table, len(rows))
+    name = quantity.name if number == 1 else f"{quantity.name}-{number}"
+    title = f"{quantity.title}, {where}" if where else quantity.title
+    return Chart(name, title, quantity.how_to_read, _spec(quantity, rows), table, len(rows))
 
 
 def _value(quantity: Quantity, pair: Pair) -> tuple[float, Interval | None] | None:
