@@ -14,8 +14,9 @@ from mlbench.ab import save_comparison
 from mlbench.cli import main
 from mlbench.errors import MissingExtraError, UsageError
 from mlbench.gate import Finding, Judgement, row_of
+from mlbench.peers.result import Outcome, PeerCell, PeerResult
 from mlbench.report import load_verdicts, verdicts_json
-from mlbench.reporting import read_files, render_page, sections_of, write_chart
+from mlbench.reporting import Files, read_files, render_page, sections_of, write_chart
 from mlbench.reporting.page import as_script
 from mlbench.reporting.sections import moments_of
 from mlbench.results import Result, save
@@ -195,3 +196,17 @@ def test_a_case_links_its_flame_graphs(tmp_path: Path) -> None:
     found.graphs += [tmp_path / "baseline-b8-h64.html", tmp_path / "baseline-b8-h6.html"]
     (case_section,) = (each for each in sections_of(found) if each.key == "case-b8-h64")
     assert [name for name, _ in case_section.links] == ["Flame graph: baseline-b8-h64"]
+
+
+def test_the_runtimes_stand_beside_the_case_of_the_same_sizes(tmp_path: Path) -> None:
+    """A cell of `mlbench peers` with the model and the batch of a case is drawn in that case's section too."""
+    sizes = {"batch": 8, "hidden": [64], "inputs": 64, "outputs": 10, "model": "mlp"}
+    found = Files(results=[("run.json", run((64, 256)))])
+    for each in found.results[0][1].measurements:
+        each.case.update(inputs=64, outputs=10)
+    outcome = Outcome("measured", rounds_s=((1e-6, 2e-6),))
+    cell = PeerCell({**sizes, "threads": 1, "tuned": True}, {"mlbench": outcome, "xla": outcome})
+    found.peers.append(("peers.json", PeerResult(ENVIRONMENT, "mlbench peers", "2026-01-02", "complete", 1, (), (cell,))))
+    drawn = {each.key: [chart.name for chart in each.charts] for each in sections_of(found)}
+    assert drawn["case-b8-h64"] == ["rounds-b8-h64", "rounds-peers-64-64-10-b8"]
+    assert drawn["case-b8-h256"] == ["rounds-b8-h256"]

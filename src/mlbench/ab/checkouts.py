@@ -20,7 +20,6 @@ from mlbench.cache import cache_folder
 from mlbench.errors import UsageError
 
 WORKING_TREE = "working tree"
-BASE, HEAD = "base", "head"
 RESULTS = "mlbench-results"
 """Where our commands put what they make, unless they are told otherwise."""
 

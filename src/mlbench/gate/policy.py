@@ -17,7 +17,6 @@ from mlbench.stats import Interval
 LATENCY, FLOOR_RATIO, REFERENCE_RATIO = "latency", "floor ratio", "reference ratio"
 PEAK, ALLOCATIONS = "peak bytes", "allocations"
 TEST = "test"
-QUANTITIES = (PEAK, ALLOCATIONS, FLOOR_RATIO, REFERENCE_RATIO, LATENCY)
 
 CONFIDENCE = 0.95
 """Two-sided, so that chance alone puts one row in forty beyond a tolerance, were its true change exactly that tolerance. Unchanged code

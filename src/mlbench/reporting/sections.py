@@ -124,11 +124,20 @@ def _case(pair: Pair, result: Result, files: Files) -> Section:
     }
     if pair.optimized is not None:
         arms |= pair.optimized.arms
-    chart = rounds_chart(pair.cell, arms)
+    charts = [rounds_chart(pair.cell, arms), *_peers_of(pair, files)]
     doubts = [line for each in (pair.baseline, pair.optimized) if each is not None for line in each.warnings]
     text = [f"{describe(result.environment)}.", *(f"Warning: {line}" for line in dict.fromkeys(doubts))]
     graphs = tuple((f"Flame graph: {page.stem}", page.resolve().as_uri()) for page in files.graphs if page.stem.endswith(f"-{pair.cell}"))
-    return Section(f"case-{pair.cell}", f"Case {pair.cell}", tuple(text), () if chart is None else (chart,), links=graphs)
+    return Section(f"case-{pair.cell}", f"Case {pair.cell}", tuple(text), tuple(chart for chart in charts if chart), links=graphs)
+
+
+def _peers_of(pair: Pair, files: Files) -> Iterator[Chart | None]:
+    """Give the rounds of the other runtimes on the same model and batch, measured in turns of their own."""
+    case = {} if pair.optimized is None else pair.optimized.case
+    for _, run in files.peers[-1:]:
+        for cell in run.cells:
+            if all(cell.cell[name] == case.get(name) for name in ("batch", "hidden", "inputs", "outputs", "model")):
+                yield _peer_rounds(run, cell.name)
 
 
 def _ladder(files: Files) -> Section:
