@@ -9,7 +9,7 @@ import pytest
 from mlbench.cases import call_of, parse_case
 from mlbench.measure import footprint
 from mlbench.report.charts import Place, arena_chart, held_chart
-from mlbench.reporting import Files, sections_of
+from mlbench.reporting import Files, graphs_in, sections_of
 from mlbench.reporting.memory import held_during, memory_charts
 
 
@@ -62,10 +62,18 @@ def test_a_cell_of_ours_has_both_and_another_one_none() -> None:
 
 
 def test_flame_graphs_are_linked(tmp_path: Path) -> None:
-    """Pages that were kept are links under their names; without any the section says what would keep them."""
-    page = tmp_path / "baseline-b8-h64.html"
-    page.write_text("")
-    with_links, without = sections_of(Files(graphs=[page]))[-1], sections_of(Files())[-1]
-    assert with_links.links == (("baseline-b8-h64", page.resolve().as_uri()),)
+    """Pages that were kept are links under their names, as seen from the page; without any the section says what would keep them."""
+    kept = tmp_path / "graphs of it" / "baseline-b8-h64.html"
+    kept.parent.mkdir()
+    kept.write_text("")
+    found = Files(graphs=graphs_in(tmp_path, tmp_path / "report.html"))
+    with_links, without = sections_of(found)[-1], sections_of(Files())[-1]
+    assert with_links.links == (("baseline-b8-h64", "graphs%20of%20it/baseline-b8-h64.html"),)
     assert without.is_empty
     assert "--graphs DIR" in without.command
+
+
+def test_a_huge_case_is_not_built_for_a_picture() -> None:
+    """A name in somebody's file must not make this machine allocate gigabytes."""
+    assert memory_charts("b1000000-h100000") == ()
+    assert memory_charts("b1-h100000000") == ()

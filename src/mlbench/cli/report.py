@@ -52,13 +52,13 @@ def add(commands: Commands) -> None:
 
 
 def _report(options: argparse.Namespace) -> int:
-    from mlbench.reporting import read_files, write_page  # noqa: PLC0415  # the rest of the command line needs none of it
+    from mlbench.reporting import graphs_in, read_files, write_page  # noqa: PLC0415  # the rest of the command line needs none of it
 
     check_place(options.output)
     with progress(len(options.files)) as shown:
         found = read_files(options.files, shown.step)
     if options.graphs is not None:
-        found.graphs += sorted(options.graphs.rglob("*.html"))
+        found.graphs += graphs_in(options.graphs, options.output)
     page = write_page(found, options.output, options.command_line)
     for line in found.refused:
         print(f"mlbench: {line}", file=sys.stderr)

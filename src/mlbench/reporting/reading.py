@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from mlbench.ab import Comparison, has_comparison, load_comparison
 from mlbench.ablating import has_ablations, load_ablations
@@ -32,7 +34,7 @@ class Files:
         peers: of `mlbench peers`.
         comparisons: of `mlbench ab`.
         judgements: of `mlbench gate --format json`.
-        graphs: pages of memray that were kept.
+        graphs: names of memray's pages that were kept, and their addresses as seen from the page.
         refused: why a file was not used.
     """
 
@@ -42,7 +44,7 @@ class Files:
     peers: list[tuple[str, PeerResult]] = field(default_factory=list)
     comparisons: list[tuple[str, Comparison]] = field(default_factory=list)
     judgements: list[tuple[str, Judgement]] = field(default_factory=list)
-    graphs: list[Path] = field(default_factory=list)
+    graphs: list[tuple[str, str]] = field(default_factory=list)
     refused: list[str] = field(default_factory=list)
 
 
@@ -71,10 +73,18 @@ def read_files(paths: Sequence[Path], step: Callable[[str], object] = str) -> Fi
             fitting = [(read, place) for fits, read, place in kinds if fits(data)]
             if not fitting:
                 raise FileError(f"{path}: no result of mlbench; expected what --json wrote or pytest-benchmark saved")
-            for read, place in fitting:
-                place.append((path.name, read(path)))
+            read_whole = [(place, read(path)) for read, place in fitting]  # all of it or nothing
+            for place, content in read_whole:
+                place.append((path.name, content))
         except FileError as error:
             found.refused.append(str(error))
         step(path.name)
     found.results.sort(key=lambda each: each[1].date)
     return found
+
+
+def graphs_in(folder: Path, page: Path) -> list[tuple[str, str]]:
+    """Return the names of the HTML pages in a folder, and their addresses relative to `page`, so that both can be moved together."""
+    home = page.resolve().parent
+    return [(each.stem, quote(Path(os.path.relpath(each.resolve(), home)).as_posix())) for each in sorted(folder.rglob("*.html"))
+            if each.resolve() != page.resolve()]  # fmt: skip

@@ -127,7 +127,7 @@ def _case(pair: Pair, result: Result, files: Files) -> Section:
     charts = [rounds_chart(pair.cell, arms), *_peers_of(pair, files)]
     doubts = [line for each in (pair.baseline, pair.optimized) if each is not None for line in each.warnings]
     text = [f"{describe(result.environment)}.", *(f"Warning: {line}" for line in dict.fromkeys(doubts))]
-    graphs = tuple((f"Flame graph: {page.stem}", page.resolve().as_uri()) for page in files.graphs if page.stem.endswith(f"-{pair.cell}"))
+    graphs = tuple((f"Flame graph: {name}", address) for name, address in files.graphs if name.endswith(f"-{pair.cell}"))
     return Section(f"case-{pair.cell}", f"Case {pair.cell}", tuple(text), tuple(chart for chart in charts if chart), links=graphs)
 
 
@@ -254,7 +254,7 @@ def moments_of(results: Sequence[tuple[str, Result]], ratio: str) -> tuple[Momen
 
 def _graphs(files: Files) -> Section:
     """Return links to memray's own pages, where they were kept."""
-    links = tuple((page.stem, page.resolve().as_uri()) for page in files.graphs)
+    links = tuple(files.graphs)
     text = ("memray's own pages, of what one call allocates at the moment of its peak.",) if links else ()
     command = "mlbench report ... --graphs DIR, with what mlbench flamegraph, --mlbench-memray, the gate or mlbench ab kept"
     return Section("graphs", "Flame graphs", text, links=links, command=command)
