@@ -26,6 +26,7 @@ class Pip:
         self.installs: list[list[str]] = []
         self.asked: list[str] = []
         self.folders: list[object] = []
+        self.paths: list[bool] = []
         self.lacking: set[str] = set()
         self.failing = ""
 
@@ -36,6 +37,7 @@ class Pip:
 
     def run(self, command: list[str], **options: Any) -> SimpleNamespace:
         """Run a command."""
+        self.paths.append("PYTHONPATH" in options["env"])
         if command[1] == "-c":
             self.asked.append(command[2])
             return SimpleNamespace(returncode=int(command[2].removeprefix("import ") in self.lacking))
@@ -59,9 +61,9 @@ def pip(monkeypatch: pytest.MonkeyPatch) -> Pip:
 def checkout(tmp_path: Path) -> Checkout:
     """A version with a pyproject.toml."""
     home = tmp_path / "home"
-    home.mkdir()
+    (home / ".git").mkdir(parents=True)
     (home / "pyproject.toml").write_text("[project]")
-    return Checkout("base", "main", "a" * 40, home)
+    return Checkout("base", "main", "a" * 40, home, home)
 
 
 def built(checkout: Checkout, place: Path, install: tuple[str, ...] = INSTALL) -> tuple[str, list[str]]:
@@ -126,6 +128,24 @@ def test_another_commit_is_installed_into_it(pip: Pip, checkout: Checkout, tmp_p
     assert again == python
     assert said == ["installing main into its environment"]
     assert (len(pip.built), pip.installs) == (1, [["-e", "."]])
+
+
+def test_a_checkout_that_was_made_anew_is_installed_again(pip: Pip, checkout: Checkout, tmp_path: Path) -> None:
+    """What the installation put among its files is gone with the old one, though the commit and the environment are the same."""
+    built(checkout, tmp_path / "place")
+    pip.installs.clear()
+    checkout.mark.unlink()
+    assert built(checkout, tmp_path / "place")[1] == ["installing main into its environment"]
+    assert (len(pip.built), pip.installs) == (1, [["-e", "."]])
+    assert built(checkout, tmp_path / "place")[1] == []
+
+
+def test_what_the_users_path_holds_is_not_installed(pip: Pip, checkout: Checkout, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """pip, and the question what is there, go without PYTHONPATH."""
+    monkeypatch.setenv("PYTHONPATH", "elsewhere")
+    built(checkout, tmp_path / "place")
+    assert len(pip.paths) == 4
+    assert not any(pip.paths)
 
 
 def test_other_dependencies_have_an_environment_of_their_own(pip: Pip, checkout: Checkout, tmp_path: Path) -> None:

@@ -54,6 +54,38 @@ def test_both_sides_have_paths_of_one_length(project: Project) -> None:
     assert files(base.home)["a.txt"] == "one"
 
 
+def test_the_same_version_keeps_what_an_installation_made(project: Project) -> None:
+    """Its own files are restored, of a revision and of a changed working tree; files that git does not know stay until it changes."""
+    repository = find_repository(project.root)
+    project.write("a.txt", "mine")
+    for side, revision, text in (("base", "v1", "one"), ("head", None, "mine")):
+        home = check_out(repository, side, revision).home
+        (home / "_version.py").write_text("made")
+        (home / "a.txt").write_text("by a test")
+        found = check_out(repository, side, revision)
+        assert files(found.home) == {"a.txt": text, "folder/b.txt": "b", ".gitignore": "*.log", "_version.py": "made"}
+    project.write("a.txt", "another")
+    assert "_version.py" not in files(check_out(repository, "head", None).home)
+
+
+def test_what_was_made_of_a_checkout_is_marked_in_it(project: Project) -> None:
+    """The mark stays as long as the files are the same."""
+    repository = find_repository(project.root)
+    found = check_out(repository, "base", "v1")
+    found.mark.write_text("env")
+    assert check_out(repository, "base", "v1").mark.exists()
+    assert not check_out(repository, "base", "main").mark.exists()
+
+
+def test_half_a_checkout_is_made_anew(project: Project) -> None:
+    """What was broken off before it was marked is not taken for a version."""
+    repository = find_repository(project.root)
+    home = check_out(repository, "base", "v1").home
+    (home / ".git" / "mlbench-commit").unlink()
+    (home / "left.txt").touch()
+    assert "left.txt" not in files(check_out(repository, "base", "v1").home)
+
+
 def test_another_revision_takes_the_place(project: Project) -> None:
     """Nothing of what was there stays."""
     repository = find_repository(project.root)
@@ -224,18 +256,20 @@ def test_a_second_comparison_is_kept_out(project: Project) -> None:
 @pytest.mark.parametrize(
     ("paths", "names", "place"),
     [
-        (["src/toy/__init__.py", "src/single.py", "setup.py"], ("single", "toy"), "src"),
+        (["src/toy/__init__.py", "src/toy/deep/__init__.py", "src/single.py", "setup.py"], ("single", "toy"), "src"),
         (["toy/__init__.py", "tests/__init__.py", "conftest.py", "setup.py", "one.py"], ("one", "toy"), "."),
-        (["toy/deep/__init__.py"], (), "."),
+        (["toy/deep/__init__.py"], ("deep", "toy.deep"), "."),
+        (["src/toy/deep/__init__.py"], ("deep", "toy.deep"), "src"),
+        (["python/toy/__init__.py", "run.py"], ("python.toy", "run", "toy"), "."),
+        (["src/logging/__init__.py", "tests/toy/__init__.py", "venv.log/x/__init__.py"], (), "src"),
     ],
-    ids=["src", "flat", "namespace"],
+    ids=["src", "flat", "namespace", "src-namespace", "elsewhere", "none"],
 )
-def test_packages_of_a_project(tmp_path: Path, paths: list[str], names: tuple[str, ...], place: str) -> None:
-    """Those below `src`, or beside the project's files, without its tests and scripts."""
+def test_packages_of_a_project(project: Project, paths: list[str], names: tuple[str, ...], place: str) -> None:
+    """Those below `src`, or beside the project's files, or deeper; without its tests, scripts, what git ignores and the standard names."""
     for path in paths:
-        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / path).touch()
-    assert packages(tmp_path) == (names, tmp_path / place)
+        project.write(path, "")
+    assert packages(project.root) == (names, project.root / place)
 
 
 def test_a_worktree_of_the_user_is_a_repository_too(project: Project, tmp_path: Path) -> None:

@@ -12,16 +12,22 @@ import hashlib
 import os
 import shutil
 import subprocess
+import sys
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from mlbench.cache import cache_folder
 from mlbench.errors import UsageError
+from mlbench.files import write_atomically
 
 WORKING_TREE = "working tree"
 RESULTS = "mlbench-results"
 """Where our commands put what they make, unless they are told otherwise."""
+_MARK = "mlbench-commit"
+_ASIDE = frozenset({"conftest", "setup", "noxfile", "tasks", "tests", "test", "docs", "doc", "benchmarks", "benchmark", "bench", "examples",
+                    "vendor", "_vendor", "third_party", "node_modules"})  # fmt: skip
+"""Modules and folders that are not what a project's tests import as the project."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,12 +39,19 @@ class Checkout:
         revision: what the user called it.
         commit: its hash; of the working tree, the commit it grew from, followed by a hash of what differs where something does.
         home: folder of the project in it, where its commands run.
+        root: folder of the clone.
     """
 
     side: str
     revision: str
     commit: str
     home: Path
+    root: Path
+
+    @property
+    def mark(self) -> Path:
+        """A file for what was made of these files, such as where they are installed; it is gone when the clone is made anew."""
+        return self.root / ".git" / "mlbench-installed"
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +105,9 @@ def held(repository: Repository) -> Iterator[None]:
 def check_out(repository: Repository, side: str, revision: str | None, apart: Collection[Path] = ()) -> Checkout:
     """Put a revision, or for None the working tree, into its folder of the cache, in place of what was there.
 
+    Where that has been the same already, its files are restored and those that git does not know are left: an installation may have made
+    them, such as extensions and files that hold the version.
+
     Args:
         repository: the user's.
         side: `base` or `head`.
@@ -102,27 +118,42 @@ def check_out(repository: Repository, side: str, revision: str | None, apart: Co
         UsageError: when git does not know the revision, or cannot check it out.
     """
     commit = _commit(repository.root, "HEAD" if revision is None else revision)
+    changed = _changed(repository.root, (repository.root / repository.prefix / RESULTS, *apart)) if revision is None else []
+    name = commit + _suffix(repository.root, changed)
     target = repository.place / side
-    if target.exists():
-        shutil.rmtree(target)
-    _git(repository.root, "clone", "--quiet", "--shared", "--no-checkout", str(repository.root), str(target))
-    _git(target, "checkout", "--quiet", "--detach", commit)
+    mark = target / ".git" / _MARK
+    if not mark.exists() or mark.read_text(encoding="utf-8") != name:
+        if target.exists():
+            shutil.rmtree(target)
+        _git(repository.root, "clone", "--quiet", "--shared", "--no-checkout", str(repository.root), str(target))
+    _git(target, "checkout", "--quiet", "--force", "--detach", commit)
     if (target / ".gitmodules").exists():
-        _git(target, "submodule", "update", "--quiet", "--init", "--recursive")
-    if revision is None:
-        commit += _mirror(repository.root, target, (repository.root / repository.prefix / RESULTS, *apart))
+        _git(target, "submodule", "update", "--quiet", "--init", "--recursive", "--force")
+    _mirror(repository.root, target, changed)
+    write_atomically(mark, name)
     home = target / repository.prefix
     if not home.is_dir():
         raise UsageError(f"{revision or WORKING_TREE} has no folder {repository.prefix}; run where both versions have the project")
-    return Checkout(side, revision or WORKING_TREE, commit, home)
+    return Checkout(side, revision or WORKING_TREE, name, home, target)
 
 
 def packages(home: Path) -> tuple[tuple[str, ...], Path]:
-    """Return the names of the packages and modules of a project, and the folder they lie in: `src`, or its root."""
+    """Return the names of the packages and modules of a project in its checkout, and the folder for the path: `src`, or its root.
+
+    A package is a folder with an `__init__.py`. Where none lies in `src` or the root, those that lie deeper count, by their own name and by
+    the one they have in a namespace: what the tests import under such a name must come from the checkout.
+    """
     place = home / "src" if (home / "src").is_dir() else home
-    found = [each.parent.name for each in place.glob("*/__init__.py")] + [each.stem for each in place.glob("*.py")]
-    aside = {"conftest", "setup", "tests", "test", "docs", "benchmarks", "benchmark", "examples", "noxfile", "tasks"}
-    return tuple(sorted(set(found) - aside)), place
+    listed = _listed(home, "ls-files", "-z", "--cached", "--others", "--exclude-standard")
+    files = [home / name for name in listed if name.endswith(".py") and (home / name).is_file()]
+    inits = {file.parent for file in files if file.name == "__init__.py"}
+    tops = {each for each in inits - {home} if each.parent not in inits and not _ASIDE & set(each.relative_to(home).parts)}
+    found = {each.name for each in tops if each.parent in (place, home)}
+    if not found:
+        base = {each: place if place in each.parents else home for each in tops}
+        found = {name for each in tops for name in (each.name, ".".join(each.relative_to(base[each]).parts))}
+    found |= {file.stem for file in files if file.parent == place}
+    return tuple(sorted(found - _ASIDE - {"__init__"} - sys.stdlib_module_names)), place
 
 
 def _commit(root: Path, name: str) -> str:
@@ -132,27 +163,39 @@ def _commit(root: Path, name: str) -> str:
         raise UsageError(f"git knows no revision {name!r} in {root.name}; a branch, a tag, a commit, or main~3 was expected") from None
 
 
-def _mirror(root: Path, target: Path, apart: Collection[Path]) -> str:
-    """Make the clone's files those of the working tree, ignored ones left out; return a suffix that says whether and how they differ."""
+def _changed(root: Path, apart: Collection[Path]) -> list[str]:
+    """Return the files of the working tree that differ from HEAD, ignored ones and those apart left out."""
     changed = _listed(root, "diff", "--name-only", "--no-renames", "-z", "HEAD")
     ours = {place.resolve() for place in apart}
     others = _listed(root, "ls-files", "-z", "--others", "--exclude-standard")
     changed += [name for name in others if not ours & {(root / name).resolve(), *(root / name).resolve().parents}]
-    digest, names = hashlib.sha256(), sorted(set(changed))
-    for name in names:  # all of them first: a file may have become a folder, and a folder a file
+    return sorted(set(changed))
+
+
+def _suffix(root: Path, changed: Sequence[str]) -> str:
+    """Return what names these files as they are now, with their bits; nothing for no files."""
+    digest = hashlib.sha256()
+    for name in changed:
+        source = root / name
+        digest.update(name.encode(errors="surrogateescape") + b"\0")
+        if source.is_symlink() or source.is_file():
+            digest.update(os.fsencode(source.readlink()) if source.is_symlink() else source.read_bytes())
+            digest.update(b"%o" % source.lstat().st_mode)
+    return f"+{digest.hexdigest()[:12]}" if changed else ""
+
+
+def _mirror(root: Path, target: Path, changed: Sequence[str]) -> None:
+    """Make these files of the clone those of the working tree."""
+    for name in changed:  # all of them first: a file may have become a folder, and a folder a file
         if not (target / name).is_dir() or (target / name).is_symlink():
             (target / name).unlink(missing_ok=True)
-    for name in names:
+    for name in changed:
         source, copy = root / name, target / name
-        digest.update(name.encode(errors="surrogateescape") + b"\0")
         if source.is_symlink() or source.is_file():
             if copy.is_dir():
                 shutil.rmtree(copy)
             copy.parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(source, copy, follow_symlinks=False)
-            digest.update(os.fsencode(source.readlink()) if source.is_symlink() else source.read_bytes())
-            digest.update(b"%o" % source.lstat().st_mode)
-    return f"+{digest.hexdigest()[:12]}" if changed else ""
 
 
 def _listed(root: Path, *arguments: str) -> list[str]:

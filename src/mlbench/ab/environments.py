@@ -58,7 +58,8 @@ def prepare(checkout: Checkout, place: Path, install: Sequence[str], say: Callab
     python = str(folder / ("Scripts/python.exe" if os.name == "nt" else "bin/python"))
     mark = folder / _MARK
     installed = json.loads(mark.read_text(encoding="utf-8")) if mark.exists() else None
-    if installed == checkout.commit:
+    is_here = checkout.mark.exists() and checkout.mark.read_text(encoding="utf-8") == folder.name
+    if installed == checkout.commit and is_here:
         return python
     if installed is None:
         say(f"building the environment of {checkout.revision} ({'; '.join(install)})")
@@ -73,14 +74,14 @@ def prepare(checkout: Checkout, place: Path, install: Sequence[str], say: Callab
     lacking = [name for name in NEEDED if not _has(python, name.replace("-", "_"))]
     if lacking:
         _pip(python, checkout, *lacking)
+    write_atomically(checkout.mark, folder.name)
     write_atomically(mark, json.dumps(checkout.commit))
     return python
 
 
 def _pip(python: str, checkout: Checkout, *arguments: str) -> None:
     command = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *arguments]
-    variables = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}  # what lies there would count as installed
-    ran = subprocess.run(command, cwd=checkout.home, capture_output=True, text=True, check=False, env=variables)  # noqa: S603  # pip
+    ran = subprocess.run(command, cwd=checkout.home, capture_output=True, text=True, check=False, env=_variables())  # noqa: S603  # pip
     if ran.returncode:
         raise UsageError(
             f"{checkout.revision}: pip install {shlex.join(arguments)} failed in its checkout; say what to install with --install:\n"
@@ -89,5 +90,10 @@ def _pip(python: str, checkout: Checkout, *arguments: str) -> None:
 
 
 def _has(python: str, module: str) -> bool:
-    ran = subprocess.run([python, "-c", f"import {module}"], capture_output=True, check=False)  # noqa: S603  # Python
+    ran = subprocess.run([python, "-c", f"import {module}"], capture_output=True, check=False, env=_variables())  # noqa: S603  # Python
     return ran.returncode == 0
+
+
+def _variables() -> dict[str, str]:
+    """Return the environment variables without PYTHONPATH: what lies there would count as installed."""
+    return {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
