@@ -5,14 +5,17 @@ from __future__ import annotations
 import ast
 import itertools
 import random
+import subprocess
 import sys
+import time
 from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from mlbench.ab.process import SCRIPT, Arm, ArmError, environment_of
+from mlbench.ab import process
+from mlbench.ab.process import SCRIPT, Arm, ArmError, ArmProcess, environment_of
 from mlbench.ab.turns import Arms, Effort, Visit, shuffled
 from mlbench.measure import has_memray
 from mlbench.stats import median
@@ -469,12 +472,125 @@ def test_without_memray_the_reason_stands_for_the_page(suite: Suite) -> None:
     assert drawn == {"test_it.py::test_a": {"base": "its environment has no memray"}}
 
 
+def test_the_time_of_a_setup_counts(suite: Suite) -> None:
+    """A slow setup before a quick target leaves a row its time, with few calls, instead of a thousand setups a turn."""
+    suite.write("""
+count = []
+def test_a(benchmark):
+    def setup(): count.append(1); time.sleep(0.005)
+    benchmark.pedantic(dict, setup=setup, rounds=3)
+    print(len(count))
+    assert len(count) < 60
+""")
+    (visit,) = suite.visits(effort=Effort(rounds=20, turn_s=1e-3, row_s=0.2, timeout_s=20)).values()
+    assert visit.ends == PASSED
+    assert 1 <= len(visit.rounds_s["head"]) <= 8
+    assert median(visit.rounds_s["head"]) < 1e-3
+
+
+def test_a_target_that_one_version_may_call_once_is_compared_with_no_other(suite: Suite) -> None:
+    """A cold call beside warm ones would be a difference of the suites, not of the code."""
+    suite.write(DIFFERENT + "def test_a(benchmark): benchmark.pedantic(work, rounds=1 if mine == 'head' else 5)\n")
+    with Arms([Arm(name, sys.executable, suite.home, path=(name,)) for name in NAMES], (), suite.folder) as arms:
+        (visit,) = arms.visit(arms.collected["base"].ids, QUICK)
+    assert {name: how for name, (how, _) in visit.ends.items()} == {"base": "passed", "control": "passed", "head": "unlike"}
+    assert visit.rounds_s == {}
+
+
+def test_a_test_that_a_plugin_begins_again_is_told_once(suite: Suite) -> None:
+    """What runs it a second time changes neither the rounds nor that the others go on."""
+    (suite.home / "conftest.py").write_text("""
+from _pytest.runner import runtestprotocol
+def pytest_runtest_protocol(item, nextitem):
+    runtestprotocol(item, nextitem=nextitem, log=False)
+    item._initrequest()
+    for report in runtestprotocol(item, nextitem=nextitem, log=False): item.ihook.pytest_runtest_logreport(report=report)
+    return True
+""")
+    suite.write("def test_a(benchmark): benchmark(work)\ndef test_b(benchmark): benchmark(work)\n")
+    found = suite.visits()
+    assert [visit.ends for visit in found.values()] == [PASSED, PASSED]
+    assert all(visit.is_whole for visit in found.values())
+
+
+def test_a_file_that_skips_itself_says_why(suite: Suite) -> None:
+    """It is told with its reason, and is no error."""
+    suite.write("pytest.skip('no GPU here', allow_module_level=True)\n", "test_gpu.py")
+    suite.write("pytest.importorskip('no_such_module')\n", "test_import.py")
+    suite.write("def test_b(benchmark): benchmark(work)\n")
+    with suite.arms("base") as arms:
+        collected = arms.collected["base"]
+    assert (collected.ids, collected.errors) == (("test_it.py::test_b",), {})
+    assert sorted(collected.skipped) == ["test_gpu.py", "test_import.py"]
+    assert "no GPU here" in collected.skipped["test_gpu.py"]
+    assert "no_such_module" in collected.skipped["test_import.py"]
+
+
+def test_a_package_that_a_test_would_import_from_elsewhere_is_an_error(suite: Suite, tmp_path: Path) -> None:
+    """Also where nothing has imported it yet when the suite is collected."""
+    place = tmp_path / "installed"
+    (place / "toy").mkdir(parents=True)
+    (place / "toy/__init__.py").touch()
+    suite.write("def test_b(benchmark):\n    import toy\n    benchmark(work)\n")
+    with pytest.raises(ArmError, match=r"it imports toy from .*installed.*which is not in its checkout"):
+        suite.arms("base", packages=("toy", "never"), path=(str(place),))
+    (suite.home / "toy.py").touch()
+    with suite.arms("base", packages=("toy",), path=(str(suite.home), str(place))) as arms:
+        assert arms.collected["base"].ids == ("test_it.py::test_b",)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only there the kernel ends it")
+def test_an_arm_ends_with_its_parent(suite: Suite) -> None:
+    """A test that hangs does not outlive a parent that was killed."""
+    suite.write("def test_a(benchmark): time.sleep(600)\n")
+    parent = f"""
+import sys, time
+from pathlib import Path
+from mlbench.ab.process import Arm
+from mlbench.ab.turns import Arms
+arms = Arms([Arm("base", sys.executable, Path({str(suite.home)!r}))], (), Path({str(suite.folder)!r}))
+arms.processes["base"].tell(order=list(arms.collected["base"].ids))
+print(arms.processes["base"]._process.pid, flush=True)
+time.sleep(600)
+"""
+    with subprocess.Popen([sys.executable, "-c", parent], stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        arm = Path(f"/proc/{int(process.stdout.readline())}")
+        assert arm.exists()
+        process.kill()
+    ends = time.monotonic() + 20
+    while arm.exists() and "Z" not in (arm / "stat").read_text().rpartition(")")[2].split()[0] and time.monotonic() < ends:
+        time.sleep(0.05)
+    assert time.monotonic() < ends
+
+
+@pytest.mark.parametrize(
+    ("script", "reason"),
+    [
+        ("import sys; sys.stdout.write('{\"ready')", "the process died (exit code 0)"),
+        ("import os, time; os.close(1); time.sleep(600)", "it closed its channel, lived on, and was ended"),
+    ],
+    ids=["cut", "closed"],
+)
+def test_a_channel_that_ends_is_the_end_of_the_arm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, script: str, reason: str) -> None:
+    """Half a message, or a process that lives on without its channel, is told as a death and ends in time."""
+    (tmp_path / "arm.py").write_text(script)
+    monkeypatch.setattr(process, "SCRIPT", tmp_path / "arm.py")
+    monkeypatch.setattr(process, "END_S", 0.2)
+    arm = ArmProcess(Arm("base", sys.executable, tmp_path), (), tmp_path / "log")
+    with pytest.raises(ArmError) as died:
+        arm.answer(20)
+    assert reason in str(died.value)
+    arm.stop()
+
+
 class Answering:
     """Stands for a process: a test that is ready, and turns of 2 s that are written down."""
 
     def __init__(self, name: str, diary: list[tuple[str, int, bool]], **ready: Any) -> None:
         self.name, self.diary = name, diary
-        self.ready = {"ready": "row", "once": False, "cost_s": 1e-4, "bare": True, "iterations": 1, **ready}
+        self.ready = {"ready": "row", "once": False, "cost_s": 1e-4, **ready}
+        self.ready = {"wall_s": self.ready["cost_s"], **self.ready}
         self.waiting: list[dict[str, Any]] = []
 
     def tell(self, **request: Any) -> None:
@@ -492,10 +608,11 @@ class Answering:
         return self.waiting.pop(0)
 
 
-def turns(effort: Effort, **ready: Any) -> tuple[list[tuple[str, int, bool]], Visit]:
+def turns(effort: Effort, first: int = 0, **ready: Any) -> tuple[list[tuple[str, int, bool]], Visit]:
     """Return who took turns of how many calls, and what came of it."""
     diary: list[tuple[str, int, bool]] = []
     arms = object.__new__(Arms)
+    arms._first = first
     arms.processes = {name: Answering(name, diary, **ready) for name in NAMES}  # type: ignore[misc]  # what is asked of them they do
     (visit,) = arms.visit(["row"], effort)
     return diary, visit
@@ -509,19 +626,28 @@ def test_turns_go_forwards_and_backwards_and_another_arm_starts_each_round() -> 
     assert visit.rounds_s == {name: [2.0, 2.0] for name in NAMES}
 
 
+@pytest.mark.parametrize("first", [0, 1, 2, 3])
+def test_another_arm_begins_in_each_set(first: int) -> None:
+    """Also a target that may be called once only is not always called first in the base."""
+    diary, _ = turns(Effort(), first, once=True, cost_s=None)
+    assert [name for name, _, _ in diary] == [NAMES[(first + place) % 3] for place in range(3)]
+
+
 @pytest.mark.parametrize(
     ("ready", "calls", "warm_up", "rounds"),
     [
         ({"cost_s": 0.5}, 1, False, 1),
         ({"cost_s": 0.05}, 1, False, 3),
-        ({"cost_s": 1e-5, "iterations": 10}, 100, True, 20),
-        ({"cost_s": 1e-5, "iterations": 10, "bare": False}, 10, True, 20),
+        ({"cost_s": 1e-5}, 100, True, 20),
+        ({"cost_s": 1e-5, "wall_s": 1e-4}, 83, True, 20),
+        ({"cost_s": 1e-5, "wall_s": 0.02}, 1, True, 8),
+        ({"cost_s": 1e-5, "wall_s": 5.0}, 1, True, 1),
         ({"once": True, "cost_s": None}, 1, False, 1),
     ],
-    ids=["long", "longer", "iterations", "iterations-with-setup", "once"],
+    ids=["long", "longer", "short", "setup", "slow-setup", "slower-setup", "once"],
 )
 def test_the_effort_decides_calls_and_rounds(ready: dict[str, Any], calls: int, warm_up: bool, rounds: int) -> None:
-    """A turn is filled with calls, iterations where each setup is followed by some; long calls get fewer rounds, a single one once."""
+    """A turn is filled with calls; where they are long, or what is around them, there are fewer calls and rounds; a single one is once."""
     diary, visit = turns(Effort(rounds=20, turn_s=1e-3, row_s=1.0), **ready)
     assert set(diary) == {(name, calls, warm_up) for name in NAMES}
     assert len(visit.rounds_s["base"]) == rounds

@@ -146,20 +146,28 @@ class Target:
 
         return call, after
 
-    def cost_s(self) -> float:
-        """Warm up and return about how long a call takes, in seconds."""
-        start = time.perf_counter()
-        self.call()
-        first = time.perf_counter() - start
+    def costs_s(self) -> tuple[float, float]:
+        """Warm up; return about how long the least takes that a turn does, in seconds: its calls alone, and with what is around them."""
+        first = self._wall_s(self.call)
         if first > LONG_S:
             self.is_quick = False
-            return first
-        calls, cost = 1, first
+            return first, first * (1 if self.is_bare else self.iterations)
+        if not self.is_bare:
+            found: list[float] = []
+            wall = self._wall_s(lambda: found.append(self.turn(1, warm_up=False)))
+            return found[0] * self.iterations, wall
+        calls = 1
         while True:
             cost = self.turn(calls, warm_up=False)
-            if cost * calls >= COST_S or not self.is_bare:
-                return max(cost, 1e-9)
+            if cost * calls >= COST_S:
+                return cost, cost
             calls *= 4
+
+    @staticmethod
+    def _wall_s(act: Callable[[], object]) -> float:
+        start = time.perf_counter()
+        act()
+        return max(time.perf_counter() - start, 1e-9)
 
     def _with_setup(self) -> float:
         args, kwargs = self._arguments()
@@ -340,8 +348,8 @@ class Benchmark:
         self._is_used = True
         gc.collect()
         target.plant = self._plants.get(self._node.nodeid, {})
-        cost = None if target.once else target.cost_s()
-        self._channel.tell(ready=self._node.nodeid, once=target.once, cost_s=cost, bare=target.is_bare, iterations=target.iterations)
+        cost, wall = (None, None) if target.once else target.costs_s()
+        self._channel.tell(ready=self._node.nodeid, once=target.once, cost_s=cost, wall_s=wall)
         while True:
             request = self._channel.listen()
             if "turn" in request:
@@ -383,6 +391,7 @@ class Suite:
         self._channel = channel
         self._settings = settings
         self._errors: dict[str, str] = {}
+        self._skipped: dict[str, str] = {}
         self._outcome = ("passed", "")
 
     def pytest_sessionstart(self, session: Any) -> None:
@@ -394,9 +403,11 @@ class Suite:
         config.pluginmanager.register(fixture_plugin(self._pytest, self._channel, self._settings["plants"]), "mlbench-ab-fixture")
 
     def pytest_collectreport(self, report: Any) -> None:
-        """Keep what could not be collected."""
+        """Keep what could not be collected, and what skipped itself as a whole."""
         if report.failed:
             self._errors[report.nodeid] = str(report.longrepr)[-4000:]
+        elif report.skipped:
+            self._skipped[report.nodeid] = _reason(report)
 
     def pytest_runtestloop(self, session: Any) -> bool:
         """Say what there is, and run it in the order that comes back."""
@@ -407,7 +418,7 @@ class Suite:
         for item in session.items:
             if "benchmark" in getattr(item, "fixturenames", ()):
                 items[item.nodeid] = item
-        self._channel.tell(collected=list(items), errors=self._errors, outside=self._outside(), versions=versions())
+        self._channel.tell(collected=list(items), errors=self._errors, skipped=self._skipped, outside=self._outside(), versions=versions())
         while True:
             request = self._channel.listen()
             if "order" not in request:
@@ -430,18 +441,26 @@ class Suite:
         if report.failed:
             self._outcome = ("failed", report.longreprtext[-4000:])
         elif report.skipped:
-            reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else report.longreprtext
-            self._outcome = ("skipped", str(reason)[-1000:])
+            self._outcome = ("skipped", _reason(report))
 
     def _outside(self) -> dict[str, str]:
-        """Return packages that were to come from the checkout and did not, name to file."""
+        """Return packages that come from elsewhere than the checkout, or would when a test imports them, name to file."""
         homes = tuple(os.path.realpath(home) + os.sep for home in self._settings["homes"])
         found = {}
         for name in self._settings["packages"]:
             file = getattr(sys.modules.get(name), "__file__", None)
-            if file and not os.path.realpath(file).startswith(homes):
+            if name not in sys.modules:
+                with contextlib.suppress(ImportError, ValueError):
+                    file = getattr(importlib.util.find_spec(name), "origin", None)
+            if file and os.path.isabs(file) and not os.path.realpath(file).startswith(homes):
                 found[name] = file
         return found
+
+
+def _reason(report: Any) -> str:
+    """Return why a test or a file was skipped."""
+    reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else report.longrepr
+    return str(reason)[-1000:]
 
 
 def versions() -> dict[str, str]:
@@ -461,6 +480,7 @@ def quiet_arguments() -> list[str]:
         "xdist": ["-n0"],
         "pytest_cov": ["--no-cov"],
         "pytest_randomly": ["-p", "no:randomly"],
+        "pytest_rerunfailures": ["--reruns=0"],
         "random_order": ["-p", "no:random_order"],
     }
     found = ["-q", "-p", "no:cacheprovider", "--maxfail=0"]
@@ -470,9 +490,18 @@ def quiet_arguments() -> list[str]:
     return found
 
 
+def end_with_parent() -> None:
+    """Have the kernel end this process when its parent is gone, which a test that hangs would not notice; Linux alone can."""
+    with contextlib.suppress(Exception):
+        import ctypes
+
+        ctypes.CDLL(None).prctl(1, int(signal.SIGKILL))  # PR_SET_PDEATHSIG
+
+
 def main() -> int:
     """Run the suite as the first request says."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent decides what it means
+    end_with_parent()
     channel = Channel()
     settings = channel.listen()
     sys.path[0] = os.getcwd()  # as `python -m pytest` has it, and not the folder of this script

@@ -18,6 +18,7 @@ from mlbench.errors import WorkerError
 
 SCRIPT = Path(__file__).with_name("arm.py")
 LOG_TAIL = 2000
+END_S = 10.0
 START_S = 300.0
 """Time to import and collect the suite."""
 
@@ -102,10 +103,8 @@ class ArmProcess:
         except queue.Empty:
             self.stop()
             raise ArmError(self.arm.name, f"no answer within {timeout_s:g} s; the process was ended") from None
-        if not line:
-            code = self._process.wait()
-            died = f"killed by signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
-            raise ArmError(self.arm.name, f"the process died ({died}){self._tail()}")
+        if not line.endswith("\n"):  # nothing more, or a message cut short
+            raise ArmError(self.arm.name, f"the process died ({self._end()}){self._tail()}")
         message: dict[str, Any] = json.loads(line)
         if "failed" in message:
             raise ArmError(self.arm.name, f"{message['failed']}{self._tail()}")
@@ -120,6 +119,15 @@ class ArmProcess:
         self._process.wait()
         with contextlib.suppress(OSError):
             self._requests.close()
+
+    def _end(self) -> str:
+        """Return how the process ended whose answers ended."""
+        try:
+            code = self._process.wait(END_S)
+        except subprocess.TimeoutExpired:
+            self.stop()
+            return "it closed its channel, lived on, and was ended"
+        return f"killed by signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
 
     def _tail(self) -> str:
         text = self._log.read_text(encoding="utf-8", errors="replace")[-LOG_TAIL:].strip()

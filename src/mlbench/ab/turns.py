@@ -15,6 +15,7 @@ from typing import Any, Self
 
 from mlbench.ab.process import START_S, Arm, ArmError, ArmProcess
 
+ARMS = ("base", "head", "control")
 ROUNDS = 20
 """What 20 rounds leave in a set's ratio is less than what sets differ by: more sets say more than more rounds."""
 LEAST_ROUNDS = 1
@@ -22,7 +23,7 @@ TURN_S = 1e-3
 ROW_S = 1.0
 """Time for the rounds of a row in one set of processes; rows with long calls get fewer rounds."""
 TIMEOUT_S = 120.0
-PASSED, FAILED, SKIPPED, DIED, UNUSED = "passed", "failed", "skipped", "died", "unused"
+PASSED, FAILED, SKIPPED, DIED, UNUSED, UNLIKE = "passed", "failed", "skipped", "died", "unused", "unlike"
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +49,8 @@ class Visit:
         id: the test's.
         rounds_s: arm to seconds per call in each round.
         memory: arm to what a call allocated; empty where it was not asked for.
-        ends: arm to how the test ended there and why: `passed`, `failed`, `skipped`, `died`, or `unused` where it never measured anything.
+        ends: arm to how the test ended there and why: `passed`, `failed`, `skipped`, `died`, `unused` where it never measured anything, or
+            `unlike` where its target may be called once only, and that of the base often, or the other way round.
         once: the target may be called once only.
     """
 
@@ -71,7 +73,7 @@ class Effort:
     Attributes:
         rounds: of each row.
         turn_s: length of a turn, in seconds.
-        row_s: most time for the rounds of a row, in seconds.
+        row_s: most time for the rounds of a row, setups included, in seconds.
         timeout_s: for the setup of a test and for a turn, in seconds.
     """
 
@@ -89,11 +91,13 @@ class Collected:
         ids: the tests that use `benchmark`.
         errors: what could not be collected, and why.
         versions: of Python and of what decides how fast it is.
+        skipped: what skipped itself as a whole when it was collected, and why.
     """
 
     ids: tuple[str, ...]
     errors: dict[str, str]
     versions: dict[str, str]
+    skipped: dict[str, str] = field(default_factory=dict)
 
 
 Ready = dict[str, dict[str, Any]]
@@ -103,12 +107,19 @@ Ready = dict[str, dict[str, Any]]
 class Arms:
     """Live processes of several arms.
 
+    Args:
+        arms: which.
+        arguments: for pytest.
+        logs: folder for what they print.
+        first: number of the arm that begins, modulo how many there are; it moves on from set to set.
+
     Raises:
         ArmError: when one cannot collect its suite; all are ended then.
     """
 
-    def __init__(self, arms: Sequence[Arm], arguments: Sequence[str], logs: Path) -> None:
+    def __init__(self, arms: Sequence[Arm], arguments: Sequence[str], logs: Path, first: int = 0) -> None:
         self.processes = {arm.name: ArmProcess(arm, arguments, logs / f"{arm.name}.log") for arm in arms}
+        self._first = first
         self.collected: dict[str, Collected] = {}
         try:
             for arm in arms:
@@ -117,7 +128,7 @@ class Arms:
                     name, file = next(iter(found["outside"].items()))
                     raise ArmError(arm.name, f"it imports {name} from {file}, which is not in its checkout {arm.home}: both arms would run "
                                              "the same code; install the project in an environment of its own (no --same-env)")  # fmt: skip
-                self.collected[arm.name] = Collected(tuple(found["collected"]), found["errors"], found["versions"])
+                self.collected[arm.name] = Collected(tuple(found["collected"]), found["errors"], found["versions"], found["skipped"])
         except BaseException:
             self.stop()
             raise
@@ -186,6 +197,24 @@ class Arms:
                 return
 
     def _row(self, done: Visit, timeout_s: float, act: Callable[[Visit, Ready], None]) -> None:
+        ready = self._ready(done, timeout_s)
+        if any(how == DIED for how, _ in done.ends.values()):
+            return
+        unlike = [name for name, each in ready.items() if each["once"] != next(iter(ready.values()))["once"]]
+        if len(ready) == len(self.processes):
+            done.once = any(each["once"] for each in ready.values())
+            if not unlike:
+                act(done, ready)
+        for name in ready:
+            if name not in done.ends:
+                self.processes[name].tell(go=True)
+        for name in ready:
+            if name not in done.ends:
+                done.ends[name] = self._outcome(name, timeout_s)
+        done.ends |= {name: (UNLIKE, "") for name in unlike if done.ends[name][0] == PASSED}
+
+    def _ready(self, done: Visit, timeout_s: float) -> Ready:
+        """Return what the arms said whose test has come to `benchmark`, and keep how it ended in the others."""
         ready: Ready = {}
         for name, process in self.processes.items():
             try:
@@ -197,18 +226,14 @@ class Arms:
                 self._end(done, name, message)
             else:
                 ready[name] = message
-        if any(how == DIED for how, _ in done.ends.values()):
-            return
-        if len(ready) == len(self.processes):
-            done.once = any(each["once"] for each in ready.values())
-            act(done, ready)
-        for name in ready:
-            if name not in done.ends:
-                self.processes[name].tell(go=True)
-        for name in ready:
-            if name not in done.ends:
-                message = self.processes[name].answer(timeout_s)
-                done.ends[name] = (message["outcome"], message["text"])
+        return ready
+
+    def _outcome(self, name: str, timeout_s: float) -> tuple[str, str]:
+        """Return how a test ended that was told to go on; one that a plugin begins again is let go each time."""
+        process = self.processes[name]
+        while "outcome" not in (message := process.answer(timeout_s)):
+            process.tell(go=True)
+        return message["outcome"], message["text"]
 
     def _ask(self, done: Visit, name: str, timeout_s: float, **request: Any) -> dict[str, Any] | None:
         """Return the answer, or None where the test ended instead."""
@@ -233,13 +258,14 @@ class Arms:
         names = list(self.processes)
         calls, rounds, warm_up = 1, 1, False
         if not done.once:
-            longest = max(each["cost_s"] * (1 if each["bare"] else each["iterations"]) for each in ready.values())
-            calls = max(1, int(effort.turn_s / longest))
+            longest, whole = (max(each[part] for each in ready.values()) for part in ("cost_s", "wall_s"))
+            turns = 2 * len(names)
+            calls = max(1, min(int(effort.turn_s / longest), int(effort.row_s / (turns * effort.rounds * whole))))
             warm_up = longest < effort.turn_s
-            rounds = min(effort.rounds, max(LEAST_ROUNDS, int(effort.row_s / (2 * len(names) * longest * calls))))
+            rounds = min(effort.rounds, max(LEAST_ROUNDS, int(effort.row_s / (turns * whole * calls))))
         spent: dict[str, list[float]] = {name: [] for name in names}
         for number in range(rounds):
-            first = number % len(names)
+            first = (self._first + number) % len(names)
             order = names[first:] + names[:first]
             took = dict.fromkeys(names, 0.0)
             for name in order if done.once else (*order, *order[::-1]):
