@@ -22,8 +22,8 @@ import toy
 def test_work(benchmark): benchmark(toy.work)
 def test_hold(benchmark): benchmark(toy.hold)
 """
-ENOUGH = ("--same-env", "--sets", "6", "--most-sets", "6")
-FEW = ("--same-env", "--sets", "2", "--most-sets", "2")
+ENOUGH = ("--same-env", "--sets", "6", "--most-sets", "14")
+FEW = ("--same-env", "--sets", "2", "--most-sets", "10")
 """Sets that can settle what memory and missing rows say, and no latency."""
 
 
@@ -36,6 +36,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Project:
     made.write("pyproject.toml", '[tool.mlbench.ab]\narguments = ["benchmarks"]\n')
     made.commit()
     made.git("tag", "v1")
+    made.git("tag", "empty", made.git("commit-tree", "-m", "nothing", made.git("hash-object", "-t", "tree", "-w", "/dev/null")))
     monkeypatch.chdir(made.root)
     monkeypatch.setenv(VARIABLE, str(tmp_path / "cache"))
     monkeypatch.delenv("GITHUB_STEP_SUMMARY", raising=False)
@@ -69,13 +70,13 @@ def test_an_extra_allocation_is_red_in_every_format(project: Project, capsys: py
     project.write("src/toy/__init__.py", HEAVIER)
     assert run("v1", *FEW, "--json", "ab.json", "--keep-graphs", "graphs", "--format", "json", "--output", "out.json") == 1
     out = capsys.readouterr().out
-    assert "in 2 sets of fresh processes" in out
+    assert "more than both processes of the base in 8 of 8 sets of fresh processes" in " ".join(out.split())
     told = json.loads(Path("out.json").read_text())
     (red,) = [row for row in told["rows"] if row["verdict"] == "regression"]
     assert red["id"] == "benchmarks/test_toy.py::test_hold"
     assert sorted(path.name[-9:] for path in Path("graphs").iterdir()) == ["base.html", "head.html"]
     kept = load_comparison("ab.json")
-    assert (kept.is_complete, len(kept.sets), kept.head.revision) == (True, 2, "working tree")
+    assert (kept.is_complete, len(kept.sets), kept.head.revision) == (True, 8, "working tree")
     assert kept.head.commit.startswith(kept.base.commit + "+")
 
 
@@ -91,15 +92,15 @@ def test_a_missing_benchmark_is_red(project: Project, capsys: pytest.CaptureFixt
 
 
 def test_what_cannot_settle_is_inconclusive(project: Project, capsys: pytest.CaptureFixture[str]) -> None:
-    """Two sets support nothing: exit code 3; 0 where doubt passes; told as Markdown, and added to the summary of a CI job."""
-    assert run("v1", *FEW, "--format", "markdown", "--", "benchmarks", "-k", "work") == 3
+    """One set supports nothing: exit code 3; 0 where doubt passes; told as Markdown, and added to the summary of a CI job."""
+    assert run("v1", *FEW, "--max-time", "0.001", "--format", "markdown", "--", "benchmarks", "-k", "work") == 3
     out = capsys.readouterr().out
     assert out.startswith("#")
     assert "work" in out
     assert "hold" not in out
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("GITHUB_STEP_SUMMARY", str(project.root / "summary.md"))
-        resumed = run("v1", *FEW, "--resume", "--inconclusive", "pass", "--", "benchmarks", "-k", "work")
+        resumed = run("v1", *FEW, "--max-time", "0.001", "--resume", "--inconclusive", "pass", "--", "benchmarks", "-k", "work")
     assert resumed == 0
     assert "work" in Path("summary.md").read_text()
 
@@ -150,6 +151,8 @@ def test_a_suite_that_cannot_start_is_exit_code_1(project: Project, capsys: pyte
         (("v1", "nonsense", "--same-env"), "git knows no revision 'nonsense'"),
         (("", "--same-env"), "git knows no revision ''"),
         (("v1", "--same-env", "--tolerance", "5", "--limit", "5"), "--tolerance 5 must be less than --limit 5"),
+        (("v1", "--same-env", "--most-sets", "15"), "--most-sets 15: a slowdown is red after 16 sets at the earliest"),
+        (("empty", "--same-env"), "--same-env: empty has no package or module of its own"),
         (("v1", "--same-env", "--json", "none/ab.json"), "none"),
         (("v1", "--same-env", "--output", "none/out.txt"), "none"),
     ],

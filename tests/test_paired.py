@@ -138,10 +138,31 @@ def test_ratios_are_told_not_logarithms() -> None:
 
 
 def test_wider_intervals_need_more_sets() -> None:
-    """What would settle an open row grows with the square of its spread, and is at least a batch."""
+    """What would settle an open row grows with the square of its spread; one that is slower lacks the fresh sets that confirm it."""
     narrow, wide = (standing(effects(around(0.05, 8, [scale * each for each in WAVE])), POLICY).missing for scale in (1, 30))
-    assert narrow == POLICY.batch
+    assert narrow == POLICY.least - 8
     assert wide > 5 * POLICY.batch
+
+
+@pytest.mark.parametrize(
+    ("policy", "least"),
+    [(PairedPolicy(), 16), (PairedPolicy(screen=2), 10), (PairedPolicy(batch=3), 17), (PairedPolicy(red_confidence=0.5), 12)],
+)
+def test_the_least_sets_of_a_red_row(policy: PairedPolicy, least: int) -> None:
+    """Whole batches of fresh sets, enough for the confidence: eight values support 99 %; with fewer no slowdown can be red."""
+    assert policy.least == least
+    fresh, batch = policy.least - policy.screen, policy.batch
+    assert standing(effects([0.3] * policy.least), policy).verdict == REGRESSION
+    assert standing(effects([0.3] * (policy.screen + fresh - batch)), policy).verdict == INCONCLUSIVE
+
+
+def test_red_lies_beyond_the_noise_with_its_whole_interval() -> None:
+    """An estimate beyond what the control shows is not enough."""
+    heads = [0.06, 0.14] * 8
+    assert standing(effects(heads, [0.02] * 16), POLICY).verdict == REGRESSION
+    found = standing(effects(heads, [0.095] * 16), POLICY)
+    assert found.change.estimate > 1 + found.noise > found.change.low
+    assert found.verdict == INCONCLUSIVE
 
 
 def test_a_settled_row_needs_nothing() -> None:

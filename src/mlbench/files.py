@@ -6,11 +6,14 @@ step (`os.replace` is atomic on POSIX and Windows when both names are on one fil
 
 from __future__ import annotations
 
+import hashlib
 import os
 import tempfile
 from pathlib import Path
 
 from mlbench.errors import FileError
+
+_LONGEST = 120
 
 
 def write_atomically(path: str | os.PathLike[str], content: bytes | str) -> Path:
@@ -41,6 +44,18 @@ def write_atomically(path: str | os.PathLike[str], content: bytes | str) -> Path
             raise FileError(f"{target}: cannot write ({error.strerror})") from error
         raise
     return target
+
+
+def file_name(name: str) -> str:
+    """Return a name that every file system takes for what is called so; what is changed or long gets a hash, so that no two are the same.
+
+    >>> file_name("optimized-b8-h64"), file_name("t.py::test[a/b]")
+    ('optimized-b8-h64', 't.py__test_a_b_-e87b41e4')
+    """
+    clean = "".join(char if char.isascii() and (char.isalnum() or char in "-_.") else "_" for char in name)
+    if clean == name and len(name) <= _LONGEST:
+        return name
+    return f"{clean[-_LONGEST:]}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
 
 
 def _default_mode() -> int:

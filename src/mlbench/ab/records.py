@@ -8,12 +8,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from mlbench.ab.turns import Effort, Memory, Visit
+from mlbench.ab.turns import ARMS, Effort, Memory, Visit
 from mlbench.documents import Form, check_document, plain, read_json, write_document
+from mlbench.errors import FileError
 from mlbench.gate.paired import PairedPolicy
 from mlbench.results import COMPLETE, INTERRUPTED
 
-FORM = Form("mlbench-ab", 1, "ab-schema.json", "comparison")
+FORM = Form("mlbench-ab", 2, "ab-schema.json", "comparison")
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +27,7 @@ class Version:
         ids: tests that use `benchmark`, as they were collected.
         errors: what could not be collected, and why.
         versions: of Python and packages in its environment.
+        skipped: what skipped itself as a whole when it was collected, and why.
     """
 
     revision: str
@@ -33,6 +35,7 @@ class Version:
     ids: tuple[str, ...] = ()
     errors: dict[str, str] = field(default_factory=dict)
     versions: dict[str, str] = field(default_factory=dict)
+    skipped: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -52,6 +55,7 @@ class Comparison:
         status: `complete`, or `interrupted` while rows are open that could still be measured.
         plants: test to a planted slowdown or allocation of the head; for calibration alone.
         spent_s: seconds of measuring.
+        trouble: why the last set could not be measured; empty where it could.
     """
 
     machine: dict[str, Any]
@@ -66,6 +70,7 @@ class Comparison:
     status: str = INTERRUPTED
     plants: dict[str, dict[str, float]] = field(default_factory=dict)
     spent_s: float = 0.0
+    trouble: str = ""
 
     @property
     def rows(self) -> tuple[str, ...]:
@@ -77,6 +82,14 @@ class Comparison:
     def is_complete(self) -> bool:
         """Whether nothing is left to be measured."""
         return self.status == COMPLETE
+
+
+def visits_by_row(comparison: Comparison) -> dict[str, list[Visit]]:
+    """Return the visits of each row, in the order of the sets."""
+    found: dict[str, list[Visit]] = {}
+    for each in (visit for visits in comparison.sets for visit in visits):
+        found.setdefault(each.id, []).append(each)
+    return found
 
 
 def save_comparison(comparison: Comparison, path: str | Path) -> Path:
@@ -93,11 +106,22 @@ def load_comparison(path: str | Path) -> Comparison:
     """Read a comparison.
 
     Raises:
-        FileError: when it is missing, damaged, foreign, or of a version this mlbench does not read.
+        FileError: when it is missing, damaged, foreign, of a version this mlbench does not read, or holds what no set can measure.
         MissingExtraError: without jsonschema.
     """
     data = read_json(path)
     check_document(path, data, FORM)
+    found = _comparison(data)
+    for number, visits in enumerate(found.sets):
+        for visit in visits:
+            if len({len(rounds) for rounds in visit.rounds_s.values()}) > 1:
+                raise FileError(f"{path}: set {number + 1} has {visit.id} with different numbers of rounds in its arms; measure anew")
+            if visit.is_whole and not visit.rounds_s.keys() == visit.ends.keys() == set(ARMS):
+                raise FileError(f"{path}: set {number + 1} has {visit.id} without {', '.join(ARMS)} in its rounds and ends; measure anew")
+    return found
+
+
+def _comparison(data: dict[str, Any]) -> Comparison:
     return Comparison(
         machine=data["machine"],
         command=data["command"],
@@ -111,6 +135,7 @@ def load_comparison(path: str | Path) -> Comparison:
         status=data["status"],
         plants=data["plants"],
         spent_s=data["spent_s"],
+        trouble=data["trouble"],
     )
 
 

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import dataclasses
 import random
-import re
 import tempfile
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Protocol
 
-from mlbench.ab.judging import open_rows, visits_by_row
-from mlbench.ab.process import Arm
+from mlbench.ab.judging import open_rows
+from mlbench.ab.process import Arm, ArmError
 from mlbench.ab.records import Comparison
-from mlbench.ab.turns import DIED, FAILED, PASSED, Arms, Collected, Visit, shuffled
+from mlbench.ab.turns import DIED, FAILED, Arms, Collected, Visit, shuffled
+from mlbench.files import file_name
 from mlbench.results import COMPLETE, INTERRUPTED
 from mlbench.units import format_duration
 
@@ -47,7 +47,7 @@ class Session:
         arms: base, head and control.
         keep: called after each set, to save the comparison.
         telling: told what happens.
-        most_s: seconds after which no set begins; None for no end.
+        most_s: seconds of measuring after which no set of this sitting begins; None for no end.
         clock: seconds from any origin.
     """
 
@@ -71,15 +71,17 @@ class Session:
     def run(self) -> None:
         """Measure until every row is settled, no set may begin any more, or Ctrl-C.
 
+        An arm that cannot collect its suite any more ends it as well; what was measured stands, with the reason.
+
         Raises:
-            ArmError: when an arm cannot collect its suite.
+            ArmError: when an arm cannot collect its suite in the first set.
             Interrupted: on Ctrl-C, with everything kept that was measured.
         """
-        comparison, longest = self._comparison, 0.0
-        comparison.status = INTERRUPTED
-        while not comparison.sets or rows_of_next_set(comparison):
-            if self._most_s is not None and comparison.spent_s + longest > self._most_s:
-                self._telling.say(f"no time is left for another set: {format_duration(comparison.spent_s)} of "
+        comparison, longest, spent_s = self._comparison, 0.0, 0.0
+        comparison.status, comparison.trouble = INTERRUPTED, ""
+        while not comparison.sets or open_rows(comparison):
+            if self._most_s is not None and spent_s + longest > self._most_s:
+                self._telling.say(f"no time is left for another set: {format_duration(spent_s)} of "
                                   f"{format_duration(self._most_s)} are spent")  # fmt: skip
                 return
             begun = self._clock()
@@ -89,7 +91,15 @@ class Session:
                 comparison.spent_s += self._clock() - begun
                 self._keep()
                 raise Interrupted from None
+            except ArmError as error:
+                if not comparison.sets:
+                    raise
+                comparison.trouble = f"{error.arm}: {error}"
+                comparison.spent_s += self._clock() - begun
+                self._keep()
+                return
             took = self._clock() - begun
+            spent_s += took
             comparison.spent_s += took
             longest = max(took, longest if len(comparison.sets) > comparison.policy.screen else 0.0)
             self._tell(took)
@@ -104,11 +114,11 @@ class Session:
         for _ in range(1 + RESTARTS):
             with (
                 tempfile.TemporaryDirectory(prefix="mlbench-ab-") as logs,
-                Arms(self._arms, self._comparison.arguments, Path(logs)) as arms,
+                Arms(self._arms, self._comparison.arguments, Path(logs), len(self._comparison.sets)) as arms,
             ):
                 if waiting is None:
                     self._collected(arms.collected)
-                    waiting = rows_of_next_set(self._comparison)
+                    waiting = open_rows(self._comparison)
                     self._telling.expect(len(waiting) * max(1, self._comparison.policy.screen - len(self._comparison.sets)))
                     self._comparison.sets.append(visits)
                     visits += _gone(waiting, arms.collected)
@@ -127,14 +137,16 @@ class Session:
         if comparison.sets:
             return
         base, head = found["base"], found["head"]
-        comparison.base = dataclasses.replace(comparison.base, ids=base.ids, errors=base.errors, versions=base.versions)
-        comparison.head = dataclasses.replace(comparison.head, ids=head.ids, errors=head.errors, versions=head.versions)
+        comparison.base, comparison.head = (
+            dataclasses.replace(version, ids=each.ids, errors=each.errors, versions=each.versions, skipped=each.skipped)
+            for version, each in ((comparison.base, base), (comparison.head, head))
+        )
         self._telling.say(f"{len(comparison.rows)} benchmarks in both versions, {len(base.ids)} in {comparison.base.revision} and "
                           f"{len(head.ids)} in {comparison.head.revision}")  # fmt: skip
 
     def _tell(self, took_s: float) -> None:
         comparison, policy = self._comparison, self._comparison.policy
-        done, left = len(comparison.sets), rows_of_next_set(comparison)
+        done, left = len(comparison.sets), open_rows(comparison)
         line = f"set {done}: {len(comparison.sets[-1])} rows in {format_duration(took_s)}"
         if done < policy.screen:
             self._telling.say(f"{line}; about {format_duration(took_s * (policy.screen - done))} left of screening")
@@ -174,27 +186,10 @@ def draw_graphs(comparison: Comparison, arms: Sequence[Arm], rows: Sequence[str]
     here = [row for row in rows if row in comparison.rows]
     folder.mkdir(parents=True, exist_ok=True)
     place = folder.resolve()
-    pages = {row: place / re.sub(r"[^\w.-]+", "_", row).strip("_")[-120:] for row in here}
+    pages = {row: place / file_name(row) for row in here}
     found = {}
     sides = [arm for arm in arms if arm.name in ("base", "head")]
     with tempfile.TemporaryDirectory(prefix="mlbench-ab-") as logs, Arms(sides, comparison.arguments, Path(logs)) as live:
         for row, drawn in live.draw(here, pages, comparison.effort.timeout_s):
             found[row] = tuple(page if page.endswith(".html") else f"{arm}: {page}" for arm, page in drawn.items())
-    return found
-
-
-def rows_of_next_set(comparison: Comparison) -> dict[str, bool]:
-    """Return the rows that the next set measures, and of each whether its footprint is taken: all rows while they are screened.
-
-    A row whose test failed or broke off is settled. Open rows get their fresh sets in batches, so that they are not judged after each one.
-    """
-    policy = comparison.policy
-    found = open_rows(comparison)
-    if len(comparison.sets) < policy.screen:
-        ended = {
-            row
-            for row, visits in visits_by_row(comparison).items()
-            if any(how != PASSED for each in visits for how, _ in each.ends.values())
-        }
-        return {row: found.get(row, False) for row in comparison.rows if row not in ended}
     return found

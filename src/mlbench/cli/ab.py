@@ -151,9 +151,12 @@ def arms_of(repository: Repository, base: Checkout, head: Checkout, options: arg
     """Return the three arms: base, head, and the base once more."""
     sides = {}
     for checkout in (base, head):
-        names, source = packages(checkout.home)
+        names, place = packages(checkout.home)
         if options.same_env:
-            sides[checkout.side] = Arm(checkout.side, sys.executable, checkout.home, names, (str(source),))
+            if not names:
+                raise UsageError(f"--same-env: {checkout.revision} has no package or module of its own that git knows, so that nobody can "
+                                 "tell whether both versions run their own code; leave out --same-env")  # fmt: skip
+            sides[checkout.side] = Arm(checkout.side, sys.executable, checkout.home, names, (str(place),))
         else:
             install = options.install or settings.get("install", DEFAULT_INSTALL)
             python = prepare(checkout, repository.place, install, lambda line: print(line, file=sys.stderr, flush=True))
@@ -165,6 +168,9 @@ def _new(options: argparse.Namespace, base: Checkout, head: Checkout, arguments:
     policy = dataclasses.replace(
         POLICY, tolerance=options.tolerance, limit=options.limit, screen=options.sets, most=max(options.sets, options.most_sets)
     )
+    if policy.most < policy.least:
+        raise UsageError(f"--most-sets {policy.most}: a slowdown is red after {policy.least} sets at the earliest, {policy.screen} that "
+                         f"screen and {policy.least - policy.screen} that confirm; ask for as many or more")  # fmt: skip
     if policy.tolerance >= policy.limit:
         raise UsageError(
             f"--tolerance {100 * policy.tolerance:g} must be less than --limit {100 * policy.limit:g}: between them lies what settles a row"

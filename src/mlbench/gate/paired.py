@@ -7,8 +7,8 @@ from Wilcoxon's signed-rank test over sets, which no single odd process can move
 A row is screened with few sets. Where the interval ends below the limit, it has passed: a slowdown that must be found would have shown. All
 other rows are measured again in fresh sets, some at a time, until one of two things is sure:
 
-- red: the fresh sets alone, without those that raised the suspicion, lie wholly beyond the tolerance, with more confidence, and the
-  estimate lies beyond what the control, the base against itself in the same sets, shows as noise;
+- red: the fresh sets alone, without those that raised the suspicion, lie wholly beyond the tolerance, with more confidence, and all sets
+  together lie wholly beyond what the control, the base against itself in the same sets, shows as noise;
 - pass: all sets together lie below the limit.
 
 The tolerance is less than the limit, so that with enough sets every row is one or the other. That a row must be beyond the tolerance on
@@ -22,7 +22,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from mlbench.gate.verdict import IMPROVED, INCONCLUSIVE, PASS, REGRESSION
-from mlbench.stats import Interval, median, signed_rank_interval
+from mlbench.stats import Interval, median, signed_rank_interval, signed_rank_quantile
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +46,14 @@ class PairedPolicy:
     most: int = 48
     confidence: float = 0.95
     red_confidence: float = 0.99
+
+    @property
+    def least(self) -> int:
+        """Sets after which a row can be red at the earliest: the screening, and whole batches that are enough for the confidence."""
+        fresh = self.batch
+        while signed_rank_quantile(fresh, (1 - self.red_confidence) / 2) < 0:
+            fresh += self.batch
+        return self.screen + fresh
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +115,7 @@ def standing(effects: Sequence[Effect], policy: PairedPolicy) -> Standing:
     noise = max(abs(control.low), abs(control.high))
     fresh = [each.head for each in effects[policy.screen :]]
     tolerance, limit = math.log1p(policy.tolerance), math.log1p(policy.limit)
-    is_red = bool(fresh) and signed_rank_interval(fresh, policy.red_confidence).low > tolerance and change.estimate > max(noise, tolerance)
+    is_red = bool(fresh) and signed_rank_interval(fresh, policy.red_confidence).low > tolerance and change.low > max(noise, tolerance)
     if len(effects) < policy.screen:
         verdict = INCONCLUSIVE
     elif is_red:
@@ -137,6 +145,8 @@ def _missing(change: Interval, policy: PairedPolicy) -> int:
         return policy.screen - change.processes
     if not math.isfinite(change.high):
         return policy.batch
+    if change.low > math.log1p(policy.tolerance):  # slower, and what is missing is that fresh sets alone say so
+        return max(policy.batch, policy.least - change.processes)
     half = (change.high - change.low) / 2
     room = max(math.log1p(policy.limit) - change.estimate, change.estimate - math.log1p(policy.tolerance))
     return max(policy.batch, math.ceil(change.processes * ((half / room) ** 2 - 1)))

@@ -1,7 +1,7 @@
 """Verdicts: what the gate says of a quantity, of a row, and of a whole comparison.
 
 A row holds what was compared of one benchmark, such as its latency and its peak bytes; its verdict is the worst of theirs. The gate fails
-closed: what is missing, and a comparison without any row, are as red as what became slower.
+closed: what is missing, and a comparison in which nothing was compared, are as red as what became slower.
 """
 
 from __future__ import annotations
@@ -90,8 +90,8 @@ class Judgement:
 
     @property
     def verdict(self) -> str:
-        """The worst verdict of the rows; without any row nothing was judged, which is a regression."""
-        return worst(row.verdict for row in self.rows) if self.rows else REGRESSION
+        """The worst verdict of the rows; where there is none but new ones nothing was compared, which is a regression."""
+        return worst(row.verdict for row in self.rows) if any(row.verdict != NEW for row in self.rows) else REGRESSION
 
     def count(self, verdict: str) -> int:
         """Return how many rows have this verdict."""
