@@ -165,15 +165,17 @@ def test_no_comparisons_have_no_rates() -> None:
 
 
 def test_plants_are_counted_by_what_they_are() -> None:
-    """Found and left open for each kind and size, and what nothing was planted in."""
+    """Found and left open for each kind and size, by the quantity that it changes, and what nothing was planted in."""
+    heavier = suite(plants={TWO[0]: {"bytes": 4096.0}})
+    heavier.sets = [[visit(row, weights=weighed(memory(), memory(8192 if row == TWO[0] else 4096))) for row in TWO]] * 8
     found = planted_rates(
         [suite([1.1] * 16, plants={TWO[0]: {"slower": 0.1}}), suite([1.1] * 8, plants={TWO[0]: {"slower": 0.1}}),
-         suite(plants={TWO[0]: {"bytes": 4096.0}})]
+         suite([1.1] * 16, plants={TWO[0]: {"bytes": 4096.0}}), heavier]
     )  # fmt: skip
     assert found == {
         ("slower", 0.1): (Rate(1, 2), Rate(1, 2)),
-        ("bytes", 4096.0): (Rate(0, 1), Rate(0, 1)),
-        ("nothing", 0.0): (Rate(0, 3), Rate(0, 3)),
+        ("bytes", 4096.0): (Rate(1, 2), Rate(0, 2)),
+        ("nothing", 0.0): (Rate(0, 4), Rate(0, 4)),
     }
 
 
@@ -222,6 +224,7 @@ def test_the_arms_of_a_set_are_exchanged() -> None:
     found = recombined([made], PairedPolicy(), suites=50)
     assert found.open_rows.share > 0
     assert found.red_rows == Rate(0, 100)
+    assert recombined([made], PairedPolicy(), suites=50, exchanged=False).red_rows == Rate(100, 100)
 
 
 def test_recombining_is_seeded() -> None:
@@ -262,23 +265,24 @@ def test_tables_say_what_was_found() -> None:
     made = [suite(spent_s=60.0)]
     power = {0.05: (Rate(97, 100), Rate(2, 100))}
     tables = calibration_tables(
-        rates(made), planted_rates([suite(plants={TWO[0]: {"bytes": 4096.0}})]), recombined([pool(12, 0.0)], PairedPolicy(), 10), power
+        rates(made), planted_rates([suite(plants={TWO[0]: {"bytes": 4096.0}})]), [recombined([pool(12, 0.0)], PairedPolicy(), 10)], power
     )
     text = "\n".join(render(table) for table in tables)
-    for part in ("The same version twice", "recombined from 12 sets", "0 of 1", "0 % to 97.5 %", "0 of 20", "60.0 s in the median",
-                 "one more array (4096 bytes)", "nothing", "slower by 5 %", "97 of 100", "97 %"):  # fmt: skip
+    for part in ("The same version twice", "recombined from 12 sets, arms exchanged", "0 of 1", "0 % to 97.5 %", "0 of 20",
+                 "60.0 s in the median", "one more array (4096 bytes)", "nothing", "slower by 5 %", "97 of 100", "97 %"):  # fmt: skip
         assert part in text
 
 
 def test_tables_of_nothing() -> None:
     """There is none where nothing was measured."""
-    assert calibration_tables(None, {}, None, {}) == ()
+    assert calibration_tables(None, {}, [], {}) == ()
 
 
 @pytest.fixture
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Project:
     """A project of two benchmarks, entered, and comparisons of two sets each."""
     made = Project(tmp_path / "toy")
+    made.write("src/toy/__init__.py", "")
     made.write("benchmarks/test_toy.py", "def test_a(benchmark): benchmark(sum, range(300))\ndef test_b(benchmark): benchmark(dict)\n")
     made.write("pyproject.toml", '[tool.mlbench.ab]\narguments = ["benchmarks"]\n')
     made.commit()

@@ -1,8 +1,9 @@
 """How often the gate is wrong: counted in real comparisons, and in suites recombined from all the stored sets of processes.
 
 A recombined suite draws whole sets, so that what rows of one process share stays together. The same code ran in all three arms of a set, so
-that each of them could have been the base: the arms are exchanged at random. Every suite is then judged by the very function that judges
-real ones, with as many fresh sets as it asks for.
+that each of them could have been the base: the arms are exchanged at random, and in other suites left as they ran. Every suite is then
+judged by the very function that judges real ones, with as many fresh sets as it asks for. Recombined suites share their sets, and rows
+their processes: only whole real comparisons are independent, so that they alone have bounds.
 """
 
 from __future__ import annotations
@@ -24,6 +25,8 @@ from mlbench.stats import binomial_bounds
 SUITES = 10_000
 ROWS = 10_000
 _SEED = 20261125
+_CHANGES = {"slower": "latency", "bytes": "peak bytes", "allocation": "allocations"}
+"""Plant to the quantity that it changes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +91,7 @@ def rates(comparisons: Sequence[Comparison]) -> Rates:
 def planted_rates(comparisons: Sequence[Comparison]) -> dict[tuple[str, float], tuple[Rate, Rate]]:
     """Return what was planted (kind and size) to how often it was found, and how often that stayed open; and what nothing was planted in.
 
-    The key of rows without a plant is `("nothing", 0)`.
+    A plant is found by the quantity that it changes. The key of rows without one is `("nothing", 0)`, and whatever is red in them counts.
     """
     found: Counter[tuple[str, float]] = Counter()
     left_open: Counter[tuple[str, float]] = Counter()
@@ -96,9 +99,10 @@ def planted_rates(comparisons: Sequence[Comparison]) -> dict[tuple[str, float], 
     for comparison in comparisons:
         for row in judge(comparison).rows:
             (kind, size), *_ = comparison.plants.get(row.id, {"nothing": 0.0}).items()
+            said = {row.verdict} if kind == "nothing" else {each.verdict for each in row.findings if each.quantity == _CHANGES[kind]}
             trials[kind, size] += 1
-            found[kind, size] += row.verdict == REGRESSION
-            left_open[kind, size] += row.verdict == INCONCLUSIVE
+            found[kind, size] += REGRESSION in said
+            left_open[kind, size] += INCONCLUSIVE in said
     return {key: (Rate(found[key], trials[key]), Rate(left_open[key], trials[key])) for key in sorted(trials)}
 
 
@@ -112,6 +116,7 @@ class Recombined:
         red_rows: of all suites.
         open_rows: of all suites.
         sets: stored sets of processes they were drawn from.
+        exchanged: the arms of each set were exchanged at random.
     """
 
     red_suites: Rate
@@ -119,10 +124,20 @@ class Recombined:
     red_rows: Rate
     open_rows: Rate
     sets: int
+    exchanged: bool
 
 
-def recombined(comparisons: Sequence[Comparison], policy: PairedPolicy, suites: int = SUITES, seed: int = _SEED) -> Recombined:
+def recombined(
+    comparisons: Sequence[Comparison], policy: PairedPolicy, suites: int = SUITES, seed: int = _SEED, *, exchanged: bool = True
+) -> Recombined:
     """Judge suites recombined from the sets of real comparisons of a version with itself.
+
+    Args:
+        comparisons: that are recombined.
+        policy: of the gate.
+        suites: how many.
+        seed: of the draws.
+        exchanged: exchange the arms of each set at random; without that, what always favours one arm stays and shows.
 
     Raises:
         ValueError: when too few whole sets are stored for one suite.
@@ -135,14 +150,16 @@ def recombined(comparisons: Sequence[Comparison], policy: PairedPolicy, suites: 
     chance = np.random.default_rng(seed)
     red_suites = open_suites = red_rows = open_rows = 0
     for _ in range(suites):
-        drawn = _exchanged(table[chance.permutation(len(whole))[: policy.most]], chance)
+        drawn = table[chance.permutation(len(whole))[: policy.most]]
+        drawn = _exchanged(drawn, chance) if exchanged else drawn
         verdicts = [_verdict(drawn[:, place], policy) for place in range(len(rows))]
         red_rows += verdicts.count(REGRESSION)
         open_rows += verdicts.count(INCONCLUSIVE)
         red_suites += REGRESSION in verdicts
         open_suites += INCONCLUSIVE in verdicts
     every = suites * len(rows)
-    return Recombined(Rate(red_suites, suites), Rate(open_suites, suites), Rate(red_rows, every), Rate(open_rows, every), len(whole))
+    counts = (Rate(red_suites, suites), Rate(open_suites, suites), Rate(red_rows, every), Rate(open_rows, every))
+    return Recombined(*counts, len(whole), exchanged)
 
 
 def recombined_power(

@@ -15,23 +15,27 @@ _NAMES = {"slower": "slower by", "bytes": "one more array", "allocation": "one m
 def calibration_tables(
     real: Rates | None,
     planted: Mapping[tuple[str, float], tuple[Rate, Rate]],
-    same: Recombined | None,
+    same: Sequence[Recombined],
     power: Mapping[float, tuple[Rate, Rate]],
 ) -> tuple[Table, ...]:
     """Return the tables of false alarms and of what was found, as far as there is something in them."""
     alarms = []
     if real is not None:
         alarms += _alarms("real comparisons", real)
-    if same is not None:
-        alarms += _alarms(f"recombined from {same.sets} sets", same)
+    for each in same:
+        alarms += _alarms(f"recombined from {each.sets} sets{', arms exchanged' if each.exchanged else ', as they ran'}", each)
     found = [
         (_planted(kind, size), "real comparisons", *_cells(red), *_cells(still_open)) for (kind, size), (red, still_open) in planted.items()
     ]
-    found += [(_planted("slower", size), "recombined", *_cells(red), *_cells(still_open)) for size, (red, still_open) in power.items()]
+    found += [
+        (_planted("slower", size), "recombined", *_cells(red, bounds=False), *_cells(still_open, bounds=False))
+        for size, (red, still_open) in power.items()
+    ]
     tables = []
     if alarms:
         notes: tuple[str, ...] = (
-            "Nothing was different, so that every red row is a false alarm. 95 % bounds are exact (Clopper and Pearson).",
+            "Nothing was different, so that every red row is a false alarm. 95 % bounds are exact (Clopper and Pearson), and stand where "
+            "trials are independent: comparisons are; rows share their processes, and recombined suites their sets.",
         )
         if real is not None and real.spent_s:
             spent = sorted(real.spent_s)
@@ -40,7 +44,8 @@ def calibration_tables(
         tables.append(Table("The same version twice", headers, tuple(alarms), notes))
     if found:
         headers = ("Planted", "in", "found", "share", "95 % bounds", "inconclusive", "share", "95 % bounds")
-        tables.append(Table("Planted slowdowns and allocations", headers, tuple(found), ()))
+        note = "Bounds take the rows of a comparison for independent, though they share its processes."
+        tables.append(Table("Planted slowdowns and allocations", headers, tuple(found), (note,)))
     return tuple(tables)
 
 
@@ -57,7 +62,8 @@ def saved_table(runs: Sequence[SavedRun], pairs: Sequence[SavedRun]) -> Table:
         for each in runs
     )  # fmt: skip
     headers = ("run", "our gate", "red rows", "inconclusive", "of", "red by min:10%")
-    notes = (*_suites("Against the one baseline", runs), *_suites("Every run against every other one", pairs))
+    notes = (*_suites("Against the one baseline", runs), *_suites("Every run against every other one", pairs),
+             "Pairs share their runs, and the runs their baseline, so that their shares have no bounds.")  # fmt: skip
     return Table("Saved runs of unchanged code against one saved baseline", headers, rows, notes)
 
 
@@ -66,14 +72,15 @@ def _suites(what: str, runs: Sequence[SavedRun]) -> Iterator[str]:
     counts = {"red": [run.red for run in runs], "inconclusive": [run.still_open for run in runs],
               "red by min:10%": [run.their_red for run in runs]}  # fmt: skip
     for name, each in counts.items():
-        count, share, bounds = _cells(Rate(sum(number > 0 for number in each), len(each)))
-        yield f"{what}: {count} runs {name} ({share}; 95 % bounds {bounds})."
+        count, share, _ = _cells(Rate(sum(number > 0 for number in each), len(each)), bounds=False)
+        yield f"{what}: {count} runs {name} ({share})."
 
 
 def _alarms(what: str, found: Rates | Recombined) -> list[tuple[str, ...]]:
+    are_real = isinstance(found, Rates)
     return [
-        ("suites", what, *_cells(found.red_suites), *_cells(found.open_suites)),
-        ("rows", what, *_cells(found.red_rows), *_cells(found.open_rows)),
+        ("suites", what, *_cells(found.red_suites, bounds=are_real), *_cells(found.open_suites, bounds=are_real)),
+        ("rows", what, *_cells(found.red_rows, bounds=False), *_cells(found.open_rows, bounds=False)),
     ]
 
 
@@ -83,9 +90,9 @@ def _planted(kind: str, size: float) -> str:
     return f"{_NAMES[kind]} ({size:g} bytes)" if size else _NAMES[kind]
 
 
-def _cells(rate: Rate) -> tuple[str, str, str]:
+def _cells(rate: Rate, *, bounds: bool = True) -> tuple[str, str, str]:
     low, high = rate.bounds
-    return f"{rate.found} of {rate.trials}", _percent(rate.share), f"{_percent(low)} to {_percent(high)}"
+    return f"{rate.found} of {rate.trials}", _percent(rate.share), f"{_percent(low)} to {_percent(high)}" if bounds else "-"
 
 
 def _percent(share: float) -> str:

@@ -29,7 +29,7 @@ from mlbench.calibrating import (
 )
 from mlbench.cli.ab import add_environments, arms_of, machine, pyproject_settings
 from mlbench.cli.options import EXIT_DONE, EXIT_INTERRUPTED, Commands, natural, say, wrapped
-from mlbench.errors import UsageError
+from mlbench.errors import UsageError, WorkerError
 from mlbench.files import write_atomically
 from mlbench.report import progress, render
 from mlbench.results import now
@@ -127,6 +127,8 @@ def _measure(options: argparse.Namespace, store: Store, stored: dict[str, int], 
                 except Interrupted:
                     print("mlbench: interrupted; what was measured is kept, and the same command goes on", file=sys.stderr)
                     return True
+                if comparison.trouble:
+                    raise WorkerError(f"{path}: {comparison.trouble}; the same command goes on")
                 stored[kind] += 1
     return False
 
@@ -149,11 +151,11 @@ def _told(store: Store, suites: int) -> str:
     if not same and not planted:
         raise UsageError(f"{store.folder} holds no comparison yet; take --same 1 or more")
     try:
-        mixed = recombined(same, same[0].policy, suites) if same and suites else None
+        mixed = [recombined(same, same[0].policy, suites, exchanged=each) for each in (True, False)] if same and suites else []
         power = {fraction: recombined_power(same, same[0].policy, fraction, suites) for fraction in FRACTIONS} if mixed else {}
         left_out = ""
     except ValueError as error:
-        mixed, power, left_out = None, {}, f"\n\nNothing was recombined: {error}."
+        mixed, power, left_out = [], {}, f"\n\nNothing was recombined: {error}."
     tables = calibration_tables(rates(same) if same else None, planted_rates(planted), mixed, power)
     found = (same or planted)[0]
     where = ", ".join(f"{name} {value}" for name, value in found.machine.items() if value is not None)
