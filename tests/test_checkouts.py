@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from mlbench.ab import check_out, find_repository, held, packages
+from mlbench.ab import check_out, find_repository, held, is_installable, packages
 from mlbench.cache import VARIABLE
 from mlbench.errors import UsageError
 from repositories import Project
@@ -270,6 +270,16 @@ def test_packages_of_a_project(project: Project, paths: list[str], names: tuple[
     for path in paths:
         project.write(path, "")
     assert packages(project.root) == (names, project.root / place)
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "expected"),
+    [("pyproject.toml", "[project]\n", True), ("pyproject.toml", "[tool.x]\n", False), ("setup.py", "", True), ("a.txt", "", False)],
+)
+def test_a_project_that_may_be_installed(tmp_path: Path, name: str, text: str, expected: bool) -> None:
+    """One that says how it is built or what it is called."""
+    (tmp_path / name).write_text(text)
+    assert is_installable(tmp_path) is expected
 
 
 def test_a_worktree_of_the_user_is_a_repository_too(project: Project, tmp_path: Path) -> None:

@@ -36,7 +36,6 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Project:
     made.write("pyproject.toml", '[tool.mlbench.ab]\narguments = ["benchmarks"]\n')
     made.commit()
     made.git("tag", "v1")
-    made.git("tag", "empty", made.git("commit-tree", "-m", "nothing", made.git("hash-object", "-t", "tree", "-w", "/dev/null")))
     monkeypatch.chdir(made.root)
     monkeypatch.setenv(VARIABLE, str(tmp_path / "cache"))
     monkeypatch.delenv("GITHUB_STEP_SUMMARY", raising=False)
@@ -152,7 +151,6 @@ def test_a_suite_that_cannot_start_is_exit_code_1(project: Project, capsys: pyte
         (("", "--same-env"), "git knows no revision ''"),
         (("v1", "--same-env", "--tolerance", "5", "--limit", "5"), "--tolerance 5 must be less than --limit 5"),
         (("v1", "--same-env", "--most-sets", "15"), "--most-sets 15: a slowdown is red after 16 sets at the earliest"),
-        (("empty", "--same-env"), "--same-env: empty has no package or module of its own"),
         (("v1", "--same-env", "--json", "none/ab.json"), "none"),
         (("v1", "--same-env", "--output", "none/out.txt"), "none"),
     ],
@@ -181,6 +179,15 @@ def test_wrong_settings_are_exit_code_2(project: Project, capsys: pytest.Capture
     project.write("pyproject.toml", text)
     assert run("v1", "--same-env") == 2
     assert message in capsys.readouterr().err
+
+
+def test_one_environment_needs_to_know_what_is_the_project(project: Project, capsys: pytest.CaptureFixture[str]) -> None:
+    """Where nothing tells its packages an installed copy could run in both arms."""
+    project.git("rm", "--quiet", "-r", "src")
+    project.write("pyproject.toml", "[project]\nname = 'toy'\n")
+    project.commit()
+    assert run("main", "--same-env") == 2
+    assert "--same-env: main has no package or module of its own" in capsys.readouterr().err
 
 
 def test_outside_a_repository_is_exit_code_2(

@@ -1,6 +1,6 @@
 """A/B of two versions: a project's own pytest-benchmark suite, in live processes of both versions that take turns."""
 
-from mlbench.ab.checkouts import Checkout, Repository, check_out, find_repository, held, packages
+from mlbench.ab.checkouts import Checkout, Repository, check_out, find_repository, held, is_installable, packages
 from mlbench.ab.environments import DEFAULT_INSTALL, prepare
 from mlbench.ab.judging import judge, open_rows, standings
 from mlbench.ab.process import Arm, ArmError
@@ -27,6 +27,7 @@ __all__ = [
     "find_repository",
     "has_comparison",
     "held",
+    "is_installable",
     "judge",
     "load_comparison",
     "open_rows",

@@ -156,6 +156,13 @@ def packages(home: Path) -> tuple[tuple[str, ...], Path]:
     return tuple(sorted(found - _ASIDE - {"__init__"} - sys.stdlib_module_names)), place
 
 
+def is_installable(home: Path) -> bool:
+    """Whether a project says how it is built or what it is called, so that an installed copy of it may exist."""
+    settings = home / "pyproject.toml"
+    told = settings.read_text(encoding="utf-8", errors="replace") if settings.exists() else ""
+    return any(f"[{name}]" in told for name in ("project", "build-system", "tool.poetry")) or (home / "setup.py").exists()
+
+
 def _commit(root: Path, name: str) -> str:
     try:
         return _git(root, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{name}^{{commit}}")

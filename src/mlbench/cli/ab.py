@@ -27,6 +27,7 @@ from mlbench.ab import (
     draw_graphs,
     find_repository,
     held,
+    is_installable,
     judge,
     load_comparison,
     packages,
@@ -153,7 +154,7 @@ def arms_of(repository: Repository, base: Checkout, head: Checkout, options: arg
     for checkout in (base, head):
         names, place = packages(checkout.home)
         if options.same_env:
-            if not names:
+            if not names and is_installable(checkout.home):
                 raise UsageError(f"--same-env: {checkout.revision} has no package or module of its own that git knows, so that nobody can "
                                  "tell whether both versions run their own code; leave out --same-env")  # fmt: skip
             sides[checkout.side] = Arm(checkout.side, sys.executable, checkout.home, names, (str(place),))
