@@ -42,11 +42,13 @@ def settled(first: Measurement, fresh: Measurement | None, pooled: Measurement |
         (UNSURE, UNSURE, FINE, PASS),
         (UNSURE, UNSURE, UNSURE, INCONCLUSIVE),
         (UNSURE, SLOW, SLOW, REGRESSION),
+        (UNSURE, SLOW, UNSURE, INCONCLUSIVE),
+        (UNSURE, SLOW, FINE, INCONCLUSIVE),
         (UNSURE, FINE, SLOW, INCONCLUSIVE),
     ],
 )
 def test_what_holds_after_measuring_again(first: Measurement, fresh: Measurement, pooled: Measurement, verdict: str) -> None:
-    """Red where the fresh processes alone are red; else what all of them together say, of which red is doubt."""
+    """Red where fresh processes alone are, and were before or are together; else what all of them together say, of which red is doubt."""
     found, asked = settled(first, fresh, pooled)
     assert (found.verdict, asked) == (verdict, [ROW])
     assert found.notes[-1] == f"measured again in fresh processes: {ROW}"
@@ -75,6 +77,12 @@ def test_memory_has_to_be_confirmed_too() -> None:
     hungry = case(static_bytes=4097)
     assert settled(hungry, hungry)[0].verdict == REGRESSION
     assert settled(hungry, FINE, hungry)[0].verdict == INCONCLUSIVE
+
+
+def test_each_quantity_is_confirmed_by_itself() -> None:
+    """A row that was slower, and whose fresh processes are hungrier instead, is red in neither."""
+    found, _ = settled(SLOW, case(static_bytes=4097), FINE)
+    assert {each.quantity: each.verdict for each in found.rows[0].findings if each.verdict != PASS} == {"peak bytes": INCONCLUSIVE}
 
 
 def test_both_runners_of_a_cell_are_measured_once() -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from mlbench.gating.chosen import Selection, left_out
+from mlbench.gating.chosen import Selection, left_out, skips_of
 
 SWEEP = "benchmarks/test_sweep.py::test_mlp"
 CASES: list[dict[str, Any]] = [
@@ -98,3 +98,19 @@ def test_rows_of_an_unknown_test(root: Path) -> None:
     rows = [{"id": "optimized-b8-h64"}]
     assert gone(root, rows=rows) == []
     assert gone(root, "benchmarks/test_sweep.py::test_digits", rows=rows) == [NAMES[0]]
+
+
+def test_rows_of_an_unknown_test_are_asked_for_by_a_file_that_measures_cases(root: Path) -> None:
+    """A baseline of `mlbench run` names no tests: what the file no longer measures is missing, unless the sizes exclude it."""
+    rows = [{"id": name} for name in NAMES[:3]]
+    place = "benchmarks/test_sweep.py"
+    assert gone(root, place, rows=rows, done={NAMES[0]}) == []
+    assert gone(root, place, rows=rows, done={NAMES[0]}, sizes={"batch": (8,)}) == [NAMES[1]]
+    assert gone(root, place, rows=rows, done={"benchmarks/test_mine.py::test_x"}) == NAMES[:3]
+    assert gone(root, f"{place}::test_mlp", rows=rows, done={NAMES[0]}) == NAMES[1:3]
+
+
+def test_why_rows_are_not_there() -> None:
+    """The reason of their test, or else of their file."""
+    found = skips_of(CASES, {"benchmarks/test_mine.py": "no GPU", CASES[0]["test"]: "too slow"})
+    assert found == {NAMES[0]: "the test was skipped: too slow", NAMES[4]: "benchmarks/test_mine.py was skipped: no GPU"}

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from mlbench.cli.gating import SUMMARY_VARIABLE
+from mlbench.files import file_name
 from mlbench.measure.footprint import has_memray
 
 QUICK = ("-q", "-p", "no:cacheprovider", "--benchmark-max-time=0.002", "--benchmark-min-rounds=2", "--benchmark-storage=store")
@@ -109,7 +110,7 @@ def test_a_hungrier_callable_is_red_and_recorded(pytester: pytest.Pytester, base
     )
     ran.assert_outcomes(passed=2)
     assert ran.ret == 1
-    assert [path.name for path in (pytester.path / "graphs" / "after").glob("*.html")] == ["test_mine.py__test_double.html"]
+    assert [path.name for path in (pytester.path / "graphs" / "after").glob("*.html")] == [f"{file_name('test_mine.py::test_double')}.html"]
 
 
 def test_a_failing_test_is_a_red_row(pytester: pytest.Pytester, baseline: Path) -> None:
@@ -224,3 +225,70 @@ def test_collecting_alone_judges_nothing(pytester: pytest.Pytester) -> None:
     """--collect-only lists the tests."""
     pytester.makepyfile(test_mine=SUITE)
     assert run(pytester, "--mlbench-gate=none.json", "--collect-only").ret == 0
+
+
+@pytest.mark.skipif(not has_memray(), reason="flame graphs need memray")
+def test_a_callable_that_raises_once_its_fixture_has_ended_loses_no_verdict(pytester: pytest.Pytester) -> None:
+    """The flame graph is drawn after the tests: that it cannot be is a note beside the red row."""
+    suite = """
+import pytest
+
+@pytest.fixture
+def held(tmp_path):
+    with (tmp_path / "x").open("w+") as file:
+        yield file
+
+def test_mine(mlbench, held):
+    mlbench(lambda: (bytearray(SIZE), held.tell()))
+"""
+    pytester.makepyfile(test_mine=suite.replace("SIZE", "1000"))
+    assert run(pytester, "--benchmark-json=before.json").ret == 0
+    pytester.makepyfile(test_mine=suite.replace("SIZE", "9000"))
+    ran = run(pytester, "--mlbench-gate=before.json")
+    ran.stdout.fnmatch_lines(["regression: 1 row: 1 worse", "*because the call raised ValueError: I/O operation*"])
+    assert ran.ret == 1
+
+
+def test_a_folder_that_cannot_be_made_loses_no_verdict(pytester: pytest.Pytester, baseline: Path) -> None:
+    """A file stands where the flame graphs should go."""
+    pytester.makepyfile(test_mine=SUITE.replace("SIZE = 1000", "SIZE = 2000"))
+    (pytester.path / "graphs").write_text("")
+    ran = run(pytester, "--mlbench-gate=before.json", "--mlbench-gate-graphs=graphs")
+    ran.stdout.fnmatch_lines(["regression: 2 rows: 1 worse, 1 pass", "*no flame graph of this run: *"])
+    assert ran.ret == 1
+
+
+@pytest.mark.parametrize(
+    ("top", "why"),
+    [
+        ("pytest.skip('no GPU', allow_module_level=True)\n", "test_mine.py was skipped: no GPU"),
+        ("pytestmark = pytest.mark.skip(reason='no GPU')\n", "the test was skipped: no GPU"),
+    ],
+)
+def test_what_skipped_itself_is_missing_with_the_reason(pytester: pytest.Pytester, baseline: Path, top: str, why: str) -> None:
+    """A file or its tests; nobody has to look for the cause."""
+    pytester.makepyfile(test_mine=f"import pytest\n{top}{SUITE}")
+    ran = run(pytester, "--mlbench-gate=before.json")
+    ran.stdout.fnmatch_lines([f"*test_mine.py::test_double: the baseline has this row, this run does not: {why}*"])
+    assert ran.ret == 1
+
+
+def test_ctrl_c_before_anything_is_measured_judges_nothing(
+    pytester: pytest.Pytester, baseline: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No row is called missing, and the summary of the CI job stays as it was."""
+    monkeypatch.setenv(SUMMARY_VARIABLE, str(pytester.path / "summary.md"))
+    pytester.makeconftest("def pytest_collection_finish(session): raise KeyboardInterrupt")
+    ran = run(pytester, "--mlbench-gate=before.json")
+    assert ran.ret == pytest.ExitCode.INTERRUPTED
+    ran.stdout.no_fnmatch_line("*mlbench gate*")
+    assert not (pytester.path / "summary.md").exists()
+
+
+def test_other_sizes_than_the_baselines_are_red(pytester: pytest.Pytester) -> None:
+    """Nothing is compared, which no run may pass by."""
+    pytester.makepyfile(test_ours=OURS)
+    assert run(pytester, "--benchmark-json=before.json").ret == 0
+    pytester.makepyfile(test_ours=OURS.replace("b2-h8", "b3-h8"))
+    ran = run(pytester, "-k", "b3", "--mlbench-gate=before.json")
+    assert ran.ret == 1

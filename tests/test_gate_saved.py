@@ -242,8 +242,28 @@ def test_no_rows_are_red() -> None:
     """A suite without a row judges nothing, and exit code 1 says so."""
     found = judged(result(), result())
     assert (found.verdict, found.exit_code()) == (REGRESSION, 1)
-    assert "no row to judge" in found.notes[0]
+    assert found.notes[0] == (
+        "no row was compared, which is red: the baseline has none, and this run has none; ask for the same sizes and threads, "
+        "or replace the baseline"
+    )
     assert judge_results(result(case()), result(), None, TODAY, left_out={ROW}).exit_code() == 1
+
+
+def test_only_new_rows_are_red() -> None:
+    """Other sizes or threads than the baseline's compare nothing: exit code 1, and the note names a row of each side."""
+    other = case()
+    other = replace(other, case={**other.case, "id": "optimized-b9-h9", "cell": "b9-h9"})
+    found = judge_results(result(case()), result(other), None, TODAY, left_out={ROW})
+    assert [row.verdict for row in found.rows] == [NEW]
+    assert (found.verdict, found.exit_code(inconclusive_passes=True)) == (REGRESSION, 1)
+    assert f"the baseline has 1 rows, such as {ROW}, and this run has 1 rows, such as optimized-b9-h9" in found.notes[-1]
+
+
+def test_a_missing_row_says_why_where_that_is_known() -> None:
+    """Its test was skipped, for example."""
+    other = replace(case(), case={**case().case, "id": "other"})
+    found = judge_results(result(case(), other), result(other), None, TODAY, reasons={ROW: "the test was skipped: no GPU"})
+    assert found.rows[0].why == "the baseline has this row, this run does not: the test was skipped: no GPU"
 
 
 def test_rows_that_were_left_out_are_told_and_not_judged() -> None:

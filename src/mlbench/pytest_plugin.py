@@ -133,6 +133,7 @@ class MlbenchFixture:
             the target's result.
         """
         from mlbench.cases import keep_recording
+        from mlbench.files import file_name
         from mlbench.measure import footprint, take_turns
         from mlbench.measure.latency import ROUNDS
         from mlbench.measuring import affordable_rounds, doubts
@@ -166,7 +167,7 @@ class MlbenchFixture:
         found = footprint(call)
         compared = footprint(arms["reference"]) if reference is not None else None
         if self._recorder.folder is not None:
-            keep_recording(call, self._recorder.folder, "".join(c if c.isalnum() or c in "-_." else "_" for c in name))
+            keep_recording(call, self._recorder.folder, file_name(name))
         self.benchmark(target, *args, **kwargs)
         times = take_turns(arms, affordable_rounds(arms, ROUNDS))
         ratios = {}

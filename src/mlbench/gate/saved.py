@@ -11,7 +11,7 @@ measured, a suite without a row.
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from mlbench.errors import FileError
@@ -62,6 +62,7 @@ class _Context:
     kin: Kinship
     allowed: Tolerances
     noise: dict[str, float]
+    reasons: Mapping[str, str]
 
 
 def judge_results(
@@ -71,6 +72,7 @@ def judge_results(
     today: dt.date,
     names: tuple[str, str] = ("the baseline", "this run"),
     left_out: Collection[str] = (),
+    reasons: Mapping[str, str] | None = None,
 ) -> Judgement:
     """Judge a result by another one.
 
@@ -81,6 +83,7 @@ def judge_results(
         today: on which entries of the tolerances may have expired.
         names: what to call the two, for people.
         left_out: rows that are not judged, because somebody chose others; they are counted in a note.
+        reasons: row to why it is missing, where that is known.
 
     Raises:
         FileError: when a result has two rows of one id.
@@ -89,7 +92,7 @@ def judge_results(
     kin = kinship(before.environment, after.environment)
     allowed = (tolerances or Tolerances()).on(today)
     noise = {what: noise_of([[side.series(what, name) for name in side.rows] for side in (old, new)]) for what in TIMES}
-    context = _Context(old, new, kin, allowed, noise)
+    context = _Context(old, new, kin, allowed, noise, reasons or {})
     every = (*old.rows, *(name for name in new.rows if name not in old.rows))
     rows = [_row(name, context) for name in every if name not in left_out]
     notes = (
@@ -97,9 +100,15 @@ def judge_results(
         *((f"left out, because other rows were chosen: {_counted(left_out)}",) if left_out else ()),
         *(tolerances.notes((*old.rows, *new.rows), today) if tolerances else ()),
         *((f"{names[1]} was broken off",) if after.status != COMPLETE else ()),
-        *(("there is no row to judge, which is red",) if not rows else ()),
+        *((_nothing_compared(old, new, names),) if all(row.verdict == NEW for row in rows) else ()),
     )
     return Judgement(*names, tuple(rows), notes)
+
+
+def _nothing_compared(old: _Side, new: _Side, names: tuple[str, str]) -> str:
+    has = [f"{name} has {f'{len(side.rows)} rows, such as {next(iter(side.rows))}' if side.rows else 'none'}"
+           for side, name in zip((old, new), names, strict=True)]  # fmt: skip
+    return f"no row was compared, which is red: {', and '.join(has)}; ask for the same sizes and threads, or replace the baseline"
 
 
 def _counted(names: Collection[str]) -> str:
@@ -131,7 +140,7 @@ def _side(result: Result, name: str) -> _Side:
 
 def _row(name: str, context: _Context) -> Row:
     before, after = context.old.rows.get(name), context.new.rows.get(name)
-    alone = _alone(before, after)
+    alone = _alone(before, after, context.reasons.get(name))
     if alone is None:
         assert before is not None
         assert after is not None
@@ -141,10 +150,10 @@ def _row(name: str, context: _Context) -> Row:
     return row_of(name, [_excused(name, each, context.allowed) for each in found or [_nothing_in_common(context.kin)]])
 
 
-def _alone(before: Measurement | None, after: Measurement | None) -> Finding | None:
+def _alone(before: Measurement | None, after: Measurement | None, reason: str | None) -> Finding | None:
     """Return what there is to say of a row that cannot be compared; None where it can."""
     if after is None:
-        return Finding(TEST, MISSING, "the baseline has this row, this run does not")
+        return Finding(TEST, MISSING, f"the baseline has this row, this run does not{f': {reason}' if reason else ''}")
     if after.status == FAILED:
         return Finding(TEST, REGRESSION, f"the test failed: {after.error or 'no reason was recorded'}")
     if after.status != COMPLETE:

@@ -1,6 +1,7 @@
 """What is red or in doubt is measured again, where the code is at hand: red stays only what fresh processes confirm by themselves.
 
-That is also the correction for many rows: a row that chance alone put beyond its tolerance has to be that unlucky twice.
+That is also the correction for many rows: a quantity that chance alone put beyond its tolerance has to be that unlucky twice. One that was
+only in doubt at first has no first time: it is red where the fresh processes alone are, and all of them together too.
 """
 
 from __future__ import annotations
@@ -42,7 +43,7 @@ def settle(judge: Callable[[Result], Judgement], after: Result, again: Again) ->
     if not settled:
         return judged
     alone, together = (_rows(judge(_replaced(after, new))) for new in (fresh, pooled))
-    rows = tuple(_settled(alone[row.id], together[row.id]) if row.id in settled else row for row in judged.rows)
+    rows = tuple(_settled(row, alone[row.id], together[row.id]) if row.id in settled else row for row in judged.rows)
     return replace(judged, rows=rows, notes=(*judged.notes, f"measured again in fresh processes: {', '.join(sorted(settled))}"))
 
 
@@ -51,18 +52,29 @@ def _is_open(row: Row) -> bool:
     return any(each.verdict in (REGRESSION, INCONCLUSIVE) and each.quantity != "test" for each in row.findings)
 
 
-def _settled(alone: Row, together: Row) -> Row:
-    if alone.verdict in RED:
-        return row_of(alone.id, [_with(each, "confirmed by fresh processes alone") for each in alone.findings])
-    doubted = [
-        replace(_with(each, "fresh processes alone did not confirm it"), verdict=INCONCLUSIVE) if each.verdict in RED else each
-        for each in together.findings
-    ]
-    return row_of(together.id, doubted)
+def _settled(first: Row, alone: Row, together: Row) -> Row:
+    confirmed = _red(alone) & (_red(first) | _red(together))
+    own = {each.quantity: each for each in alone.findings}
+    findings = []
+    for each in together.findings:
+        if each.quantity in confirmed:
+            findings.append(_with(own[each.quantity], "confirmed by fresh processes alone"))
+        elif each.quantity in _red(alone):
+            findings.append(replace(_with(own[each.quantity], "together with those before they do not say so"), verdict=INCONCLUSIVE))
+        elif each.verdict in RED:
+            findings.append(replace(_with(each, "fresh processes alone did not confirm it"), verdict=INCONCLUSIVE))
+        else:
+            findings.append(each)
+    return row_of(first.id, findings)
+
+
+def _red(row: Row) -> set[str]:
+    """Return the quantities of a row that are red."""
+    return {each.quantity for each in row.findings if each.verdict in RED}
 
 
 def _with(finding: Finding, more: str) -> Finding:
-    return replace(finding, why=f"{finding.why}; {more}") if finding.verdict in RED else finding
+    return replace(finding, why=f"{finding.why}; {more}")
 
 
 def _rows(judged: Judgement) -> Mapping[str, Row]:

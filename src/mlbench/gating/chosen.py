@@ -2,7 +2,8 @@
 
 A row is left out where its test was deselected (-k, -m, --deselect), was not named on the command line, was ignored by name, or lies
 outside a sweep whose sizes were given. A row whose test was asked for and no longer exists is missing, whatever -k says: a test that is
-gone cannot be told from one that -k would have left out, and gone is the worse of the two.
+gone cannot be told from one that -k would have left out, and gone is the worse of the two. So is one of `mlbench run`, which names no
+tests, where a folder was asked for, or a file that measures cases.
 """
 
 from __future__ import annotations
@@ -65,11 +66,30 @@ def left_out(rows: Sequence[Mapping[str, Any]], done: Collection[str], deselecte
         asked: what the run was asked for.
     """
     found = set()
+    has_cases = any(_cell_of({"id": name}, "") for name in done)
     for case in rows:
         name = case["id"]
-        node = str(case.get("test") or (name if "::" in name else ""))
-        if name not in done and (name in deselected or node in deselected or not _is_asked(node, asked) or _is_narrowed(case, node, asked)):
+        node = _node(case)
+        is_asked = _is_asked(node, asked) if node else _is_asked_as_a_case(asked, has_cases=has_cases)
+        if name not in done and (name in deselected or node in deselected or not is_asked or _is_narrowed(case, node, asked)):
             found.add(name)
+    return found
+
+
+def skips_of(rows: Sequence[Mapping[str, Any]], skipped: Mapping[str, str]) -> dict[str, str]:
+    """Return why rows of a baseline are not there: their test was skipped, or the file of it.
+
+    Args:
+        rows: the baseline's cases.
+        skipped: node ids of tests and of files to the reason.
+    """
+    found = {}
+    for case in rows:
+        node = _node(case)
+        file = node.partition("::")[0]
+        for place, what in ((node, "the test was skipped"), (file, f"{file} was skipped")):
+            if place and place in skipped:
+                found[case["id"]] = f"{what}: {skipped[place]}"
     return found
 
 
@@ -79,9 +99,17 @@ def case_ids(item: Any) -> set[str]:  # pytest's
     return {item.nodeid, *(each.id for each in parameters.values() if isinstance(each, Case))}
 
 
+def _node(case: Mapping[str, Any]) -> str:
+    """Return the test of a row, or nothing where nobody knows it."""
+    return str(case.get("test") or (case["id"] if "::" in case["id"] else ""))
+
+
+def _is_asked_as_a_case(asked: Selection, *, has_cases: bool) -> bool:
+    """Whether a case was asked for whose test nobody knows, as of `mlbench run`: by a folder, or by a file that measured cases."""
+    return any(path.is_dir() or (has_cases and not selector) for path, selector in asked.places)
+
+
 def _is_asked(node: str, asked: Selection) -> bool:
-    if not node:  # nobody knows the test; a folder was asked for as a whole, a file or a test was not
-        return any(path.is_dir() for path, _ in asked.places)
     file, _, rest = node.partition("::")
     path = (asked.root / file).resolve()
     if any(_is_under(path, Path(each)) or fnmatch.fnmatch(str(path), each) for each in asked.ignored):

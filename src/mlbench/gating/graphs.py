@@ -12,7 +12,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from mlbench.cases import flame_graph, keep_recording, parse_case
-from mlbench.errors import FileError, MissingExtraError, UsageError
+from mlbench.errors import MlbenchError
+from mlbench.files import file_name
 from mlbench.gate import MISSING, RED, REGRESSION, Judgement, Row
 
 BEFORE, AFTER = "before", "after"
@@ -24,11 +25,6 @@ def folder_of(baseline: Path) -> Path:
     return baseline.with_name(f"{baseline.stem}-graphs")
 
 
-def file_name(row: str) -> str:
-    """Return a name for the files of a row; of a case it is the id itself."""
-    return "".join(char if char.isalnum() or char in "-_." else "_" for char in row)
-
-
 def keep_graphs(judgement: Judgement, folder: Path, baseline: Path, calls: Calls) -> Judgement:
     """Put the flame graphs of the red rows into `folder`, and return the judgement with their places and with notes on what is missing.
 
@@ -37,9 +33,6 @@ def keep_graphs(judgement: Judgement, folder: Path, baseline: Path, calls: Calls
         folder: gets `before/` and `after/`.
         baseline: the baseline's file, next to which its graphs may stand.
         calls: calls of rows that are no cases of ours, as far as they can be made here.
-
-    Raises:
-        FileError: when the folder cannot be written.
     """
     rows, notes = [], list(judgement.notes)
     for row in judgement.rows:
@@ -63,12 +56,12 @@ def _before(row: Row, folder: Path, baseline: Path) -> tuple[list[str], str]:
         folder.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(stored, folder / stored.name)
     except OSError as error:
-        raise FileError(f"{folder}: cannot put a flame graph here ({error.strerror or error})") from error
+        return [], f"the flame graph of the baseline cannot be put into {folder} ({error.strerror or error})"
     return [str(folder / stored.name)], ""
 
 
 def _after(row: Row, folder: Path, calls: Calls) -> tuple[list[str], str]:
-    """Record the code at hand; what it raises then is no reason to lose the verdict, and is told."""
+    """Record the code at hand; whatever it raises then, as when its fixtures have ended, is told and loses no verdict."""
     if row.verdict == MISSING:
         return [], "no flame graph of this run: the row is missing"
     if any(each.verdict == REGRESSION and each.quantity == "test" for each in row.findings):
@@ -78,6 +71,8 @@ def _after(row: Row, folder: Path, calls: Calls) -> tuple[list[str], str]:
             _, page = keep_recording(calls[row.id], folder, file_name(row.id))
         else:
             _, page = flame_graph(parse_case(row.id), folder)
-    except (MissingExtraError, UsageError) as error:
+    except MlbenchError as error:
         return [], f"no flame graph of this run: {error}"
+    except Exception as error:  # noqa: BLE001  # the callable is the user's
+        return [], f"no flame graph of this run, because the call raised {type(error).__name__}: {str(error).rstrip('.')}"
     return [str(page)], ""

@@ -24,7 +24,7 @@ from mlbench.errors import FileError, MissingExtraError, UsageError, WorkerError
 from mlbench.gate import Judgement, judge_results, load_tolerances
 from mlbench.gate.tolerances import beside
 from mlbench.gating.again import Twice, settle
-from mlbench.gating.chosen import case_ids, left_out, selection_of
+from mlbench.gating.chosen import case_ids, left_out, selection_of, skips_of
 from mlbench.gating.graphs import keep_graphs
 from mlbench.gating.unjudged import unjudged
 from mlbench.measure import environment
@@ -42,6 +42,7 @@ class Gate:
         self._config = config
         self._recorder = recorder
         self._deselected: set[str] = set()
+        self._skipped: dict[str, str] = {}
         self._judged: Judgement | None = None
         self._passes = config.getoption("--mlbench-inconclusive") == "pass"
 
@@ -67,8 +68,26 @@ class Gate:
         for item in items:
             self._deselected |= case_ids(item)
 
+    def pytest_collectreport(self, report: pytest.CollectReport) -> None:
+        """Remember which files skipped themselves, and why."""
+        self._remember(report)
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Remember which tests were skipped, and why."""
+        self._remember(report)
+
+    def _remember(self, report: pytest.CollectReport | pytest.TestReport) -> None:
+        if report.skipped:
+            reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else report.longrepr
+            self._skipped[report.nodeid] = str(reason).removeprefix("Skipped: ")
+
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
-        """Judge, after pytest-benchmark's own wrapper has saved; a red gate is pytest's exit status 1."""
+        """Judge, after pytest-benchmark's own wrapper has saved; a red gate is pytest's exit status 1.
+
+        What was interrupted before anything was measured says nothing of any row.
+        """
+        if session.exitstatus == pytest.ExitCode.INTERRUPTED and not self._recorder.measured:
+            return
         try:
             self._judged = self._judge(may_measure=session.exitstatus != pytest.ExitCode.INTERRUPTED)
         except FileError as error:
@@ -85,9 +104,11 @@ class Gate:
         done = {each.case["id"] for each in after.measurements}
         gone = left_out(rows, done, self._deselected, selection_of(self._config))
         today = dt.datetime.now().astimezone().date()
+        names = (str(self._baseline), "this run")
+        reasons = skips_of(rows, self._skipped)
 
         def judge(result: Result) -> Judgement:
-            judged = judge_results(self._before, result, self._tolerances, today, (str(self._baseline), "this run"), gone)
+            judged = judge_results(self._before, result, self._tolerances, today, names, gone, reasons)
             return replace(judged, notes=(*judged.notes, *self._notes))
 
         if not may_measure:
