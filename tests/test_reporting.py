@@ -179,16 +179,6 @@ def test_verdicts_of_the_gate_are_read_back(tmp_path: Path) -> None:
     assert read_files([path]).judgements == [("verdicts.json", made)]
 
 
-def test_results_lie_side_by_side(tmp_path: Path) -> None:
-    """The maps of the two newest results stand beside each other, the newest first, each under its file's name."""
-    for number in (1, 2, 3):
-        save(dataclasses.replace(run(), date=f"2026-01-0{number}T03:04:05+00:00"), tmp_path / f"run{number}.json")
-    (maps,) = (each for each in sections_of(read_files(sorted(tmp_path.glob("*.json")))) if each.key == "maps")
-    assert [(chart.name, chart.title) for chart in maps.charts if chart.name.startswith("speedup")] == [
-        ("speedup", "Speed-up, run3.json"), ("speedup-2", "Speed-up, run2.json"),
-    ]  # fmt: skip
-
-
 def test_a_case_links_its_flame_graphs(tmp_path: Path) -> None:
     """Pages that were kept of its runners stand in its section."""
     save(run((64,)), tmp_path / "run.json")

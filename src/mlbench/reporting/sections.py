@@ -28,7 +28,7 @@ from mlbench.report.charts import (
     Step,
     changes_chart,
     fastest_chart,
-    heat_map,
+    heat_maps,
     ladder_chart,
     roofline_chart,
     rounds_chart,
@@ -98,15 +98,9 @@ def _headline(files: Files) -> Section:
 def _maps(files: Files) -> Section:
     if not files.results:
         return Section("maps", "Batch and hidden size", command="mlbench run --json run.json")
-    shown = files.results[-SHOWN:][::-1]
-    charts = tuple(
-        chart
-        for number, (name, result) in enumerate(shown, start=1)
-        for quantity in (SPEEDUP, MEMORY, FLOOR_RATIO)
-        if (chart := heat_map(quantity, pairs(result.measurements), number, name if len(shown) > 1 else "")) is not None
-    )
-    text = " Below it: ".join(f"from {name}, {result.date}." for name, result in shown)
-    return Section("maps", "Batch and hidden size", (text[:1].upper() + text[1:],), charts, tuple(tables(shown[0][1].measurements)))
+    name, result = files.results[-1]
+    charts = tuple(chart for quantity in (SPEEDUP, MEMORY, FLOOR_RATIO) for chart in heat_maps(quantity, pairs(result.measurements)))
+    return Section("maps", "Batch and hidden size", (f"From {name}, {result.date}.",), charts, tables(result.measurements))
 
 
 def _cases(files: Files) -> Iterator[Section]:

@@ -7,7 +7,7 @@ what is tested as data is what is seen.
 from mlbench.report.charts.changes import changes_chart
 from mlbench.report.charts.chart import Chart
 from mlbench.report.charts.fastest import Race, fastest_chart
-from mlbench.report.charts.heat import FLOOR_RATIO, MEMORY, SPEEDUP, heat_map
+from mlbench.report.charts.heat import FLOOR_RATIO, MEMORY, SPEEDUP, heat_maps
 from mlbench.report.charts.ladder import Step, ladder_chart
 from mlbench.report.charts.memory import Place, arena_chart, held_chart
 from mlbench.report.charts.roofline import Dot, roofline_chart
@@ -27,7 +27,7 @@ __all__ = [
     "arena_chart",
     "changes_chart",
     "fastest_chart",
-    "heat_map",
+    "heat_maps",
     "held_chart",
     "ladder_chart",
     "roofline_chart",
