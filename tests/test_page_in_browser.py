@@ -83,8 +83,27 @@ def test_every_chart_is_drawn(opened: Any) -> None:
 
 def test_a_cell_opens_its_case(opened: Any) -> None:
     """A click on a cell of the heat map goes to the case's section of the page."""
-    opened.locator("[data-chart='speedup'] .mark-text.role-mark text[aria-label*='case: b8-h256']").click()
+    opened.locator("[data-chart='speedup'] [role=link][aria-label^='b8-h256:']").click()
     opened.wait_for_url("**/page.html#case-b8-h256", timeout=5000)
+
+
+def test_every_cell_is_a_link_for_the_keyboard(opened: Any) -> None:
+    """Tab goes from cell to cell, each of which tells its case and value; the one in focus is marked, and Enter opens its case."""
+    cells = opened.locator("[data-chart='speedup'] [role=link]")
+    names = cells.evaluate_all("cells => cells.map(cell => cell.getAttribute('aria-label'))")
+    assert sorted(names) == ['b1<img src=x onerror="document.title=1">: Speed-up 2.00', "b8-h256: Speed-up 2.00", "b8-h64: Speed-up 2.00"]
+    cells.first.focus()
+    reached = [opened.evaluate("document.activeElement.getAttribute('aria-label')")]
+    for _ in names[1:]:
+        opened.keyboard.press("Tab")
+        reached.append(opened.evaluate("document.activeElement.getAttribute('aria-label')"))
+    assert reached == names
+    assert opened.evaluate("getComputedStyle(document.activeElement).outlineWidth") == "3px"
+    opened.fill("#filter", "nothing is called so")  # a case that the filter hides is shown again
+    opened.locator("[data-chart='speedup'] [aria-label^='b8-h256']").focus()
+    opened.keyboard.press("Enter")
+    opened.wait_for_url("**/page.html#case-b8-h256", timeout=5000)
+    assert opened.locator("#case-b8-h256").is_visible()
 
 
 def test_the_filter_hides_cases(opened: Any) -> None:

@@ -1,6 +1,7 @@
 const specs = JSON.parse(document.getElementById("specs").textContent);
 const root = document.documentElement;
 const button = document.getElementById("theme");
+const CELL = ".chart [role=link]";
 
 function config(dark) {
   const text = dark ? "#e8ecf2" : "#1d2330";
@@ -13,13 +14,13 @@ function config(dark) {
   };
 }
 
-let drawn = Promise.resolve();
 function draw(dark) {
   root.dataset.theme = dark ? "dark" : "light";
   button.setAttribute("aria-pressed", String(dark));
   const places = [...document.querySelectorAll("[data-chart]")];
-  drawn = Promise.all(places.map(async (place) => {
+  Promise.all(places.map(async (place) => {
     await vegaEmbed(place, specs[place.dataset.chart], { renderer: "svg", actions: false, logLevel: 1, config: config(dark), loader: { target: "_self" }, tooltip: { theme: dark ? "dark" : "light" } });
+    for (const cell of place.querySelectorAll(CELL)) cell.setAttribute("tabindex", "0");
     place.dataset.drawn = dark ? "dark" : "light";
   })).then(() => { root.dataset.drawn = dark ? "dark" : "light"; });
 }
@@ -29,10 +30,23 @@ button.addEventListener("click", () => draw(root.dataset.theme !== "dark"));
 wish.addEventListener("change", () => draw(wish.matches));
 draw(wish.matches);
 
+document.addEventListener("keydown", (event) => {
+  if (event.key === "Enter" && event.target.matches(CELL)) event.target.dispatchEvent(new MouseEvent("click", { bubbles: true }));
+});
+
 const filter = document.getElementById("filter");
 filter.addEventListener("input", () => {
   const wanted = filter.value.trim().toLowerCase();
   const cases = [...document.querySelectorAll("[data-case]")];
   for (const each of cases) each.hidden = !each.dataset.case.toLowerCase().includes(wanted);
   document.getElementById("shown").textContent = wanted ? `${cases.filter((each) => !each.hidden).length} of ${cases.length} cases` : "";
+});
+
+// A link to a case shows it, whatever the filter hides.
+window.addEventListener("hashchange", () => {
+  const target = document.getElementById(decodeURIComponent(location.hash.slice(1)));
+  if (!target?.hidden) return;
+  filter.value = "";
+  filter.dispatchEvent(new Event("input"));
+  target.scrollIntoView();
 });

@@ -114,7 +114,7 @@ def _spec(quantity: Quantity, title: str, rows: Sequence[Row], values: Sequence[
     spec = base_spec(rows, f"{title}, over batch and hidden size", 44 * len({row["batch"] for row in rows}))
     spec["encoding"] = {
         "x": {"field": "hidden", "type": "ordinal", "sort": hidden, "title": "hidden columns", "axis": {"labelAngle": 0}},
-        "y": {"field": "batch", "type": "ordinal", "sort": "ascending", "title": "batch (rows of a call)"},
+        "y": {"field": "batch", "type": "ordinal", "sort": "ascending", "title": "batch"},
         "href": {"field": "link"},
         "tooltip": [{"field": "cell", "title": "case"}, {"field": "value", "title": quantity.title, "format": quantity.form}],
     }
