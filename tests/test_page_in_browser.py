@@ -60,7 +60,7 @@ def opened(request: pytest.FixtureRequest, browser: Any, address: str) -> Iterat
     page.on("pageerror", lambda error: page.complaints.append(str(error)))
     page.on("request", lambda asked: None if asked.url == address else page.complaints.append(f"asked for {asked.url[:80]}"))
     page.goto(address)
-    page.wait_for_function(f"document.documentElement.dataset.drawn === '{request.param}'")
+    page.wait_for_function("document.documentElement.dataset.drawn")
     yield page
     context.close()
 
@@ -103,7 +103,7 @@ def test_every_cell_is_a_link_for_the_keyboard(opened: Any) -> None:
     opened.locator("[data-chart='speedup'] [aria-label^='b8-h256']").focus()
     opened.keyboard.press("Enter")
     opened.wait_for_url("**/page.html#case-b8-h256", timeout=5000)
-    assert opened.locator("#case-b8-h256").is_visible()
+    opened.locator("#case-b8-h256").wait_for(state="visible", timeout=5000)
 
 
 def test_the_filter_hides_cases(opened: Any) -> None:
@@ -129,14 +129,38 @@ def test_the_keyboard_reaches_everything(opened: Any) -> None:
     assert opened.locator("details").first.get_attribute("open") is not None
 
 
+def colours(page: Any) -> list[list[int]]:
+    """Return red, green and blue of the page, of its text, and of the text of every axis and legend, as they are painted."""
+    found = page.evaluate("""() => [getComputedStyle(document.body).backgroundColor, getComputedStyle(document.body).color,
+        ...[...document.querySelectorAll("[data-chart] [class*=role-axis] text, [data-chart] [class*=role-legend] text")]
+        .map(text => getComputedStyle(text).fill)]""")
+    return [[int(part) for part in each.removeprefix("rgb(").removesuffix(")").split(", ")] for each in found]
+
+
+def is_light(page: Any) -> bool:
+    """Whether all text is dark on white; False where all of it is light on a dark page."""
+    (*paper,), *texts = colours(page)
+    answers = {min(paper) > 200 and max(text) < 110 for text in texts} | {not (max(paper) < 60 and min(text) > 150) for text in texts}
+    assert len(answers) == 1
+    return answers.pop()
+
+
 def test_the_button_changes_the_colours(opened: Any) -> None:
     """Whatever the system prefers, the other scheme is one press away, charts included."""
     before = opened.evaluate("document.documentElement.dataset.theme")
-    after = "light" if before == "dark" else "dark"
+    assert is_light(opened) == (before == "light")
     opened.click("#theme")
-    opened.wait_for_function(f"document.documentElement.dataset.drawn === '{after}'")
-    assert opened.evaluate("document.querySelector('[data-chart]').dataset.drawn") == after
-    assert opened.get_attribute("#theme", "aria-pressed") == str(after == "dark").lower()
+    assert is_light(opened) == (before == "dark")
+    assert opened.get_attribute("#theme", "aria-pressed") == str(before == "light").lower()
+
+
+def test_paper_is_white(opened: Any) -> None:
+    """What is printed is dark on white, whatever the scheme was on the screen, and no chart is wider than the paper."""
+    opened.emulate_media(media="print")
+    opened.set_viewport_size({"width": 700, "height": 1000})  # as wide as A4 between its margins
+    assert is_light(opened)
+    wide = "[...document.querySelectorAll('[data-chart] svg')].filter(each => each.getBoundingClientRect().right > 700).length"
+    assert opened.evaluate(wide) == 0
 
 
 def test_a_phone_shows_it_without_scrolling_sideways(opened: Any) -> None:
