@@ -5,15 +5,15 @@ const CELL = ".chart [role=link]";
 
 // Colours are the page's own, so that a picture follows the theme, and print, without being drawn again.
 const CONFIG = {
-  background: "transparent", font: "system-ui, sans-serif", view: { stroke: null },
-  axis: { labelColor: "var(--text)", titleColor: "var(--text)", tickColor: "var(--line)", domainColor: "var(--line)", gridColor: "var(--grid)", labelFontSize: 12, titleFontSize: 12 },
-  legend: { labelFontSize: 12, labelColor: "var(--text)", titleColor: "var(--text)", orient: "bottom" },
+  background: "transparent", padding: { left: 4, right: 18, top: 5, bottom: 5 }, font: "system-ui, sans-serif", view: { stroke: null },
+  axis: { labelColor: "var(--text)", titleColor: "var(--text)", tickColor: "var(--line)", domainColor: "var(--line)", gridColor: "var(--grid)", labelFontSize: 12, titleFontSize: 12, labelSeparation: 4 },
+  legend: { labelFontSize: 12, labelColor: "var(--text)", titleColor: "var(--text)", orient: "bottom", layout: { bottom: { direction: "vertical", anchor: "start" } } },
   title: { color: "var(--text)" }, rule: { color: "var(--text)" }, tick: { color: "var(--text)" }, text: { color: "var(--text)" },
   range: { category: [1, 2, 3, 4, 5, 6, 7, 8].map((number) => `var(--colour-${number})`) },
 };
 
 async function draw(place) {
-  await vegaEmbed(place, specs[place.dataset.chart], { renderer: "svg", actions: false, logLevel: 1, config: CONFIG, loader: { target: "_self" }, tooltip: { theme: "page" } });
+  await vegaEmbed(place, specs[place.dataset.chart], { renderer: "svg", actions: false, logLevel: 1, config: { ...CONFIG, legend: { ...CONFIG.legend, columns: place.clientWidth < 420 ? 2 : 4 } }, loader: { target: "_self" }, tooltip: { theme: "page" } });
   for (const cell of place.querySelectorAll(CELL)) cell.setAttribute("tabindex", "0");
 }
 
