@@ -5,7 +5,10 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
 
 import pytest
 
@@ -90,6 +93,19 @@ def marks_of(spec: dict[str, Any], layer: dict[str, Any]) -> int:
     if kind_of(layer) in {"line", "area"} or "aggregate" in encoding.get("x", {}):
         return len({row[encoding.get("color", encoding.get("detail"))["field"]] for row in rows})
     return len(rows)
+
+
+def test_a_chart_that_cannot_be_drawn_leaves_a_gap(browser: Any, address: str, tmp_path: Path) -> None:
+    """It says so in its place; the others are drawn."""
+    page = Path(url2pathname(urlsplit(address).path)).read_text(encoding="utf-8")
+    broken = tmp_path / "page.html"
+    broken.write_text(page.replace('"mark":{"type":"tick"', '"mark":{"type":"no mark at all"', 1), encoding="utf-8")
+    opened = browser.new_page()
+    opened.goto(broken.as_uri())
+    opened.wait_for_function("document.documentElement.dataset.drawn")
+    texts = opened.evaluate("[...document.querySelectorAll('[data-chart]')].filter(e => !e.querySelector('svg')).map(e => e.textContent)")
+    assert [text.partition("(")[0] for text in texts] == ["A gap: this chart could not be drawn "]
+    opened.close()
 
 
 @pytest.mark.parametrize("width", [1280, 390])

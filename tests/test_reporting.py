@@ -127,6 +127,34 @@ def test_a_history_has_the_gates_verdicts(tmp_path: Path) -> None:
     assert (moments[2].run, moments[2].is_other_machine) == ("1.json", True)
 
 
+@pytest.mark.parametrize(
+    ("what", "section", "named"),
+    [
+        ("memory_charts", "memory-map", "the memory of b8-h256"),
+        ("rounds_chart", "case-b8-h64", "this section"),
+        ("heat_maps", "maps", "this section"),
+        ("judge", "verdicts", "this section"),
+    ],
+)
+def test_what_cannot_be_made_leaves_a_gap(
+    files: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], what: str, section: str, named: str
+) -> None:
+    """An error in one section is told in that section and on standard error, with exit code 2; every other section is there."""
+
+    def fail(*_: object) -> None:
+        raise ZeroDivisionError("no reason at all")
+
+    whole = {each.key: each.is_empty for each in sections_of(read_files([Path("run.json"), Path("ab.json")]))}
+    monkeypatch.setattr(f"mlbench.reporting.sections.{what}", fail)
+    assert main(["report", "run.json", "ab.json", "-o", "page.html"]) == 2
+    gap = f"{named} could not be made (ZeroDivisionError: no reason at all)"
+    assert gap in capsys.readouterr().err
+    assert f"A gap: {gap}." in Path("page.html").read_text(encoding="utf-8")
+    found = sections_of(read_files([Path("run.json"), Path("ab.json")]))
+    assert {each.key: each.is_empty for each in found} == whole
+    assert section in [each.key for each in found if each.gaps]
+
+
 def test_a_chart_becomes_a_picture(files: Path) -> None:
     """SVG and PNG by the ending of the file, without a browser."""
     assert main(["plot", "speedup", "run.json", "-o", "speedup.svg"]) == 0

@@ -52,18 +52,20 @@ def add(commands: Commands) -> None:
 
 
 def _report(options: argparse.Namespace) -> int:
-    from mlbench.reporting import graphs_in, read_files, write_page  # noqa: PLC0415  # the rest of the command line needs none of it
+    from mlbench.reporting import graphs_in, read_files, sections_of, write_page  # noqa: PLC0415  # no other command needs it
 
     check_place(options.output)
     with progress(len(options.files)) as shown:
         found = read_files(options.files, shown.step)
     if options.graphs is not None:
         found.graphs += graphs_in(options.graphs, options.output)
-    page = write_page(found, options.output, options.command_line)
-    for line in found.refused:
+    sections = sections_of(found)
+    page = write_page(found, options.output, options.command_line, sections)
+    missing = [*found.refused, *(f"{section.title}: {gap}" for section in sections for gap in section.gaps)]
+    for line in missing:
         print(f"mlbench: {line}", file=sys.stderr)
     say(f"Report: {page}")
-    return EXIT_USAGE if found.refused else EXIT_DONE
+    return EXIT_USAGE if missing else EXIT_DONE
 
 
 def _plot(options: argparse.Namespace) -> int:

@@ -13,7 +13,14 @@ const CONFIG = {
 };
 
 async function draw(place) {
-  await vegaEmbed(place, specs[place.dataset.chart], { renderer: "svg", actions: false, logLevel: 1, config: { ...CONFIG, legend: { ...CONFIG.legend, columns: place.clientWidth < 420 ? 2 : 4 } }, loader: { target: "_self" }, tooltip: { theme: "page" } });
+  const legend = { ...CONFIG.legend, columns: place.clientWidth < 420 ? 2 : 4 };
+  const options = { renderer: "svg", actions: false, logLevel: 1, config: { ...CONFIG, legend }, loader: { target: "_self" }, tooltip: { theme: "page" } };
+  try {
+    await vegaEmbed(place, specs[place.dataset.chart], options);
+  } catch (error) {
+    place.replaceChildren(`A gap: this chart could not be drawn (${error.message}). Its numbers are below.`);
+    place.classList.add("warning");
+  }
   for (const cell of place.querySelectorAll(CELL)) cell.setAttribute("tabindex", "0");
 }
 

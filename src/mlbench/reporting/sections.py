@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from mlbench.ab import judge
 from mlbench.ablating import Ablation
@@ -56,6 +57,7 @@ class Section:
         preformatted: text that keeps its lines.
         links: addresses of other pages, with what they are called.
         command: what would fill it, where it is empty.
+        gaps: what could not be shown although there are data, and why.
     """
 
     key: str
@@ -66,27 +68,42 @@ class Section:
     preformatted: str = ""
     links: tuple[tuple[str, str], ...] = ()
     command: str = ""
+    gaps: tuple[str, ...] = ()
 
     @property
     def is_empty(self) -> bool:
         """Whether it has nothing to show."""
-        return not (self.charts or self.tables or self.preformatted or self.links)
+        return not (self.charts or self.tables or self.preformatted or self.links or self.gaps)
 
 
 def sections_of(files: Files) -> tuple[Section, ...]:
-    """Return every section, those without data too."""
-    return (
-        _headline(files),
-        _maps(files),
-        *_cases(files),
-        _ladder(files),
-        _memory(files),
-        _roofline(files),
-        _peers(files),
-        _history(files),
-        _verdicts(files),
-        _graphs(files),
+    """Return every section, those without data too. One that cannot be made says so, and the others are made all the same."""
+    newest = [pair for _, result in files.results[-1:] for pair in pairs(result.measurements)]
+    cases = [(f"case-{pair.cell}", f"Case {pair.cell}", partial(_case, pair)) for pair in newest]
+    makers: tuple[tuple[str, str, Callable[[Files], Section]], ...] = (
+        ("headline", "In short", _headline),
+        ("maps", "Batch and hidden size", _maps),
+        *cases,
+        ("ladder", "What each optimisation buys", _ladder),
+        ("memory-map", "Where the memory goes", _memory),
+        ("roofline", "Distance to the limit", _roofline),
+        ("peers", "Against the runtimes", _peers),
+        ("history", "History", _history),
+        ("verdicts", "Verdicts", _verdicts),
+        ("graphs", "Flame graphs", _graphs),
     )
+    return tuple(_made(key, title, make, files) for key, title, make in makers)
+
+
+def _made(key: str, title: str, make: Callable[[Files], Section], files: Files) -> Section:
+    try:
+        return make(files)
+    except Exception as error:  # noqa: BLE001  # whatever it is, the other sections are worth reading
+        return Section(key, title, gaps=(_gap("this section", error),))
+
+
+def _gap(what: str, error: Exception) -> str:
+    return f"{what} could not be made ({type(error).__name__}: {error})"
 
 
 def _headline(files: Files) -> Section:
@@ -103,16 +120,8 @@ def _maps(files: Files) -> Section:
     return Section("maps", "Batch and hidden size", (f"From {name}, {result.date}.",), charts, tables(result.measurements))
 
 
-def _cases(files: Files) -> Iterator[Section]:
-    if not files.results:
-        yield Section("cases", "Cases", command="mlbench run --json run.json")
-        return
+def _case(pair: Pair, files: Files) -> Section:
     _, result = files.results[-1]
-    for pair in pairs(result.measurements):
-        yield _case(pair, result, files)
-
-
-def _case(pair: Pair, result: Result, files: Files) -> Section:
     arms = {
         name: each.timing.rounds_s for name, each in (("baseline", pair.baseline), ("optimized", pair.optimized)) if each and each.timing
     }
@@ -165,11 +174,17 @@ def _memory(files: Files) -> Section:
     found = [pair for pair in pairs(result.measurements) if pair.memory_reduction is not None]
     digits = [pair.cell for pair in found if pair.cell.startswith("digits")]
     most = sorted((pair for pair in found if pair.cell not in digits), key=lambda pair: pair.memory_reduction or 0.0)[-1:]
-    charts = tuple(chart for cell in (*digits, *(pair.cell for pair in most)) for chart in memory_charts(cell))
+    charts: list[Chart] = []
+    gaps: list[str] = []
+    for cell in (*digits, *(pair.cell for pair in most)):
+        try:
+            charts += memory_charts(cell)
+        except Exception as error:  # noqa: BLE001  # a recording is made here and now, and may fail for any reason of this machine
+            gaps.append(_gap(f"the memory of {cell}", error))
     text = (
         "Recorded when this page was made, with the mlbench that made it: the cell in which most of the memory is gone, and the digits.",
     )
-    return Section("memory-map", "Where the memory goes", text if charts else (), charts, command=command)
+    return Section("memory-map", "Where the memory goes", text if charts else (), tuple(charts), command=command, gaps=tuple(gaps))
 
 
 def _roofline(files: Files) -> Section:
