@@ -207,6 +207,47 @@ def test_verdicts_of_the_gate_are_read_back(tmp_path: Path) -> None:
     assert read_files([path]).judgements == [("verdicts.json", made)]
 
 
+def test_any_number_of_results_lies_side_by_side(tmp_path: Path) -> None:
+    """A column each, in the order in which they were named, compared with the first; what only some have is there all the same."""
+    slow = case("optimized-b8-h64", latency_s=2e-5, peak_bytes=4096)
+    save(result(case("optimized-b8-h64")), tmp_path / "new.json")
+    save(dataclasses.replace(result(slow), date="2025-01-02T03:04:05+00:00"), tmp_path / "old.json")
+    other = dataclasses.replace(ENVIRONMENT, cpu="Another")
+    save(result(case("optimized-b8-h64"), case("optimized-b1-h64"), environment=other), tmp_path / "away.json")
+    found = read_files([tmp_path / name for name in ("new.json", "old.json", "away.json")])
+    (beside,) = (each for each in sections_of(found) if each.key == "beside")
+    assert [chart.name for chart in beside.charts] == ["beside-time", "beside-memory"]
+    assert beside.charts[0].table.headers == ("case", "new.json", "old.json", "away.json")
+    assert beside.charts[0].table.rows == (
+        ("optimized-b8-h64", "10.0 us", "20.0 us (2.000)", "10.0 us (1.000)"), ("optimized-b1-h64", "-", "-", "10.0 us"),
+    )  # fmt: skip
+    assert [row[2] for row in beside.charts[1].table.rows] == ["8.00 KB (2.000)", "-"]
+    assert [(row["result"], row["ratio"]) for row in beside.charts[0].spec["data"]["values"]] == [
+        ("new.json", 1.0), ("old.json", 2.0), ("away.json", 1.0), ("away.json", 1.0),
+    ]  # fmt: skip
+    assert beside.text[0].startswith("The first that was named, new.json,")
+    assert "another machine than new.json: away.json." in beside.text[1]
+
+
+def test_of_many_results_the_first_and_the_last_are_drawn() -> None:
+    """The table has every one of them."""
+    named = [(f"{number}.json", result(case("optimized-b8-h64"))) for number in range(30)]
+    (beside,) = (each for each in sections_of(Files(results=named, beside=named)) if each.key == "beside")
+    chart = beside.charts[0]
+    assert [row["result"] for row in chart.spec["data"]["values"]] == ["0.json", *(f"{number}.json" for number in range(7, 30))]
+    assert len(chart.table.headers) == 31
+    assert "Drawn are 0.json and the 23 named last; the table has all 30." in chart.how_to_read
+
+
+def test_files_of_one_name_are_told_apart(tmp_path: Path) -> None:
+    """Results of two folders have their paths for names."""
+    paths = [tmp_path / folder / "run.json" for folder in ("a", "b")]
+    for path in paths:
+        path.parent.mkdir()
+        save(run(), path)
+    assert [name for name, _ in read_files(paths).beside] == [str(path) for path in paths]
+
+
 def test_a_case_links_its_flame_graphs(tmp_path: Path) -> None:
     """Pages that were kept of its runners stand in its section."""
     save(run((64,)), tmp_path / "run.json")

@@ -21,20 +21,21 @@ def add(commands: Commands) -> None:
         help="make one page of any result files, with charts",
         description=wrapped(
             "Make one self-contained HTML page of any result files: speed-up, memory, the rounds of each case, the ablation, the roofline, "
-            "peers, history and verdicts. It opens from disk, without a network. A file that cannot be used is named on the page, and the "
-            "exit code is 2."
+            "peers, any number of results side by side, history and verdicts. It opens from disk, without a network. A file that cannot be "
+            "used, or a part that cannot be made, is named on the page, and the exit code is 2."
         ),
         epilog=textwrap.dedent("""\
             examples:
               mlbench report run.json                                   the page of one run
               mlbench report run.json ablation.json limits.json peers.json ab.json -o page.html
+              mlbench report before.json one.json two.json              side by side, compared with the first
               mlbench report history/*.json -o history.html             a trend of each case
 
             Files are what --json of run, ablation, limits, peers and ab wrote, what 'gate --format json' wrote, or what
             pytest-benchmark saved."""),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("files", type=Path, nargs="+", metavar="FILE", help="result files, in any order")
+    parser.add_argument("files", type=Path, nargs="+", metavar="FILE", help="result files; results are compared with the first")
     parser.add_argument("-o", "--output", type=Path, default=PAGE, metavar="PAGE", help=f"where the page goes (default {PAGE})")
     parser.add_argument("--graphs", type=Path, metavar="DIR", help="link memray's flame graphs that were kept in this folder")
     parser.set_defaults(act=_report)

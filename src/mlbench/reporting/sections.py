@@ -20,6 +20,7 @@ from mlbench.peers.table import bytes_table, headline, times_table
 from mlbench.report import Pair, Table, pairs, summary, tables
 from mlbench.report.charts import (
     FLOOR_RATIO,
+    MEASURES,
     MEMORY,
     SPEEDUP,
     Chart,
@@ -27,6 +28,7 @@ from mlbench.report.charts import (
     Moment,
     Race,
     Step,
+    beside_chart,
     changes_chart,
     fastest_chart,
     heat_maps,
@@ -88,6 +90,7 @@ def sections_of(files: Files) -> tuple[Section, ...]:
         ("memory-map", "Where the memory goes", _memory),
         ("roofline", "Distance to the limit", _roofline),
         ("peers", "Against the runtimes", _peers),
+        ("beside", "Side by side", _beside),
         ("history", "History", _history),
         ("verdicts", "Verdicts", _verdicts),
         ("graphs", "Flame graphs", _graphs),
@@ -232,6 +235,21 @@ def _peer_rounds(run: PeerResult, name: str) -> Chart | None:
     )
 
 
+def _beside(files: Files) -> Section:
+    """Return every result in a column of its own, the first that was named as what the others are compared with."""
+    command = "mlbench report first.json second.json third.json, any number of results; the first is what the others are compared with"
+    found = [(name, result.measurements) for name, result in files.beside]
+    charts = tuple(chart for measure in MEASURES if (chart := beside_chart(measure, found)) is not None)
+    if not charts:
+        return Section("beside", "Side by side", command=command)
+    first, baseline = files.beside[0]
+    others = [name for name, result in files.beside[1:] if kinship(baseline.environment, result.environment).relation == OTHER]
+    text = [f"The first that was named, {first}, is what the others are compared with."]
+    if others:
+        text.append(f"Warning: measured on another machine than {first}: {', '.join(others)}. There only memory and floor ratios compare.")
+    return Section("beside", "Side by side", tuple(text), charts)
+
+
 def _history(files: Files) -> Section:
     command = "mlbench report *.json -o report.html, with two results or more"
     title = "History"
@@ -250,7 +268,7 @@ def moments_of(results: Sequence[tuple[str, Result]], ratio: str) -> tuple[Momen
         verdicts: dict[str, str] = {}
         other = before is not None and kinship(before.environment, result.environment).relation == OTHER
         if before is not None:
-            judged = judge_results(before, result, None, dt.date.fromisoformat(result.date[:10]))
+            judged = judge_results(before, result, None, dt.date.min)  # without tolerances nothing expires
             verdicts = {row.id: row.verdict for row in judged.rows}
         for each in result.measurements:
             interval = each.ratios.get(ratio)

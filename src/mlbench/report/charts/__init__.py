@@ -4,6 +4,7 @@ Nothing here draws. A page draws them in the browser, and `mlbench plot` by Vega
 what is tested as data is what is seen.
 """
 
+from mlbench.report.charts.beside import MEASURES, beside_chart
 from mlbench.report.charts.changes import changes_chart
 from mlbench.report.charts.chart import Chart
 from mlbench.report.charts.fastest import Race, fastest_chart
@@ -16,6 +17,7 @@ from mlbench.report.charts.trend import Moment, trend_chart
 
 __all__ = [
     "FLOOR_RATIO",
+    "MEASURES",
     "MEMORY",
     "SPEEDUP",
     "Chart",
@@ -25,6 +27,7 @@ __all__ = [
     "Race",
     "Step",
     "arena_chart",
+    "beside_chart",
     "changes_chart",
     "fastest_chart",
     "heat_maps",

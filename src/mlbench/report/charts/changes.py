@@ -20,7 +20,7 @@ def changes_chart(judgement: Judgement, number: int = 1) -> Chart | None:
     for row in judgement.rows:
         for finding in row.findings:
             change = finding.change
-            if change is None or not all(map(_is_shown, (change.low, change.high))):
+            if change is None or not all(map(_is_shown, (change.estimate, change.low, change.high))):
                 continue
             rows.append({"row": names[row.id], "quantity": finding.quantity, "change": change.estimate - 1, "low": change.low - 1,
                          "high": change.high - 1, "verdict": finding.verdict})  # fmt: skip
