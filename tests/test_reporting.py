@@ -11,6 +11,7 @@ import pytest
 
 from comparisons import comparison, visit
 from mlbench.ab import save_comparison
+from mlbench.ablating.saved import new_ablations
 from mlbench.cli import main
 from mlbench.errors import MissingExtraError, UsageError
 from mlbench.gate import Finding, Judgement, row_of
@@ -23,6 +24,7 @@ from mlbench.results import Result, save
 from mlbench.stats import Interval
 from saved_results import ENVIRONMENT, case, result
 from test_charts import measured
+from test_cli_ablation import made_up
 
 pytest.importorskip("jinja2")
 pytest.importorskip("vl_convert")
@@ -246,6 +248,13 @@ def test_files_of_one_name_are_told_apart(tmp_path: Path) -> None:
         path.parent.mkdir()
         save(run(), path)
     assert [name for name, _ in read_files(paths).beside] == [str(path) for path in paths]
+
+
+def test_a_cell_may_be_ablated_twice() -> None:
+    """Such as with warm caches and with cold ones: each has a ladder of its own."""
+    run_of_it = new_ablations(ENVIRONMENT, "mlbench ablation", [made_up("b8-h64")])
+    (ladder,) = (each for each in sections_of(Files(ablations=[("a.json", run_of_it), ("b.json", run_of_it)])) if each.key == "ladder")
+    assert [chart.name for chart in ladder.charts] == ["ladder-b8-h64", "ladder-b8-h64-2"]
 
 
 def test_a_case_links_its_flame_graphs(tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 from mlbench.ab import judge
@@ -148,7 +148,12 @@ def _peers_of(pair: Pair, files: Files) -> Iterator[Chart | None]:
 
 def _ladder(files: Files) -> Section:
     found = [ablation for _, run in files.ablations for ablation in run.ablations]
-    charts = tuple(chart for each in found if (chart := ladder_chart(each.cell, steps_of(each))) is not None)
+    drawn = [chart for each in found if (chart := ladder_chart(each.cell, steps_of(each))) is not None]
+    names = [chart.name for chart in drawn]
+    charts = tuple(  # a cell may be there twice, such as with warm caches and with cold ones
+        replace(chart, name=f"{chart.name}-{before + 1}") if (before := names[:place].count(chart.name)) else chart
+        for place, chart in enumerate(drawn)
+    )
     return Section("ladder", "What each optimisation buys", (), charts,
                    tuple(table for each in found for table in (effects_table(each), shares_table(each))),
                    command="mlbench ablation --json ablation.json")  # fmt: skip
