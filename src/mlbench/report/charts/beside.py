@@ -12,6 +12,8 @@ from mlbench.units import format_bytes, format_duration, format_ratio
 
 MOST_DRAWN = 24
 """Of more results the first and the newest are drawn; the table has all of them."""
+MOST_SLANTED = 6
+"""Names of more results stand upright."""
 LEAST_WIDTH = 62
 """Pixels of a cell from which on its value is written into it."""
 _NOTHING = "-"
@@ -64,8 +66,9 @@ def beside_chart(measure: Measure, results: Sequence[tuple[str, Sequence[Measure
     rows = [_cell(measure, case, name, columns[first], columns[name]) for name in drawn for case in cases if case in columns[name]]
     title = f"{measure.title}, beside {first}"
     spec = base_spec(rows, title, 24 * len(cases))
+    axis = {"labelAngle": -30 if len(drawn) <= MOST_SLANTED else -90, "labelLimit": 110, "labelOverlap": "greedy"}
     spec["encoding"] = {
-        "x": {"field": "result", "type": "nominal", "sort": drawn, "title": None, "axis": {"labelAngle": -30, "labelLimit": 110}},
+        "x": {"field": "result", "type": "nominal", "sort": drawn, "title": None, "axis": axis},
         "y": {"field": "case", "type": "nominal", "sort": cases, "title": None,
               "axis": {"labelLimit": {"expr": "containerSize()[0] < 420 ? 180 : 260"}}},
         "tooltip": [{"field": "case"}, {"field": "result"}, {"field": "told", "title": measure.title}, {"field": "change"}],
