@@ -203,6 +203,14 @@ def test_the_button_changes_the_colours(opened: Any) -> None:
     assert opened.get_attribute("#theme", "aria-pressed") == str(before == "light").lower()
 
 
+def test_shapes_of_a_legend_are_seen(opened: Any) -> None:
+    """What tells shapes apart has the colour of the text, not black on a dark page."""
+    fills = opened.evaluate("""() => [...document.querySelectorAll("[data-chart='verdicts'] [class*=role-legend] path")]
+        .map(shape => getComputedStyle(shape).fill)""")
+    assert opened.evaluate("getComputedStyle(document.body).color") in fills
+    assert "rgb(0, 0, 0)" not in fills
+
+
 def test_paper_is_white(opened: Any) -> None:
     """What is printed is dark on white, whatever the scheme was on the screen, and no chart is wider than the paper."""
     opened.emulate_media(media="print")

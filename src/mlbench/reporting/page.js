@@ -7,7 +7,7 @@ const CELL = ".chart [role=link]";
 const CONFIG = {
   background: "transparent", padding: { left: 4, right: 18, top: 5, bottom: 5 }, font: "system-ui, sans-serif", view: { stroke: null },
   axis: { labelColor: "var(--text)", titleColor: "var(--text)", tickColor: "var(--line)", domainColor: "var(--line)", gridColor: "var(--grid)", labelFontSize: 12, titleFontSize: 12, labelSeparation: 4 },
-  legend: { labelFontSize: 12, labelColor: "var(--text)", titleColor: "var(--text)", orient: "bottom", layout: { bottom: { direction: "vertical", anchor: "start" } } },
+  legend: { labelFontSize: 12, labelColor: "var(--text)", titleColor: "var(--text)", symbolBaseFillColor: "var(--text)", symbolBaseStrokeColor: "var(--text)", orient: "bottom", layout: { bottom: { direction: "vertical", anchor: "start" } } },
   title: { color: "var(--text)" }, rule: { color: "var(--text)" }, tick: { color: "var(--text)" }, text: { color: "var(--text)" },
   range: { category: [1, 2, 3, 4, 5, 6, 7, 8].map((number) => `var(--colour-${number})`) },
 };
