@@ -20,7 +20,7 @@ from mlbench.report.charts import (
     Step,
     changes_chart,
     fastest_chart,
-    heat_map,
+    heat_maps,
     ladder_chart,
     roofline_chart,
     rounds_chart,
@@ -56,7 +56,7 @@ def every_chart() -> list[Chart]:
         "main", "topic", (row_of("t.py::test_a", [Finding("latency", "regression", "slow", 1.0, 1.1, "s", interval(1.1), 0.02)]),)
     )
     found = [
-        heat_map(SPEEDUP, [pair(8, 64)]),
+        *heat_maps(SPEEDUP, [pair(8, 64)]),
         rounds_chart("b8-h64", {"baseline": [[1e-6, 2e-6]]}),
         ladder_chart("b8-h64", [Step("+ fuse", interval(1.5), "helps")]),
         roofline_chart([Dot("baseline-b8-h64", 2.0, 1e10, "moving bytes")], 1e11, {"copy": 1e10}),
@@ -89,8 +89,7 @@ def test_every_chart_can_be_read(chart: Chart) -> None:
 )  # fmt: skip
 def test_a_heat_map_has_a_rectangle_a_cell(quantity: Quantity, value: float, shown: str) -> None:
     """Each cell has its place, its value, and the address of its case; the table says the same."""
-    chart = heat_map(quantity, [pair(8, 64), pair(512, 1024)])
-    assert chart is not None
+    (chart,) = heat_maps(quantity, [pair(8, 64), pair(512, 1024)])
     rows = chart.spec["data"]["values"]
     assert [(row["batch"], row["hidden"], row["link"]) for row in rows] == [(8, "64", "#case-b8-h64"), (512, "1024", "#case-b512-h1024")]
     assert rows[0]["value"] == pytest.approx(value)
@@ -98,12 +97,33 @@ def test_a_heat_map_has_a_rectangle_a_cell(quantity: Quantity, value: float, sho
     assert chart.marks == 2
 
 
+def test_no_two_cells_share_a_place() -> None:
+    """Cells that differ in more than batch and hidden sizes stand in maps of their own, named by what differs, in the same colours."""
+    pairs: list[Pair] = []
+    for traits in ({"threads": 1}, {"threads": 2}, {"threads": 2, "inputs": 784}):
+        for batch in (8, 64):
+            made = pair(batch, 64, speedup=float(len(pairs) + 1))
+            assert made.optimized is not None
+            made.optimized.case.update(inputs=64, outputs=10, tuned=False)
+            made.optimized.case.update(traits)
+            pairs.append(made)
+    again = Pair("b8-h64 by another name", *[measured("optimized", 8, 64)] * 2)
+    maps = heat_maps(SPEEDUP, [*pairs, again])
+    places = [[(row["batch"], row["hidden"]) for row in chart.spec["data"]["values"]] for chart in maps]
+    assert places == [[(8, "64"), (64, "64")]] * 3 + [[(8, "64")]]
+    assert [chart.name for chart in maps] == ["speedup", "speedup-2", "speedup-3", "speedup-4"]
+    assert [chart.title for chart in maps][:3] == [
+        f"Speed-up, inputs {inputs}, outputs 10, threads {threads}, default rules" for inputs, threads in ((64, 1), (64, 2), (784, 2))
+    ]
+    assert {tuple(chart.spec["layer"][0]["encoding"]["color"]["scale"]["domain"]) for chart in maps} == {(1.0, 6.0)}
+
+
 def test_the_digits_stand_in_no_heat_map() -> None:
     """They have no place among batch and hidden sizes."""
     only = pair(8, 64)
     assert only.optimized is not None
     only.optimized.case["model"] = "digits"
-    assert heat_map(SPEEDUP, [only]) is None
+    assert heat_maps(SPEEDUP, [only]) == ()
 
 
 def test_every_round_is_a_tick() -> None:
@@ -183,7 +203,6 @@ def test_the_winner_is_named(ratio: float, winner: str) -> None:
 
 def test_no_rows_make_no_chart() -> None:
     """Every chart without data is none."""
-    assert [heat_map(SPEEDUP, []), ladder_chart("c", []), roofline_chart([], 1.0, {}), fastest_chart([]), rounds_chart("c", {})] == [
-        None
-    ] * 5
+    assert heat_maps(SPEEDUP, []) == ()
+    assert [ladder_chart("c", []), roofline_chart([], 1.0, {}), fastest_chart([]), rounds_chart("c", {})] == [None] * 4
     assert len(SPREAD) == 5

@@ -11,6 +11,7 @@ import pytest
 
 from comparisons import comparison, visit
 from mlbench.ab import save_comparison
+from mlbench.ablating.saved import new_ablations
 from mlbench.cli import main
 from mlbench.errors import MissingExtraError, UsageError
 from mlbench.gate import Finding, Judgement, row_of
@@ -23,6 +24,7 @@ from mlbench.results import Result, save
 from mlbench.stats import Interval
 from saved_results import ENVIRONMENT, case, result
 from test_charts import measured
+from test_cli_ablation import made_up
 
 pytest.importorskip("jinja2")
 pytest.importorskip("vl_convert")
@@ -127,6 +129,34 @@ def test_a_history_has_the_gates_verdicts(tmp_path: Path) -> None:
     assert (moments[2].run, moments[2].is_other_machine) == ("1.json", True)
 
 
+@pytest.mark.parametrize(
+    ("what", "section", "named"),
+    [
+        ("memory_charts", "memory-map", "the memory of b8-h256"),
+        ("rounds_chart", "case-b8-h64", "this section"),
+        ("heat_maps", "maps", "this section"),
+        ("judge", "verdicts", "this section"),
+    ],
+)
+def test_what_cannot_be_made_leaves_a_gap(
+    files: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], what: str, section: str, named: str
+) -> None:
+    """An error in one section is told in that section and on standard error, with exit code 2; every other section is there."""
+
+    def fail(*_: object) -> None:
+        raise ZeroDivisionError("no reason at all")
+
+    whole = {each.key: each.is_empty for each in sections_of(read_files([Path("run.json"), Path("ab.json")]))}
+    monkeypatch.setattr(f"mlbench.reporting.sections.{what}", fail)
+    assert main(["report", "run.json", "ab.json", "-o", "page.html"]) == 2
+    gap = f"{named} could not be made (ZeroDivisionError: no reason at all)"
+    assert gap in capsys.readouterr().err
+    assert f"A gap: {gap}." in Path("page.html").read_text(encoding="utf-8")
+    found = sections_of(read_files([Path("run.json"), Path("ab.json")]))
+    assert {each.key: each.is_empty for each in found} == whole
+    assert section in [each.key for each in found if each.gaps]
+
+
 def test_a_chart_becomes_a_picture(files: Path) -> None:
     """SVG and PNG by the ending of the file, without a browser."""
     assert main(["plot", "speedup", "run.json", "-o", "speedup.svg"]) == 0
@@ -179,14 +209,52 @@ def test_verdicts_of_the_gate_are_read_back(tmp_path: Path) -> None:
     assert read_files([path]).judgements == [("verdicts.json", made)]
 
 
-def test_results_lie_side_by_side(tmp_path: Path) -> None:
-    """The maps of the two newest results stand beside each other, the newest first, each under its file's name."""
-    for number in (1, 2, 3):
-        save(dataclasses.replace(run(), date=f"2026-01-0{number}T03:04:05+00:00"), tmp_path / f"run{number}.json")
-    (maps,) = (each for each in sections_of(read_files(sorted(tmp_path.glob("*.json")))) if each.key == "maps")
-    assert [(chart.name, chart.title) for chart in maps.charts if chart.name.startswith("speedup")] == [
-        ("speedup", "Speed-up, run3.json"), ("speedup-2", "Speed-up, run2.json"),
+def test_any_number_of_results_lies_side_by_side(tmp_path: Path) -> None:
+    """A column each, in the order in which they were named, compared with the first; what only some have is there all the same."""
+    slow = case("optimized-b8-h64", latency_s=2e-5, peak_bytes=4096)
+    save(result(case("optimized-b8-h64")), tmp_path / "new.json")
+    save(dataclasses.replace(result(slow), date="2025-01-02T03:04:05+00:00"), tmp_path / "old.json")
+    other = dataclasses.replace(ENVIRONMENT, cpu="Another")
+    save(result(case("optimized-b8-h64"), case("optimized-b1-h64"), environment=other), tmp_path / "away.json")
+    found = read_files([tmp_path / name for name in ("new.json", "old.json", "away.json")])
+    (beside,) = (each for each in sections_of(found) if each.key == "beside")
+    assert [chart.name for chart in beside.charts] == ["beside-time", "beside-memory"]
+    assert beside.charts[0].table.headers == ("case", "new.json", "old.json", "away.json")
+    assert beside.charts[0].table.rows == (
+        ("optimized-b8-h64", "10.0 us", "20.0 us (2.000)", "10.0 us (1.000)"), ("optimized-b1-h64", "-", "-", "10.0 us"),
+    )  # fmt: skip
+    assert [row[2] for row in beside.charts[1].table.rows] == ["8.00 KB (2.000)", "-"]
+    assert [(row["result"], row["ratio"]) for row in beside.charts[0].spec["data"]["values"]] == [
+        ("new.json", 1.0), ("old.json", 2.0), ("away.json", 1.0), ("away.json", 1.0),
     ]  # fmt: skip
+    assert beside.text[0].startswith("The first that was named, new.json,")
+    assert "another machine than new.json: away.json." in beside.text[1]
+
+
+def test_of_many_results_the_first_and_the_last_are_drawn() -> None:
+    """The table has every one of them."""
+    named = [(f"{number}.json", result(case("optimized-b8-h64"))) for number in range(30)]
+    (beside,) = (each for each in sections_of(Files(results=named, beside=named)) if each.key == "beside")
+    chart = beside.charts[0]
+    assert [row["result"] for row in chart.spec["data"]["values"]] == ["0.json", *(f"{number}.json" for number in range(7, 30))]
+    assert len(chart.table.headers) == 31
+    assert "Drawn are 0.json and the 23 named last; the table has all 30." in chart.how_to_read
+
+
+def test_files_of_one_name_are_told_apart(tmp_path: Path) -> None:
+    """Results of two folders have their paths for names."""
+    paths = [tmp_path / folder / "run.json" for folder in ("a", "b")]
+    for path in paths:
+        path.parent.mkdir()
+        save(run(), path)
+    assert [name for name, _ in read_files(paths).beside] == [str(path) for path in paths]
+
+
+def test_a_cell_may_be_ablated_twice() -> None:
+    """Such as with warm caches and with cold ones: each has a ladder of its own."""
+    run_of_it = new_ablations(ENVIRONMENT, "mlbench ablation", [made_up("b8-h64")])
+    (ladder,) = (each for each in sections_of(Files(ablations=[("a.json", run_of_it), ("b.json", run_of_it)])) if each.key == "ladder")
+    assert [chart.name for chart in ladder.charts] == ["ladder-b8-h64", "ladder-b8-h64-2"]
 
 
 def test_a_case_links_its_flame_graphs(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib
 import json
 import math
+import re
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
@@ -18,6 +19,11 @@ from mlbench.errors import FileError, MissingExtraError
 from mlbench.files import write_atomically
 
 _SHARED = "result-schema.json"
+_SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
+MOST = 2**63
+"""No whole number in a document of ours is larger."""
+MOST_SHOWN = 200
+"""Characters of what is wrong that a message has."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,17 +54,21 @@ def write_document(path: str | Path, form: Form, data: dict[str, Any]) -> Path:
 
 
 def read_json(path: str | Path) -> Any:  # whatever JSON holds
-    """Read a file of JSON whose numbers are all finite.
+    """Read a file of JSON whose numbers are all finite, and whose text can be written again.
 
     Raises:
         FileError: when it is missing or damaged.
     """
     try:
-        return json.loads(Path(path).read_text(encoding="utf-8"), parse_constant=_no_number, parse_float=_finite)
+        text = Path(path).read_text(encoding="utf-8")
+        data = json.loads(text, parse_constant=_no_number, parse_float=_finite, parse_int=_exact)
+        if _SURROGATE.search(text):  # a half of a pair cannot be written again
+            json.dumps(data, ensure_ascii=False).encode("utf-8")
     except FileNotFoundError as error:
         raise FileError(f"{path}: no such file") from error
     except (OSError, ValueError, RecursionError) as error:
         raise FileError(f"{path}: cannot be read as JSON ({error})") from error
+    return data
 
 
 def check_document(path: str | Path, data: Any, form: Form) -> None:  # whatever JSON holds
@@ -70,8 +80,8 @@ def check_document(path: str | Path, data: Any, form: Form) -> None:  # whatever
     """
     if not isinstance(data, dict) or data.get("kind") != form.kind:
         raise FileError(f"{path}: no {form.noun} of mlbench (its kind is not {form.kind!r})")
-    if data.get("schema") != form.version:
-        raise FileError(f"{path}: schema version {data.get('schema')!r}; this mlbench reads version {form.version}")
+    if data.get("schema") != form.version or isinstance(data["schema"], bool):
+        raise FileError(f"{path}: schema version {_short(repr(data.get('schema')))}; this mlbench reads version {form.version}")
     try:
         jsonschema = importlib.import_module("jsonschema")
     except ImportError as error:
@@ -80,7 +90,7 @@ def check_document(path: str | Path, data: Any, form: Form) -> None:  # whatever
     schema["$defs"] = _schema(_SHARED)["$defs"] | schema.get("$defs", {})
     problem = jsonschema.exceptions.best_match(jsonschema.Draft202012Validator(schema).iter_errors(data))
     if problem is not None:
-        raise FileError(f"{path}: not a valid {form.noun} at {problem.json_path}: {problem.message[:200]}")
+        raise FileError(f"{path}: not a valid {form.noun} at {_short(problem.json_path)}: {_short(problem.message)}")
 
 
 def plain(value: Any) -> Any:  # whatever a dataclass holds
@@ -97,6 +107,19 @@ def plain(value: Any) -> Any:  # whatever a dataclass holds
 def _schema(name: str) -> dict[str, Any]:
     schema: dict[str, Any] = json.loads((resources.files("mlbench") / name).read_text(encoding="utf-8"))
     return schema
+
+
+def _short(text: str) -> str:
+    """Return text on one line, without its middle where it is long: what was found stands at its beginning, what is expected at its end."""
+    line = " ".join(text.split())
+    return line if len(line) <= MOST_SHOWN else f"{line[: MOST_SHOWN // 2]} ... {line[-MOST_SHOWN // 2 :]}"
+
+
+def _exact(text: str) -> int:
+    number = int(text)
+    if abs(number) > MOST:
+        raise ValueError(f"{_short(text)} is larger than any number of ours")
+    return number
 
 
 def _no_number(name: str) -> float:

@@ -218,13 +218,19 @@ def _upgraded(data: Any) -> Any:  # whatever JSON holds
 
 def is_pytest_benchmark(data: Any) -> bool:  # whatever JSON holds
     """Whether pytest-benchmark saved these data."""
-    return isinstance(data, dict) and "benchmarks" in data and "machine_info" in data
+    return isinstance(data, dict) and isinstance(data.get("benchmarks"), list) and "machine_info" in data
+
+
+def has_extra(data: dict[str, Any], key: str) -> bool:
+    """Whether a benchmark in a file of pytest-benchmark has something under this key."""
+    extras = [each.get("extra_info") for each in data["benchmarks"] if isinstance(each, dict)]
+    return any(isinstance(each, dict) and key in each for each in extras)
 
 
 def has_measurements(data: Any) -> bool:  # whatever JSON holds
     """Whether these data hold measurements, of ours or in a file of pytest-benchmark."""
     if is_pytest_benchmark(data):
-        return any(isinstance(each, dict) and "mlbench" in (each.get("extra_info") or {}) for each in data["benchmarks"])
+        return has_extra(data, "mlbench")
     return isinstance(data, dict) and data.get("kind") == KIND
 
 

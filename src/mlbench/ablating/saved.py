@@ -18,7 +18,7 @@ from mlbench.ablating.shares import Shares
 from mlbench.documents import Form, check_document, plain, read_json, write_document
 from mlbench.errors import FileError
 from mlbench.measure import Environment
-from mlbench.results import COMPLETE, is_pytest_benchmark
+from mlbench.results import COMPLETE, has_extra, is_pytest_benchmark
 from mlbench.stats import Interval
 
 FORM = Form("mlbench-ablation", 1, "ablation-schema.json", "ablation")
@@ -80,7 +80,7 @@ def load_ablations(path: str | Path) -> Ablations:
 def has_ablations(data: Any) -> bool:  # whatever JSON holds
     """Whether these data hold ablations, of ours or in a file of pytest-benchmark."""
     if is_pytest_benchmark(data):
-        return any(isinstance(each, dict) and KEY in (each.get("extra_info") or {}) for each in data["benchmarks"])
+        return has_extra(data, KEY)
     return isinstance(data, dict) and data.get("kind") == FORM.kind
 
 

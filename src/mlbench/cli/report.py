@@ -21,20 +21,21 @@ def add(commands: Commands) -> None:
         help="make one page of any result files, with charts",
         description=wrapped(
             "Make one self-contained HTML page of any result files: speed-up, memory, the rounds of each case, the ablation, the roofline, "
-            "peers, history and verdicts. It opens from disk, without a network. A file that cannot be used is named on the page, and the "
-            "exit code is 2."
+            "peers, any number of results side by side, history and verdicts. It opens from disk, without a network. A file that cannot be "
+            "used, or a part that cannot be made, is named on the page, and the exit code is 2."
         ),
         epilog=textwrap.dedent("""\
             examples:
               mlbench report run.json                                   the page of one run
               mlbench report run.json ablation.json limits.json peers.json ab.json -o page.html
+              mlbench report before.json one.json two.json              side by side, compared with the first
               mlbench report history/*.json -o history.html             a trend of each case
 
             Files are what --json of run, ablation, limits, peers and ab wrote, what 'gate --format json' wrote, or what
             pytest-benchmark saved."""),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("files", type=Path, nargs="+", metavar="FILE", help="result files, in any order")
+    parser.add_argument("files", type=Path, nargs="+", metavar="FILE", help="result files; results are compared with the first")
     parser.add_argument("-o", "--output", type=Path, default=PAGE, metavar="PAGE", help=f"where the page goes (default {PAGE})")
     parser.add_argument("--graphs", type=Path, metavar="DIR", help="link memray's flame graphs that were kept in this folder")
     parser.set_defaults(act=_report)
@@ -52,18 +53,20 @@ def add(commands: Commands) -> None:
 
 
 def _report(options: argparse.Namespace) -> int:
-    from mlbench.reporting import graphs_in, read_files, write_page  # noqa: PLC0415  # the rest of the command line needs none of it
+    from mlbench.reporting import graphs_in, read_files, sections_of, write_page  # noqa: PLC0415  # no other command needs it
 
     check_place(options.output)
     with progress(len(options.files)) as shown:
         found = read_files(options.files, shown.step)
     if options.graphs is not None:
         found.graphs += graphs_in(options.graphs, options.output)
-    page = write_page(found, options.output, options.command_line)
-    for line in found.refused:
+    sections = sections_of(found)
+    page = write_page(found, options.output, options.command_line, sections)
+    missing = [*found.refused, *(f"{section.title}: {gap}" for section in sections for gap in section.gaps)]
+    for line in missing:
         print(f"mlbench: {line}", file=sys.stderr)
     say(f"Report: {page}")
-    return EXIT_USAGE if found.refused else EXIT_DONE
+    return EXIT_USAGE if missing else EXIT_DONE
 
 
 def _plot(options: argparse.Namespace) -> int:

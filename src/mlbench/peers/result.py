@@ -6,12 +6,14 @@ Everything is validated against `peers-schema.json` before it is used; the histo
 from __future__ import annotations
 
 import dataclasses
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from mlbench.documents import Form, check_document, plain, read_json, write_document
+from mlbench.errors import FileError
 from mlbench.measure import Environment
 from mlbench.peers.worker import OURS
 from mlbench.stats import Interval, median, ratio_interval
@@ -170,6 +172,10 @@ def load(path: str | Path) -> PeerResult:
     """
     data = read_json(path)
     check_document(path, data, FORM)
+    cells = tuple(_cell(each) for each in data["cells"])
+    twice = [name for name, count in Counter(cell.name for cell in cells).items() if count > 1]
+    if twice:
+        raise FileError(f"{path}: not a valid {FORM.noun} at $.cells: two of them are {twice[0]}; expected one of each")
     return PeerResult(
         Environment(**data["environment"]),
         data["command"],
@@ -177,7 +183,7 @@ def load(path: str | Path) -> PeerResult:
         data["status"],
         data["processes"],
         tuple(Runtime(**each) for each in data["runtimes"]),
-        tuple(_cell(each) for each in data["cells"]),
+        cells,
     )
 
 

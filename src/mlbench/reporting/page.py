@@ -19,14 +19,14 @@ from mlbench.results import now
 EXTRA = "report"
 
 
-def write_page(files: Files, path: Path, command: str) -> Path:
-    """Write the page of these files, whole or not at all.
+def write_page(files: Files, path: Path, command: str, sections: Sequence[Section] | None = None) -> Path:
+    """Write the page of these files, whole or not at all; `sections` are theirs, where they were made already.
 
     Raises:
         FileError: when it cannot be written.
         MissingExtraError: without Jinja2 or vl-convert.
     """
-    return write_atomically(path, render_page(sections_of(files), files.refused, command, now()))
+    return write_atomically(path, render_page(sections_of(files) if sections is None else sections, files.refused, command, now()))
 
 
 def render_page(sections: Sequence[Section], refused: Sequence[str], command: str, date: str) -> str:

@@ -29,6 +29,7 @@ class Files:
 
     Attributes:
         results: of `mlbench run` and of pytest-benchmark, oldest first.
+        beside: the same, in the order in which they were named.
         ablations: of `mlbench ablation`.
         limits: of `mlbench limits`.
         peers: of `mlbench peers`.
@@ -39,6 +40,7 @@ class Files:
     """
 
     results: list[tuple[str, Result]] = field(default_factory=list)
+    beside: list[tuple[str, Result]] = field(default_factory=list)
     ablations: list[tuple[str, Ablations]] = field(default_factory=list)
     limits: list[tuple[str, Limits]] = field(default_factory=list)
     peers: list[tuple[str, PeerResult]] = field(default_factory=list)
@@ -67,6 +69,7 @@ def read_files(paths: Sequence[Path], step: Callable[[str], object] = str) -> Fi
         (has_comparison, load_comparison, found.comparisons),
         (has_verdicts, load_verdicts, found.judgements),
     )
+    names = {path: path.name if [each.name for each in paths].count(path.name) == 1 else str(path) for path in paths}
     for path in paths:
         try:
             data = read_json(path)
@@ -75,10 +78,11 @@ def read_files(paths: Sequence[Path], step: Callable[[str], object] = str) -> Fi
                 raise FileError(f"{path}: no result of mlbench; expected what --json wrote or pytest-benchmark saved")
             read_whole = [(place, read(path)) for read, place in fitting]  # all of it or nothing
             for place, content in read_whole:
-                place.append((path.name, content))
+                place.append((names[path], content))
         except FileError as error:
             found.refused.append(str(error))
         step(path.name)
+    found.beside += found.results
     found.results.sort(key=lambda each: each[1].date)
     return found
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
 
 from mlbench.ab import judge
 from mlbench.ablating import Ablation
@@ -19,6 +20,7 @@ from mlbench.peers.table import bytes_table, headline, times_table
 from mlbench.report import Pair, Table, pairs, summary, tables
 from mlbench.report.charts import (
     FLOOR_RATIO,
+    MEASURES,
     MEMORY,
     SPEEDUP,
     Chart,
@@ -26,9 +28,10 @@ from mlbench.report.charts import (
     Moment,
     Race,
     Step,
+    beside_chart,
     changes_chart,
     fastest_chart,
-    heat_map,
+    heat_maps,
     ladder_chart,
     roofline_chart,
     rounds_chart,
@@ -56,6 +59,7 @@ class Section:
         preformatted: text that keeps its lines.
         links: addresses of other pages, with what they are called.
         command: what would fill it, where it is empty.
+        gaps: what could not be shown although there are data, and why.
     """
 
     key: str
@@ -66,27 +70,43 @@ class Section:
     preformatted: str = ""
     links: tuple[tuple[str, str], ...] = ()
     command: str = ""
+    gaps: tuple[str, ...] = ()
 
     @property
     def is_empty(self) -> bool:
         """Whether it has nothing to show."""
-        return not (self.charts or self.tables or self.preformatted or self.links)
+        return not (self.charts or self.tables or self.preformatted or self.links or self.gaps)
 
 
 def sections_of(files: Files) -> tuple[Section, ...]:
-    """Return every section, those without data too."""
-    return (
-        _headline(files),
-        _maps(files),
-        *_cases(files),
-        _ladder(files),
-        _memory(files),
-        _roofline(files),
-        _peers(files),
-        _history(files),
-        _verdicts(files),
-        _graphs(files),
+    """Return every section, those without data too. One that cannot be made says so, and the others are made all the same."""
+    newest = [pair for _, result in files.results[-1:] for pair in pairs(result.measurements)]
+    cases = [(f"case-{pair.cell}", f"Case {pair.cell}", partial(_case, pair)) for pair in newest]
+    makers: tuple[tuple[str, str, Callable[[Files], Section]], ...] = (
+        ("headline", "In short", _headline),
+        ("maps", "Batch and hidden size", _maps),
+        *cases,
+        ("ladder", "What each optimisation buys", _ladder),
+        ("memory-map", "Where the memory goes", _memory),
+        ("roofline", "Distance to the limit", _roofline),
+        ("peers", "Against the runtimes", _peers),
+        ("beside", "Side by side", _beside),
+        ("history", "History", _history),
+        ("verdicts", "Verdicts", _verdicts),
+        ("graphs", "Flame graphs", _graphs),
     )
+    return tuple(_made(key, title, make, files) for key, title, make in makers)
+
+
+def _made(key: str, title: str, make: Callable[[Files], Section], files: Files) -> Section:
+    try:
+        return make(files)
+    except Exception as error:  # noqa: BLE001  # whatever it is, the other sections are worth reading
+        return Section(key, title, gaps=(_gap("this section", error),))
+
+
+def _gap(what: str, error: Exception) -> str:
+    return f"{what} could not be made ({type(error).__name__}: {error})"
 
 
 def _headline(files: Files) -> Section:
@@ -98,27 +118,13 @@ def _headline(files: Files) -> Section:
 def _maps(files: Files) -> Section:
     if not files.results:
         return Section("maps", "Batch and hidden size", command="mlbench run --json run.json")
-    shown = files.results[-SHOWN:][::-1]
-    charts = tuple(
-        chart
-        for number, (name, result) in enumerate(shown, start=1)
-        for quantity in (SPEEDUP, MEMORY, FLOOR_RATIO)
-        if (chart := heat_map(quantity, pairs(result.measurements), number, name if len(shown) > 1 else "")) is not None
-    )
-    text = " Below it: ".join(f"from {name}, {result.date}." for name, result in shown)
-    return Section("maps", "Batch and hidden size", (text[:1].upper() + text[1:],), charts, tuple(tables(shown[0][1].measurements)))
+    name, result = files.results[-1]
+    charts = tuple(chart for quantity in (SPEEDUP, MEMORY, FLOOR_RATIO) for chart in heat_maps(quantity, pairs(result.measurements)))
+    return Section("maps", "Batch and hidden size", (f"From {name}, {result.date}.",), charts, tables(result.measurements))
 
 
-def _cases(files: Files) -> Iterator[Section]:
-    if not files.results:
-        yield Section("cases", "Cases", command="mlbench run --json run.json")
-        return
+def _case(pair: Pair, files: Files) -> Section:
     _, result = files.results[-1]
-    for pair in pairs(result.measurements):
-        yield _case(pair, result, files)
-
-
-def _case(pair: Pair, result: Result, files: Files) -> Section:
     arms = {
         name: each.timing.rounds_s for name, each in (("baseline", pair.baseline), ("optimized", pair.optimized)) if each and each.timing
     }
@@ -142,7 +148,12 @@ def _peers_of(pair: Pair, files: Files) -> Iterator[Chart | None]:
 
 def _ladder(files: Files) -> Section:
     found = [ablation for _, run in files.ablations for ablation in run.ablations]
-    charts = tuple(chart for each in found if (chart := ladder_chart(each.cell, steps_of(each))) is not None)
+    drawn = [chart for each in found if (chart := ladder_chart(each.cell, steps_of(each))) is not None]
+    names = [chart.name for chart in drawn]
+    charts = tuple(  # a cell may be there twice, such as with warm caches and with cold ones
+        replace(chart, name=f"{chart.name}-{before + 1}") if (before := names[:place].count(chart.name)) else chart
+        for place, chart in enumerate(drawn)
+    )
     return Section("ladder", "What each optimisation buys", (), charts,
                    tuple(table for each in found for table in (effects_table(each), shares_table(each))),
                    command="mlbench ablation --json ablation.json")  # fmt: skip
@@ -171,11 +182,17 @@ def _memory(files: Files) -> Section:
     found = [pair for pair in pairs(result.measurements) if pair.memory_reduction is not None]
     digits = [pair.cell for pair in found if pair.cell.startswith("digits")]
     most = sorted((pair for pair in found if pair.cell not in digits), key=lambda pair: pair.memory_reduction or 0.0)[-1:]
-    charts = tuple(chart for cell in (*digits, *(pair.cell for pair in most)) for chart in memory_charts(cell))
+    charts: list[Chart] = []
+    gaps: list[str] = []
+    for cell in (*digits, *(pair.cell for pair in most)):
+        try:
+            charts += memory_charts(cell)
+        except Exception as error:  # noqa: BLE001  # a recording is made here and now, and may fail for any reason of this machine
+            gaps.append(_gap(f"the memory of {cell}", error))
     text = (
         "Recorded when this page was made, with the mlbench that made it: the cell in which most of the memory is gone, and the digits.",
     )
-    return Section("memory-map", "Where the memory goes", text if charts else (), charts, command=command)
+    return Section("memory-map", "Where the memory goes", text if charts else (), tuple(charts), command=command, gaps=tuple(gaps))
 
 
 def _roofline(files: Files) -> Section:
@@ -223,6 +240,21 @@ def _peer_rounds(run: PeerResult, name: str) -> Chart | None:
     )
 
 
+def _beside(files: Files) -> Section:
+    """Return every result in a column of its own, the first that was named as what the others are compared with."""
+    command = "mlbench report first.json second.json third.json, any number of results; the first is what the others are compared with"
+    found = [(name, result.measurements) for name, result in files.beside]
+    charts = tuple(chart for measure in MEASURES if (chart := beside_chart(measure, found)) is not None)
+    if not charts:
+        return Section("beside", "Side by side", command=command)
+    first, baseline = files.beside[0]
+    others = [name for name, result in files.beside[1:] if kinship(baseline.environment, result.environment).relation == OTHER]
+    text = [f"The first that was named, {first}, is what the others are compared with."]
+    if others:
+        text.append(f"Warning: measured on another machine than {first}: {', '.join(others)}. There only memory and floor ratios compare.")
+    return Section("beside", "Side by side", tuple(text), charts)
+
+
 def _history(files: Files) -> Section:
     command = "mlbench report *.json -o report.html, with two results or more"
     title = "History"
@@ -241,7 +273,7 @@ def moments_of(results: Sequence[tuple[str, Result]], ratio: str) -> tuple[Momen
         verdicts: dict[str, str] = {}
         other = before is not None and kinship(before.environment, result.environment).relation == OTHER
         if before is not None:
-            judged = judge_results(before, result, None, dt.date.fromisoformat(result.date[:10]))
+            judged = judge_results(before, result, None, dt.date.min)  # without tolerances nothing expires
             verdicts = {row.id: row.verdict for row in judged.rows}
         for each in result.measurements:
             interval = each.ratios.get(ratio)

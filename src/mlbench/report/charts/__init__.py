@@ -4,10 +4,11 @@ Nothing here draws. A page draws them in the browser, and `mlbench plot` by Vega
 what is tested as data is what is seen.
 """
 
+from mlbench.report.charts.beside import MEASURES, beside_chart
 from mlbench.report.charts.changes import changes_chart
 from mlbench.report.charts.chart import Chart
 from mlbench.report.charts.fastest import Race, fastest_chart
-from mlbench.report.charts.heat import FLOOR_RATIO, MEMORY, SPEEDUP, heat_map
+from mlbench.report.charts.heat import FLOOR_RATIO, MEMORY, SPEEDUP, heat_maps
 from mlbench.report.charts.ladder import Step, ladder_chart
 from mlbench.report.charts.memory import Place, arena_chart, held_chart
 from mlbench.report.charts.roofline import Dot, roofline_chart
@@ -16,6 +17,7 @@ from mlbench.report.charts.trend import Moment, trend_chart
 
 __all__ = [
     "FLOOR_RATIO",
+    "MEASURES",
     "MEMORY",
     "SPEEDUP",
     "Chart",
@@ -25,9 +27,10 @@ __all__ = [
     "Race",
     "Step",
     "arena_chart",
+    "beside_chart",
     "changes_chart",
     "fastest_chart",
-    "heat_map",
+    "heat_maps",
     "held_chart",
     "ladder_chart",
     "roofline_chart",

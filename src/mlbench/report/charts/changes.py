@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from mlbench.gate import Judgement
 from mlbench.report.charts.chart import Chart, Row, base_spec
 from mlbench.report.tables import Table
@@ -13,23 +15,29 @@ COLOURS = {"pass": "#5b8db8", "improved": "#2e8b57", "inconclusive": "#b8860b", 
 def changes_chart(judgement: Judgement, number: int = 1) -> Chart | None:
     """Return the changes of a judgement, or None where nothing has an interval; `number` is its place among several."""
     rows: list[Row] = []
+    names = _short_names([row.id for row in judgement.rows])
     tolerances = set()
     for row in judgement.rows:
         for finding in row.findings:
             change = finding.change
-            if change is None or not all(map(_is_shown, (change.low, change.high))):
+            if change is None or not all(map(_is_shown, (change.estimate, change.low, change.high))):
                 continue
-            short = row.id.rpartition("::")[2]
-            rows.append({"row": short, "quantity": finding.quantity, "change": change.estimate - 1, "low": change.low - 1,
+            rows.append({"row": names[row.id], "quantity": finding.quantity, "change": change.estimate - 1, "low": change.low - 1,
                          "high": change.high - 1, "verdict": finding.verdict})  # fmt: skip
             if finding.tolerance is not None:
                 tolerances.add(finding.tolerance)
     if not rows:
         return None
-    names = list(dict.fromkeys(row["row"] for row in rows))
-    spec = base_spec(rows, f"Changes of {judgement.after} against {judgement.before}", 22 * len(names))
-    y = {"field": "row", "type": "nominal", "sort": names, "title": None, "axis": {"labelLimit": 260}}
-    x = {"type": "quantitative", "axis": {"format": "+%"}, "title": "change (to the right is worse)"}
+    drawn = list(dict.fromkeys(row["row"] for row in rows))
+    spec = base_spec(rows, f"Changes of {judgement.after} against {judgement.before}", 22 * len(drawn))
+    y = {
+        "field": "row",
+        "type": "nominal",
+        "sort": drawn,
+        "title": None,
+        "axis": {"labelLimit": {"expr": "containerSize()[0] < 420 ? 180 : 260"}},
+    }
+    x = {"type": "quantitative", "axis": {"format": "+%"}, "title": "change"}
     colour = {"field": "verdict", "type": "nominal", "title": None, "scale": {"domain": list(COLOURS), "range": list(COLOURS.values())}}
     lines = [{"at": 0.0}, *({"at": each} for each in sorted(tolerances))]
     spec["layer"] = [
@@ -41,11 +49,19 @@ def changes_chart(judgement: Judgement, number: int = 1) -> Chart | None:
                       "shape": {"field": "quantity", "type": "nominal", "title": None},
                       "tooltip": [{"field": "row"}, {"field": "quantity"}, {"field": "change", "format": "+.1%"}, {"field": "verdict"}]}},
     ]  # fmt: skip
-    how = "A point is by how much a row changed, the line through it the interval. Dashed lines are no change and what is tolerated."
+    how = ("A point is by how much a row changed, to the right is worse; the line through it is the interval. Dashed lines are no change "
+           "and what is tolerated.")  # fmt: skip
     table = verdict_table(judgement, everything=True)
     return Chart(
         "verdicts" if number == 1 else f"verdicts-{number}", "Verdicts", how, spec, Table(table.title, table.headers, table.rows), len(rows)
     )
+
+
+def _short_names(ids: Sequence[str]) -> dict[str, str]:
+    """Return the shortest of a test's parameters, its name, and its whole id that tells every row from the others."""
+    tests = {name: name.rpartition("::")[2] for name in ids}
+    parameters = {name: test.partition("[")[2].removesuffix("]") or test for name, test in tests.items()}
+    return next((names for names in (parameters, tests) if len(set(names.values())) == len(names)), {name: name for name in ids})
 
 
 def _is_shown(value: float) -> bool:

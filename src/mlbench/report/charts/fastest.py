@@ -36,11 +36,12 @@ def fastest_chart(races: Sequence[Race]) -> Chart | None:
          "winner": race.peer if race.ratio.estimate < 1 else "mlbench", "peer": race.peer}
         for race in races
     ]  # fmt: skip
+    batches = len({race.batch for race in races})
     shapes = list(dict.fromkeys(race.shape for race in races))
     spec = base_spec(rows, "Fastest other runtime over ours", 52 * len(shapes))
     spec["encoding"] = {
         "x": {"field": "batch", "type": "ordinal", "title": "batch (rows of a call)", "axis": {"labelAngle": 0}},
-        "y": {"field": "shape", "type": "nominal", "sort": shapes, "title": "inputs-hidden-outputs"},
+        "y": {"field": "shape", "type": "nominal", "sort": shapes, "title": "sizes"},
         "tooltip": [{"field": "shape"}, {"field": "batch"}, {"field": "peer", "title": "fastest other"},
                     {"field": "ratio", "format": ".2f", "title": "its time / ours"}],
     }  # fmt: skip
@@ -50,9 +51,13 @@ def fastest_chart(races: Sequence[Race]) -> Chart | None:
     spec["layer"] = [
         {"mark": "rect", "encoding": {"color": {"field": "ratio", "type": "quantitative", "scale": scale, "legend": None}}},
         {"mark": {"type": "text", "fontSize": 14, "dy": -7}, "encoding": {"text": {"field": "ratio", "format": ".2f"}, "color": text}},
-        {"mark": {"type": "text", "fontSize": 11, "dy": 10}, "encoding": {"text": {"field": "winner"}, "color": text}},
+        {
+            "mark": {"type": "text", "fontSize": 11, "dy": 10, "opacity": {"expr": f"width / {batches} < 75 ? 0 : 1"}},
+            "encoding": {"text": {"field": "winner"}, "color": text},
+        },
     ]
-    how = "Blue: ours is faster, red: another one is; the number is the fastest other runtime's time over ours, below it the winner."
+    how = ("Blue: ours is faster, red: another one is; the number is the fastest other runtime's time over ours, below it the winner "
+           "where there is room. Sizes are inputs-hidden-outputs.")  # fmt: skip
     cells = tuple((race.shape, str(race.batch), race.peer, f"{race.ratio.estimate:.3f}", f"{race.ratio.low:.3f}", f"{race.ratio.high:.3f}")
                   for race in races)  # fmt: skip
     table = Table("Fastest other runtime / ours", ("shape", "batch", "fastest other", "ratio", "95 % from", "to"), cells)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from mlbench.report.charts.chart import Chart, Row, Spec, base_spec
 from mlbench.report.tables import Pair, Table
@@ -11,6 +12,9 @@ from mlbench.results import Measurement
 from mlbench.stats import Interval
 
 _NOTHING = "-"
+TRAITS = ("model", "inputs", "outputs", "threads", "tuned")
+"""What a cell is besides its batch and hidden sizes; cells that differ in one of them stand in maps of their own."""
+Traits = tuple[tuple[str, Any], ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,33 +52,49 @@ FLOOR_RATIO = Quantity(
 )  # fmt: skip
 
 
-def heat_map(quantity: Quantity, pairs: Sequence[Pair], number: int = 1, where: str = "") -> Chart | None:
-    """Return a heat map of cells of one shape and depth, or None where no cell has the quantity.
+def heat_maps(quantity: Quantity, pairs: Sequence[Pair]) -> tuple[Chart, ...]:
+    """Return the heat maps of a quantity: one for all cells that differ in batch and hidden sizes alone, so that no two share a place.
 
     Args:
-        quantity: what it shows.
-        pairs: the cells.
-        number: place of the result among those beside each other; 1 is the newest.
-        where: name of the result, where there are several.
+        quantity: what they show.
+        pairs: the cells; those without the quantity, and the digits, stand in no map.
     """
-    rows: list[Row] = []
-    cells: list[tuple[str, ...]] = []
+    maps: dict[Traits, dict[tuple[int, str], Row]] = {}
     for pair in pairs:
-        found = _value(quantity, pair)
-        measured = pair.optimized
+        found, measured = _value(quantity, pair), pair.optimized
         if found is None or measured is None or "batch" not in measured.case or measured.case.get("model") == "digits":
             continue
         value, interval = found
-        hidden = "x".join(str(size) for size in measured.case["hidden"])
-        rows.append({"cell": pair.cell, "batch": measured.case["batch"], "hidden": hidden, "value": value, "link": f"#case-{pair.cell}"})
-        ends = (_NOTHING, _NOTHING) if interval is None else (f"{interval.low:.3f}", f"{interval.high:.3f}")
-        cells.append((pair.cell, f"{value:.3f}", *ends))
-    if not rows:
-        return None
-    table = Table(quantity.title, ("cell", "value", "95 % from", "to"), tuple(cells))
-    name = quantity.name if number == 1 else f"{quantity.name}-{number}"
+        batch, hidden = measured.case["batch"], "x".join(str(size) for size in measured.case["hidden"])
+        shown = f"{value:.0%}" if quantity is MEMORY else f"{value:.2f}"
+        row = {"cell": pair.cell, "batch": batch, "hidden": hidden, "value": value, "link": f"#case-{pair.cell}",
+               "label": f"{pair.cell}: {quantity.title} {shown}",
+               "low": _NOTHING if interval is None else f"{interval.low:.3f}",
+               "high": _NOTHING if interval is None else f"{interval.high:.3f}"}  # fmt: skip
+        traits = tuple((name, measured.case.get(name)) for name in TRAITS)
+        while (batch, hidden) in maps.setdefault(traits, {}):  # the same sizes under another name
+            traits = (*traits, ("name", pair.cell))
+        maps[traits][batch, hidden] = row
+    values = [row["value"] for cells in maps.values() for row in cells.values()]
+    common = set.intersection(*(set(traits) for traits in maps)) if maps else set()
+    return tuple(
+        _chart(quantity, list(cells.values()), number, _told(trait for trait in traits if trait not in common), values)
+        for number, (traits, cells) in enumerate(maps.items(), start=1)
+    )
+
+
+def _told(traits: Iterable[tuple[str, Any]]) -> str:
+    words = {True: "tuned", False: "default rules"}
+    return ", ".join(words[value] if isinstance(value, bool) else f"{name} {value}" for name, value in traits if value is not None)
+
+
+def _chart(quantity: Quantity, rows: list[Row], number: int, where: str, values: Sequence[float]) -> Chart:
+    """Return a map; `values` are those of all maps, which share their colours."""
+    cells = tuple((row["cell"], f"{row['value']:.3f}", row["low"], row["high"]) for row in rows)
     title = f"{quantity.title}, {where}" if where else quantity.title
-    return Chart(name, title, quantity.how_to_read, _spec(quantity, rows), table, len(rows))
+    table = Table(title, ("cell", "value", "95 % from", "to"), cells)
+    name = quantity.name if number == 1 else f"{quantity.name}-{number}"
+    return Chart(name, title, quantity.how_to_read, _spec(quantity, title, rows, values), table, len(rows))
 
 
 def _value(quantity: Quantity, pair: Pair) -> tuple[float, Interval | None] | None:
@@ -88,22 +108,23 @@ def _ratio(measured: Measurement | None, name: str) -> Interval | None:
     return None if measured is None else measured.ratios.get(name)
 
 
-def _spec(quantity: Quantity, rows: Sequence[Row]) -> Spec:
-    values = [row["value"] for row in rows]
-    middle = (min(values) + max(values)) / 2
+def _spec(quantity: Quantity, title: str, rows: Sequence[Row], values: Sequence[float]) -> Spec:
+    least, most = min(values), max(values)
     hidden = list(dict.fromkeys(row["hidden"] for row in rows))
-    spec = base_spec(rows, f"{quantity.title} over batch and hidden size", 44 * len({row["batch"] for row in rows}))
+    spec = base_spec(rows, f"{title}, over batch and hidden size", 44 * len({row["batch"] for row in rows}))
     spec["encoding"] = {
         "x": {"field": "hidden", "type": "ordinal", "sort": hidden, "title": "hidden columns", "axis": {"labelAngle": 0}},
-        "y": {"field": "batch", "type": "ordinal", "sort": "ascending", "title": "batch (rows of a call)"},
+        "y": {"field": "batch", "type": "ordinal", "sort": "ascending", "title": "batch"},
         "href": {"field": "link"},
         "tooltip": [{"field": "cell", "title": "case"}, {"field": "value", "title": quantity.title, "format": quantity.form}],
     }
+    scale = {"scheme": quantity.scheme, "domain": [least, most]}
     spec["layer"] = [
-        {"mark": {"type": "rect", "cursor": "pointer"},
-         "encoding": {"color": {"field": "value", "type": "quantitative", "scale": {"scheme": quantity.scheme}, "legend": None}}},
-        {"mark": {"type": "text", "fontSize": 14, "cursor": "pointer"},
+        {"mark": {"type": "rect", "cursor": "pointer", "ariaRole": "link", "ariaRoleDescription": "cell"},
+         "encoding": {"color": {"field": "value", "type": "quantitative", "scale": scale, "legend": None},
+                      "description": {"field": "label"}}},
+        {"mark": {"type": "text", "fontSize": 14, "cursor": "pointer", "aria": False},
          "encoding": {"text": {"field": "value", "format": quantity.form},
-                      "color": {"condition": {"test": f"datum.value > {middle!r}", "value": "white"}, "value": "#222"}}},
+                      "color": {"condition": {"test": f"datum.value > {(least + most) / 2!r}", "value": "white"}, "value": "#222"}}},
     ]  # fmt: skip
     return spec

@@ -52,7 +52,7 @@ def held_chart(cell: str, held_bytes: Mapping[str, Sequence[int]]) -> Chart | No
     colour = {"field": "runner", "type": "nominal", "title": None, "sort": list(known)}
     spec["layer"] = [
         {"mark": {"type": "area", "interpolate": "step-after", "opacity": 0.25},
-         "encoding": {"x": {"field": "event", "type": "quantitative", "title": "allocations and releases of one call, in their order",
+         "encoding": {"x": {"field": "event", "type": "quantitative", "title": "allocations and releases, in order",
                             "axis": {"tickMinStep": 1}},
                       "y": {"field": "kb", "type": "quantitative", "stack": None, "title": "KB held"}, "color": colour}},
         {"mark": {"type": "line", "interpolate": "step-after", "strokeWidth": 2},
@@ -84,7 +84,7 @@ def arena_chart(cell: str, places: Sequence[Place], nodes: Sequence[str], arena_
     ]  # fmt: skip
     lines = [{"kb": lower_bound_bytes / _KB, "what": "lower bound"}]
     spec = base_spec(rows, f"Arena of {cell}")
-    x = {"type": "quantitative", "title": "nodes of the graph, in the order in which they run",
+    x = {"type": "quantitative", "title": "nodes of the graph, in order",
          "axis": {"values": list(range(len(nodes) + 1)), "format": "d"}}  # fmt: skip
     y = {"type": "quantitative", "title": "KB from the start of the arena", "scale": {"domainMax": arena_bytes / _KB}}
     spec["layer"] = [

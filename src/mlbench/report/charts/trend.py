@@ -8,6 +8,9 @@ from dataclasses import dataclass
 from mlbench.report.charts.chart import Chart, Row, Spec, base_spec
 from mlbench.report.tables import Table
 
+MOST_NUMBERED = 12
+"""Of so few runs each has its number on the axis."""
+
 
 @dataclass(frozen=True, slots=True)
 class Moment:
@@ -42,9 +45,10 @@ def trend_chart(name: str, title: str, quantity: str, moments: Sequence[Moment])
     breaks: list[Row] = [{"number": each.number, "label": "another machine"} for each in runs.values() if each.is_other_machine]
     red = [row for row in rows if row["verdict"] in ("regression", "missing")]
     spec = base_spec(rows, title, 300)
-    x = {"field": "number", "type": "quantitative", "title": "run", "axis": {"tickMinStep": 1}, "scale": {"nice": False}}
+    axis: Row = {"format": "d", **({"values": sorted(runs)} if len(runs) <= MOST_NUMBERED else {})}
+    x = {"field": "number", "type": "quantitative", "title": "run", "axis": axis, "scale": {"nice": False}}
     y = {"field": "value", "type": "quantitative", "scale": {"type": "log", "nice": False}, "title": quantity}
-    colour = {"field": "case", "type": "nominal", "title": None, "legend": {"columns": 3}, "scale": {"scheme": "tableau20"}}
+    colour = {"field": "case", "type": "nominal", "title": None, "scale": {"scheme": "tableau20"}}
     layers: list[Spec] = [
         {"data": {"values": breaks}, "mark": {"type": "rule", "strokeDash": [2, 3], "strokeWidth": 2, "tooltip": True},
          "encoding": {"x": x, "tooltip": {"field": "label"}}},
