@@ -353,6 +353,8 @@ def test_a_version_is_named_with_its_commit(revision: str, commit: str, expected
         (comparison([[visit(weights=LIGHT)], *[[visit()]] * 7, [ended(head="failed")]]), {}),
         (comparison([[visit(weights=LIGHT)], *[[visit()]] * 6, [ended(base="failed")]]), {ROW: False}),
         (comparison([[ended(base="failed")]] * 2), {}),
+        (comparison([[visit(weights=LIGHT)]] * 3 + [[ended(head="failed")]] * 2), {}),
+        (comparison([[visit(weights=LIGHT)]] * 3 + [[ended(base="failed")]] * 2), {ROW: False}),
         (comparison([], head_rows=[]), {}),
     ],
 )

@@ -38,3 +38,14 @@ def test_every_option_that_is_shown_exists(capsys: pytest.CaptureFixture[str]) -
     shown = set(re.findall(r"--[a-z]+(?:-[a-z]+)*", GATE + WORKFLOW))
     assert {option for option in shown if option not in help_text} == set()
     assert len(shown) > 10
+
+
+def test_the_workflow_replaces_a_baseline_by_hand_alone() -> None:
+    """Each push that passed would let small growths add up; and what is in doubt replaces nothing."""
+    steps = WORKFLOW.split("      - name: ")[1:]
+    (replacing,) = [step for step in steps if "baseline update" in step]
+    assert "if: github.event_name == 'workflow_dispatch' || (github.event_name == 'push' && steps.baseline.outputs" in replacing
+    assert "cache-matched-key == '')" in replacing
+    assert "--inconclusive" not in replacing
+    (saving,) = [step for step in steps if "actions/cache/save" in step]
+    assert "if: steps.measured.outcome == 'success'" in saving
