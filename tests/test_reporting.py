@@ -16,7 +16,7 @@ from mlbench.cli import main
 from mlbench.errors import MissingExtraError, UsageError
 from mlbench.gate import Finding, Judgement, row_of
 from mlbench.peers.result import Outcome, PeerCell, PeerResult
-from mlbench.report import load_verdicts, verdicts_json
+from mlbench.report import figures, load_verdicts, verdicts_json
 from mlbench.reporting import Files, read_files, render_page, sections_of, write_chart
 from mlbench.reporting.page import as_script
 from mlbench.reporting.sections import moments_of
@@ -62,6 +62,30 @@ def test_every_section_is_there(files: Path, capsys: pytest.CaptureFixture[str])
     for command in ("mlbench ablation --json", "mlbench limits --json", "mlbench peers --json", "with two results or more"):
         assert command in page
     assert len(page) < 3_000_000
+
+
+def test_the_numbers_that_stand_out_are_those_of_the_newest_result(files: Path) -> None:
+    """Speed-up, memory and floor ratio with their ranges, and the name of the result where there are several."""
+    save(run(speedup=3.0), Path("later.json"))
+    assert main(["report", "run.json", "later.json", "-o", "page.html"]) == 0
+    page = Path("page.html").read_text(encoding="utf-8")
+    assert "Of later.json, the newest result." in page
+    for part in (
+        "<strong>3.00x faster</strong>",
+        "<dt>Sweep of 2 cells, geometric mean</dt>",
+        "less memory</strong>",
+        "the floor</strong>",
+    ):
+        assert part in page
+    assert page.index("later.json   20") < page.index("run.json   20")
+
+
+def test_a_run_without_both_runners_has_no_figures() -> None:
+    """There is nothing to sum up."""
+    assert figures([measured("baseline", 8, 64)]) == ()
+    (*_, memory, floor) = figures(run().measurements)
+    assert (memory.value, memory.what) == ("70.9% less memory", "Peak of a call, median cell")
+    assert floor.what == "Distance to the limit, geometric mean"
 
 
 def test_the_page_needs_no_network(files: Path) -> None:

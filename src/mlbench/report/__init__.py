@@ -2,15 +2,17 @@
 
 from mlbench.report.machines import has_verdicts, junit, load_verdicts, verdicts_json
 from mlbench.report.markdown import markdown
-from mlbench.report.summary import summary, sweep_speedup
+from mlbench.report.summary import Figure, figures, summary, sweep_speedup
 from mlbench.report.tables import Pair, Table, pairs, tables
 from mlbench.report.terminal import Progress, progress, render, result_text
 from mlbench.report.verdicts import verdict_text
 
 __all__ = [
+    "Figure",
     "Pair",
     "Progress",
     "Table",
+    "figures",
     "has_verdicts",
     "junit",
     "load_verdicts",

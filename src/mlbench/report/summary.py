@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 from mlbench.measure import Environment, describe
 from mlbench.report.tables import Pair, pairs
 from mlbench.results import COMPLETE, Measurement
-from mlbench.stats import Interval, geometric_mean, geometric_mean_interval
+from mlbench.stats import Interval, geometric_mean, geometric_mean_interval, median
 from mlbench.units import format_bytes, format_count, format_kb, format_percent, format_ratio
 
 WIDTH = 110
@@ -27,6 +28,51 @@ def summary(measurements: Sequence[Measurement], environment: Environment) -> st
     parts.append(_wrapped(f"Machine: {describe(environment)}", indent="         "))
     parts.append("\n".join(["What these figures do not say:", *(_wrapped(f"  - {line}", "    ") for line in _caveats(found, environment))]))
     return "\n\n".join(parts)
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """A number that stands out.
+
+    Attributes:
+        value: as text, with its unit.
+        what: it is, in a few words.
+        detail: interval or range, and how to read it.
+    """
+
+    value: str
+    what: str
+    detail: str
+
+
+def figures(measurements: Sequence[Measurement]) -> tuple[Figure, ...]:
+    """Return what a run comes to, in a few numbers; none where no cell has both runners."""
+    found = [pair for pair in pairs(measurements) if _is_complete(pair)]
+    return tuple(_figures(found)) if found else ()
+
+
+def _figures(found: Sequence[Pair]) -> Iterator[Figure]:
+    headline = _headline_pair(found)
+    rest = [pair for pair in found if pair is not headline or not _is_digits(pair)]
+    if len(rest) > 1:
+        mean, by_speedup = sweep_speedup(rest), sorted(rest, key=_speedup)
+        detail = f"95 % interval {format_ratio(mean.low)} to {format_ratio(mean.high)}; from {format_ratio(_speedup(by_speedup[0]))} "
+        yield Figure(_faster(mean.estimate), f"Sweep of {len(rest)} cells, geometric mean",
+                     f"{detail}({by_speedup[0].cell}) to {format_ratio(_speedup(by_speedup[-1]))} ({by_speedup[-1].cell})")  # fmt: skip
+    assert headline.optimized is not None
+    speedup, name = headline.optimized.ratios["speedup"], "Digits model" if _is_digits(headline) else "Longest call"
+    yield Figure(_faster(speedup.estimate), f"{name}, {headline.cell}",
+                 f"95 % interval {format_ratio(speedup.low)} to {format_ratio(speedup.high)}, {_counted(speedup.processes)}")  # fmt: skip
+    saved = sorted((pair.memory_reduction, pair.cell) for pair in found if pair.memory_reduction is not None)
+    if saved:
+        middle = median([share for share, _ in saved])
+        yield Figure(f"{format_percent(abs(middle))} {'less' if middle >= 0 else 'more'} memory", "Peak of a call, median cell",
+                     f"from {format_percent(saved[0][0])} ({saved[0][1]}) to {format_percent(saved[-1][0])} ({saved[-1][1]})")  # fmt: skip
+    floors = sorted((pair.optimized.ratios["floor_ratio"].estimate, pair.cell)
+                    for pair in found if pair.optimized is not None and "floor_ratio" in pair.optimized.ratios)  # fmt: skip
+    if floors:
+        yield Figure(f"{format_ratio(geometric_mean([ratio for ratio, _ in floors]))} the floor", "Distance to the limit, geometric mean",
+                     f"1 is the least time NumPy can take; farthest {format_ratio(floors[-1][0])} ({floors[-1][1]})")  # fmt: skip
 
 
 def _wrapped(line: str, indent: str) -> str:

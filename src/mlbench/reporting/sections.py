@@ -17,7 +17,7 @@ from mlbench.limiting.told import ceilings_table, distances_table
 from mlbench.measure import describe
 from mlbench.peers.result import PeerResult
 from mlbench.peers.table import bytes_table, headline, times_table
-from mlbench.report import Pair, Table, pairs, summary, tables
+from mlbench.report import Figure, Pair, Table, figures, pairs, summary, tables
 from mlbench.report.charts import (
     FLOOR_RATIO,
     MEASURES,
@@ -57,6 +57,7 @@ class Section:
         charts: its charts.
         tables: tables beside those of the charts.
         preformatted: text that keeps its lines.
+        figures: numbers that stand out.
         links: addresses of other pages, with what they are called.
         command: what would fill it, where it is empty.
         gaps: what could not be shown although there are data, and why.
@@ -68,6 +69,7 @@ class Section:
     charts: tuple[Chart, ...] = ()
     tables: tuple[Table, ...] = ()
     preformatted: str = ""
+    figures: tuple[Figure, ...] = ()
     links: tuple[tuple[str, str], ...] = ()
     command: str = ""
     gaps: tuple[str, ...] = ()
@@ -110,9 +112,11 @@ def _gap(what: str, error: Exception) -> str:
 
 
 def _headline(files: Files) -> Section:
-    newest = [(name, result) for name, result in files.results if pairs(result.measurements)][-SHOWN:]
+    newest = [(name, result) for name, result in files.results if pairs(result.measurements)][: -SHOWN - 1 : -1]
     shown = [f"{name}   {result.date}\n$ {result.command}\n\n{summary(result.measurements, result.environment)}" for name, result in newest]
-    return Section("headline", "In short", preformatted="\n\n\n".join(shown), command="mlbench run --json run.json")
+    found = figures(newest[0][1].measurements) if newest else ()
+    text = (f"Of {newest[0][0]}, the newest result.",) if len(newest) > 1 else ()
+    return Section("headline", "In short", text, preformatted="\n\n\n".join(shown), figures=found, command="mlbench run --json run.json")
 
 
 def _maps(files: Files) -> Section:
