@@ -14,8 +14,8 @@ from mlbench.gate import IMPROVED, INCONCLUSIVE, PASS, REGRESSION, Finding
 from mlbench.units import format_bytes, format_count
 
 PEAK, COUNT = "peak_bytes", "allocations"
-SURE = ((8, 0), (12, 1))
-"""Sets that took footprints, and how many of them may say otherwise."""
+SURE = {1: ((8, 0), (12, 1)), -1: ((3, 0),)}
+"""For more and for less, sets that took footprints, and how many of them may say otherwise. A gain that is chance breaks no build."""
 _QUANTITIES: tuple[tuple[str, str, Callable[[float], str]], ...] = (
     (PEAK, "peak bytes", format_bytes),
     (COUNT, "allocations", format_count),
@@ -56,7 +56,7 @@ def _finding(name: str, base: Range, head: Range, shifts: Sequence[int], text: C
     often = f"{'more' if first > 0 else 'less'} than both processes of the base in {shifts.count(first)} of {sets} sets of fresh processes"
     if state is None:
         verdict = INCONCLUSIVE if first > 0 else PASS
-        why = f"{numbers}; {often}; {SURE[0][0]} sets would settle it"
+        why = f"{numbers}; {often}; {SURE[first][0][0]} sets would settle it"
     elif state != 0:
         verdict, why = (REGRESSION if first > 0 else IMPROVED), f"{numbers}, {often}"
     else:
@@ -70,7 +70,7 @@ def _state(shifts: Sequence[int]) -> int | None:
     first, others = shifts[0], sum(each != shifts[0] for each in shifts)
     if first == 0:
         return 0
-    for sets, most_others in SURE:
+    for sets, most_others in SURE[first]:
         if others <= most_others:
             return first if len(shifts) >= sets else None
     return 0
