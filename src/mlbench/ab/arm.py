@@ -450,7 +450,7 @@ class Suite:
         for name in self._settings["packages"]:
             file = getattr(sys.modules.get(name), "__file__", None)
             if name not in sys.modules:
-                with contextlib.suppress(ImportError, ValueError):
+                with contextlib.suppress(Exception):  # it may import what a namespace lies in, whatever that does
                     file = getattr(importlib.util.find_spec(name), "origin", None)
             if file and os.path.isabs(file) and not os.path.realpath(file).startswith(homes):
                 found[name] = file
