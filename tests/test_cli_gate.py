@@ -166,6 +166,27 @@ def test_flame_graphs_of_what_is_red(write: Write, tmp_path: Path, capsys: pytes
     assert f"flame graphs {kept / 'before' / ROW}.html, {kept / 'after' / ROW}.html" in told
 
 
+@pytest.mark.skipif(not has_memray(), reason="flame graphs need memray")
+def test_flame_graphs_of_a_case_with_a_long_name(write: Write, tmp_path: Path) -> None:
+    """What is stored with the baseline is found again, though its name is too long for a file."""
+    name = f"optimized-b1-h{'x'.join(['4'] * 140)}"
+    before = tmp_path / "before.json"
+    assert main(["baseline", "update", str(before), write("first.json", case(name)), "--graphs"]) == 0
+    kept = tmp_path / "graphs"
+    assert main(["gate", str(before), write("after.json", case(name, ratio=1.7)), "--keep-graphs", str(kept)]) == 1
+    assert [path.parent.name for path in sorted(kept.rglob("*.html"))] == ["after", "before"]
+
+
+def test_a_stored_flame_graph_that_cannot_be_copied_is_told(write: Write, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A file stands where the folder should go, and the verdict stays."""
+    before, after = write("before.json", case()), write("after.json", case(ratio=1.7))
+    folder_of(tmp_path / "before.json").mkdir()
+    (folder_of(tmp_path / "before.json") / f"{ROW}.html").write_text("stored", encoding="utf-8")
+    (tmp_path / "graphs").write_text("", encoding="utf-8")
+    assert main(["gate", before, after, "--keep-graphs", str(tmp_path / "graphs")]) == 1
+    assert f"{ROW}: the flame graph of the baseline cannot be put into" in " ".join(capsys.readouterr().out.split())
+
+
 def test_what_cannot_be_recorded_is_told(write: Write, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """A row that is missing, and one that is no case of ours, have no flame graph, and the verdict stays."""
     before = write("before.json", case(), case("somebody-elses"))

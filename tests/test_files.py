@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from mlbench.errors import FileError
-from mlbench.files import write_atomically
+from mlbench.files import file_name, write_atomically
 
 OLD = "what was there before, and longer than what comes"
 
@@ -137,3 +137,12 @@ def test_a_link_keeps_pointing(tmp_path: Path) -> None:
     link.symlink_to(target)
     write_atomically(link, "new")
     assert (target.read_text(encoding="utf-8"), link.is_symlink()) == ("new", True)
+
+
+def test_names_that_differ_get_files_that_differ() -> None:
+    """Also where the same characters are replaced, and where they are alike but for what is too long; no name is too long for a file."""
+    long = "x" * 300
+    names = ["a/b", "a_b", "a:b", "é", "è", long, f"y{long}"]
+    assert len({file_name(name) for name in names}) == len(names)
+    assert max(len(file_name(name).encode()) for name in names) < 200
+    assert file_name("optimized-b8-h64") == "optimized-b8-h64"

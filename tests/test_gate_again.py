@@ -35,6 +35,7 @@ def settled(first: Measurement, fresh: Measurement | None, pooled: Measurement |
     ("first", "fresh", "pooled", "verdict"),
     [
         (SLOW, SLOW, SLOW, REGRESSION),
+        (SLOW, SLOW, FINE, REGRESSION),
         (SLOW, FINE, SLOW, INCONCLUSIVE),
         (SLOW, FINE, FINE, PASS),
         (SLOW, UNSURE, SLOW, INCONCLUSIVE),

@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 
 from mlbench.errors import FileError, UsageError
+from mlbench.files import file_name
 from mlbench.graph import FloatArray
 from mlbench.measure import blas_threads, record, render_flame_graph
 from mlbench.models import Model, load_digits_mlp, mlp
@@ -241,7 +242,7 @@ def flame_graph(case: Case, folder: Path) -> tuple[Path, Path]:
     call = recording_call(case)
     with blas_threads(case.cell.threads):
         call()  # BLAS takes its own workspace at its first product, which is no part of the case
-        return keep_recording(call, folder, case.id, held=case.runner != BASELINE)
+        return keep_recording(call, folder, file_name(case.id), held=case.runner != BASELINE)
 
 
 def keep_recording(call: Callable[[], object], folder: Path, name: str, *, held: bool = False) -> tuple[Path, Path]:
