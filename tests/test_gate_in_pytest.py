@@ -247,6 +247,10 @@ def test_mine(mlbench, held):
     ran = run(pytester, "--mlbench-gate=before.json")
     ran.stdout.fnmatch_lines(["regression: 1 row: 1 worse", "*because the call raised ValueError: I/O operation*"])
     assert ran.ret == 1
+    pytester.makepyfile(test_mine=suite.replace("SIZE", "9000").replace("held.tell()", "held.closed and pytest.fail('it is closed')"))
+    ran = run(pytester, "--mlbench-gate=before.json")
+    ran.stdout.fnmatch_lines(["regression: 1 row: 1 worse", "*because the call raised Failed: it is closed*"])
+    assert ran.ret == 1
 
 
 def test_a_folder_that_cannot_be_made_loses_no_verdict(pytester: pytest.Pytester, baseline: Path) -> None:

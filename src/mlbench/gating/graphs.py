@@ -73,6 +73,8 @@ def _after(row: Row, folder: Path, calls: Calls) -> tuple[list[str], str]:
             _, page = flame_graph(parse_case(row.id), folder)
     except MlbenchError as error:
         return [], f"no flame graph of this run: {error}"
-    except Exception as error:  # noqa: BLE001  # the callable is the user's
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # noqa: BLE001  # the callable is the user's, and what pytest.fail raises is no Exception
         return [], f"no flame graph of this run, because the call raised {type(error).__name__}: {str(error).rstrip('.')}"
     return [str(page)], ""
