@@ -285,6 +285,14 @@ def test_nothing_to_compare_is_in_doubt() -> None:
     assert judged(bare, bare).verdict == INCONCLUSIVE
 
 
+@pytest.mark.parametrize("damaged", [case(), case(ratio=1.7)], ids=["baseline", "current"])
+def test_arms_of_other_processes_than_the_row_are_refused(damaged: Measurement) -> None:
+    """The ratio could not be made, and the row would pass without it."""
+    short = replace(damaged, arms={"floor": damaged.arms["floor"][1:]})
+    with pytest.raises(FileError, match=rf"{ROW}: arms.floor has 4 processes; expected 5, as in timing.rounds_s"):
+        judged(*((short, case(ratio=1.7)) if damaged == case() else (case(), short)))
+
+
 def test_two_rows_of_one_name_are_refused() -> None:
     """Nobody could say which of them counts."""
     with pytest.raises(FileError, match=f"the baseline: has two rows called {ROW}"):

@@ -86,7 +86,7 @@ def judge_results(
         reasons: row to why it is missing, where that is known.
 
     Raises:
-        FileError: when a result has two rows of one id.
+        FileError: when a result has two rows of one id, or a row whose arms have other processes than the row.
     """
     old, new = _side(before, names[0]), _side(after, names[1])
     kin = kinship(before.environment, after.environment)
@@ -132,10 +132,22 @@ def _side(result: Result, name: str) -> _Side:
     for each in result.measurements:
         if each.case["id"] in rows:
             raise FileError(f"{name}: has two rows called {each.case['id']}; measure each case once, so that it is clear which one counts")
+        _check_arms(each, name)
         rows[each.case["id"]] = each
         if FLOOR_ARM in each.arms:
             floors[each.case["cell"]] = each.arms[FLOOR_ARM]
     return _Side(rows, floors)
+
+
+def _check_arms(measured: Measurement, name: str) -> None:
+    """Refuse arms that did not take turns with the row in each of its processes: without its ratio the row would pass by its seconds."""
+    if measured.status != COMPLETE or measured.timing is None:
+        return
+    expected = len(measured.timing.rounds_s)
+    for arm, rounds in measured.arms.items():
+        if len(rounds) != expected:
+            place = f"{name}: {measured.case['id']}: arms.{arm}"
+            raise FileError(f"{place} has {len(rounds)} processes; expected {expected}, as in timing.rounds_s; measure it again")
 
 
 def _row(name: str, context: _Context) -> Row:
