@@ -194,7 +194,7 @@ ENDS = {
     "raises": ("benchmark(lambda: 1 / 0)", "failed", "ZeroDivisionError"),
     "asserts": ("assert benchmark(work) == 1", "failed", "assert 4950 == 1"),
     "before": ("raise LookupError('no data')", "failed", "no data"),
-    "later": ("calls = []; benchmark(lambda: calls.append(1) or 1 / (len(calls) < 20_000))", "failed", "ZeroDivisionError"),
+    "later": ("calls = []; benchmark(lambda: calls.append(work(1000)) or 1 / (len(calls) < 200))", "failed", "ZeroDivisionError"),
     "both_arguments": (
         "benchmark.pedantic(work, args=(1,), setup=lambda: ((2,), {}), rounds=2)",
         "failed",
@@ -279,8 +279,8 @@ def test_a_process_that_dies_in_a_turn_ends_the_set(suite: Suite) -> None:
 def test_a(benchmark):
     calls = []
     def die():
-        calls.append(1)
-        if len(calls) > 30_000: os._exit(9)
+        calls.append(work(1000))
+        if len(calls) > 200: os._exit(9)
     benchmark(die)
 """)
     (visit,) = suite.visits(effort=Effort(rounds=50, turn_s=1e-3, row_s=1, timeout_s=20)).values()
@@ -511,6 +511,54 @@ def pytest_runtest_protocol(item, nextitem):
     found = suite.visits()
     assert [visit.ends for visit in found.values()] == [PASSED, PASSED]
     assert all(visit.is_whole for visit in found.values())
+
+
+def test_a_test_that_is_begun_again_in_a_turn_failed(suite: Suite) -> None:
+    """Its target raised there; that a plugin runs it once more does not end the run."""
+    (suite.home / "conftest.py").write_text("""
+from _pytest.runner import runtestprotocol
+def pytest_runtest_protocol(item, nextitem):
+    reports = runtestprotocol(item, nextitem=nextitem, log=False)
+    if any(report.failed for report in reports):
+        item._initrequest()
+        reports = runtestprotocol(item, nextitem=nextitem, log=False)
+    for report in reports: item.ihook.pytest_runtest_logreport(report=report)
+    return True
+""")
+    suite.write("""
+calls = []
+def target():
+    calls.append(work(1000))
+    if len(calls) == 200: raise LookupError
+def test_a(benchmark): benchmark(target)
+def test_b(benchmark): benchmark(work)
+""")
+    found = suite.visits("base", effort=Effort(rounds=20, turn_s=1e-3, row_s=1, timeout_s=20))
+    assert [visit.ends["base"][0] for visit in found.values()] == ["failed", "passed"]
+
+
+def test_a_slow_first_call_is_not_what_a_call_costs(suite: Suite) -> None:
+    """One that imports or compiles is made again before the rounds are counted out."""
+    suite.write("""
+first = []
+def target():
+    if not first:
+        first.append(1)
+        time.sleep(0.25)
+    work()
+def test_a(benchmark): benchmark(target)
+""")
+    (visit,) = suite.visits(effort=Effort(rounds=5, turn_s=1e-3, row_s=1, timeout_s=20)).values()
+    assert len(visit.rounds_s["base"]) == 5
+    assert median(visit.rounds_s["base"]) < 1e-3
+
+
+def test_an_interpreter_that_is_gone_is_an_error(suite: Suite) -> None:
+    """It names the arm, and the arms that had been started are ended."""
+    arms = [Arm("base", sys.executable, suite.home), Arm("head", str(suite.home / "python"), suite.home)]
+    with pytest.raises(ArmError, match="cannot be started") as refused:
+        Arms(arms, (), suite.folder)
+    assert refused.value.arm == "head"
 
 
 def test_a_file_that_skips_itself_says_why(suite: Suite) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import subprocess
 import sys
 import venv
 from pathlib import Path
@@ -53,7 +54,7 @@ def pip(monkeypatch: pytest.MonkeyPatch) -> Pip:
     """Build and install nothing."""
     made = Pip()
     monkeypatch.setattr(venv, "create", made.create)
-    monkeypatch.setattr(environments, "subprocess", SimpleNamespace(run=made.run))
+    monkeypatch.setattr(environments, "subprocess", SimpleNamespace(run=made.run, CalledProcessError=subprocess.CalledProcessError))
     return made
 
 
@@ -138,6 +139,29 @@ def test_a_checkout_that_was_made_anew_is_installed_again(pip: Pip, checkout: Ch
     assert built(checkout, tmp_path / "place")[1] == ["installing main into its environment"]
     assert (len(pip.built), pip.installs) == (1, [["-e", "."]])
     assert built(checkout, tmp_path / "place")[1] == []
+
+
+def test_half_an_installation_of_other_arguments_spoils_the_checkout(pip: Pip, checkout: Checkout, tmp_path: Path) -> None:
+    """What it may have changed among the files is made good by the next installation."""
+    built(checkout, tmp_path / "place")
+    pip.failing = "other"
+    with pytest.raises(UsageError):
+        built(checkout, tmp_path / "place", ("-e .", "other"))
+    pip.failing = ""
+    pip.installs.clear()
+    built(checkout, tmp_path / "place")
+    assert pip.installs == [["-e", "."]]
+
+
+def test_a_python_without_ensurepip_is_told(pip: Pip, checkout: Checkout, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As some distributions have it."""
+
+    def create(*given: object, **options: object) -> None:
+        raise subprocess.CalledProcessError(1, "ensurepip")
+
+    monkeypatch.setattr(venv, "create", create)
+    with pytest.raises(UsageError, match="needs venv and ensurepip"):
+        built(checkout, tmp_path / "place")
 
 
 def test_what_the_users_path_holds_is_not_installed(pip: Pip, checkout: Checkout, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

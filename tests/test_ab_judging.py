@@ -202,9 +202,17 @@ def test_tracemalloc_counts_nothing() -> None:
 )
 def test_how_a_test_ended_decides(ends: dict[str, str], verdict: str, why: str) -> None:
     """A test that does not pass in the head is red, one that is skipped there alone is missing, one that the base lacks is new."""
-    (row,) = judge(comparison([[ended(**ends)]])).rows
+    (row,) = judge(comparison([[ended(**ends)]] * 2)).rows
     assert (row.verdict, row.findings[0].quantity) == (verdict, "test")
     assert why in row.why
+
+
+@pytest.mark.parametrize("ends", [{"head": "failed: oh"}, {"head": "skipped"}, {"base": "failed", "head": "passed"}])
+def test_one_bad_end_alone_is_doubt(ends: dict[str, str]) -> None:
+    """Where the run was broken off before another set could tell."""
+    (row,) = judge(comparison([[ended(**ends)]])).rows
+    assert row.verdict == INCONCLUSIVE
+    assert row.why.endswith("another set would tell whether that was a hiccup")
 
 
 @pytest.mark.parametrize("ends", [{"base": "skipped", "head": "skipped"}, {"base": "unused", "head": "skipped"}])
@@ -219,20 +227,25 @@ def test_what_neither_version_measures_is_no_row(ends: dict[str, str]) -> None:
 @pytest.mark.parametrize(
     ("bad", "good", "verdict", "why"),
     [
-        ([{"head": "failed: E  oh"}], 8, INCONCLUSIVE, "failed in topic in 1 of 9 sets: oh; not in the others"),
+        ([{"head": "failed: E  oh"}], 8, INCONCLUSIVE, "failed in topic in 1 of 9 sets: oh, and passed in others"),
         ([{"head": "failed: E  oh"}] * 2, 8, REGRESSION, "failed in topic in 2 of 10 sets: oh"),
         ([{"head": "died: killed"}] * 2, 1, REGRESSION, "broke off in topic in 2 of 3 sets: killed"),
         ([{"head": "skipped: no"}] * 2, 8, MISSING, "was skipped in topic in 2 of 10 sets: no"),
-        ([{"head": "unlike"}] * 2, 8, INCONCLUSIVE, "not in the others"),
+        ([{"head": "unlike"}] * 2, 8, INCONCLUSIVE, "and passed in others"),
         ([{"head": "failed"}, {"head": "failed"}, {"base": "failed"}], 8, INCONCLUSIVE, "failed in topic in 2 of 11 sets"),
         ([{"base": "failed", "head": "passed"}, {"head": "failed"}], 0, INCONCLUSIVE, "failed in topic in 1 of 2 sets"),
-        ([{"base": "failed: E  net"}] * 5, 4, INCONCLUSIVE, "failed in main in 5 of 9 sets: net: too often for a verdict"),
-        ([dict.fromkeys(("base", "head", "control"), "skipped: no")], 8, INCONCLUSIVE, "was skipped in topic in 1 of 9 sets: no"),
+        ([{"base": "died", "control": "passed"}, {"head": "failed"}, {"head": "failed"}], 0, REGRESSION, "failed in topic"),
+        (
+            [{"control": "failed: E  net", "head": "passed"}, {"base": "failed: E  net", "head": "passed"}],
+            0,
+            INCONCLUSIVE,
+            "failed in main in 1 of 2 sets: net, and in one of its two processes in others",
+        ),
     ],
-    ids=["once", "twice", "death", "skips", "unlike", "both-sides", "never-measured", "often", "skipped-once"],
+    ids=["once", "twice", "death", "skips", "unlike", "both-sides", "never-measured", "unreached", "flaky-base"],
 )
 def test_bad_ends_beside_good_sets(bad: list[dict[str, str]], good: int, verdict: str, why: str) -> None:
-    """What fails in the head twice is red; once leaves doubt, and so does a base that fails as often as not."""
+    """What fails in the head twice is red; once leaves doubt, and so does a base that fails now and then and was never measured."""
     (row,) = judge(comparison([[visit(weights=LIGHT)]] * good + [[ended(**each)] for each in bad])).rows
     assert row.verdict == verdict
     assert why in row.why
@@ -245,6 +258,32 @@ def test_a_hiccup_of_the_base_leaves_the_verdict_to_the_other_sets(heads: float)
     found = judge(made)
     assert found.rows[0].verdict == (PASS if heads == 1.0 else REGRESSION)
     assert found.notes == (f"{ROW} broke off in main in 1 of 17 sets: no answer; the other sets decide",)
+
+
+@pytest.mark.parametrize("how", ["failed: E  net", "skipped: net"])
+def test_a_hiccup_of_both_versions_is_nobodys_fault(how: str) -> None:
+    """What fails everywhere at once, twice, is the machine's: the sets that measured it decide."""
+    made = comparison([[visit(weights=LIGHT)]] * 8 + [[ended(**dict.fromkeys(("base", "head", "control"), how))]] * 2)
+    found = judge(made)
+    assert found.verdict == PASS
+    assert "in main in 2 of 10 sets: net; the other sets decide" in found.notes[0]
+
+
+def test_a_slowdown_beside_a_hiccup_is_red() -> None:
+    """One failure of the head takes nothing from what the other sets say."""
+    made = comparison([[ended(head="failed: oh")], *[[visit(head=1.5, weights=LIGHT)]] * 16])
+    row = judge(made).rows[0]
+    assert row.verdict == REGRESSION
+    assert {each.quantity: each.verdict for each in row.findings}["test"] == INCONCLUSIVE
+
+
+def test_an_odd_process_of_the_base_in_the_first_set_hides_no_growth() -> None:
+    """Its other processes and eleven sets say more."""
+    odd, grown = weighed(memory(100), memory(110), memory(120)), weighed(memory(100), memory(110))
+    assert wants_weight([visit(weights=odd)])
+    assert judge(heap(odd, *[grown] * 11)).rows[0].findings[1].verdict == REGRESSION
+    assert judge(heap(odd, LIGHT, LIGHT)).rows[0].findings[1].verdict == PASS
+    assert not wants_weight([visit(weights=each) for each in (odd, weighed(memory(100), memory(100)), weighed(memory(5), memory(5)))])
 
 
 def test_rows_of_one_version_are_listed_beside_the_others() -> None:
@@ -294,6 +333,12 @@ def test_a_file_that_skips_itself_says_why_its_rows_are_missing() -> None:
     made = comparison([[visit("a", weights=LIGHT)]] * 8, rows=["a"])
     made.base, made.head = (dataclasses.replace(each, skipped={file: "no GPU"}) for each in (made.base, made.head))
     assert judge(made).notes == (f"{file} was skipped in both versions: no GPU",)
+
+
+def test_planted_rows_are_told() -> None:
+    """Nobody is to take a calibration for a bad result."""
+    made = comparison([[visit(weights=LIGHT)]] * 8, plants={ROW: {"slower": 0.05}})
+    assert judge(made).notes[0].startswith("Slowdowns or allocations were planted in 1 rows")
 
 
 def test_only_new_rows_are_told() -> None:

@@ -95,6 +95,10 @@ class FakeArms:
         return self
 
     def __exit__(self, *error: object) -> None:
+        self.stop()
+
+    def stop(self) -> None:
+        """End."""
         self.world.live -= 1
 
     def visit(self, rows: Sequence[str], effort: Effort, weighed: Collection[str]) -> Iterator[Visit]:
@@ -310,6 +314,36 @@ def test_an_arm_that_cannot_start_any_more_leaves_the_verdict(world: World, monk
     monkeypatch.setattr(session, "Arms", world.start)
     assert verdicts(run(world, made))[SLOW] == REGRESSION
     assert made.trouble == ""
+
+
+def test_one_hiccup_at_the_start_ends_nothing(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Processes that cannot start are started once more."""
+    failures = iter([True, False] * 100)
+
+    def start(*given: object) -> FakeArms:
+        if next(failures):
+            raise ArmError("head", "died")
+        return world.start(*given)  # type: ignore[arg-type]  # what a session gives
+
+    monkeypatch.setattr(session, "Arms", start)
+    assert run(world, fresh()).is_complete
+
+
+def test_what_one_version_cannot_collect_once_is_collected_again(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only an error that comes twice is one."""
+
+    def start(*given: object) -> FakeArms:
+        made = world.start(*given)  # type: ignore[arg-type]  # what a session gives
+        if world.starts <= hiccups:
+            made.collected["head"] = dataclasses.replace(made.collected["head"], errors={"t.py": "E  OSError"})
+        return made
+
+    monkeypatch.setattr(session, "Arms", start)
+    hiccups = 1
+    assert run(world, fresh()).head.errors == {}
+    assert world.live == 0
+    world.starts, hiccups = 0, 2
+    assert run(world, fresh()).head.errors == {"t.py": "E  OSError"}
 
 
 def test_the_time_is_that_of_a_sitting(world: World) -> None:

@@ -77,6 +77,47 @@ def test_what_was_made_of_a_checkout_is_marked_in_it(project: Project) -> None:
     assert not check_out(repository, "base", "main").mark.exists()
 
 
+def test_a_lock_that_a_killed_run_left_is_overcome(project: Project) -> None:
+    """The clone is made anew."""
+    repository = find_repository(project.root)
+    (check_out(repository, "base", "v1").home / ".git" / "index.lock").touch()
+    assert files(check_out(repository, "base", "v1").home)["a.txt"] == "one"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no links there")
+def test_a_folder_that_became_a_link_is_a_link(project: Project, tmp_path: Path) -> None:
+    """What git knows below it is gone, whatever lies where the link leads."""
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / "b.txt").write_text("other")
+    delete(project)
+    (project.root / "folder").rmdir()
+    (project.root / "folder").symlink_to(tmp_path / "elsewhere")
+    home = check_out(find_repository(project.root), "head", None).home
+    assert (home / "folder").is_symlink()
+    assert (tmp_path / "elsewhere" / "b.txt").read_text() == "other"
+
+
+def test_a_submodule_that_differs_is_refused(project: Project, tmp_path: Path) -> None:
+    """Its files would not be those of the working tree."""
+    inner = Project(tmp_path / "inner")
+    inner.write("x.py", "X = 1")
+    inner.commit()
+    project.git("-c", "protocol.file.allow=always", "submodule", "add", "--quiet", str(inner.root), "sub")
+    project.commit()
+    project.write("sub/x.py", "X = 2")
+    with pytest.raises(UsageError, match="the submodule sub differs from what HEAD has"):
+        check_out(find_repository(project.root), "head", None)
+
+
+def test_a_folder_for_results_that_holds_the_project_hides_nothing(project: Project) -> None:
+    """A new file beside the project's own is taken, though something is written there too."""
+    add(project)
+    project.write("folder/new.txt", "new")
+    found = check_out(find_repository(project.root), "head", None, [project.root / "folder", project.root / "new"])
+    assert "folder/new.txt" in files(found.home)
+    assert not any(name.startswith("new/") for name in files(found.home))
+
+
 def test_half_a_checkout_is_made_anew(project: Project) -> None:
     """What was broken off before it was marked is not taken for a version."""
     repository = find_repository(project.root)

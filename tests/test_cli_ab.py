@@ -131,6 +131,25 @@ def test_a_broken_off_run_is_gone_on_with(project: Project, monkeypatch: pytest.
     assert "is of another head" in capsys.readouterr().err
 
 
+@pytest.mark.skipif(not has_memray(), reason="allocations cannot be counted")
+def test_a_folder_that_cannot_be_made_loses_no_verdict(project: Project, capsys: pytest.CaptureFixture[str]) -> None:
+    """A file stands where the flame graphs should go: the row is red all the same, and a note says why there are none."""
+    project.write("src/toy/__init__.py", HEAVIER)
+    (project.root / "graphs").write_text("")
+    assert run("v1", *FEW, "--keep-graphs", "graphs", "--", "benchmarks", "-k", "hold") == 1
+    assert "No flame graphs: " in capsys.readouterr().out
+
+
+def test_data_of_another_environment_are_not_gone_on_with(project: Project, capsys: pytest.CaptureFixture[str]) -> None:
+    """Sets of this environment and of one of its own are not mixed."""
+    run("v1", *FEW, "--max-time", "0.001", "--json", "ab.json")
+    data = json.loads(Path("ab.json").read_text())
+    Path("ab.json").write_text(json.dumps({**data, "install": ["-e ."]}))
+    capsys.readouterr()
+    assert run("v1", *FEW, "--json", "ab.json", "--resume") == 2
+    assert "is of another environment" in capsys.readouterr().err
+
+
 def test_a_suite_without_benchmarks_is_red(project: Project, capsys: pytest.CaptureFixture[str]) -> None:
     """Nothing was judged: exit code 1, and the note says why."""
     assert run("v1", *FEW, "--", "benchmarks", "-k", "nothing") == 1

@@ -122,13 +122,13 @@ def check_out(repository: Repository, side: str, revision: str | None, apart: Co
     name = commit + _suffix(repository.root, changed)
     target = repository.place / side
     mark = target / ".git" / _MARK
-    if not mark.exists() or mark.read_text(encoding="utf-8") != name:
-        if target.exists():
-            shutil.rmtree(target)
-        _git(repository.root, "clone", "--quiet", "--shared", "--no-checkout", str(repository.root), str(target))
-    _git(target, "checkout", "--quiet", "--force", "--detach", commit)
-    if (target / ".gitmodules").exists():
-        _git(target, "submodule", "update", "--quiet", "--init", "--recursive", "--force")
+    is_kept = mark.exists() and mark.read_text(encoding="utf-8") == name
+    try:
+        _fill(repository.root, target, commit, is_kept=is_kept)
+    except UsageError:
+        if not is_kept:
+            raise
+        _fill(repository.root, target, commit, is_kept=False)  # what a killed run left in it, such as a lock, is gone then
     _mirror(repository.root, target, changed)
     write_atomically(mark, name)
     home = target / repository.prefix
@@ -170,10 +170,24 @@ def _commit(root: Path, name: str) -> str:
         raise UsageError(f"git knows no revision {name!r} in {root.name}; a branch, a tag, a commit, or main~3 was expected") from None
 
 
+def _fill(root: Path, target: Path, commit: str, *, is_kept: bool) -> None:
+    """Make the clone's files those of a commit, in a new clone or in one that is kept."""
+    if not is_kept:
+        if target.exists():
+            shutil.rmtree(target)
+        _git(root, "clone", "--quiet", "--shared", "--no-checkout", str(root), str(target))
+    _git(target, "checkout", "--quiet", "--force", "--detach", commit)
+    if (target / ".gitmodules").exists():
+        _git(target, "submodule", "update", "--quiet", "--init", "--recursive", "--force")
+
+
 def _changed(root: Path, apart: Collection[Path]) -> list[str]:
     """Return the files of the working tree that differ from HEAD, ignored ones and those apart left out."""
     changed = _listed(root, "diff", "--name-only", "--no-renames", "-z", "HEAD")
-    ours = {place.resolve() for place in apart}
+    for name in changed:
+        if (root / name / ".git").exists():
+            raise UsageError(f"the submodule {name} differs from what HEAD has; commit it there and here, or compare two revisions")
+    ours = {place.resolve() for place in apart if not _listed(root, "ls-files", "-z", "--", str(place.resolve()))}
     others = _listed(root, "ls-files", "-z", "--others", "--exclude-standard")
     changed += [name for name in others if not ours & {(root / name).resolve(), *(root / name).resolve().parents}]
     return sorted(set(changed))
@@ -184,6 +198,8 @@ def _suffix(root: Path, changed: Sequence[str]) -> str:
     digest = hashlib.sha256()
     for name in changed:
         source = root / name
+        if _is_behind_a_link(root, name):
+            continue
         digest.update(name.encode(errors="surrogateescape") + b"\0")
         if source.is_symlink() or source.is_file():
             digest.update(os.fsencode(source.readlink()) if source.is_symlink() else source.read_bytes())
@@ -198,11 +214,16 @@ def _mirror(root: Path, target: Path, changed: Sequence[str]) -> None:
             (target / name).unlink(missing_ok=True)
     for name in changed:
         source, copy = root / name, target / name
-        if source.is_symlink() or source.is_file():
+        if not _is_behind_a_link(root, name) and (source.is_symlink() or source.is_file()):
             if copy.is_dir():
                 shutil.rmtree(copy)
             copy.parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(source, copy, follow_symlinks=False)
+
+
+def _is_behind_a_link(root: Path, name: str) -> bool:
+    """Whether a folder of it is a link now, so that git's file of this name is gone."""
+    return any((root / parent).is_symlink() for parent in Path(name).parents)
 
 
 def _listed(root: Path, *arguments: str) -> list[str]:

@@ -1,12 +1,12 @@
 """Rows of tests that did not pass everywhere, in every set.
 
 A test that ends badly is run again in the next set, because one hiccup of the machine says nothing about a version. What fails in the head
-twice is red. What stumbles in the base alone is judged by the sets that measured it, and is new only where no set ever did.
+alone, twice, is red; once beside sets that measured it leaves doubt. What stumbles in the base, or in both versions at once, is judged by
+the sets that measured it, and is new only where the base failed in every one.
 """
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 
 from mlbench.ab.turns import DIED, FAILED, PASSED, SKIPPED, UNLIKE, UNUSED, Visit
@@ -22,6 +22,8 @@ _ENDS = {
     UNLIKE: "measures a target that may be called once only in one version and often in the other, and cold is not compared with warm",
 }
 _QUIET = (SKIPPED, UNUSED)
+_UNREACHED = ("unreached", "")
+"""Stands for the end of a test in an arm that another one's death kept from it."""
 
 
 def bad_visits(visits: Sequence[Visit]) -> list[Visit]:
@@ -32,7 +34,10 @@ def bad_visits(visits: Sequence[Visit]) -> list[Visit]:
 def is_settled(visits: Sequence[Visit]) -> bool:
     """Whether the way a test ended decides its row, so that it need not be measured again."""
     bad = bad_visits(visits)
-    return len(bad) >= AGAIN and (2 * len(bad) > len(visits) or len(_in_head(bad)) >= AGAIN)
+    head = [visit for visit in bad if _is_bad(visit, "head")]
+    if len(bad) < len(visits):
+        return len(_of_head(bad)) >= AGAIN
+    return len(head) >= AGAIN or (len(bad) >= AGAIN and not head)
 
 
 def verdict_of_ends(visits: Sequence[Visit], versions: tuple[str, str]) -> tuple[str, str] | None:
@@ -43,28 +48,26 @@ def verdict_of_ends(visits: Sequence[Visit], versions: tuple[str, str]) -> tuple
         versions: names of base and head.
     """
     bad = bad_visits(visits)
-    head = _in_head(bad)
-    if not bad or (not head and not is_settled(visits) and len(bad) < len(visits)):
+    if bad and len(bad) == len(visits):
+        return _never_measured(bad, versions)
+    head = _of_head(bad)
+    if len(head) < AGAIN or len(head) < len(bad) or _end(head[-1], "head")[0] == UNLIKE:
         return None
-    if len(bad) == len(visits) and len(head) in (0, len(bad)):
-        return _always(bad[-1], versions)
-    if not head:
-        return INCONCLUSIVE, f"{told_of_base(visits, versions[0])}: too often for a verdict"
-    how, why = _end(head[-1], "head")
-    told = f"{_ENDS[how]} in {versions[1]} in {len(head)} of {len(visits)} sets{because(why)}"
-    if len(head) < AGAIN or len(head) < len(bad) or how == UNLIKE:
-        return INCONCLUSIVE, f"{told}; not in the others, so that nobody can tell whose fault that is"
-    return (MISSING if how in _QUIET else REGRESSION), told
+    return (MISSING if _end(head[-1], "head")[0] in _QUIET else REGRESSION), _told(head, "head", versions[1], len(visits))
+
+
+def doubt_of_ends(visits: Sequence[Visit], versions: tuple[str, str]) -> str:
+    """Return why a row that was measured is in doubt all the same: its test fails now and then in the head; nothing where it does not."""
+    head = _of_head(bad_visits(visits))
+    if not head or len(bad_visits(visits)) == len(visits):
+        return ""
+    return f"{_told(head, 'head', versions[1], len(visits))}, and passed in others: whose fault that is cannot be told"
 
 
 def told_of_base(visits: Sequence[Visit], base: str) -> str:
-    """Return how often a test ended badly in the base alone, and how; nothing where it never did."""
-    bad = [visit for visit in bad_visits(visits) if not _in_head([visit])]
-    if not bad:
-        return ""
-    ends = [end for visit in bad for arm, end in visit.ends.items() if arm != "head" and end[0] != PASSED]
-    (how, _), *_ = Counter(how for how, _ in ends).most_common(1)
-    return f"{_ENDS[how]} in {base} in {len(bad)} of {len(visits)} sets{because(ends[-1][1])}"
+    """Return how often a test ended badly in the base, and how; nothing where it never did."""
+    bad = [visit for visit in bad_visits(visits) if _is_bad(visit, "base") or _is_bad(visit, "control")]
+    return _told(bad, "base" if _is_bad(bad[-1], "base") else "control", base, len(visits)) if bad else ""
 
 
 def is_no_benchmark(visits: Sequence[Visit]) -> bool:
@@ -84,27 +87,54 @@ def last_line(text: str) -> str:
     return (told or lines or ["no reason given"])[0 if told else -1][:300]
 
 
-def _always(visit: Visit, versions: tuple[str, str]) -> tuple[str, str]:
-    """Return the verdict of a test that never passed everywhere."""
+def _never_measured(bad: Sequence[Visit], versions: tuple[str, str]) -> tuple[str, str]:
+    """Return the verdict of a test that passed in no set in all arms."""
+    verdict, why = _of_one(bad[-1], versions)
+    if len(bad) < AGAIN:
+        return INCONCLUSIVE, f"{why}; another set would tell whether that was a hiccup"
+    head = [visit for visit in bad if _is_bad(visit, "head")]
+    if head and len(head) == len(bad):
+        return verdict, why
+    if head:
+        passed = any(_end(visit, "head") != _UNREACHED and not _is_bad(visit, "head") for visit in bad)
+        if len(head) >= AGAIN and not passed:
+            return _of_one(head[-1], versions)
+        return INCONCLUSIVE, f"{_told(head, 'head', versions[1], len(bad))}, and not in the others"
+    if verdict == NEW and not all(_is_bad(visit, "base") for visit in bad):
+        return INCONCLUSIVE, f"{_told([bad[-1]], 'base', versions[0], len(bad))}, and in one of its two processes in others"
+    return verdict, why
+
+
+def _of_one(visit: Visit, versions: tuple[str, str]) -> tuple[str, str]:
+    """Return the verdict of a test that ended so in every set."""
     base, control, head = (_end(visit, arm) for arm in ("base", "control", "head"))
     if head[0] == UNLIKE:
         return INCONCLUSIVE, _ENDS[UNLIKE]
     if head[0] in _QUIET:
         return MISSING, f"{_ENDS[head[0]]} in {versions[1]}{because(head[1])}"
-    if head[0] != PASSED:
+    if _is_bad(visit, "head"):
         both = ", as in the base" if base[0] == head[0] else ""
         return REGRESSION, f"{_ENDS[head[0]]} in {versions[1]}{both}{because(head[1])}"
-    if base[0] == DIED and "head" not in visit.ends:
+    if base[0] == DIED and head == _UNREACHED:
         return INCONCLUSIVE, f"{_ENDS[DIED]} in {versions[0]}, before {versions[1]} was through with it{because(base[1])}"
-    if base[0] != PASSED:
+    if _is_bad(visit, "base"):
         return NEW, f"{_ENDS[base[0]]} in {versions[0]}, so that there is nothing to compare with{because(base[1])}"
     return INCONCLUSIVE, f"{_ENDS[control[0]]} in one of two processes of {versions[0]}{because(control[1])}"
 
 
-def _in_head(visits: Sequence[Visit]) -> list[Visit]:
-    """Return the visits in which the head ended badly."""
-    return [visit for visit in visits if _end(visit, "head")[0] != PASSED]
+def _of_head(bad: Sequence[Visit]) -> list[Visit]:
+    """Return the visits in which the head ended badly, and neither process of the base did."""
+    return [visit for visit in bad if _is_bad(visit, "head") and not (_is_bad(visit, "base") or _is_bad(visit, "control"))]
+
+
+def _told(visits: Sequence[Visit], arm: str, version: str, sets: int) -> str:
+    how, why = _end(visits[-1], arm)
+    return f"{_ENDS[how]} in {version} in {len(visits)} of {sets} sets{because(why)}"
+
+
+def _is_bad(visit: Visit, arm: str) -> bool:
+    return _end(visit, arm)[0] not in (PASSED, _UNREACHED[0])
 
 
 def _end(visit: Visit, arm: str) -> tuple[str, str]:
-    return visit.ends.get(arm, (PASSED, ""))
+    return visit.ends.get(arm, _UNREACHED)

@@ -61,10 +61,14 @@ def prepare(checkout: Checkout, place: Path, install: Sequence[str], say: Callab
     is_here = checkout.mark.exists() and checkout.mark.read_text(encoding="utf-8") == folder.name
     if installed == checkout.commit and is_here:
         return python
+    checkout.mark.unlink(missing_ok=True)
     if installed is None:
         say(f"building the environment of {checkout.revision} ({'; '.join(install)})")
         shutil.rmtree(folder, ignore_errors=True)
-        venv.create(folder, with_pip=True, symlinks=os.name != "nt")
+        try:
+            venv.create(folder, with_pip=True, symlinks=os.name != "nt")
+        except (OSError, subprocess.CalledProcessError) as error:
+            raise UsageError(f"no environment can be made in {folder} ({error}); this Python needs venv and ensurepip") from error
         _pip(python, checkout, "--upgrade", "pip")
     else:
         say(f"installing {checkout.revision} into its environment")

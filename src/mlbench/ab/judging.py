@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from mlbench.ab.ends import because, is_no_benchmark, is_settled, last_line, verdict_of_ends
+from mlbench.ab.ends import because, doubt_of_ends, is_no_benchmark, is_settled, last_line, verdict_of_ends
 from mlbench.ab.notes import notes
 from mlbench.ab.records import Comparison, Version, visits_by_row
 from mlbench.ab.turns import Visit
@@ -67,13 +67,16 @@ def standings(comparison: Comparison) -> dict[str, Standing]:
 
 
 def _judge_row(row: str, visits: Sequence[Visit], comparison: Comparison) -> Row:
-    ended = verdict_of_ends(visits, (comparison.base.revision, comparison.head.revision))
+    versions = (comparison.base.revision, comparison.head.revision)
+    ended = verdict_of_ends(visits, versions)
     if ended is not None:
         return _one(row, *ended)
     stand = standing_of(visits, comparison.policy)
     if stand is None:
         return _one(row, INCONCLUSIVE, "was not measured yet", quantity="latency")
-    return row_of(row, [_latency(visits, stand, comparison.policy), *weight_findings(visits)])
+    doubt = doubt_of_ends(visits, versions)
+    doubts = [Finding(_SUITE, INCONCLUSIVE, doubt)] if doubt else []
+    return row_of(row, [_latency(visits, stand, comparison.policy), *weight_findings(visits), *doubts])
 
 
 def _lacking(row: str, verdict: str, version: Version) -> Row:
@@ -98,7 +101,7 @@ def _latency(visits: Sequence[Visit], stand: Standing, policy: PairedPolicy) -> 
         PASS: f"{spread}: less than {format_change(1 + policy.limit)}",
         IMPROVED: f"{spread} is faster by more than the noise: {noise}",
         REGRESSION: f"{spread} is slower by more than {tolerated}, also in {stand.fresh} fresh sets alone; {noise}",
-        INCONCLUSIVE: f"{spread} {_doubt(stand, policy, noise)}; {_wish(stand, policy, whole)}",
+        INCONCLUSIVE: f"{spread} {_doubt(stand, policy, noise)}; {_wish(stand, policy, visits)}",
     }[stand.verdict]
     return Finding("latency", stand.verdict, why, before, after, "s", change, policy.tolerance)
 
@@ -109,13 +112,14 @@ def _doubt(stand: Standing, policy: PairedPolicy, noise: str) -> str:
         return f"is neither surely less than {limit} nor surely more than {tolerated}"
     if stand.change.low <= 1 + stand.noise:
         return f"is more than {tolerated}, but not surely more than the noise: {noise}"
-    return f"looks slower by more than {tolerated}, which {policy.least - policy.screen} fresh sets alone have to confirm"
+    alone = "alone have to confirm" if stand.sets < policy.least else "alone do not confirm so far"
+    return f"looks slower by more than {tolerated}, which {max(stand.fresh, policy.least - policy.screen)} fresh sets {alone}"
 
 
-def _wish(stand: Standing, policy: PairedPolicy, whole: Sequence[Visit]) -> str:
-    if not may_go_on(stand.sets, policy):
+def _wish(stand: Standing, policy: PairedPolicy, visits: Sequence[Visit]) -> str:
+    if not may_go_on(stand.sets, policy) or len(visits) >= policy.most:
         return f"{policy.most} sets did not settle it: run it where less else runs, or with --most-sets {2 * policy.most}"
-    once = ", because each can call the target only once" if any(visit.once for visit in whole) else ""
+    once = ", because each can call the target only once" if any(visit.once for visit in visits) else ""
     return f"about {stand.missing} more sets of processes would settle it{once}"
 
 

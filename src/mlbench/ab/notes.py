@@ -24,6 +24,9 @@ def _of_versions(comparison: Comparison) -> Iterator[str]:
     base, head = comparison.base, comparison.head
     if base.commit == head.commit:
         yield "Both versions are the same: this is an A/A comparison"
+    if comparison.plants:
+        yield (f"Slowdowns or allocations were planted in {len(comparison.plants)} rows to see whether they are found: this is a "
+               "calibration, and those rows are to be red")  # fmt: skip
     for name, found in head.versions.items():
         old = base.versions.get(name, "none")
         if old != found:
@@ -46,7 +49,7 @@ def _of_rows(comparison: Comparison, rows: Sequence[Row], aside: Sequence[str]) 
         yield f"{_some(aside)}: skipped in both versions, or without a call of `benchmark`, and not judged"
     if not base.ids and not head.ids:
         yield "No test that was collected asks for the fixture `benchmark`: nothing was judged"
-    elif rows and all(row.verdict == NEW for row in rows):
+    elif rows and not comparison.rows and all(row.verdict == NEW for row in rows):
         yield (f"{base.revision} has none of the benchmarks of {head.revision}: nothing was compared, which is red; where these are the "
                "first ones, there is nothing to judge until the base has them")  # fmt: skip
     for row in rows:

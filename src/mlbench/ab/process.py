@@ -66,18 +66,21 @@ class ArmProcess:
     def __init__(self, arm: Arm, arguments: Sequence[str], log: Path) -> None:
         self.arm = arm
         self._log = log
-        with log.open("wb") as output:
-            self._process = subprocess.Popen(  # noqa: S603  # the project's own interpreter, and our script
-                [arm.python, str(SCRIPT)],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=output,
-                text=True,
-                encoding="utf-8",
-                cwd=arm.home,
-                env=environment_of(arm),
-                start_new_session=True,
-            )
+        try:
+            with log.open("wb") as output:
+                self._process = subprocess.Popen(  # noqa: S603  # the project's own interpreter, and our script
+                    [arm.python, str(SCRIPT)],
+                    stdin=subprocess.PIPE,
+                    stdout=subprocess.PIPE,
+                    stderr=output,
+                    text=True,
+                    encoding="utf-8",
+                    cwd=arm.home,
+                    env=environment_of(arm),
+                    start_new_session=True,
+                )
+        except OSError as error:
+            raise ArmError(arm.name, f"{arm.python} cannot be started in {arm.home} ({error.strerror or error})") from error
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         self._requests = self._process.stdin

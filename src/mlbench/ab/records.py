@@ -56,6 +56,7 @@ class Comparison:
         plants: test to a planted slowdown or allocation of the head; for calibration alone.
         spent_s: seconds of measuring.
         trouble: why the last set could not be measured; empty where it could.
+        install: what was installed for each version; empty where both ran in the environment of mlbench.
     """
 
     machine: dict[str, Any]
@@ -71,6 +72,7 @@ class Comparison:
     plants: dict[str, dict[str, float]] = field(default_factory=dict)
     spent_s: float = 0.0
     trouble: str = ""
+    install: tuple[str, ...] = ()
 
     @property
     def rows(self) -> tuple[str, ...]:
@@ -136,6 +138,7 @@ def _comparison(data: dict[str, Any]) -> Comparison:
         plants=data["plants"],
         spent_s=data["spent_s"],
         trouble=data["trouble"],
+        install=tuple(data["install"]),
     )
 
 

@@ -112,10 +112,7 @@ class Session:
         visits: list[Visit] = []
         waiting: dict[str, bool] | None = None
         for _ in range(1 + RESTARTS):
-            with (
-                tempfile.TemporaryDirectory(prefix="mlbench-ab-") as logs,
-                Arms(self._arms, self._comparison.arguments, Path(logs), len(self._comparison.sets)) as arms,
-            ):
+            with tempfile.TemporaryDirectory(prefix="mlbench-ab-") as logs, self._start(Path(logs)) as arms:
                 if waiting is None:
                     self._collected(arms.collected)
                     waiting = open_rows(self._comparison)
@@ -130,6 +127,18 @@ class Session:
                     self._telling.step(visit.id)
                 if not waiting or not visits or all(how != DIED for how, _ in visits[-1].ends.values()):
                     return
+
+    def _start(self, logs: Path) -> Arms:
+        """Return live arms. What cannot start, or be collected in one version alone, is tried once more: one hiccup says nothing."""
+        first = len(self._comparison.sets)
+        try:
+            arms = Arms(self._arms, self._comparison.arguments, logs, first)
+        except ArmError:
+            return Arms(self._arms, self._comparison.arguments, logs, first)
+        if first or len({frozenset(each.errors) for each in arms.collected.values()}) == 1:
+            return arms
+        arms.stop()
+        return Arms(self._arms, self._comparison.arguments, logs, first)
 
     def _collected(self, found: dict[str, Collected]) -> None:
         """Keep what the first set collected."""

@@ -23,6 +23,7 @@ TURN_S = 1e-3
 ROW_S = 1.0
 """Time for the rounds of a row in one set of processes; rows with long calls get fewer rounds."""
 TIMEOUT_S = 120.0
+_CALLS_OF_A_FOOTPRINT = 10
 PASSED, FAILED, SKIPPED, DIED, UNUSED, UNLIKE = "passed", "failed", "skipped", "died", "unused", "unlike"
 
 
@@ -118,10 +119,12 @@ class Arms:
     """
 
     def __init__(self, arms: Sequence[Arm], arguments: Sequence[str], logs: Path, first: int = 0) -> None:
-        self.processes = {arm.name: ArmProcess(arm, arguments, logs / f"{arm.name}.log") for arm in arms}
+        self.processes: dict[str, ArmProcess] = {}
         self._first = first
         self.collected: dict[str, Collected] = {}
         try:
+            for arm in arms:
+                self.processes[arm.name] = ArmProcess(arm, arguments, logs / f"{arm.name}.log")
             for arm in arms:
                 found = self.processes[arm.name].answer(START_S)
                 if found["outside"]:
@@ -240,6 +243,10 @@ class Arms:
         process = self.processes[name]
         process.tell(**request)
         message = process.answer(timeout_s)
+        if "ready" in message:  # it failed, and a plugin began it again
+            process.tell(go=True)
+            done.ends[name] = (FAILED, self._outcome(name, timeout_s)[1] or "and was begun again by a plugin")
+            return None
         if "ended" not in message:
             return message
         self._end(done, name, message)
@@ -247,7 +254,7 @@ class Arms:
 
     def _weigh(self, done: Visit, effort: Effort) -> None:
         for name in self.processes:
-            message = self._ask(done, name, effort.timeout_s, footprint=True)
+            message = self._ask(done, name, _CALLS_OF_A_FOOTPRINT * effort.timeout_s, footprint=True)
             if message is None:
                 return
             found = message["footprint"]

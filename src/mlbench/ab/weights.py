@@ -2,7 +2,7 @@
 
 What one process allocates need not be what the next one does, as where data are made at random. So a set says "more" only where the head
 lies above both processes of the base, which chance does once in three sets at most, whatever the spread: three processes of the same code
-are exchangeable. More in every one of eight sets, or in all but one of twelve, happens by chance in one of 5,500 rows at most.
+are exchangeable. More in every one of eight sets, or in all but one of twelve, happens by chance to one of 5,400 quantities at most.
 """
 
 from __future__ import annotations
@@ -16,6 +16,8 @@ from mlbench.units import format_bytes, format_count
 PEAK, COUNT = "peak_bytes", "allocations"
 SURE = {1: ((8, 0), (12, 1)), -1: ((3, 0),)}
 """For more and for less, sets that took footprints, and how many of them may say otherwise. A gain that is chance breaks no build."""
+VARYING = 3
+"""Sets that are looked at where the base varies and the head does not differ from it."""
 _QUANTITIES: tuple[tuple[str, str, Callable[[float], str]], ...] = (
     (PEAK, "peak bytes", format_bytes),
     (COUNT, "allocations", format_count),
@@ -28,7 +30,9 @@ def wants_weight(visits: Sequence[Visit]) -> bool:
     weighed = _weighed(visits)
     if not weighed:
         return not any(visit.once for visit in visits)
-    return any(_state(shifts) is None for shifts in (_shifts(weighed, quantity) for quantity, _, _ in _QUANTITIES) if shifts)
+    return any(
+        _state(shifts, _varies(weighed, quantity)) is None for quantity, _, _ in _QUANTITIES if (shifts := _shifts(weighed, quantity))
+    )
 
 
 def weight_findings(visits: Sequence[Visit]) -> Iterator[Finding]:
@@ -42,21 +46,22 @@ def weight_findings(visits: Sequence[Visit]) -> Iterator[Finding]:
         shifts = _shifts(weighed, quantity)
         if shifts:
             before, after = (_pooled(_ranges(weighed, arm, quantity)) for arm in ("base", "head"))
-            yield _finding(name, before, after, shifts, text)
+            yield _finding(name, (before, after), shifts, _state(shifts, _varies(weighed, quantity)), text)
 
 
 def _weighed(visits: Sequence[Visit]) -> list[Visit]:
     return [visit for visit in visits if {"base", "head", "control"} <= visit.memory.keys()]
 
 
-def _finding(name: str, base: Range, head: Range, shifts: Sequence[int], text: Callable[[float], str]) -> Finding:
+def _finding(name: str, both: tuple[Range, Range], shifts: Sequence[int], state: int | None, text: Callable[[float], str]) -> Finding:
+    base, head = both
     numbers = f"{name} {_told(base, text)} -> {_told(head, text)}"
-    first, sets = shifts[0], len(shifts)
-    state = _state(shifts)
+    first, sets = _sign(shifts), len(shifts)
     often = f"{'more' if first > 0 else 'less'} than both processes of the base in {shifts.count(first)} of {sets} sets of fresh processes"
     if state is None:
         verdict = INCONCLUSIVE if first > 0 else PASS
-        why = f"{numbers}; {often}; {SURE[first][0][0]} sets would settle it"
+        wanted = next((wanted for wanted, _ in SURE.get(first, ()) if wanted > sets), VARYING)
+        why = f"{numbers}; {often if first else 'it varies between processes of the base'}; {wanted} sets would settle it"
     elif state != 0:
         verdict, why = (REGRESSION if first > 0 else IMPROVED), f"{numbers}, {often}"
     else:
@@ -65,11 +70,17 @@ def _finding(name: str, base: Range, head: Range, shifts: Sequence[int], text: C
     return Finding(name, verdict, why, float(base[1]), float(head[1]), "bytes" if name == "peak bytes" else "count", None, 0.0)
 
 
-def _state(shifts: Sequence[int]) -> int | None:
+def _sign(shifts: Sequence[int]) -> int:
+    """Return the direction of the first set that has one; 0 where none has."""
+    return next((each for each in shifts if each), 0)
+
+
+def _state(shifts: Sequence[int], varies: bool) -> int | None:  # noqa: FBT001  # a fact about the shifts
     """Return 1 for surely more, -1 for surely less, 0 for neither, and None while more sets are wanted."""
-    first, others = shifts[0], sum(each != shifts[0] for each in shifts)
-    if first == 0:
-        return 0
+    first = _sign(shifts)
+    others = sum(each != first for each in shifts)
+    if first == 0:  # an odd process of the base may have hidden it
+        return None if varies and len(shifts) < VARYING else 0
     for sets, most_others in SURE[first]:
         if others <= most_others:
             return first if len(shifts) >= sets else None
@@ -82,6 +93,11 @@ def _shifts(visits: Sequence[Visit], quantity: str) -> list[int]:
     for head, *bases in zip(*(_ranges(visits, arm, quantity) for arm in ("head", "base", "control")), strict=True):
         found.append(int(head[0] > max(most for _, most in bases)) - int(head[1] < min(least for least, _ in bases)))
     return found
+
+
+def _varies(visits: Sequence[Visit], quantity: str) -> bool:
+    """Whether two processes of the base disagree."""
+    return _ranges(visits, "base", quantity) != _ranges(visits, "control", quantity)
 
 
 def _ranges(visits: Sequence[Visit], arm: str, quantity: str) -> list[Range]:

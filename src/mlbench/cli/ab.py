@@ -120,7 +120,7 @@ def _run(options: argparse.Namespace) -> int:
         arguments = tuple(options.pytest_arguments or settings.get("arguments", ()))
         place = options.json or repository.place / "last.json"
         check_place(place)
-        comparison = _new(options, base, head, arguments)
+        comparison = dataclasses.replace(_new(options, base, head, arguments), install=_install(options, settings))
         if options.resume:
             comparison = _resumed(place, comparison)
         arms = arms_of(repository, base, head, options, settings)
@@ -142,8 +142,8 @@ def _with_graphs(judgement: Judgement, comparison: Comparison, arms: Sequence[Ar
         return judgement
     try:
         drawn = draw_graphs(comparison, arms, red, folder)
-    except ArmError as error:
-        return dataclasses.replace(judgement, notes=(*judgement.notes, f"No flame graphs: {error}"))
+    except (ArmError, OSError, KeyboardInterrupt) as error:  # none of them is a reason to lose the verdict
+        return dataclasses.replace(judgement, notes=(*judgement.notes, f"No flame graphs: {str(error) or 'interrupted'}"))
     rows = tuple(dataclasses.replace(row, graphs=drawn.get(row.id, ())) for row in judgement.rows)
     return dataclasses.replace(judgement, rows=rows)
 
@@ -159,10 +159,15 @@ def arms_of(repository: Repository, base: Checkout, head: Checkout, options: arg
                                  "tell whether both versions run their own code; leave out --same-env")  # fmt: skip
             sides[checkout.side] = Arm(checkout.side, sys.executable, checkout.home, names, (str(place),))
         else:
-            install = options.install or settings.get("install", DEFAULT_INSTALL)
+            install = _install(options, settings)
             python = prepare(checkout, repository.place, install, lambda line: print(line, file=sys.stderr, flush=True))
             sides[checkout.side] = Arm(checkout.side, python, checkout.home, names, environment=environment_folder(python))
     return [sides["base"], sides["head"], dataclasses.replace(sides["base"], name="control")]
+
+
+def _install(options: argparse.Namespace, settings: dict[str, Any]) -> tuple[str, ...]:
+    """Return what is installed for a version; nothing where both run in this environment."""
+    return () if options.same_env else tuple(options.install or settings.get("install", DEFAULT_INSTALL))
 
 
 def _new(options: argparse.Namespace, base: Checkout, head: Checkout, arguments: tuple[str, ...]) -> Comparison:
@@ -191,8 +196,9 @@ def _resumed(place: Path, wanted: Comparison) -> Comparison:
     if not place.exists():
         raise UsageError(f"--resume: {place} does not exist; there is nothing to go on with")
     found = load_comparison(place)
-    was, now_ = ((each.base.commit, each.head.commit, each.arguments, each.machine) for each in (found, wanted))
-    different = [name for name, old, new in zip(("base", "head", "pytest arguments", "machine"), was, now_, strict=True) if old != new]
+    was, now_ = ((each.base.commit, each.head.commit, each.arguments, each.install, each.machine) for each in (found, wanted))
+    names = ("base", "head", "pytest arguments", "environment", "machine")
+    different = [name for name, old, new in zip(names, was, now_, strict=True) if old != new]
     if different:
         raise FileError(f"{place}: is of another {', '.join(different)}; leave out --resume to measure anew")
     found.policy, found.effort, found.command = wanted.policy, wanted.effort, wanted.command

@@ -11,7 +11,7 @@ from typing import Any
 from xml.etree import ElementTree as ET
 
 from mlbench.documents import Form, check_document, plain, read_json
-from mlbench.gate import INCONCLUSIVE, RED, Finding, Judgement, Row
+from mlbench.gate import INCONCLUSIVE, NEW, RED, Finding, Judgement, Row
 from mlbench.stats import Interval
 
 FORM = Form("mlbench-verdicts", 1, "verdicts-schema.json", "judgement")
@@ -58,7 +58,9 @@ def _finding(data: dict[str, Any]) -> Finding:
 
 def junit(judgement: Judgement, *, inconclusive_passes: bool = False) -> str:
     """Return a judgement as JUnit XML: red is a failure, and so is what is inconclusive, unless it may pass: then it is skipped."""
-    cases = [_case(row, inconclusive_passes=inconclusive_passes) for row in judgement.rows] or [_nothing()]
+    cases = [_case(row, inconclusive_passes=inconclusive_passes) for row in judgement.rows]
+    if all(row.verdict == NEW for row in judgement.rows):
+        cases.append(_nothing())
     counts = {
         "tests": str(len(cases)),
         "failures": str(sum(case.find("failure") is not None for case in cases)),
