@@ -5,7 +5,7 @@ from mlbench.report.markdown import markdown
 from mlbench.report.summary import Figure, figures, summary, sweep_speedup
 from mlbench.report.tables import Pair, Table, pairs, tables
 from mlbench.report.terminal import Progress, progress, render, result_text
-from mlbench.report.verdicts import verdict_text
+from mlbench.report.verdicts import verdict_figure, verdict_text
 
 __all__ = [
     "Figure",
@@ -24,6 +24,7 @@ __all__ = [
     "summary",
     "sweep_speedup",
     "tables",
+    "verdict_figure",
     "verdict_text",
     "verdicts_json",
 ]

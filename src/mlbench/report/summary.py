@@ -56,13 +56,17 @@ def _figures(found: Sequence[Pair]) -> Iterator[Figure]:
     rest = [pair for pair in found if pair is not headline or not _is_digits(pair)]
     if len(rest) > 1:
         mean, by_speedup = sweep_speedup(rest), sorted(rest, key=_speedup)
-        detail = f"95 % interval {format_ratio(mean.low)} to {format_ratio(mean.high)}; from {format_ratio(_speedup(by_speedup[0]))} "
+        low, high = by_speedup[0], by_speedup[-1]
+        kept = [_kept(pair) for pair in rest]
+        long_lived = geometric_mean([one or _speedup(pair) for one, pair in zip(kept, rest, strict=True)]) if any(kept) else None
         yield Figure(_faster(mean.estimate), f"Sweep of {len(rest)} cells, geometric mean",
-                     f"{detail}({by_speedup[0].cell}) to {format_ratio(_speedup(by_speedup[-1]))} ({by_speedup[-1].cell})")  # fmt: skip
+                     f"95 % interval {format_ratio(mean.low)} to {format_ratio(mean.high)}; from {format_ratio(_speedup(low))} "
+                     f"({low.cell}) to {format_ratio(_speedup(high))} ({high.cell}){_heap(long_lived)}")  # fmt: skip
     assert headline.optimized is not None
     speedup, name = headline.optimized.ratios["speedup"], "Digits model" if _is_digits(headline) else "Longest call"
     yield Figure(_faster(speedup.estimate), f"{name}, {headline.cell}",
-                 f"95 % interval {format_ratio(speedup.low)} to {format_ratio(speedup.high)}, {_counted(speedup.processes)}")  # fmt: skip
+                 f"95 % interval {format_ratio(speedup.low)} to {format_ratio(speedup.high)}, {_counted(speedup.processes)}"
+                 f"{_heap(_kept(headline))}")  # fmt: skip
     saved = sorted((pair.memory_reduction, pair.cell) for pair in found if pair.memory_reduction is not None)
     if saved:
         middle = median([share for share, _ in saved])
@@ -73,6 +77,10 @@ def _figures(found: Sequence[Pair]) -> Iterator[Figure]:
     if floors:
         yield Figure(f"{format_ratio(geometric_mean([ratio for ratio, _ in floors]))} the floor", "Distance to the limit, geometric mean",
                      f"1 is the least time NumPy can take; farthest {format_ratio(floors[-1][0])} ({floors[-1][1]})")  # fmt: skip
+
+
+def _heap(kept: float | None) -> str:
+    return "" if kept is None else f"; {format_ratio(kept)} in a process that keeps freed memory, as one that has run for long"
 
 
 def _wrapped(line: str, indent: str) -> str:

@@ -10,6 +10,7 @@ import textwrap
 from collections.abc import Sequence
 
 from mlbench.gate import IMPROVED, INCONCLUSIVE, MISSING, NEW, PASS, REGRESSION, VERDICTS, Finding, Judgement, Row
+from mlbench.report.summary import Figure
 from mlbench.report.tables import Table
 from mlbench.report.terminal import NOTE_WIDTH, render
 from mlbench.units import format_duration, format_ratio
@@ -34,6 +35,15 @@ def headline(judgement: Judgement, *, inconclusive_passes: bool = False) -> str:
         verdict = _INCONCLUSIVE_PASSES if inconclusive_passes else _INCONCLUSIVE_FAILS
     rows = "1 row" if len(judgement.rows) == 1 else f"{len(judgement.rows)} rows"
     return f"{verdict}: {rows}{': ' + counts if counts else ''}"
+
+
+def verdict_figure(judgement: Judgement) -> Figure:
+    """Return how many rows are worse, or in doubt, as a number that stands out."""
+    worse, open_rows = (sum(judgement.count(each) for each in verdicts) for verdicts in ((REGRESSION, MISSING), (INCONCLUSIVE,)))
+    value = f"{worse} worse" if worse else f"{open_rows} in doubt" if open_rows else "nothing worse"
+    if judgement.verdict == REGRESSION and not worse:
+        value = "nothing compared"
+    return Figure(value, f"{judgement.after} against {judgement.before}", headline(judgement, inconclusive_passes=True))
 
 
 def verdict_table(judgement: Judgement, *, everything: bool = False) -> Table:

@@ -10,14 +10,14 @@ from functools import partial
 from mlbench.ab import judge
 from mlbench.ablating import Ablation
 from mlbench.ablating.told import effects_table, shares_table
-from mlbench.gate import judge_results
+from mlbench.gate import Judgement, judge_results
 from mlbench.gate.machine import OTHER, kinship
 from mlbench.limiting.saved import Limits
 from mlbench.limiting.told import ceilings_table, distances_table
 from mlbench.measure import describe
 from mlbench.peers.result import PeerResult
 from mlbench.peers.table import bytes_table, headline, times_table
-from mlbench.report import Figure, Pair, Table, figures, pairs, summary, tables
+from mlbench.report import Figure, Pair, Table, figures, pairs, summary, tables, verdict_figure
 from mlbench.report.charts import (
     FLOOR_RATIO,
     MEASURES,
@@ -41,9 +41,6 @@ from mlbench.report.verdicts import verdict_table
 from mlbench.reporting.memory import memory_charts
 from mlbench.reporting.reading import Files
 from mlbench.results import Result
-
-SHOWN = 2
-"""Of the newest results so many are summed up beside each other."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +74,7 @@ class Section:
     @property
     def is_empty(self) -> bool:
         """Whether it has nothing to show."""
-        return not (self.charts or self.tables or self.preformatted or self.links or self.gaps)
+        return not (self.charts or self.tables or self.preformatted or self.figures or self.links or self.gaps)
 
 
 def sections_of(files: Files) -> tuple[Section, ...]:
@@ -87,7 +84,6 @@ def sections_of(files: Files) -> tuple[Section, ...]:
     makers: tuple[tuple[str, str, Callable[[Files], Section]], ...] = (
         ("headline", "In short", _headline),
         ("maps", "Batch and hidden size", _maps),
-        *cases,
         ("ladder", "What each optimisation buys", _ladder),
         ("memory-map", "Where the memory goes", _memory),
         ("roofline", "Distance to the limit", _roofline),
@@ -95,6 +91,7 @@ def sections_of(files: Files) -> tuple[Section, ...]:
         ("beside", "Side by side", _beside),
         ("history", "History", _history),
         ("verdicts", "Verdicts", _verdicts),
+        *cases,
         ("graphs", "Flame graphs", _graphs),
     )
     return tuple(_made(key, title, make, files) for key, title, make in makers)
@@ -112,11 +109,28 @@ def _gap(what: str, error: Exception) -> str:
 
 
 def _headline(files: Files) -> Section:
-    newest = [(name, result) for name, result in files.results if pairs(result.measurements)][: -SHOWN - 1 : -1]
-    shown = [f"{name}   {result.date}\n$ {result.command}\n\n{summary(result.measurements, result.environment)}" for name, result in newest]
-    found = figures(newest[0][1].measurements) if newest else ()
-    text = (f"Of {newest[0][0]}, the newest result.",) if len(newest) > 1 else ()
-    return Section("headline", "In short", text, preformatted="\n\n\n".join(shown), figures=found, command="mlbench run --json run.json")
+    command = "mlbench run --json run.json"
+    summed = [(name, result) for name, result in files.results if pairs(result.measurements)]
+    if not summed:
+        return Section("headline", "In short", figures=tuple(_worse(files)), command=command)
+    name, result = summed[-1]
+    text = (f"Of {name}, the newest result.",) if len(summed) > 1 else ()
+    told = f"{name}   {result.date}\n$ {result.command}\n\n{summary(result.measurements, result.environment)}"
+    return Section("headline", "In short", text, preformatted=told, figures=(*figures(result.measurements), *_worse(files)))
+
+
+def _worse(files: Files) -> Iterator[Figure]:
+    """Give what became worse, by each comparison and by the newest result against the first that was named."""
+    if len(files.beside) > 1:
+        (first, before), (last, after) = files.beside[0], files.results[-1]
+        if before is not after:
+            yield verdict_figure(judge_results(before, after, None, dt.date.min, (first, last)))
+    for _, judged in _judged(files):
+        yield verdict_figure(judged)
+
+
+def _judged(files: Files) -> list[tuple[str, Judgement]]:
+    return [(name, judge(comparison)) for name, comparison in files.comparisons] + files.judgements
 
 
 def _maps(files: Files) -> Section:
@@ -297,7 +311,7 @@ def _graphs(files: Files) -> Section:
 
 
 def _verdicts(files: Files) -> Section:
-    judged = [(name, judge(comparison)) for name, comparison in files.comparisons] + files.judgements
+    judged = _judged(files)
     charts = [chart for number, (_, each) in enumerate(judged, start=1) if (chart := changes_chart(each, number)) is not None]
     told = tuple(f"{name}: {each.after} against {each.before}: {each.verdict}. {' '.join(f'{note}.' for note in each.notes)}"
                  for name, each in judged)  # fmt: skip

@@ -59,6 +59,8 @@ def roofline_chart(dots: Sequence[Dot], gemm_flop_per_s: float, bytes_per_s: Map
     ]  # fmt: skip
     cells = tuple((dot.case, f"{dot.intensity:.2f}", f"{dot.flop_per_s / 1e9:.2f}", dot.bound) for dot in dots)
     how = ("Dashed lines are what this machine can do: to the left a case is held back by moving bytes, to the right by arithmetic. The "
-           "farther a point lies below the lines, the more is lost to calls, allocation and shapes that suit BLAS badly.")  # fmt: skip
+           "farther a point lies below the lines, the more is lost to calls, allocation and shapes that suit BLAS badly. The floor ratio "
+           "asks something else: how far a case is from an empty run and its bare matrix products. "
+           "Point at a line or a dot for its name.")  # fmt: skip
     table = Table("Roofline", ("case", "FLOP/byte", "GFLOP/s", "what bounds it"), cells)
     return Chart("roofline", "Roofline", how, spec, table, len(dots) + len(bytes_per_s))

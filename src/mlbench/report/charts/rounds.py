@@ -49,7 +49,9 @@ def rounds_chart(cell: str, arms: Mapping[str, Rounds]) -> Chart | None:
          f"{max(values) / median(values):.2f}")
         for name, values in timed.items()
     )  # fmt: skip
-    how = "Each tick is a round: the average of a turn of a millisecond. The diamond is the median. Ticks far to the right are its tail."
+    middle = ", ".join(f"{name} {format_duration(median(values))}" for name, values in timed.items())
+    how = ("Each tick is a round, the average of a turn of a millisecond, on a logarithmic axis; far to the right is the tail. Diamonds "
+           f"are the medians: {middle}.")  # fmt: skip
     return Chart(f"rounds-{cell}", f"Rounds of {cell}", how, spec, Table(f"Rounds of {cell}", headers, cells), len(rows))
 
 
