@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from comparisons import comparison, visit
+from comparisons import ROW, comparison, visit
 from mlbench.ab import save_comparison
 from mlbench.ablating.saved import new_ablations
 from mlbench.cli import main
@@ -79,6 +79,15 @@ def test_the_numbers_that_stand_out_are_those_of_the_newest_result(files: Path) 
         assert part in page
     assert "run.json   20" not in page.replace("later.json   20", "")
     assert "<dt>later.json against run.json</dt>" in page
+
+
+def test_a_calibration_is_no_bad_result(tmp_path: Path) -> None:
+    """Planted rows are told as found, not as worse."""
+    made = comparison([[visit(head=1.1)] for _ in range(16)], plants={ROW: {"slower": 0.1}})
+    figure = sections_of(Files(comparisons=[("ab.json", made)]))[0].figures[0]
+    assert (figure.value, figure.what) == ("1 of 1 found", "Calibration: planted slowdowns and allocations")
+    made.plants = {}
+    assert sections_of(Files(comparisons=[("ab.json", made)]))[0].figures[0].value == "1 worse"
 
 
 def test_a_run_without_both_runners_has_no_figures() -> None:

@@ -7,10 +7,10 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
-from mlbench.ab import judge
+from mlbench.ab import Comparison, judge
 from mlbench.ablating import Ablation
 from mlbench.ablating.told import effects_table, shares_table
-from mlbench.gate import Judgement, judge_results
+from mlbench.gate import RED, judge_results
 from mlbench.gate.machine import OTHER, kinship
 from mlbench.limiting.saved import Limits
 from mlbench.limiting.told import ceilings_table, distances_table
@@ -112,11 +112,13 @@ def _headline(files: Files) -> Section:
     command = "mlbench run --json run.json"
     summed = [(name, result) for name, result in files.results if pairs(result.measurements)]
     if not summed:
-        return Section("headline", "In short", figures=tuple(_worse(files)), command=command)
+        return Section("headline", "In short", figures=(*_against_peers(files), *_worse(files)), command=command)
     name, result = summed[-1]
     text = (f"Of {name}, the newest result.",) if len(summed) > 1 else ()
     told = f"{name}   {result.date}\n$ {result.command}\n\n{summary(result.measurements, result.environment)}"
-    return Section("headline", "In short", text, preformatted=told, figures=(*figures(result.measurements), *_worse(files)))
+    return Section(
+        "headline", "In short", text, preformatted=told, figures=(*figures(result.measurements), *_against_peers(files), *_worse(files))
+    )
 
 
 def _worse(files: Files) -> Iterator[Figure]:
@@ -125,12 +127,28 @@ def _worse(files: Files) -> Iterator[Figure]:
         (first, before), (last, after) = files.beside[0], files.results[-1]
         if before is not after:
             yield verdict_figure(judge_results(before, after, None, dt.date.min, (first, last)))
-    for _, judged in _judged(files):
+    for _, comparison in files.comparisons:
+        yield _calibration(comparison) if comparison.plants else verdict_figure(judge(comparison))
+    for _, judged in files.judgements:
         yield verdict_figure(judged)
 
 
-def _judged(files: Files) -> list[tuple[str, Judgement]]:
-    return [(name, judge(comparison)) for name, comparison in files.comparisons] + files.judgements
+def _calibration(comparison: Comparison) -> Figure:
+    """Return how many of the planted rows were found; their being red says nothing against the version."""
+    red = {row.id for row in judge(comparison).rows if row.verdict in RED}
+    found, others = red & comparison.plants.keys(), red - comparison.plants.keys()
+    return Figure(f"{len(found)} of {len(comparison.plants)} found", "Calibration: planted slowdowns and allocations",
+                  f"from 2 % on, to see what the A/B finds; {len(others)} of the other rows red")  # fmt: skip
+
+
+def _against_peers(files: Files) -> Iterator[Figure]:
+    for _, run in files.peers[-1:]:
+        races = _races(run)
+        if races:
+            worst = min(races, key=lambda race: race.ratio.estimate)
+            won = sum(race.ratio.estimate >= 1 for race in races)
+            yield Figure(f"{won} of {len(races)} won", "Cells in which no other runtime is faster",
+                         f"worst at {worst.shape} b{worst.batch}: {worst.peer} takes {worst.ratio.estimate:.2f} of our time")  # fmt: skip
 
 
 def _maps(files: Files) -> Section:
@@ -238,9 +256,7 @@ def _peers(files: Files) -> Section:
     if not files.peers:
         return Section("peers", "Against the runtimes", command=command)
     name, run = files.peers[-1]
-    races = [Race(cell.shape, cell.cell["batch"], cell.fastest_peer, cell.ratio)
-             for cell in run.cells if cell.fastest_peer is not None and cell.ratio is not None]  # fmt: skip
-    charts = (fastest_chart(races), *(_peer_rounds(run, cell.name) for cell in run.cells))
+    charts = (fastest_chart(_races(run)), *(_peer_rounds(run, cell.name) for cell in run.cells))
     return Section(
         "peers",
         "Against the runtimes",
@@ -249,6 +265,11 @@ def _peers(files: Files) -> Section:
         (times_table(run), bytes_table(run)),
         command=command,
     )
+
+
+def _races(run: PeerResult) -> list[Race]:
+    return [Race(cell.shape, cell.cell["batch"], cell.fastest_peer, cell.ratio)
+            for cell in run.cells if cell.fastest_peer is not None and cell.ratio is not None]  # fmt: skip
 
 
 def _peer_rounds(run: PeerResult, name: str) -> Chart | None:
@@ -311,7 +332,7 @@ def _graphs(files: Files) -> Section:
 
 
 def _verdicts(files: Files) -> Section:
-    judged = _judged(files)
+    judged = [(name, judge(comparison)) for name, comparison in files.comparisons] + files.judgements
     charts = [chart for number, (_, each) in enumerate(judged, start=1) if (chart := changes_chart(each, number)) is not None]
     told = tuple(f"{name}: {each.after} against {each.before}: {each.verdict}. {' '.join(f'{note}.' for note in each.notes)}"
                  for name, each in judged)  # fmt: skip
