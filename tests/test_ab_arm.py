@@ -728,3 +728,17 @@ def test_the_script_is_of_the_standard_library_and_for_python_38() -> None:
     tree = ast.parse(SCRIPT.read_text(encoding="utf-8"), feature_version=(3, 8))
     assert tops(tree) <= sys.stdlib_module_names | {"__future__"}
     assert "mlbench" not in {name for node in ast.walk(tree) if isinstance(node, ast.Import) for name in (each.name for each in node.names)}
+
+
+def test_a_hiccup_is_not_what_a_call_costs(suite: Suite) -> None:
+    """One long call among short ones does not leave a row with a call a turn."""
+    suite.write("""
+calls = []
+def target():
+    calls.append(1)
+    if len(calls) == 2: time.sleep(0.1)
+    work()
+def test_a(benchmark): benchmark(target)
+""")
+    (visit,) = suite.visits(effort=Effort(rounds=5, turn_s=1e-3, row_s=1, timeout_s=20)).values()
+    assert len(visit.rounds_s["base"]) == 5

@@ -161,6 +161,8 @@ class Target:
         calls = 1
         while True:
             cost = self.turn(calls, warm_up=False)
+            if cost * calls >= COST_S:  # it may have been a hiccup, which would leave the row with few calls
+                cost = min(cost, self.turn(calls, warm_up=False))
             if cost * calls >= COST_S:
                 return cost, cost
             calls *= 4
