@@ -113,7 +113,8 @@ def test_a_folder_for_results_that_holds_the_project_hides_nothing(project: Proj
     """A new file beside the project's own is taken, though something is written there too."""
     add(project)
     project.write("folder/new.txt", "new")
-    found = check_out(find_repository(project.root), "head", None, [project.root / "folder", project.root / "new"])
+    places = [project.root / "folder", project.root / "new", project.root, project.root.parent / "outside.json"]
+    found = check_out(find_repository(project.root), "head", None, places)
     assert "folder/new.txt" in files(found.home)
     assert not any(name.startswith("new/") for name in files(found.home))
 

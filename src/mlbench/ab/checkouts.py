@@ -187,7 +187,8 @@ def _changed(root: Path, apart: Collection[Path]) -> list[str]:
     for name in changed:
         if (root / name / ".git").exists():
             raise UsageError(f"the submodule {name} differs from what HEAD has; commit it there and here, or compare two revisions")
-    ours = {place.resolve() for place in apart if not _listed(root, "ls-files", "-z", "--", str(place.resolve()))}
+    inside = {place.resolve() for place in apart if root.resolve() in place.resolve().parents}
+    ours = {place for place in inside if not _listed(root, "ls-files", "-z", "--", str(place))}
     others = _listed(root, "ls-files", "-z", "--others", "--exclude-standard")
     changed += [name for name in others if not ours & {(root / name).resolve(), *(root / name).resolve().parents}]
     return sorted(set(changed))

@@ -132,7 +132,9 @@ def _run(options: argparse.Namespace) -> int:
             print("mlbench: interrupted; what was measured is kept, --resume goes on", file=sys.stderr)
             return EXIT_INTERRUPTED
         judgement = _with_graphs(judge(comparison), comparison, arms, options.keep_graphs)
-    return tell(judgement, options)
+    code = tell(judgement, options)
+    print(f"mlbench: every number is in {place}; mlbench show prints it", file=sys.stderr)
+    return code
 
 
 def _with_graphs(judgement: Judgement, comparison: Comparison, arms: Sequence[Arm], folder: Path) -> Judgement:

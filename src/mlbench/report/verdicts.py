@@ -29,12 +29,15 @@ def worst_first(rows: Sequence[Row]) -> list[Row]:
 
 def headline(judgement: Judgement, *, inconclusive_passes: bool = False) -> str:
     """Return the verdict and how many rows have which, in one line."""
-    counts = ", ".join(f"{judgement.count(each)} {_NOUNS[each]}" for each in reversed(VERDICTS) if judgement.count(each))
-    verdict = judgement.verdict
+    counts, verdict = _counts(judgement), judgement.verdict
     if verdict == INCONCLUSIVE:
         verdict = _INCONCLUSIVE_PASSES if inconclusive_passes else _INCONCLUSIVE_FAILS
     rows = "1 row" if len(judgement.rows) == 1 else f"{len(judgement.rows)} rows"
     return f"{verdict}: {rows}{': ' + counts if counts else ''}"
+
+
+def _counts(judgement: Judgement) -> str:
+    return ", ".join(f"{judgement.count(each)} {_NOUNS[each]}" for each in reversed(VERDICTS) if judgement.count(each))
 
 
 def verdict_figure(judgement: Judgement) -> Figure:
@@ -43,7 +46,7 @@ def verdict_figure(judgement: Judgement) -> Figure:
     value = f"{worse} worse" if worse else f"{open_rows} in doubt" if open_rows else "nothing worse"
     if judgement.verdict == REGRESSION and not worse:
         value = "nothing compared"
-    return Figure(value, f"{judgement.after} against {judgement.before}", headline(judgement, inconclusive_passes=True))
+    return Figure(value, f"{judgement.after} against {judgement.before}", _counts(judgement))
 
 
 def verdict_table(judgement: Judgement, *, everything: bool = False) -> Table:
