@@ -25,6 +25,7 @@ ROWS = {
     "documents": ("both", 2),
     "graph": ("compiler", 3),
     "blas": ("compiler", 3),
+    "machine": ("compiler", 3),
     "passes": ("compiler", 4),
     "memory": ("compiler", 4),
     "models": ("compiler", 4),

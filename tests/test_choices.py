@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -15,15 +14,16 @@ from mlbench import OptimizedRunner, blas, mlp, tune
 from mlbench.cache import CacheWarning, cache_folder
 from mlbench.errors import ModelError
 from mlbench.graph import FEATURES, Graph, graph_text
+from mlbench.machine import find
 from mlbench.passes import PASSES, Choices, Way, choices_from_json, choices_to_json, compile_graph, default_choices, layout, passes_named
-from mlbench.passes.choices import BLAS, ONE, TILES, memory_budget_bytes
+from mlbench.passes.choices import BLAS, ONE, SPLIT, TILES, memory_budget_bytes
 from mlbench.passes.search import best_choices, space_of
 from mlbench.runtime import check_result
 from mlbench.tuning import undecided
 from strategies import batch_of
 
 NAMES = [each.name for each in PASSES]
-UNPACKED = [name for name in NAMES if name != "prepack"]
+PLAIN = [name for name in NAMES if name != "codegen"]
 MODEL = mlp(20, 40, 12)
 TURNED = Way(FEATURES)
 
@@ -37,7 +37,7 @@ def graph_of(model: Any, batch: int, threads: int = 1, names: Sequence[str] = NA
 
 
 @pytest.mark.parametrize("batch", [1, 2, 7, 48, 100])
-@pytest.mark.parametrize("last", [Way(), Way(order="F"), Way(packed=True)], ids=["C", "F", "packed"])
+@pytest.mark.parametrize("last", [Way(), Way(order="F"), Way(generated=True)], ids=["C", "F", "generated"])
 @pytest.mark.parametrize(
     "first",
     [TURNED, Way(FEATURES, "F"), Way(FEATURES, "C", 3), Way(FEATURES, "F", 40), Way(order="F")],
@@ -90,17 +90,14 @@ def test_spread_operands_count_as_memory() -> None:
     assert runner.memory.operand_bytes - before == 40 * 48 * 4
 
 
-@pytest.mark.skipif(blas.find()[0] is None, reason=f"no kernel of BLAS here: {blas.find()[1]}")
 @pytest.mark.parametrize(
     ("inputs", "lanes", "expected"), [(31, 8, False), (32, 8, True), (32, 1, True), (32, 16, False), (32, 9, False), (10**6, 8, False)]
 )
 def test_where_blas_allocates(monkeypatch: pytest.MonkeyPatch, inputs: int, lanes: int, expected: bool) -> None:
     """The last 1 to 8 lanes of 16, from 32 inputs on, in small products, on cores with AVX-512."""
-    kernel, _ = blas.find()
-    assert kernel is not None
-    monkeypatch.setattr(blas, "find", lambda: (replace(kernel, core="SkylakeX"), ""))
+    monkeypatch.setattr(blas, "core", lambda: "SkylakeX")
     assert blas.small_product_allocates(inputs, lanes) is expected
-    monkeypatch.setattr(blas, "find", lambda: (replace(kernel, core="Haswell"), ""))
+    monkeypatch.setattr(blas, "core", lambda: "Haswell")
     assert blas.small_product_allocates(inputs, lanes) is False
 
 
@@ -110,20 +107,18 @@ def test_where_blas_allocates(monkeypatch: pytest.MonkeyPatch, inputs: int, lane
 def test_a_narrow_output_takes_fortran_order() -> None:
     """Few columns, few rows, many inputs; anything else stays in C order."""
     for inputs, columns, batch, order in ((256, 16, 64, "F"), (255, 16, 64, "C"), (256, 32, 64, "C"), (256, 16, 65, "C")):
-        found = default_choices(graph_of(mlp(inputs, (), columns), batch, names=UNPACKED), UNPACKED)
+        found = default_choices(graph_of(mlp(inputs, (), columns), batch, names=PLAIN), PLAIN)
         assert [way.order for way in found.ways] == [order], (inputs, columns, batch)
 
 
-@pytest.mark.skipif(blas.find()[0] is None, reason=f"no kernel of BLAS here: {blas.find()[1]}")
 def test_a_tile_keeps_products_small_where_blas_likes_them_small(monkeypatch: pytest.MonkeyPatch) -> None:
     """Up to 100**3 multiplications AVX-512 packs nothing: 64 x 64 gives tiles of 240 rows; 256 x 256 would give 15, too few."""
-    kernel, _ = blas.find()
-    assert kernel is not None
-    monkeypatch.setattr(blas, "find", lambda: (replace(kernel, unpacked_work=100.0**3), ""))
-    assert default_choices(graph_of(mlp(64, 64, 10), 512, names=UNPACKED), UNPACKED).tile_rows == 240
-    assert default_choices(graph_of(mlp(64, 64, 10), 240, names=UNPACKED), UNPACKED).tile_rows is None
-    assert default_choices(graph_of(mlp(256, 256, 256), 512, names=UNPACKED), UNPACKED).tile_rows == 128
-    assert default_choices(graph_of(mlp(256, 256, 256), 512), NAMES).tile_rows == 48
+    monkeypatch.setattr(blas, "core", lambda: "SkylakeX")
+    assert default_choices(graph_of(mlp(64, 64, 10), 512, names=PLAIN), PLAIN).tile_rows == 240
+    assert default_choices(graph_of(mlp(64, 64, 10), 240, names=PLAIN), PLAIN).tile_rows is None
+    assert default_choices(graph_of(mlp(256, 256, 256), 512, names=PLAIN), PLAIN).tile_rows == 128
+    monkeypatch.setattr(blas, "core", lambda: None)
+    assert default_choices(graph_of(mlp(64, 64, 10), 512, names=PLAIN), PLAIN).tile_rows is None
 
 
 @pytest.mark.parametrize(
@@ -133,27 +128,38 @@ def test_a_tile_keeps_products_small_where_blas_likes_them_small(monkeypatch: py
 def test_who_runs_it_follows_the_rule(batch: int, threads: int, threading: str) -> None:
     """One thread where one is allowed; tiles where each thread gets 24 rows and work enough; else what BLAS does by itself."""
     hidden = 64 if (batch, threads) == (64, 2) else 8192
-    assert default_choices(graph_of(mlp(64, hidden, 64), batch, threads), NAMES).threading == threading
+    assert default_choices(graph_of(mlp(64, hidden, 64), batch, threads, PLAIN), PLAIN).threading == threading
+
+
+@pytest.mark.skipif(find()[0] is None, reason=f"no generated code here: {find()[1]}")
+@pytest.mark.parametrize(
+    ("sizes", "batch", "threads", "threading"),
+    [((64, 64, 10), 8, 2, ONE), ((64, 64, 10), 64, 2, TILES), ((64, 64, 10), 4096, 1, ONE), ((784, 512, 10), 1, 2, SPLIT),
+     ((784, 512, 10), 55, 2, SPLIT), ((784, 512, 10), 56, 2, TILES), ((1024, 4096, 1024), 512, 2, SPLIT)],
+)  # fmt: skip
+def test_who_runs_generated_code_follows_the_rule(sizes: tuple[int, int, int], batch: int, threads: int, threading: str) -> None:
+    """What is short stays on one thread; rows are shared where there are enough and the weights fit a cache; else each product."""
+    assert default_choices(graph_of(mlp(*sizes), batch, threads), NAMES).threading == threading
 
 
 def test_choices_for_another_model_are_refused() -> None:
     """Choices for two products do not fit a model of three; unknown threading is refused as well."""
     with pytest.raises(ModelError, match="the choices are for 2 matrix products; this model has 3 where they apply"):
         OptimizedRunner(mlp(4, (8, 8), 2), 4, choices=Choices(None, (Way(), Way())))
-    with pytest.raises(ModelError, match="threading is 'many'; expected one of one, blas, tiles"):
+    with pytest.raises(ModelError, match="threading is 'many'; expected one of one, blas, tiles, split"):
         OptimizedRunner(mlp(4, 8, 2), 4, choices=Choices(None, (Way(), Way()), "many"))
 
 
 def test_choices_survive_json() -> None:
     """What is written is what is read."""
-    choices = Choices(48, (Way(FEATURES, "F", 3), Way(packed=True)), TILES)
+    choices = Choices(48, (Way(FEATURES, "F", 3), Way(generated=True)), TILES)
     assert choices_from_json(choices_to_json(choices)) == choices
 
 
 @pytest.mark.parametrize(
     "data",
     [None, {}, {"tile_rows": 4, "ways": 3, "threading": "one"}, {"tile_rows": 0, "ways": [], "threading": "one"},
-     {"tile_rows": None, "ways": [{"layout": "x", "order": "C", "parts": 1, "packed": False}], "threading": "one"},
+     {"tile_rows": None, "ways": [{"layout": "x", "order": "C", "parts": 1, "generated": False}], "threading": "one"},
      {"tile_rows": None, "ways": [], "threading": "many"}],
     ids=["nothing", "empty", "no-list", "no-rows", "no-layout", "no-threading"],
 )  # fmt: skip
@@ -209,7 +215,7 @@ def test_large_batches_are_always_tiled() -> None:
 def test_only_more_threads_are_searched() -> None:
     """With one thread there is nothing to share."""
     assert space_of(graph_of(MODEL, 64, 1), NAMES).threadings == (ONE,)
-    assert set(space_of(graph_of(MODEL, 64, 2), NAMES).threadings) == {ONE, BLAS, TILES}
+    assert set(space_of(graph_of(MODEL, 64, 2), NAMES).threadings) == {ONE, BLAS, TILES, SPLIT}
 
 
 # --- tuning -------------------------------------------------------------------------------------------------------------
@@ -243,7 +249,6 @@ def test_a_damaged_memory_is_ignored_with_a_warning(monkeypatch: pytest.MonkeyPa
 
 def test_without_the_cache_nothing_is_remembered(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> None:
     """A search that must not use the cache leaves nothing in it, and does not look into it."""
-    blas.find()
     monkeypatch.setenv("MLBENCH_CACHE", str(tmp_path))
     tune(mlp(5, 6, 3), 4, use_cache=False)
     assert list(tmp_path.iterdir()) == []

@@ -157,8 +157,8 @@ def test_threads_are_whole_numbers(threads: Any) -> None:  # whatever a caller m
         OptimizedRunner(MODEL, 8, threads=threads)
 
 
-def test_a_crew_without_members_runs_on_the_calling_thread() -> None:
+def test_a_crew_of_one_runs_on_the_calling_thread() -> None:
     """With nobody hired the one piece of work runs here."""
     ran: list[threading.Thread] = []
-    Crew((), 1).run([lambda: ran.append(threading.current_thread())])
+    Crew(1, 1).run([lambda: ran.append(threading.current_thread())])
     assert ran == [threading.current_thread()]

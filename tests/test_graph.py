@@ -129,8 +129,8 @@ REFERENCES: dict[str, Callable[..., Any]] = {
 }
 
 
-PLAIN = [op for op in OPS.values() if not op.packed]
-"""Rows with an eager kernel; products of packed weights are judged in test_blas.py."""
+PLAIN = [op for op in OPS.values() if not op.generated]
+"""Rows with an eager kernel; generated code is judged in test_codegen.py."""
 
 
 @pytest.mark.parametrize("op", PLAIN, ids=lambda op: op.name)
@@ -345,9 +345,38 @@ VIOLATIONS = {
     "output-bound-by-nobody": (_graph(TANH_X, output="y"), "output: 'y' is bound by no node; expected one of h"),
     "output-that-is-the-input": (_graph(TANH_X, output="x"), "output: 'x' is the input; expected a value that a node binds"),
     "output-that-is-a-constant": (_graph(TANH_X, output="b"), "output: 'b' is bound by no node"),
-    "packed-without-its-row": (
-        _graph(Node("linear_packed", ("x", "w", "s"), "y", 3)),
-        "node 0 (y = linear_packed): the result has 3 columns and the row it starts from shape ()",
+    "generated-without-panels": (
+        replace(_graph(Node("linear_generated", ("x", "w"), "y", 3)), is_static=True),
+        "node 0 (y = linear_generated): panels of 0 vectors; expected 1 or more",
+    ),
+    "generated-without-static-buffers": (
+        _graph(Node("linear_generated", ("x", "w"), "y", 3, width=1)),
+        "node 0 (y = linear_generated): the graph has no static buffers; generated code has addresses in it",
+    ),
+    "generated-features": (
+        _graph(Node("linear_generated", ("x", "w"), "h", 3, layout=FEATURES, width=1), Node("matmul", ("h", "w"), "y", 3)),
+        "node 0 (h = linear_generated): linear_generated cannot write feature after feature",
+    ),
+    "more-steps-inside-than-there-are": (
+        replace(_graph(Node("linear_generated", ("x", "w"), "y", 3, width=1, inner=1)), is_static=True),
+        "node 0 (y = linear_generated): 1 of 0 steps inside the code; expected no more than there are",
+    ),
+    "a-strip-inside": (
+        replace(_graph(Node("linear_generated", ("x", "w"), "y", 3, (Step("add", ("w",)),), width=1, inner=1)), is_static=True),
+        "node 0 (y = linear_generated): a strip in a step inside the code; expected a row or a scalar",
+    ),
+    "panels-of-numpy": (
+        _graph(Node("matmul", ("x", "w"), "y", 3, width=2)),
+        "node 0 (y = matmul): panels of 2 vectors and 0 steps inside; only generated code has them",
+    ),
+    "steps-inside-numpy": (
+        _graph(Node("matmul", ("x", "w"), "y", 3, (Step("relu"),), inner=1)),
+        "node 0 (y = matmul): panels of 0 vectors and 1 steps inside; only generated code has them",
+    ),
+    "shared-by-nobody-knows-what": (replace(_graph(TANH_X), shared="all"), "sizes: the workers share 'all'; expected one of rows, columns"),
+    "shared-columns-of-numpy": (
+        replace(_graph(TANH_X), threads=2, workers=2, shared="columns"),
+        "sizes: the workers share columns of a graph that NumPy has a part in; only generated code can share them",
     ),
     "product-in-place": (
         _graph(TANH_X, Node("matmul", ("h", "w"), "y", 3, in_place=True)),

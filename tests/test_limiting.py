@@ -14,7 +14,6 @@ import pytest
 from mlbench.cases import BASELINE, OPTIMIZED, Case, Cell, model_of
 from mlbench.cli import limits, main
 from mlbench.errors import FileError, WorkerError
-from mlbench.graph import op_named
 from mlbench.limiting import (
     BOUNDS,
     Distance,
@@ -129,7 +128,7 @@ def test_a_shape_that_keeps_products_from_the_ceiling_is_told(floor_ratio: float
     """Where the ceilings explain little and the bare products take three quarters of the time, they bound the case."""
     found = classify([product(flop=1e6, calls=12)], MB, 1e-4, floor_ratio, CEILINGS)
     assert (found.bound == PRODUCT) is is_near
-    assert ("as NumPy does it at this shape" in found.sentence) is is_near
+    assert ("the matrix product at this shape" in found.sentence) is is_near
     assert found.sentence.startswith("far from its limits") is not is_near
 
 
@@ -170,19 +169,21 @@ def test_work_is_the_same_however_it_is_cut(batch: int, hidden: int) -> None:
     cell = Cell(batch, (hidden,))
     pieces = pieces_of(Case(cell, OPTIMIZED))
     assert sum(piece.work_flop for piece in pieces) == cell.work_flop
-    assert all(piece.calls >= 1 for piece in pieces)
+    assert all(piece.calls >= 1 for piece in pieces if not piece.is_product)
 
 
 def test_tiles_and_strips_are_calls() -> None:
-    """512 rows of 1024 hidden columns run in tiles: a product for each, and a pass for each strip of each."""
+    """512 rows of 1024 hidden columns run in tiles: a product for each, and a pass for each strip of each; of generated code nothing."""
     products, *_ = (piece for piece in pieces_of(Case(Cell(512, (1024,)), OPTIMIZED)) if piece.is_product)
     passes = [piece for piece in pieces_of(Case(Cell(512, (1024,)), OPTIMIZED)) if not piece.is_product]
     graph = OptimizedRunner(model_of(Cell(512, (1024,))), 512).compiled.graph
     assert graph.tile_rows is not None
     tiles = math.ceil(512 / graph.tile_rows)
-    calls = 3 if op_named(graph.nodes[0].op).packed else 1
-    assert products.calls == tiles * calls > 1
-    assert passes[0].calls > tiles
+    if graph.is_generated:
+        assert (products.calls, passes) == (0, [])
+    else:
+        assert products.calls == tiles > 1
+        assert passes[0].calls > tiles
 
 
 def distance(case: str, low: float = 1.0, high: float = 1.1, processes: int = 5) -> Distance:

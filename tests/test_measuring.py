@@ -281,12 +281,12 @@ def test_an_unsteady_footprint_is_warned_about() -> None:
     assert [line.partition(":")[0] for line in measurement(Case(TINY, BASELINE), {}, 0.5, unsteady).warnings] == ["footprint"]
 
 
-@pytest.mark.parametrize(("batch", "tiles"), [(1, [None]), (48, [None]), (49, [None, 48]), (513, [None, 48, 96, 128, 256, 512])])
+@pytest.mark.parametrize(("batch", "tiles"), [(1, [None]), (56, [None]), (57, [None, 56]), (513, [None, 56, 84, 126, 256, 512])])
 def test_the_floors_that_compete(batch: int, tiles: list[int | None]) -> None:
-    """The whole batch and every tile smaller than it, each in both memory orders and packed; and what the runners themselves chose."""
+    """The whole batch and every tile smaller than it, each in both memory orders and generated; and what the runners themselves chose."""
     cell = Cell(batch, (8,))
     found = floors(cell)
-    plain = [Choices(rows, (way, way)) for rows in tiles for way in (Way(), Way(order="F"), Way(packed=True))]
+    plain = [Choices(rows, (way, way)) for rows in tiles for way in (Way(), Way(order="F"), Way(generated=True))]
     own = {optimized_runner(Case(dataclasses.replace(cell, tuned=tuned), OPTIMIZED)).compiled.choices for tuned in (False, True)}
     assert set(plain) | own == set(found)
 
@@ -309,7 +309,7 @@ def test_the_floor_with_the_fastest_round_wins(monkeypatch: pytest.MonkeyPatch, 
     assert fastest_floor(cell) == floors(cell)[winner]
 
 
-@pytest.mark.parametrize("floor", [PLAIN, *(Choices(2, (way,) * 3) for way in (Way(), Way(order="F"), Way(packed=True)))], ids=str)
+@pytest.mark.parametrize("floor", [PLAIN, *(Choices(2, (way,) * 3) for way in (Way(), Way(order="F"), Way(generated=True)))], ids=str)
 def test_the_floor_runs_only_matrix_products(floor: Choices) -> None:
     """A floor is the products of the model's weights and nothing else: no bias, no activation, in the given tiles and order."""
     cell = Cell(5, (8, 9))

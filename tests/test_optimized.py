@@ -38,7 +38,7 @@ def _close(one: FloatArray, other: FloatArray) -> bool:
 
 @pytest.fixture(scope="module", autouse=True)
 def _other_machine() -> Iterator[None]:
-    """Let the default rules say the same wherever this runs; packed products are tested in test_blas.py."""
+    """Let the default rules say the same wherever this runs; generated code is tested in test_codegen.py."""
     with pytest.MonkeyPatch.context() as patched:
         for name, rule in PLAIN_RULES.items():
             patched.setattr(name, rule)
@@ -636,7 +636,9 @@ def test_an_exception_sets_the_runner_free(monkeypatch: pytest.MonkeyPatch) -> N
     with pytest.raises(InputError):
         runner.run(np.zeros((8, 5), np.float32))
     runner.run(batch_of(8, 6))
-    ((tile, _, _),) = runner._engine._programs[8, 6].cuts
+    cuts = runner._engine._programs[8, 6].cuts
+    assert cuts is not None
+    ((tile, _, _),) = cuts
     with monkeypatch.context() as patched:
         patched.setitem(tile.__globals__, "maximum", _broken)
         with pytest.raises(FloatingPointError):

@@ -28,7 +28,7 @@ SMALL = mlp(inputs=4, hidden=8, outputs=2)
 
 @pytest.fixture(scope="module", autouse=True)
 def _other_machine() -> Iterator[None]:
-    """Let the default rules say the same wherever this runs; packed products are tested in test_blas.py."""
+    """Let the default rules say the same wherever this runs; generated code is tested in test_codegen.py."""
     with pytest.MonkeyPatch.context() as patched:
         for name, rule in PLAIN_RULES.items():
             patched.setattr(name, rule)
@@ -234,8 +234,8 @@ def test_in_place_spares_what_is_needed() -> None:
 
 
 def test_all_passes_together() -> None:
-    """What a ReLU network of 64-256-10 becomes at batch 512 without packing: two nodes, tiles, strips, weights at a cache line."""
-    names = [each.name for each in PASSES if each.name != "prepack"]
+    """What a ReLU network of 64-256-10 becomes at batch 512 without generated code: two nodes, tiles, strips, weights at a cache line."""
+    names = [each.name for each in PASSES if each.name != "codegen"]
     compiled = compile_graph(mlp(64, 256, 10, output_activation="softmax").graph(), 512, passes_named(names))
     assert graph_text(compiled.graph) == (
         "graph(x: rows x 64) max_batch=512, tiles of 128 rows, static buffers\n"

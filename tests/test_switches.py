@@ -73,6 +73,6 @@ def test_in_place_is_a_switch_of_its_own() -> None:
 def test_an_unknown_name_is_refused() -> None:
     """A name that is no optimisation is refused, and the error lists those there are."""
     with pytest.raises(
-        ModelError, match="no optimisation is called 'fusion'; there are clean, fold_bias, fuse, static, tile, layout, prepack"
+        ModelError, match="no optimisation is called 'fusion'; there are clean, fold_bias, fuse, static, tile, layout, codegen"
     ):
         OptimizedRunner(mlp(6, 9, 3), 4, passes=["fusion"])

@@ -52,7 +52,7 @@ def explanation(cell: Cell, passes: Sequence[str] | None = None, *, tuned: bool 
         *([_paragraph("the plan", "place everything that is left in one arena", arena)] if compiled.graph.is_static else []),
         "The graph as it runs",
         _indented(graph_text(compiled.graph)),
-        "The Python that runs",
+        "What runs",
         _indented("\n".join(runner.sources).rstrip()),
         "The memory map",
         _indented(str(plan)),

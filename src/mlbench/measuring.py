@@ -36,7 +36,7 @@ from mlbench.runtime import OptimizedRunner
 from mlbench.stats import ratio_interval
 
 FLOOR = "floor"
-FLOOR_TILES = (48, 96, 128, 256, 512)
+FLOOR_TILES = (56, 84, 126, 256, 512)
 MOST_SEARCHED_FLOP = 1e9
 ROUNDS_S = 3.0
 """Time for the rounds of a case in one process; cases with calls of 0.1 s and more get fewer rounds."""
@@ -69,14 +69,14 @@ def floor_call(cell: Cell, floor: Choices) -> Callable[[], FloatArray]:
 def floors(cell: Cell) -> tuple[Choices, ...]:
     """Return the ways to run the bare products that compete to be the floor; the runners' own are among them.
 
-    They differ in tile, weight order and packing: what is the least time NumPy can take must not depend on what a rule chose. Above
+    They differ in tile, weight order and in whose code runs them: what is the least time must not depend on what a rule chose. Above
     MOST_SEARCHED_FLOP the search would take longer than the measuring, and only the rule's choices and the plain ways compete.
     """
     searched = (False, True) if cell.tuned or cell.work_flop <= MOST_SEARCHED_FLOP else (False,)
     own = [optimized_runner(Case(dataclasses.replace(cell, tuned=tuned), OPTIMIZED)).compiled.choices for tuned in searched]
     first = next(choices for choices in own if choices is not None)
     tiles = (None, *(rows for rows in FLOOR_TILES if rows < cell.batch))
-    ways = (Way(), Way(order="F"), Way(packed=True))
+    ways = (Way(), Way(order="F"), Way(generated=True))
     rest = [Choices(rows, (way,) * len(first.ways), first.threading) for rows in tiles for way in ways]
     return tuple(dict.fromkeys(each for each in (*own, *rest) if each is not None))
 

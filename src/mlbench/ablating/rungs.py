@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from mlbench.passes import PASSES
 
 _NAMES = tuple(each.name for each in PASSES)
-_FIRST = ("static", "in_place", "fuse", "fold_bias", "clean", "tile", "strips", "layout", "prepack", "threads")
+_FIRST = ("static", "in_place", "fuse", "fold_bias", "clean", "tile", "strips", "layout", "codegen", "threads")
 ORDER = (*(name for name in _FIRST if name in _NAMES), *(name for name in _NAMES if name not in _FIRST))
 """The rungs of the ladder, from what every textbook has to what only measuring suggests."""
 BASELINE = "baseline"

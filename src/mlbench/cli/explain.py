@@ -16,8 +16,7 @@ def add(commands: Commands) -> None:
     parser = commands.add_parser(
         "explain",
         help="show what the compiler does to a model",
-        description="Print the graph as written, what each optimisation did to it, the graph as it runs, the Python that runs, "
-        "and the memory map.",
+        description="Print the graph as written, what each optimisation did to it, the graph as it runs, what runs, and the memory map.",
         epilog="example: mlbench explain --batch 512 --hidden 256 --depth 2\n"
         "optimisations, in the order in which they run:\n" + "\n".join(f"  {each.name:<10} {each.summary}" for each in PASSES),
         formatter_class=argparse.RawDescriptionHelpFormatter,

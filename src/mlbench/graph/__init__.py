@@ -1,16 +1,18 @@
 """What a program is: frozen nodes in execution order, the op table, the laws, the printed form."""
 
-from mlbench.graph.ir import FEATURES, LAYOUTS, ROWS, FloatArray, Graph, Node, Step, frozen, new_name
+from mlbench.graph.ir import COLUMNS, FEATURES, LAYOUTS, ROWS, SHARED, FloatArray, Graph, Node, Step, frozen, new_name
 from mlbench.graph.ops import BYTES_PER_NUMBER, OPS, Op, op_named
 from mlbench.graph.text import graph_text
 from mlbench.graph.verify import verify
 
 __all__ = [
     "BYTES_PER_NUMBER",
+    "COLUMNS",
     "FEATURES",
     "LAYOUTS",
     "OPS",
     "ROWS",
+    "SHARED",
     "FloatArray",
     "Graph",
     "Node",

@@ -25,6 +25,9 @@ ROWS = "rows"
 FEATURES = "features"
 LAYOUTS = (ROWS, FEATURES)
 """How a value lies in memory: row of the batch after row (batch-major), or feature after feature (feature-major)."""
+COLUMNS = "columns"
+SHARED = (ROWS, COLUMNS)
+"""What the workers share: rows of the batch, each on its way through the whole graph, or the columns of each product."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +56,8 @@ class Node:
         in_place: the result takes the storage of `inputs[0]`, which nobody reads afterwards.
         layout: how the value lies in memory, ROWS or FEATURES.
         parts: the columns are computed in so many parts of about equal size, one product after the other.
+        width: vectors of a panel of the packed weight of generated code; 0 where there is none.
+        inner: steps of the epilogue, from the first on, that run inside the generated code.
     """
 
     op: str
@@ -63,6 +68,13 @@ class Node:
     in_place: bool = False
     layout: str = ROWS
     parts: int = 1
+    width: int = 0
+    inner: int = 0
+
+    @property
+    def is_generated(self) -> bool:
+        """Whether generated code computes all of it, its epilogue too."""
+        return self.width > 0 and self.inner == len(self.epilogue)
 
     @property
     def constants(self) -> tuple[str, ...]:
@@ -84,7 +96,8 @@ class Graph:
         tile_rows: the nodes run on this many rows at a time, tile after tile; None runs the whole batch at once.
         is_static: every value has its place in one arena that lives as long as the runner; else each call allocates anew.
         threads: threads that may be used.
-        workers: threads that share the tiles of a batch; None leaves them to the calling thread.
+        workers: threads that share the work of a call; None leaves it to the calling thread.
+        shared: what they share, ROWS or COLUMNS; COLUMNS only of generated code.
         blas_threads: threads that BLAS uses while the graph runs; None leaves it as it is.
     """
 
@@ -98,7 +111,13 @@ class Graph:
     is_static: bool = False
     threads: int = 1
     workers: int | None = None
+    shared: str = ROWS
     blas_threads: int | None = None
+
+    @property
+    def is_generated(self) -> bool:
+        """Whether generated code runs the whole of it, and NumPy has no part in it."""
+        return all(node.is_generated for node in self.nodes)
 
     @property
     def rows_at_once(self) -> int | None:

@@ -40,8 +40,7 @@ class Op:
         in_place: `into` is right when `{out}` and `{x}` are the same matrix.
         is_product: a matrix product.
         turned: as `into`, with every matrix turned: (x @ w).T = w.T @ x.T, for a result that lies feature after feature.
-        packed: the first constant is a weight in packed order (`mlbench.blas`), and `into` only prepares the result: the product is
-            added to it.
+        generated: machine code computes it (`mlbench.machine`), from a weight that is packed; it has no line.
     """
 
     name: str
@@ -55,7 +54,7 @@ class Op:
     in_place: bool = False
     is_product: bool = False
     turned: tuple[str, ...] = ()
-    packed: bool = False
+    generated: bool = False
 
     def work_flop(self, rows: int, columns: int, inputs: int) -> int:
         """Floating point operations of one application; `inputs` are the columns of the value it reads."""
@@ -79,14 +78,6 @@ def _product(columns: int, shapes: Sequence[Shape]) -> int:
     if len(weight) != 2 or weight[0] != columns:
         raise GraphError(f"matmul: the value has {columns} columns and the weight shape {weight}; expected ({columns}, n)")
     return weight[1]
-
-
-def _product_from(columns: int, shapes: Sequence[Shape]) -> int:
-    weight, start = shapes
-    found = _product(columns, [weight])
-    if start != (found,):
-        raise GraphError(f"the result has {found} columns and the row it starts from shape {start}; expected ({found},)")
-    return found
 
 
 def _unary(columns: int, shapes: Sequence[Shape]) -> int:
@@ -117,11 +108,10 @@ def _elementwise(name: str, flop: int, eager: str, *into: str, constants: int = 
 # `out=` is spelled as a keyword because NumPy 2.4 deprecates it as the third position of maximum.
 # `value.dot(w, out)` and not `np.matmul(value, w, out=out)`: matmul mallocs 72 bytes a call and takes longer to start.
 # leaky_relu as max(x, slope * x) holds for 0 < slope < 1, which the models check.
-# linear_packed starts from a row, of zeros where there is no bias: a copy of a row is a third faster than `fill`.
 # sigmoid goes through tanh because exp(-x) overflows below -88 and warns.
 _ROWS = (
     Op("matmul", 1, _product, 0, "{x} @ {0}", ("{x}.dot({0}, {out})",), is_product=True, turned=("{0}.dot({x}, {out})",)),
-    Op("linear_packed", 2, _product_from, 1, "", ("copyto({out}, {1})",), is_product=True, packed=True),
+    Op("linear_generated", 1, _product, 0, "", (), is_product=True, generated=True),
     _elementwise("add", 1, "{x} + {0}", "add({x}, {0}, out={out})", constants=1, columns=_with_row),
     _elementwise("maximum", 1, "np.maximum({x}, {0})", "maximum({x}, {0}, out={out})", constants=1, columns=_with_row),
     _elementwise("relu", 1, "np.maximum({x}, 0)", "maximum({x}, 0, out={out})"),

@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 
 from mlbench.errors import GraphError
-from mlbench.graph.ir import FEATURES, LAYOUTS, Graph, Node, Step
+from mlbench.graph.ir import COLUMNS, FEATURES, LAYOUTS, SHARED, Graph, Node, Step
 from mlbench.graph.ops import Op, op_named
 
 
@@ -31,6 +31,7 @@ def verify(graph: Graph) -> None:
         raise GraphError(f"output: {graph.output!r} is bound by no node; expected one of {', '.join(list(columns)[1:])}")
     _check_in_place(graph)
     _check_layouts(graph)
+    _check_generated(graph)
 
 
 def _check_sizes(graph: Graph) -> None:
@@ -41,6 +42,8 @@ def _check_sizes(graph: Graph) -> None:
         raise GraphError(f"sizes: threads is {graph.threads}; expected 1 or more")
     if graph.workers is not None and not 2 <= graph.workers <= graph.threads:
         raise GraphError(f"sizes: {graph.workers} workers with {graph.threads} threads allowed; expected 2 or more, or None")
+    if graph.shared not in SHARED:
+        raise GraphError(f"sizes: the workers share {graph.shared!r}; expected one of {', '.join(SHARED)}")
     if graph.tile_rows is not None and (graph.max_batch is None or graph.tile_rows >= graph.max_batch):
         raise GraphError(f"sizes: tiles of {graph.tile_rows} rows with max_batch {graph.max_batch}; expected fewer rows than the batch")
 
@@ -126,3 +129,23 @@ def _check_layouts(graph: Graph) -> None:
             raise GraphError(f"{where}: reads {node.inputs[0]}, which lies feature after feature; only a matrix product can")
     if graph.layout_of(graph.output) == FEATURES:
         raise GraphError(f"output: {graph.output!r} lies feature after feature; the caller expects rows")
+
+
+def _check_generated(graph: Graph) -> None:
+    if graph.shared == COLUMNS and not graph.is_generated:
+        raise GraphError("sizes: the workers share columns of a graph that NumPy has a part in; only generated code can share them")
+    for position, node in enumerate(graph.nodes):
+        where = f"node {position} ({node.output} = {node.op})"
+        if not op_named(node.op).generated:
+            if node.width or node.inner:
+                raise GraphError(f"{where}: panels of {node.width} vectors and {node.inner} steps inside; only generated code has them")
+            continue
+        if not graph.is_static:
+            raise GraphError(f"{where}: the graph has no static buffers; generated code has addresses in it")
+        if node.width < 1:
+            raise GraphError(f"{where}: panels of {node.width} vectors; expected 1 or more")
+        if not 0 <= node.inner <= len(node.epilogue):
+            raise GraphError(f"{where}: {node.inner} of {len(node.epilogue)} steps inside the code; expected no more than there are")
+        for step in node.epilogue[: node.inner]:
+            if any(graph.constants[name].ndim == 2 for name in step.operands):
+                raise GraphError(f"{where}: a strip in a step inside the code; expected a row or a scalar")

@@ -136,7 +136,7 @@ def classify(pieces: Sequence[Piece], must_move_bytes: int, latency_s: float, fl
 def _of_this_shape(floor_ratio: float, of_gemm: float) -> str:
     products = min(100.0, 100 / floor_ratio)  # a floor above the case is noise
     return (
-        f"bound by the matrix product, as NumPy does it at this shape: an empty run and the bare products take {products:.0f} % of the "
+        f"bound by the matrix product at this shape: an empty run and the bare products take {products:.0f} % of the "
         f"time, at {100 * of_gemm:.0f} % of the GEMM ceiling"
     )
 

@@ -4,21 +4,27 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
-from mlbench.blas import blocks
+import numpy as np
+
 from mlbench.cases import BASELINE, RUNNERS, Case, Cell, model_of
-from mlbench.graph import BYTES_PER_NUMBER, Graph, Node, op_named
+from mlbench.graph import BYTES_PER_NUMBER, Graph, Node, frozen, op_named
 from mlbench.limiting.bounds import Limit, Piece, classify
 from mlbench.measure import Worker
-from mlbench.measure.ceilings import Ceilings, Rate, measure_ceilings
+from mlbench.measure.ceilings import Ceilings, Rate, fastest_s, measure_ceilings
 from mlbench.measuring import Effort, Step, measure_cell, silent
 from mlbench.memory import strip_rows_of
 from mlbench.results import Measurement
 from mlbench.runtime import OptimizedRunner
 from mlbench.stats import Interval
+
+GENERATED_GEMM = (512, 512, 512)
+MOST_GENERATED_BYTES = 64 * 1024 * 1024
+"""Larger weights, that come from memory, are read at the same pace whoever reads them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,12 +51,32 @@ def find_ceilings(threads: int) -> Ceilings:
         WorkerError: when it fails.
     """
     with Worker(threads) as worker:
-        return ceilings_from_json(worker.call("mlbench.limiting.measured:ceilings_in_worker"))
+        return ceilings_from_json(worker.call("mlbench.limiting.measured:ceilings_in_worker", threads=threads))
 
 
-def ceilings_in_worker() -> dict[str, Any]:
+def ceilings_in_worker(threads: int) -> dict[str, Any]:
     """Measure the ceilings; what a worker process is asked to call."""
-    return dataclasses.asdict(measure_ceilings())
+    return dataclasses.asdict(with_generated(measure_ceilings(), threads))
+
+
+def with_generated(found: Ceilings, threads: int) -> Ceilings:
+    """Return the ceilings, those of products raised to what generated code reaches, where it reaches more than NumPy."""
+    m, k, n = GENERATED_GEMM
+    gemm = 2.0 * m * k * n / fastest_s(_product_call(m, k, n, threads))
+    gemv = []
+    for rate in found.gemv:
+        side = math.isqrt(rate.size_bytes // BYTES_PER_NUMBER)
+        mine = 0.0 if rate.size_bytes > MOST_GENERATED_BYTES else rate.size_bytes / fastest_s(_product_call(1, side, side, threads))
+        gemv.append(Rate(rate.size_bytes, max(rate.bytes_per_s, mine)))
+    return dataclasses.replace(found, gemm_flop_per_s=max(found.gemm_flop_per_s, gemm), gemv=tuple(gemv))
+
+
+def _product_call(rows: int, inputs: int, columns: int, threads: int) -> Callable[[], object]:
+    """Return a bare product as the compiled runner runs it."""
+    random = np.random.default_rng(0)
+    weight, x = random.standard_normal((inputs, columns), dtype=np.float32), random.standard_normal((rows, inputs), dtype=np.float32)
+    graph = Graph("x", inputs, {"w": frozen(weight)}, (Node("matmul", ("x", "w"), "y", columns),), "y")
+    return partial(OptimizedRunner(graph, rows, threads=threads).run, x)
 
 
 def ceilings_from_json(data: dict[str, Any]) -> Ceilings:
@@ -94,6 +120,7 @@ def pieces_of(case: Case) -> tuple[Piece, ...]:
 
 def _pieces(graph: Graph, node: Node, batch: int) -> list[Piece]:
     rows = min(batch, graph.rows_at_once or batch)
+    rows = batch if node.is_generated else rows
     tiles = math.ceil(batch / rows)
     op, inputs, constants = op_named(node.op), graph.columns_of(node.inputs[0]), [graph.constants[name] for name in node.inputs[1:]]
     pieces = []
@@ -101,17 +128,12 @@ def _pieces(graph: Graph, node: Node, batch: int) -> list[Piece]:
         width = BYTES_PER_NUMBER * (inputs + node.columns)
         weights = sum(each.nbytes for each in constants)
         flop = op.work_flop(batch, node.columns, inputs)
-        pieces.append(Piece(tiles * _calls(node, inputs), flop, weights, batch * width, rows * width, is_product=True))
+        calls = 0 if op.generated else tiles * node.parts  # a run of generated code is one call of 40 ns
+        pieces.append(Piece(calls, flop, weights, batch * width, rows * width, is_product=True))
     else:
         pieces.append(_pass(len(op.into), rows, batch, node.columns, tiles))
     strips = math.ceil(rows / (strip_rows_of(graph, node) or rows))
-    return pieces + [_pass(len(op_named(step.op).into), rows, batch, node.columns, tiles * strips) for step in node.epilogue]
-
-
-def _calls(node: Node, inputs: int) -> int:
-    """Return how many calls a product takes: one, one for each part, or of a packed weight its start and one or more for each block."""
-    op = op_named(node.op)
-    return len(op.into) + sum(1 + len(row) for row in blocks(inputs, node.columns)) if op.packed else node.parts
+    return pieces + [_pass(len(op_named(step.op).into), rows, batch, node.columns, tiles * strips) for step in node.epilogue[node.inner :]]
 
 
 def _pass(lines: int, rows: int, batch: int, columns: int, times: int) -> Piece:

@@ -69,11 +69,11 @@ def measure_ceilings(clock: Clock = time.perf_counter, found: Caches | None = No
     """Measure every ceiling in this process, in about three seconds; `found` are the caches, which are asked for where it is None."""
     sizes = copy_sizes(found or caches())
     return Ceilings(
-        gemm_flop_per_s=max(2.0 * m * k * n / _fastest_s(_product(m, k, n), clock) for m, k, n in GEMM_SIZES),
+        gemm_flop_per_s=max(2.0 * m * k * n / fastest_s(_product(m, k, n), clock) for m, k, n in GEMM_SIZES),
         gemv=tuple(_gemv_rate(size, clock) for size in sizes[1:] if size <= MOST_WEIGHT_BYTES),
-        copy=tuple(Rate(size, size / _fastest_s(_copy(size // 2), clock)) for size in sizes),
-        ufunc_call_s=_fastest_s(_maximum(16), clock),
-        dot_call_s=_fastest_s(_product(1, 16, 16), clock),
+        copy=tuple(Rate(size, size / fastest_s(_copy(size // 2), clock)) for size in sizes),
+        ufunc_call_s=fastest_s(_maximum(16), clock),
+        dot_call_s=fastest_s(_product(1, 16, 16), clock),
     )
 
 
@@ -110,7 +110,7 @@ def rate_at(rates: Sequence[Rate], size_bytes: float) -> float:
 def _gemv_rate(size: int, clock: Clock) -> Rate:
     side = math.isqrt(size // 4)
     read = 4 * side * side
-    return Rate(read, max(read / _fastest_s(_product(1, side, side, order), clock) for order in ("C", "F")))
+    return Rate(read, max(read / fastest_s(_product(1, side, side, order), clock) for order in ("C", "F")))
 
 
 def _product(m: int, k: int, n: int, order: str = "C") -> Callable[[], object]:
@@ -131,7 +131,7 @@ def _maximum(size: int) -> Callable[[], object]:
     return lambda: np.maximum(one, other, out=one)
 
 
-def _fastest_s(call: Callable[[], object], clock: Clock) -> float:
+def fastest_s(call: Callable[[], object], clock: Clock = time.perf_counter) -> float:
     """Return the shortest time of a call, averaged over one batch of about BATCH_S, in seconds."""
     call()
     began = clock()

@@ -2,7 +2,7 @@
 
 from mlbench.alignment import ALIGNMENT_BYTES
 from mlbench.memory.check import check_plan
-from mlbench.memory.liveness import buffers_of, lower_bound_bytes, room_columns, room_name, scratch_names, strip_rows_of
+from mlbench.memory.liveness import buffers_of, lower_bound_bytes, scratch_names, strip_rows_of
 from mlbench.memory.plan import Buffer, MemoryPlan
 from mlbench.memory.planner import place, plan_beside_output, plan_memory
 
@@ -16,8 +16,6 @@ __all__ = [
     "place",
     "plan_beside_output",
     "plan_memory",
-    "room_columns",
-    "room_name",
     "scratch_names",
     "strip_rows_of",
 ]

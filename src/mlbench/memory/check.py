@@ -7,7 +7,6 @@ from itertools import combinations
 from mlbench.alignment import ALIGNMENT_BYTES
 from mlbench.errors import PlanError
 from mlbench.graph import BYTES_PER_NUMBER, Graph, op_named
-from mlbench.memory.liveness import room_columns, room_name
 from mlbench.memory.plan import Buffer, MemoryPlan
 
 
@@ -82,7 +81,7 @@ def _check_sharing(graph: Graph, position: int, homes: dict[str, Buffer]) -> Non
 
 def _check_scratch(graph: Graph, position: int, plan: MemoryPlan) -> None:
     node = graph.nodes[position]
-    need = max([op_named(node.op).scratch, *(op_named(step.op).scratch for step in node.epilogue)])
+    need = max([op_named(node.op).scratch, *(op_named(step.op).scratch for step in node.epilogue[node.inner :])])
     strips = [graph.constants[name].shape[0] for name in node.constants[1:] if graph.constants[name].ndim == 2]
     rows = strips[0] if strips else graph.rows_at_once or 0
     found = [
@@ -90,19 +89,8 @@ def _check_scratch(graph: Graph, position: int, plan: MemoryPlan) -> None:
         for buffer in plan.buffers
         if not buffer.values and buffer.first <= position < buffer.last and buffer.columns == node.columns and buffer.rows >= rows
     ]
-    _check_room(graph, position, plan)
     if len(found) < need:
         raise PlanError(f"scratch: node {position} ({node.op}) needs {need} scratch matrices; the plan has {len(found)}")
-
-
-def _check_room(graph: Graph, position: int, plan: MemoryPlan) -> None:
-    node = graph.nodes[position]
-    columns = room_columns(graph, node)
-    rows = graph.rows_at_once or 0
-    name = room_name(node)
-    fits = any(b.name == name and b.first <= position < b.last and b.rows >= rows and b.columns >= columns for b in plan.buffers)
-    if columns and not fits:
-        raise PlanError(f"room: node {position} ({node.op}) packs {rows} x {columns} of its value; the plan has no room for it")
 
 
 def _check_bound(plan: MemoryPlan) -> None:

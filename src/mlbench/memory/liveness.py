@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from mlbench.blas import room_inputs
 from mlbench.errors import PlanError
 from mlbench.graph import BYTES_PER_NUMBER, Graph, Node, op_named
 from mlbench.memory.plan import Buffer
@@ -32,7 +31,6 @@ def buffers_of(graph: Graph) -> tuple[Buffer, ...]:
         else:
             buffers.append(_buffer(node.output, (node.output,), graph.rows_at_once, node.columns, position, last))
         buffers.extend(_scratch_of(graph, node, position))
-        buffers.extend(_room_of(graph, node, position))
     return tuple(_for_whole_batch(graph, buffer) if graph.output in buffer.values else buffer for buffer in buffers)
 
 
@@ -52,25 +50,8 @@ def strip_rows_of(graph: Graph, node: Node) -> int | None:
 
 def scratch_names(node: Node) -> tuple[str, ...]:
     """Names of the scratch buffers a node needs, for its op and its epilogue together."""
-    need = max([op_named(node.op).scratch, *(op_named(step.op).scratch for step in node.epilogue)])
+    need = max([op_named(node.op).scratch, *(op_named(step.op).scratch for step in node.epilogue[node.inner :])])
     return tuple(f"{node.output}_scratch{index}" for index in range(need))
-
-
-def room_name(node: Node) -> str:
-    """Name of the buffer that takes the packed value of a product with a packed weight."""
-    return f"{node.output}_room"
-
-
-def room_columns(graph: Graph, node: Node) -> int:
-    """Columns of that buffer: the inputs that one call of the kernel takes; 0 where the weight is not packed."""
-    if not op_named(node.op).packed:
-        return 0
-    return room_inputs(*graph.constants[node.inputs[1]].shape)
-
-
-def _room_of(graph: Graph, node: Node, position: int) -> list[Buffer]:
-    columns = room_columns(graph, node)
-    return [_buffer(room_name(node), (), graph.rows_at_once or 0, columns, position, position + 1)] if columns else []
 
 
 def _scratch_of(graph: Graph, node: Node, position: int) -> list[Buffer]:

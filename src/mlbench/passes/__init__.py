@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 
 from mlbench.errors import GraphError, ModelError
 from mlbench.graph import Graph, verify
-from mlbench.passes import clean, fold_bias, fuse, in_place, layout, prepack, static, strips, threads, tile
+from mlbench.passes import clean, codegen, fold_bias, fuse, in_place, layout, static, strips, threads, tile
 from mlbench.passes.choices import Choices, Way, check_choices, choices_from_json, choices_to_json, default_choices
 
 
@@ -42,7 +42,7 @@ PASSES = (
     Pass(static.NAME, static.SUMMARY, static.apply, static.explain),
     Pass(tile.NAME, tile.SUMMARY, tile.apply, tile.explain, tile.choose),
     Pass(layout.NAME, layout.SUMMARY, layout.apply, layout.explain, layout.choose),
-    Pass(prepack.NAME, prepack.SUMMARY, prepack.apply, prepack.explain, prepack.choose),
+    Pass(codegen.NAME, codegen.SUMMARY, codegen.apply, codegen.explain, codegen.choose),
     Pass(strips.NAME, strips.SUMMARY, strips.apply, strips.explain),
     Pass(in_place.NAME, in_place.SUMMARY, in_place.apply, in_place.explain),
     Pass(threads.NAME, threads.SUMMARY, threads.apply, threads.explain, threads.choose),

@@ -15,10 +15,12 @@ from typing import Any
 from mlbench import blas
 from mlbench.errors import ModelError
 from mlbench.graph import BYTES_PER_NUMBER, FEATURES, ROWS, Graph, Node, op_named
+from mlbench.machine import find
 
-ONE, BLAS, TILES = "one", "blas", "tiles"
-THREADING = (ONE, BLAS, TILES)
-"""The calling thread alone; the threads of BLAS; tiles of the batch on threads of the runner's own."""
+ONE, BLAS, TILES, SPLIT = "one", "blas", "tiles", "split"
+THREADING = (ONE, BLAS, TILES, SPLIT)
+"""The calling thread alone; the threads of BLAS; tiles of the batch on threads of the runner's own; each product split among these, which
+generated code can."""
 ORDERS = ("C", "F")
 
 TILE_BYTES = 128 * 1024
@@ -27,18 +29,26 @@ MOST_ROWS = 512
 HEAVY_BYTES = 512 * 1024
 HEAVY_ROWS = 256
 _ROUNDING = 16
-PACKED_ROWS = 2 * blas.PASS_ROWS
-"""Rows of a tile where weights are packed once: the kernel takes 24 rows at a time, and two of these passes bear the cost of the calls."""
-STREAMED_BYTES = 4 * 1024 * 1024
-"""A weight that no second cache holds is read from farther away once a tile, so the tile is twice as high."""
-LEAST_PACKED_ROWS = 8
+GENERATED_ROWS = 84
+"""Rows of a tile of generated code, six blocks of 14: from some 50 to 130 rows there is no difference beyond 3 % (AVX-512), and with more
+the hidden activation leaves the second cache."""
+STREAMED_BYTES = 2 * 1024 * 1024
+"""Weights that no second cache holds come from farther away once a tile, so the tile is as high as the memory budget allows."""
+STREAMED_ROWS = 504
+LITTLE_MORE = 1.25
+"""A batch hardly higher than a tile is one tile."""
+SMALL_ROWS = 48
 NARROW_COLUMNS = 16
 NARROW_ROWS = 64
 NARROW_INPUTS = 256
 """A product of few columns reads a Fortran-ordered weight up to twice as fast, while the rows are few and the inputs many."""
 SHARED_FLOP = 2e7
 """Work of a thread below which waking it costs more than it brings: some 100 us on a core. A virtual core that sleeps takes 20 to 50 us."""
-
+BLAS_ROWS = 24
+SHORT_FLOP, SHORT_BYTES = 4e5, 3e5
+"""Work and weights of a call of some 2 us: generated code gives work to a thread that watches in some hundred nanoseconds."""
+LEAST_SHARE = 28
+"""Rows from which on a thread is as fast with rows of its own: two blocks."""
 
 MEMORY_SHARE = 0.1
 SMALL_MEMORY_BYTES = 128 * 1024
@@ -55,13 +65,13 @@ class Way:
         layout: how its result lies in memory, ROWS or FEATURES; FEATURES only where a product reads it.
         order: memory order of the weight, C or F.
         parts: parts of the features, one product after the other; more than one only with FEATURES.
-        packed: the weight is packed once, and the kernel of BLAS called directly.
+        generated: machine code of ours computes it, from a weight that is packed once.
     """
 
     layout: str = ROWS
     order: str = "C"
     parts: int = 1
-    packed: bool = False
+    generated: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +81,7 @@ class Choices:
     Attributes:
         tile_rows: rows of a tile; None for the whole batch at once.
         ways: one for each matrix product, in order.
-        threading: ONE, BLAS or TILES.
+        threading: ONE, BLAS, TILES or SPLIT.
     """
 
     tile_rows: int | None
@@ -110,16 +120,15 @@ def default_choices(graph: Graph, switched_on: Collection[str]) -> Choices:
         graph: compiled for a batch, up to the first pass that chooses.
         switched_on: names of the passes that will run.
     """
-    threading = _default_threading(graph) if "threads" in switched_on else ONE
-    can_pack = {"prepack", "static"} <= set(switched_on) and blas.find()[0] is not None
-    tile_rows = _default_tile(graph, packs=can_pack and _is_packed(graph, PACKED_ROWS))
+    generated = {"codegen", "static"} <= set(switched_on) and find()[0] is not None
+    threading = (_generated_threading(graph) if generated else _default_threading(graph)) if "threads" in switched_on else ONE
+    tile_rows = _generated_tile(graph) if generated else _default_tile(graph)
     rows = min(tile_rows or graph.max_batch or 1, graph.max_batch or 1)
     ways = []
     for position in products_of(graph):
         inputs, columns = weight_shape(graph, graph.nodes[position])
         narrow = columns <= NARROW_COLUMNS and rows <= NARROW_ROWS and inputs >= NARROW_INPUTS
-        packed = can_pack and (packs(inputs, columns, rows) or _is_better_packed(inputs, columns, rows))
-        ways.append(Way(order="F" if narrow else "C", packed=packed))
+        ways.append(Way(order="F" if narrow and not generated else "C", generated=generated))
     return Choices(tile_rows, tuple(ways), threading)
 
 
@@ -132,42 +141,32 @@ def memory_budget_bytes(graph: Graph) -> int | None:
     return max(SMALL_MEMORY_BYTES, int(MEMORY_SHARE * eager))
 
 
-def packs(inputs: int, columns: int, rows: int) -> bool:
-    """Whether packing the weight once pays, by the rule: more than a row, and more work than BLAS does without packing."""
-    kernel, _ = blas.find()
-    return kernel is not None and rows > 1 and rows * inputs * columns > kernel.unpacked_work
+def _generated_tile(graph: Graph) -> int | None:
+    """Return the rows of a tile of generated code, or None: GENERATED_ROWS, or more where the weights are streamed, within the budget."""
+    hidden = [node.columns for node in graph.nodes if node.output != graph.output]
+    if graph.max_batch is None or not hidden:
+        return None
+    weights = sum(graph.constants[graph.nodes[position].inputs[1]].nbytes for position in products_of(graph))
+    rows = STREAMED_ROWS if weights > STREAMED_BYTES else GENERATED_ROWS
+    budget = memory_budget_bytes(graph)
+    if budget is not None:
+        rows = max(1, min(rows, budget // (BYTES_PER_NUMBER * max(hidden))))
+    return None if graph.max_batch <= rows * LITTLE_MORE else rows
 
 
-def _is_better_packed(inputs: int, columns: int, rows: int) -> bool:
-    """Whether the plain product would have to take the slower order, or allocate."""
-    return columns > NARROW_COLUMNS and rows >= LEAST_PACKED_ROWS and blas.small_product_allocates(inputs, columns)
+def _default_tile(graph: Graph) -> int | None:
+    """Return the rows of a tile of NumPy's products, or None.
 
-
-def _is_packed(graph: Graph, rows: int) -> bool:
-    return any(packs(*weight_shape(graph, graph.nodes[position]), min(rows, graph.max_batch or 1)) for position in products_of(graph))
-
-
-def _default_tile(graph: Graph, *, packs: bool) -> int | None:
-    """Return the rows of a tile, or None.
-
-    Where the weights are packed once, a tile may be low: PACKED_ROWS, unless the batch is hardly higher. Where BLAS multiplies small
-    products without packing, a tile is as high as that allows. Elsewhere OpenBLAS packs the weights in every product, so a low tile pays
-    for more packing than it saves: the widest intermediate of a tile takes TILE_BYTES, but a tile has at least LEAST_ROWS and at most
-    MOST_ROWS, and the tiles of the largest batch are about equally high. Below 128 rows the sweep's cells get 5 to 25 % slower, and where a
-    weight is larger than HEAVY_BYTES it takes HEAVY_ROWS to break even with the whole batch (784 x 4096: 0.90 of the whole batch's speed
-    with 64 rows, 0.96 with 128, 1.00 with 256). 128 KiB is an eighth of a common second-level cache.
+    Where BLAS multiplies small products without packing, a tile is as high as that allows. Elsewhere OpenBLAS packs the weights in every
+    product, so a low tile pays for more packing than it saves: the widest intermediate of a tile takes TILE_BYTES, but a tile has at least
+    LEAST_ROWS and at most MOST_ROWS, and the tiles of the largest batch are about equally high. Below 128 rows the sweep's cells get 5 to
+    25 % slower, and where a weight is larger than HEAVY_BYTES it takes HEAVY_ROWS to break even with the whole batch (784 x 4096: 0.90 of
+    the whole batch's speed with 64 rows, 0.96 with 128, 1.00 with 256). 128 KiB is an eighth of a common second-level cache.
     """
     hidden = [node.columns for node in graph.nodes if node.output != graph.output]
     if graph.max_batch is None or not hidden:
         return None
     heaviest = max(graph.constants[graph.nodes[position].inputs[1]].nbytes for position in products_of(graph))
-    if packs:
-        rows = 2 * PACKED_ROWS if heaviest > STREAMED_BYTES else PACKED_ROWS
-        budget = memory_budget_bytes(graph)
-        inputs = max(blas.room_inputs(*weight_shape(graph, graph.nodes[position])) for position in products_of(graph))
-        while budget is not None and rows > blas.PASS_ROWS and rows * BYTES_PER_NUMBER * (max(hidden) + inputs) > budget:
-            rows -= blas.PASS_ROWS
-        return None if graph.max_batch <= rows + blas.PASS_ROWS else rows
     small = _rows_of_small_products(graph)
     if small is not None:
         return None if graph.max_batch <= small else small
@@ -180,12 +179,12 @@ def _default_tile(graph: Graph, *, packs: bool) -> int | None:
 
 def _rows_of_small_products(graph: Graph) -> int | None:
     """Return the most rows for which BLAS multiplies every product without packing, or None where these are too few for a tile."""
-    kernel, _ = blas.find()
-    if kernel is None:
+    unpacked_work = blas.unpacked_work()
+    if unpacked_work is None:
         return None
     largest = max(math.prod(weight_shape(graph, graph.nodes[position])) for position in products_of(graph))
-    rows = int(kernel.unpacked_work / largest) // PACKED_ROWS * PACKED_ROWS
-    return min(rows, MOST_ROWS) if rows >= 2 * PACKED_ROWS else None
+    rows = int(unpacked_work / largest) // SMALL_ROWS * SMALL_ROWS
+    return min(rows, MOST_ROWS) if rows >= 2 * SMALL_ROWS else None
 
 
 def _default_threading(graph: Graph) -> str:
@@ -194,12 +193,22 @@ def _default_threading(graph: Graph) -> str:
     work = 2.0 * batch * sum(math.prod(weight_shape(graph, graph.nodes[position])) for position in products_of(graph))
     if graph.threads == 1:
         return ONE
-    return TILES if batch >= graph.threads * blas.PASS_ROWS and work >= SHARED_FLOP * graph.threads else BLAS
+    return TILES if batch >= graph.threads * BLAS_ROWS and work >= SHARED_FLOP * graph.threads else BLAS
+
+
+def _generated_threading(graph: Graph) -> str:
+    """Share rows where each thread gets enough of them and weights stay in its cache, else each product; what is short nobody shares."""
+    batch = graph.max_batch or 1
+    weights = BYTES_PER_NUMBER * sum(math.prod(weight_shape(graph, graph.nodes[position])) for position in products_of(graph))
+    work_flop = 2 * batch * weights / BYTES_PER_NUMBER
+    if graph.threads == 1 or max(work_flop / SHORT_FLOP, weights / SHORT_BYTES) < 1:
+        return ONE
+    return TILES if batch >= graph.threads * LEAST_SHARE and weights <= STREAMED_BYTES else SPLIT
 
 
 def choices_to_json(choices: Choices) -> dict[str, Any]:
     """Return choices as JSON data."""
-    ways = [{"layout": way.layout, "order": way.order, "parts": way.parts, "packed": way.packed} for way in choices.ways]
+    ways = [{"layout": way.layout, "order": way.order, "parts": way.parts, "generated": way.generated} for way in choices.ways]
     return {"tile_rows": choices.tile_rows, "ways": ways, "threading": choices.threading}
 
 
@@ -210,7 +219,7 @@ def choices_from_json(data: Any) -> Choices:  # whatever JSON holds
         ModelError: where the data are no choices.
     """
     try:
-        ways = tuple(Way(str(way["layout"]), str(way["order"]), int(way["parts"]), bool(way["packed"])) for way in data["ways"])
+        ways = tuple(Way(str(way["layout"]), str(way["order"]), int(way["parts"]), bool(way["generated"])) for way in data["ways"])
         tile_rows = None if data["tile_rows"] is None else int(data["tile_rows"])
         found = Choices(tile_rows, ways, str(data["threading"]))
     except (KeyError, TypeError, ValueError) as error:

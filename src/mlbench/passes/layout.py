@@ -36,7 +36,7 @@ def choose(graph: Graph, choices: Choices) -> Graph:
     made: dict[str, str] = {}
     nodes = list(graph.nodes)
     for position, way in zip(products_of(graph), choices.ways, strict=True):
-        if not op_named(nodes[position].op).packed:
+        if not op_named(nodes[position].op).generated:
             so_far = replace(graph, nodes=tuple(nodes))
             nodes[position] = _laid_out(so_far, nodes[position], way, constants, made)
     changed = tuple(nodes)
@@ -58,10 +58,10 @@ def _laid_out(graph: Graph, node: Node, way: Way, constants: dict[str, FloatArra
     readers = [graph.nodes[reader] for reader in graph.readers_of(node.output)]
     may_turn = bool(readers) and node.output != graph.output and all(op_named(reader.op).is_product for reader in readers)
     rows_only = all(graph.constants[name].ndim < 2 for step in node.epilogue for name in step.operands)
-    if way.layout == FEATURES and not way.packed and may_turn and rows_only:
+    if way.layout == FEATURES and not way.generated and may_turn and rows_only:
         node = replace(node, layout=FEATURES, parts=min(way.parts, node.columns))
     name = node.inputs[1]
-    if not way.packed and _order(graph, node, way) == "F" and constants[name].flags.c_contiguous and 1 not in constants[name].shape:
+    if not way.generated and _order(graph, node, way) == "F" and constants[name].flags.c_contiguous and 1 not in constants[name].shape:
         if name not in made:
             made[name] = new_name(constants, f"{name}_fortran")
             constants[made[name]] = frozen(constants[name], "F")

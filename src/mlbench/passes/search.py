@@ -12,16 +12,16 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from mlbench import blas
 from mlbench.graph import FEATURES, Graph, op_named
-from mlbench.passes.choices import BLAS, ONE, ORDERS, TILES, Choices, Way, default_choices, products_of, weight_shape
+from mlbench.machine import find
+from mlbench.passes.choices import BLAS, ONE, ORDERS, SPLIT, TILES, Choices, Way, default_choices, products_of, weight_shape
 
 MARGIN = 0.015
 """A candidate replaces what is held only if it takes this much less time."""
 MOST_ROUNDS = 2
 MOST_WHOLE_ROWS = 512
 """Larger batches are always tiled: nothing is gained by more rows at once, and they cost memory."""
-TILE_ROWS = (24, 48, 96, 192, 384)
+TILE_ROWS = (28, 56, 84, 126, 252)
 PART_WORK = 100.0**3
 """Parts are as large as what OpenBLAS multiplies without packing."""
 
@@ -54,7 +54,7 @@ def space_of(graph: Graph, switched_on: Sequence[str]) -> Space:
     tiles: tuple[int | None, ...] = (None,)
     if "tile" in switched_on:
         tiles = (*(rows for rows in TILE_ROWS if rows < batch), *((None,) if batch <= MOST_WHOLE_ROWS else ()))
-    threadings = (ONE, BLAS, TILES) if "threads" in switched_on and graph.threads > 1 else (ONE,)
+    threadings = (ONE, BLAS, TILES, SPLIT) if "threads" in switched_on and graph.threads > 1 else (ONE,)
     return Space(tiles, tuple(tuple(_ways(graph, position, switched_on)) for position in products_of(graph)), threadings)
 
 
@@ -88,9 +88,9 @@ def _cheapest(candidates: Sequence[Choices], cost: Cost) -> Choices:
 
 
 def _starts(graph: Graph, space: Space, switched_on: Sequence[str]) -> list[Choices]:
-    """Return the default, the default without packing, and everything feature-major."""
+    """Return the default, the default without generated code, and everything feature-major."""
     default = default_choices(graph, switched_on)
-    plain = default_choices(graph, [name for name in switched_on if name != "prepack"])
+    plain = default_choices(graph, [name for name in switched_on if name != "codegen"])
     turned = tuple(next((way for way in ways if way.layout == FEATURES and way.parts > 1), ways[0]) for ways in space.ways)
     starts = [
         default,
@@ -123,8 +123,8 @@ def _ways(graph: Graph, position: int, switched_on: Sequence[str]) -> Iterator[W
         readers = [graph.nodes[reader] for reader in graph.readers_of(node.output)]
         if readers and node.output != graph.output and all(op_named(reader.op).is_product for reader in readers):
             yield from (Way(FEATURES, order, parts) for order in ORDERS for parts in _parts(inputs, columns, batch))
-    if {"prepack", "static"} <= set(switched_on) and batch > 1 and blas.find()[0] is not None:
-        yield Way(packed=True)
+    if {"codegen", "static"} <= set(switched_on) and find()[0] is not None:
+        yield Way(generated=True)
 
 
 def _parts(inputs: int, columns: int, batch: int) -> list[int]:

@@ -52,6 +52,11 @@ class _Strips:
         self._made: dict[tuple[str, int], str] = {}
 
     def with_strips(self, node: Node) -> Node:
+        """Return the node with strips for the steps that NumPy runs."""
+        outer = self._with_strips(replace(node, epilogue=node.epilogue[node.inner :]))
+        return replace(outer, epilogue=(*node.epilogue[: node.inner], *outer.epilogue))
+
+    def _with_strips(self, node: Node) -> Node:
         if node.layout == FEATURES:  # rows of one number each: the runner spreads a row operand over them, whatever the batch
             return replace(node, epilogue=tuple(self._with_zeros(step, node.columns) for step in node.epilogue))
         rows = min(self._rows_at_once, max(LEAST_ROWS, STRIP_BYTES // (BYTES_PER_NUMBER * node.columns)))

@@ -10,10 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from mlbench import blas
-from mlbench.errors import GraphError
-from mlbench.graph import FEATURES, FloatArray, Graph, Node, op_named
-from mlbench.memory import Buffer, MemoryPlan, room_name, scratch_names, strip_rows_of
+from mlbench.graph import FEATURES, FloatArray, Graph, Node
+from mlbench.memory import Buffer, MemoryPlan, scratch_names, strip_rows_of
+from mlbench.runtime.generated import code_bytes, runs_of, tile_function
 from mlbench.runtime.lowering import load
 from mlbench.runtime.tile_source import Argument, Kind, TileSource, tile_source
 
@@ -28,8 +27,8 @@ class BoundTile:
     """A tile function and what was made for it alone.
 
     Attributes:
-        run: `tile(x, y)`, or `tile(x, y, x_at, y_at)`.
-        operand_bytes: operands that were spread over its rows.
+        run: `tile(x, y)`.
+        operand_bytes: operands that were spread over its rows, and generated code.
     """
 
     run: Tile
@@ -72,24 +71,17 @@ class Binder:
         form = stripped, rows == 1 and any(node.columns == 1 for node in graph.nodes)
         if form not in self._binders:
             source = tile_source(graph, self._plan, stripped, one_row=form[1])
-            binder, filename = load(source.text, "bind", "tile", graph.constants, **self._routines())
+            binder, filename = load(source.text, "bind", "tile", graph.constants)
             self._binders[form] = source, binder
             self.files.append(filename)
         return self._binders[form]
-
-    def _routines(self) -> dict[str, object]:
-        """Return the kernel's routines under the names that the code calls them by."""
-        if not any(op_named(node.op).packed for node in self._graph.nodes):
-            return {}
-        kernel, why = blas.find()
-        if kernel is None:
-            raise GraphError(f"the graph has packed weights, and this process has no kernel for them: {why}")
-        return {"pack_rows": kernel.pack_rows, "pack_features": kernel.pack_features, "multiply_packed": kernel.multiply_packed}
 
     def _value(self, argument: Argument, rows: int) -> object:
         """Return what a name stands for."""
         if argument.kind in _OF_CONSTANTS:
             return self._constant(argument, rows)
+        if argument.kind is Kind.GENERATED:
+            return self._generated(argument.position, rows)
         if argument.kind in _LOOPS:
             return tuple(_LOOPS[argument.kind](self, argument, rows))
         shape = self._shape(self._buffer(argument.of), rows)
@@ -97,6 +89,12 @@ class Binder:
             return shape
         view = self._storage[argument.of][: shape[0] * shape[1]].reshape(shape)
         return view if argument.kind is Kind.VIEW else view.T
+
+    def _generated(self, position: int, rows: int) -> Callable[..., Any]:
+        run = next(each for each in runs_of(self._graph) if each.first == position)
+        function = tile_function(self._graph, self._plan, self._storage, run, rows)
+        self._made_bytes += code_bytes(function)
+        return function
 
     def _constant(self, argument: Argument, rows: int) -> FloatArray:
         constant = self._graph.constants[argument.of]
@@ -159,20 +157,6 @@ class Binder:
         flat = self._storage[name] if name in self._storage else np.empty(size, np.float32)
         return flat[:size].reshape(shape)
 
-    def _calls(self, argument: Argument, rows: int) -> Iterator[tuple[object, ...]]:
-        """Return the calls of the kernel, block by block; those whose address is not known yet as what comes before and after it."""
-        node = self._graph.nodes[argument.position]
-        features = self._graph.layout_of(node.inputs[0]) == FEATURES
-        room = self._storage[room_name(node)]
-        for step in blas.steps(self._graph.constants[node.inputs[1]], rows, room, features_first=features):
-            products = tuple(self._call(call, node.output, is_bound=argument.into_bound) for call in step.multiplying)
-            yield self._call(step.packing, node.inputs[0], is_bound=argument.is_bound), products
-
-    def _call(self, call: blas.Call, value: str, *, is_bound: bool) -> tuple[object, ...]:
-        if not is_bound:
-            return call.before, call.shift, call.after
-        return (*call.before, blas.address(self._storage[self._plan.buffer_of(value).name], call.shift), *call.after)
-
 
 def operand(array: FloatArray, rows: int) -> FloatArray:
     """Return what an element-wise kernel reads: a strip's rows, a row as a matrix of one row, a scalar as it is."""
@@ -182,7 +166,7 @@ def operand(array: FloatArray, rows: int) -> FloatArray:
 
 
 def _operands_of(node: Node) -> dict[str, Any]:
-    return dict.fromkeys(name for step in node.epilogue for name in step.operands)
+    return dict.fromkeys(name for step in node.epilogue[node.inner :] for name in step.operands)
 
 
-_LOOPS = {Kind.STRIPS: Binder._strips, Kind.PARTS: Binder._parts, Kind.CALLS: Binder._calls}  # noqa: SLF001  # of the class above
+_LOOPS = {Kind.STRIPS: Binder._strips, Kind.PARTS: Binder._parts}  # noqa: SLF001  # of the class above

@@ -14,12 +14,9 @@ import os
 import threading
 import weakref
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from mlbench.errors import CrewError, MissingExtraError
-
-if TYPE_CHECKING:
-    from mlbench.runtime.engine import Engine
 
 Work = Callable[[], object]
 
@@ -91,15 +88,14 @@ class Crew:
     """The calling thread and some more, which run together.
 
     Args:
-        members: an engine for each thread, the calling thread's first; none leaves all to the calling thread.
+        threads: how many, the calling thread included.
         blas_threads: threads of BLAS while they run.
     """
 
-    def __init__(self, members: Sequence[Engine], blas_threads: int) -> None:
-        self.members = tuple(members)
+    def __init__(self, threads: int, blas_threads: int) -> None:
         self._blas = BlasThreads(blas_threads)
         self._process = os.getpid()
-        self._posts = [_Post() for _ in self.members[1:]]
+        self._posts = [_Post() for _ in range(threads - 1)]
         for post in self._posts:
             threading.Thread(target=post.serve, name="mlbench-crew", daemon=True).start()
         weakref.finalize(self, _dismiss, self._posts)

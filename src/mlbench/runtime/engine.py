@@ -6,9 +6,10 @@ nothing holds itself. A crew of threads is some engines, one for each thread, be
 
 from __future__ import annotations
 
+import itertools
 import weakref
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
@@ -16,14 +17,15 @@ import numpy.typing as npt
 
 from mlbench.alignment import aligned_bytes, aligned_floats
 from mlbench.errors import InputError
-from mlbench.graph import BYTES_PER_NUMBER, FloatArray
+from mlbench.graph import FloatArray
+from mlbench.machine import Layer, Rows, Team, chain, columns_shared_chain, rows_shared_chain
 from mlbench.memory import MemoryPlan
 from mlbench.passes import Compiled
 from mlbench.runtime.admission import checked, checked_out
 from mlbench.runtime.binding import Binder, Tile
 from mlbench.runtime.crew import Crew
+from mlbench.runtime.generated import chain_text, code_bytes, instructions, layers_of, whole_run
 from mlbench.runtime.lowering import forget
-from mlbench.runtime.tile_source import takes_addresses
 
 F32 = np.dtype(np.float32)
 _READY = 0x0001 | 0x0100
@@ -33,6 +35,7 @@ _KEPT_PROGRAMS = 32
 
 Floats = npt.NDArray[np.floating]
 Call = Callable[[FloatArray], FloatArray]
+"""What runs an x and returns the result; or that x, where it cannot read it as it lies."""
 Cut = tuple[Tile, int, int]
 """A tile function, the first of its rows, and their end."""
 
@@ -43,7 +46,7 @@ class StaticMemory:
 
     Attributes:
         arena_bytes: all intermediates and the output, and what their alignment costs; of several threads, all their arenas.
-        operand_bytes: operands that were made to avoid an allocation, such as strips of a bias.
+        operand_bytes: operands that were made to avoid an allocation, such as strips of a bias, and generated code.
         staging_bytes: the copy of an input that cannot be read where it lies; 0 until one comes.
         weight_copy_bytes: weights and biases in another form than the model's own; counted by itself.
     """
@@ -64,12 +67,16 @@ class _Program:
     """What runs for one batch size.
 
     Attributes:
-        cuts: the tiles.
+        batch: its rows.
+        cuts: the tiles; None until somebody needs them, where generated code runs them all.
+        whole: generated code for all tiles, `whole(x, y)`; None where NumPy has a part in it.
         output: where the result goes unless the caller says; None where each call makes a new one.
-        operand_bytes: operands that were made for its tiles.
+        operand_bytes: operands and code that were made for it.
     """
 
-    cuts: tuple[Cut, ...]
+    batch: int
+    cuts: tuple[Cut, ...] | None
+    whole: Callable[..., FloatArray] | None
     output: FloatArray | None
     operand_bytes: int
 
@@ -80,7 +87,9 @@ class Engine:
     Args:
         compiled: the graph.
         plan: where its buffers lie.
-        crew: threads that share the rows of a call, and BLAS's threads meanwhile; None leaves both as they are.
+        members: an engine for each thread that runs rows of its own, the calling thread's first; none leaves all rows to this one.
+        crew: threads that run the members, and BLAS's threads meanwhile; None leaves both as they are.
+        team: threads that run generated code.
         owns_output: the result has a place in the arena; else it lies behind all else in the plan, is not allocated, and `run_rows` is the
             only way to run.
 
@@ -89,12 +98,21 @@ class Engine:
         binder: makes the tile functions.
     """
 
-    def __init__(self, compiled: Compiled, plan: MemoryPlan, crew: Crew | None = None, *, owns_output: bool = True) -> None:
+    def __init__(
+        self,
+        compiled: Compiled,
+        plan: MemoryPlan,
+        members: Sequence[Engine] = (),
+        *,
+        crew: Crew | None = None,
+        team: Team | None = None,
+        owns_output: bool = True,
+    ) -> None:
         self.calls: dict[tuple[int, ...], Call] = {}
         self._compiled = compiled
         self._graph = graph = compiled.graph
-        self._crew = crew
-        self._members: tuple[Engine, ...] = () if crew is None else crew.members
+        self._crew, self._team = crew, team
+        self._members = tuple(members)
         home = plan.buffer_of(graph.output)
         arena_bytes = home.size_bytes if self._members else plan.arena_bytes
         self._arena = aligned_bytes((arena_bytes if owns_output else home.offset) if graph.is_static else 0)
@@ -102,7 +120,7 @@ class Engine:
         storage = {name: self._arena[first : first + size].view(np.float32) for name, (first, size) in places.items() if graph.is_static}
         self.binder = Binder(graph, plan, storage)
         self._output = storage[home.name].reshape(home.rows, home.columns) if graph.is_static and owns_output else None
-        self._takes_addresses = takes_addresses(graph, plan)
+        self._plan, self._storage = plan, storage
         self._staging: FloatArray | None = None
         self._programs: dict[tuple[int, ...], _Program] = {}
         weakref.finalize(self, _forget_all, self.binder.files)
@@ -130,7 +148,11 @@ class Engine:
 
     @property
     def sources(self) -> tuple[str, ...]:
-        """The Python that runs, for each form that the batch sizes so far have needed."""
+        """What runs, for each form that the batch sizes so far have needed: Python, or what generated code does."""
+        if self._graph.is_generated:
+            return tuple(
+                chain_text(self._graph, program.batch, code_bytes(program.whole)) for program in self._programs.values() if program.whole
+            )
         return self.binder.sources or (self._members[0].sources if self._members else ())
 
     def reserve_staging(self) -> None:
@@ -163,7 +185,7 @@ class Engine:
             staged = True
             self._check_alias(source, target, batch, "x overlaps out")
         if self._members and staged:
-            source = source.copy()  # each thread would overwrite what the others still read
+            source = np.array(source, F32, order="C")  # each thread would overwrite what the others still read
         self._run(program, source, target, staged=staged and not self._members)
         return target
 
@@ -190,6 +212,8 @@ class Engine:
             raise InputError(f"{what}, and later rows would be overwritten before they are read; pass x.copy()")
 
     def _run(self, program: _Program, source: Floats, target: FloatArray, *, staged: bool) -> None:
+        if self._team is not None:
+            self._team.check()
         if self._crew is None:
             self._run_tiles(program, source, target, staged=staged)
         elif not self._members:
@@ -209,19 +233,17 @@ class Engine:
     def _run_tiles(self, program: _Program, source: Floats, target: FloatArray, *, staged: bool) -> None:
         if staged:
             self.reserve_staging()
-        x_at, x_step = source.ctypes.data, source.strides[0]
-        y_at, y_step = target.ctypes.data, target.strides[0]
-        for tile, first, last in program.cuts:
-            rows, rows_at = source[first:last], x_at + first * x_step
+        elif program.whole is not None:
+            program.whole(source, target)
+            return
+        for tile, first, last in self._cuts(program):
+            rows = source[first:last]
             if staged:
                 assert self._staging is not None
                 stage = self._staging[: last - first]
                 np.copyto(stage, rows, casting="same_kind")
-                rows, rows_at = stage, stage.ctypes.data
-            if self._takes_addresses:
-                tile(rows, target[first:last], rows_at, y_at + first * y_step)
-            else:
-                tile(rows, target[first:last])
+                rows = stage
+            tile(rows, target[first:last])
 
     def _bind(self, batch: int) -> _Program:
         """Make the views and the functions for a batch size."""
@@ -229,27 +251,72 @@ class Engine:
             oldest = next(iter(self._programs))
             self._programs.pop(oldest)
             self.calls.pop(oldest, None)
+        output = None if self._output is None else self._output[:batch]
+        shape = (batch, self._graph.input_columns)
+        if self._graph.is_generated and batch:
+            whole = self._whole(batch, output)
+            program = self._programs[shape] = _Program(batch, None, whole, output, code_bytes(whole))
+        else:
+            whole = None
+            program = self._with_cuts(_Program(batch, None, None, output, 0))
+        if self._crew is None and output is not None and batch:
+            call = self._call_of(self._cuts(program), output) if whole is None else whole
+            self.calls[shape] = call if self._team is None else _with_team(self._team, call)
+        return program
+
+    def _whole(self, batch: int, output: FloatArray | None) -> Callable[..., FloatArray]:
+        """Return the code that runs all tiles of a batch, on one thread or on a team."""
+        vectors, kept = instructions(), (self._graph, self._storage)
+        rows = Rows(0, batch, self._graph.rows_at_once or batch)
+        if self._team is None:
+            return chain(vectors, self.layers(), rows, output, *kept)
+        if not self._members:
+            return columns_shared_chain(vectors, self.layers(), rows, self._team, output, *kept)
+        members = len(self._members)
+        edges = [batch * member // members for member in range(members + 1)]
+        parts = [
+            (member.layers(), Rows(first, last, member.rows_at_once or batch))
+            for member, (first, last) in zip(self._members, itertools.pairwise(edges), strict=True)
+        ]
+        return rows_shared_chain(vectors, parts, self._team, output, *kept, self._members)
+
+    def layers(self) -> tuple[Layer, ...]:
+        """Return the layers of a graph that is all generated code."""
+        return layers_of(self._graph, self._plan, self._storage, whole_run(self._graph))
+
+    @property
+    def rows_at_once(self) -> int | None:
+        """Most rows that run together."""
+        return self._graph.rows_at_once
+
+    def _cuts(self, program: _Program) -> tuple[Cut, ...]:
+        return program.cuts if program.cuts is not None else self._cuts(self._with_cuts(program))
+
+    def _with_cuts(self, program: _Program) -> _Program:
+        """Return the program with its tiles, and keep it."""
+        batch = program.batch
         step = self._graph.rows_at_once or batch
         places = [] if self._members else [(first, min(first + step, batch)) for first in range(0, batch, step)]
         bound = {rows: self.binder.bind(rows) for rows in {last - first for first, last in places}}
+        made_bytes = sum(each.operand_bytes for each in bound.values())
         cuts = tuple((bound[last - first].run, first, last) for first, last in places)
-        output = None if self._output is None else self._output[:batch]
-        program = _Program(cuts, output, sum(each.operand_bytes for each in bound.values()))
-        shape = (batch, self._graph.input_columns)
-        self._programs[shape] = program
-        if self._crew is None and output is not None and cuts:
-            self.calls[shape] = self._call_of(cuts, output)
-        return program
+        cut = replace(program, cuts=cuts, operand_bytes=program.operand_bytes + made_bytes)
+        self._programs[batch, self._graph.input_columns] = cut
+        return cut
 
     def _call_of(self, cuts: Sequence[Cut], output: FloatArray) -> Call:
-        """Return what runs an x that can be read where it lies: the shortest way there is for this batch size."""
-        if self._takes_addresses:
-            row_bytes = self._graph.input_columns * BYTES_PER_NUMBER
-            places = [output[first:last] for _, first, last in cuts]
-            steps = [(tile, first, last, rows, rows.ctypes.data, first * row_bytes)
-                     for (tile, first, last), rows in zip(cuts, places, strict=True)]  # fmt: skip
-            return _with_addresses(steps, output, self.run)
+        """Return what runs an x that need not be staged: the shortest way there is for this batch size."""
         return _one_tile(cuts[0][0], output) if len(cuts) == 1 else _some_tiles(cuts, output)
+
+
+def _with_team(team: Team, whole: Call) -> Call:
+    check = team.check
+
+    def call(x: FloatArray) -> FloatArray:
+        check()
+        return whole(x)
+
+    return call
 
 
 def _one_tile(tile: Tile, output: FloatArray) -> Call:
@@ -266,22 +333,6 @@ def _some_tiles(cuts: Sequence[Cut], output: FloatArray) -> Call:
     def call(x: FloatArray) -> FloatArray:
         for tile, first, last, rows in steps:
             tile(x[first:last], rows)
-        return output
-
-    return call
-
-
-def _with_addresses(
-    steps: Sequence[tuple[Tile, int, int, FloatArray, int, int]], output: FloatArray, otherwise: Callable[[object, object], FloatArray]
-) -> Call:
-    """Return a call for tiles that take addresses; an x that is not in C order goes the long way."""
-
-    def call(x: FloatArray) -> FloatArray:
-        if x.flags.num & _READY != _READY:
-            return otherwise(x, None)
-        x_at = x.ctypes.data
-        for tile, first, last, rows, rows_at, shift in steps:
-            tile(x[first:last], rows, x_at + shift, rows_at)
         return output
 
     return call

@@ -25,8 +25,8 @@ from mlbench.runtime.kernels import softmax, softmax_into
 
 _serial = itertools.count()
 _TAKEN = re.compile(
-    r"[x-z]|part|[xy]_at|c\d+|(strips|parts|calls)\d+|packing|products?|\w+_(rows|spread|turned|shape|room|scratch\d+)|first|last|np|ndarray|float32"
-    r"|empty|copyto|add|maximum|multiply|tanh|softmax|softmax_into|pack_rows|pack_features|multiply_packed|admit|run|tile|bind|__\w+"
+    r"[x-z]|part|c\d+|(strips|parts|generated)\d+|\w+_(rows|spread|turned|shape|scratch\d+)|first|last|np|ndarray|float32"
+    r"|empty|add|maximum|multiply|tanh|softmax|softmax_into|admit|run|tile|bind|__\w+"
 )
 """Names that the generated code uses for its own."""
 
@@ -35,7 +35,6 @@ NAMESPACE: dict[str, Any] = {
     "ndarray": np.ndarray,
     "float32": np.dtype(np.float32),
     "empty": np.empty,
-    "copyto": np.copyto,
     "add": np.add,
     "maximum": np.maximum,
     "multiply": np.multiply,

@@ -11,7 +11,8 @@ import numpy as np
 import numpy.typing as npt
 
 from mlbench.errors import BusyError, ModelError
-from mlbench.graph import FloatArray, Graph, verify
+from mlbench.graph import ROWS, FloatArray, Graph, verify
+from mlbench.machine import Team
 from mlbench.memory import MemoryPlan, check_plan, plan_beside_output, plan_memory
 from mlbench.models import Model
 from mlbench.passes import PASSES, Choices, Compiled, Pass, compile_graph, passes_named
@@ -97,7 +98,7 @@ class OptimizedRunner:
         self.compiled = compile_graph(source, self.max_batch, _resolved(passes), choices, int(threads))
         self.plan = plan_memory(self.compiled.graph)
         check_plan(self.compiled.graph, self.plan)
-        self._engine = Engine(self.compiled, self.plan, _crew_of(self.compiled))
+        self._engine = _engine(self.compiled, self.plan)
         self.run = _entrance(self._engine)
 
     @property
@@ -107,7 +108,7 @@ class OptimizedRunner:
 
     @property
     def sources(self) -> tuple[str, ...]:
-        """The Python that runs, for each form that the batch sizes so far have needed."""
+        """What runs, for each form that the batch sizes so far have needed: Python, or in words what generated code does."""
         return self._engine.sources
 
     def reserve_staging(self) -> None:
@@ -133,7 +134,9 @@ def _entrance(engine: Engine) -> Run:
             if out is None and x.__class__ is array and x.dtype is single:
                 call = call_for(x.shape)
                 if call is not None and (x.base is None or is_apart(x)):
-                    return call(x)
+                    y = call(x)
+                    if y is not x:
+                        return y
             return run_any(x, out)
         finally:
             release()
@@ -141,21 +144,28 @@ def _entrance(engine: Engine) -> Run:
     return run
 
 
-def _crew_of(compiled: Compiled) -> Crew | None:
-    """Return the threads that share the rows of a call, each with an engine of its own; or what sets BLAS's threads, if need be."""
+def _engine(compiled: Compiled, plan: MemoryPlan) -> Engine:
+    """Return the engine of a compiled graph, and the threads that help it."""
     graph = compiled.graph
-    if graph.blas_threads is None or (graph.workers is None and BlasThreads(graph.blas_threads).are_set):
-        return None
-    members: list[Engine] = []
-    if graph.workers is not None and graph.max_batch is not None:
-        share = -(-graph.max_batch // graph.workers)
-        tile_rows = None if graph.tile_rows is None or graph.tile_rows >= share else graph.tile_rows
-        alone = replace(graph, max_batch=share, tile_rows=tile_rows, threads=1, workers=None, blas_threads=None)
-        verify(alone)
-        plan = plan_beside_output(alone)
-        check_plan(alone, plan)
-        members = [Engine(replace(compiled, graph=alone), plan, owns_output=False) for _ in range(graph.workers)]
-    return Crew(members, graph.blas_threads)
+    members = _members(compiled)
+    if graph.is_generated:
+        return Engine(compiled, plan, members, team=None if graph.workers is None else Team(graph.workers))
+    needs_crew = graph.blas_threads is not None and (bool(members) or not BlasThreads(graph.blas_threads).are_set)
+    return Engine(compiled, plan, members, crew=Crew(max(1, len(members)), graph.blas_threads or 1) if needs_crew else None)
+
+
+def _members(compiled: Compiled) -> list[Engine]:
+    """Return an engine for each thread that runs rows of its own, in an arena of its own."""
+    graph = compiled.graph
+    if graph.workers is None or graph.max_batch is None or graph.shared != ROWS:
+        return []
+    share = -(-graph.max_batch // graph.workers)
+    tile_rows = None if graph.tile_rows is None or graph.tile_rows >= share else graph.tile_rows
+    alone = replace(graph, max_batch=share, tile_rows=tile_rows, threads=1, workers=None, blas_threads=None)
+    verify(alone)
+    plan = plan_beside_output(alone)
+    check_plan(alone, plan)
+    return [Engine(replace(compiled, graph=alone), plan, owns_output=False) for _ in range(graph.workers)]
 
 
 def _resolved(passes: Sequence[str] | Sequence[Pass]) -> Sequence[Pass]:

@@ -1,7 +1,7 @@
 """The Python that runs one tile: straight-line code made of the kernel lines of the op table, and what each of its names stands for.
 
 `tile(x, y)` computes the rows of `x` into `y`. Its other names are bound once for each number of rows: views of the arena, operands, and
-the ready-made arguments of the kernel's calls. Where the kernel reads `x` or writes `y` it needs their addresses, `tile(x, y, x_at, y_at)`.
+the functions of generated code.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from enum import Enum
 
 from mlbench.graph import FEATURES, ROWS, Graph, Node, Op, Step, op_named
 from mlbench.memory import MemoryPlan, scratch_names
+from mlbench.runtime.generated import runs_of
 from mlbench.runtime.lowering import check_names
 
 
@@ -26,7 +27,7 @@ class Kind(Enum):
     SPREAD = "the same for a value that lies feature after feature"
     STRIPS = "for each strip of a node's result: the place, operands, scratch"
     PARTS = "for each part of a node's features: the place, the weight, operands, scratch"
-    CALLS = "for each block of a packed weight's inputs: the call that packs the value, and those that add the products"
+    GENERATED = "generated code for the run of products that begins at a node"
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,15 +39,12 @@ class Argument:
         of: name of a buffer or a constant; empty where the node says it.
         position: of the node.
         is_bound: places of strips and parts are views of the arena, and not where they begin and end in a result that comes with the call;
-            of calls, the value lies in the arena.
-        into_bound: of calls, the result lies in the arena.
     """
 
     kind: Kind
     of: str = ""
     position: int = 0
     is_bound: bool = False
-    into_bound: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,23 +54,10 @@ class TileSource:
     Attributes:
         text: Python.
         arguments: what `bind` takes, name by name.
-        takes_addresses: the tile function takes the addresses of x and y as well.
     """
 
     text: str
     arguments: dict[str, Argument]
-    takes_addresses: bool
-
-
-def takes_addresses(graph: Graph, plan: MemoryPlan) -> bool:
-    """Whether the kernel reads the caller's input or writes the output."""
-    home = plan.buffer_of(graph.output)
-    packed = [node for node in graph.nodes if op_named(node.op).packed]
-    return any(node.inputs[0] == graph.input or plan.buffer_of(node.output) is home or _reads(plan, node, home.name) for node in packed)
-
-
-def _reads(plan: MemoryPlan, node: Node, buffer: str) -> bool:
-    return any(node.inputs[0] in home.values and home.name == buffer for home in plan.buffers)
 
 
 def tile_source(graph: Graph, plan: MemoryPlan, stripped: frozenset[int], *, one_row: bool = False) -> TileSource:
@@ -89,11 +74,9 @@ def tile_source(graph: Graph, plan: MemoryPlan, stripped: frozenset[int], *, one
     writer = _Writer(graph, plan, stripped, one_row=one_row)
     for position in range(len(graph.nodes)):
         writer.write(position)
-    addresses = takes_addresses(graph, plan)
-    parameters = "x, y, x_at, y_at" if addresses else "x, y"
-    lines = [f"def bind({', '.join(writer.arguments)}):", f"    def tile({parameters}):"]
+    lines = [f"def bind({', '.join(writer.arguments)}):", "    def tile(x, y):"]
     lines += [f"        {line}" for line in writer.lines] or ["        pass"]
-    return TileSource("\n".join([*lines, "    return tile"]) + "\n", writer.arguments, addresses)
+    return TileSource("\n".join([*lines, "    return tile"]) + "\n", writer.arguments)
 
 
 class _Writer:
@@ -105,14 +88,16 @@ class _Writer:
         self._stripped = stripped
         self._one_row = one_row
         self._home = plan.buffer_of(graph.output)
+        self._first_of_run = {run.first for run in runs_of(graph)}
 
     def write(self, position: int) -> None:
         """Write the lines of one node."""
         node = self._graph.nodes[position]
         op = op_named(node.op)
         self._allocate(position)
-        if op.packed:
-            self._write_packed(position)
+        if op.generated:
+            if position in self._first_of_run:
+                self.lines.append(f"{self._name(f'generated{position}', Argument(Kind.GENERATED, position=position))}(x, y)")
             self._write_epilogue(position)
         elif node.parts > 1:
             self._write_parts(position)
@@ -151,32 +136,17 @@ class _Writer:
         self.lines += [f"    {line.format('part', x=turned, out='z')}" for line in op_named(node.op).turned]
         self._write_steps(node, local, scratch)
 
-    def _write_packed(self, position: int) -> None:
-        node = self._graph.nodes[position]
-        op = op_named(node.op)
-        result, source = self._storage(node.output), node.inputs[0]
-        names = [self._name(name, Argument(Kind.CONSTANT, name)) if index else name for index, name in enumerate(node.inputs[1:])]
-        self.lines += [line.format(*names, out=result) for line in op.into]
-        pack = "pack_features" if self._graph.layout_of(source) == FEATURES else "pack_rows"
-        # A loop, and not a line a block: a frame of a hundred names is so large that Python allocates it.
-        is_bound, into_bound = self._is_bound(self._storage(source)), self._is_bound(result)
-        argument = Argument(Kind.CALLS, position=position, is_bound=is_bound, into_bound=into_bound)
-        loop = self._name(f"calls{position}", argument)
-        self.lines.append(f"for packing, products in {loop}:")
-        self.lines.append(f"    {pack}({_arguments('packing', None if is_bound else 'x_at' if source == self._graph.input else 'y_at')})")
-        self.lines.append("    for product in products:")
-        self.lines.append(f"        multiply_packed({_arguments('product', None if into_bound else 'y_at')})")
-
     def _write_epilogue(self, position: int) -> None:
         node = self._graph.nodes[position]
-        if not node.epilogue:
+        outer = node.epilogue[node.inner :]
+        if not outer:
             return
         result, scratch = self._storage(node.output), scratch_names(node)
         if position not in self._stripped:
             kind, ending = (Kind.SPREAD, "_spread") if node.layout == FEATURES else (Kind.OPERAND, "_rows")
             single = self._one_row and node.columns == 1
             places = tuple(self._view(name) for name in scratch)
-            for step in node.epilogue:
+            for step in outer:
                 names = tuple(self._name(f"{name}{ending}", Argument(kind, name)) for name in step.operands)
                 self.lines += kernel_lines(Step(step.op, names), result, result, places, single=single)
             return
@@ -197,12 +167,12 @@ class _Writer:
         return storage not in ("x", "y") and self._graph.is_static
 
     def _write_steps(self, node: Node, local: dict[str, str], scratch: tuple[str, ...]) -> None:
-        for step in node.epilogue:
+        for step in node.epilogue[node.inner :]:
             mine = Step(step.op, tuple(local[name] for name in step.operands))
             self.lines += [f"    {line}" for line in kernel_lines(mine, "z", "z", scratch, single=False)]
 
     def _local_operands(self, node: Node) -> dict[str, str]:
-        operands = dict.fromkeys(name for step in node.epilogue for name in step.operands)
+        operands = dict.fromkeys(name for step in node.epilogue[node.inner :] for name in step.operands)
         return {name: f"c{index}" for index, name in enumerate(operands)}
 
     def _allocate(self, position: int) -> None:
@@ -248,11 +218,6 @@ class _Writer:
     def _name(self, name: str, argument: Argument) -> str:
         self.arguments[name] = argument
         return name
-
-
-def _arguments(call: str, address: str | None) -> str:
-    """Return the arguments of a call of the kernel: ready, or around an address that comes with the call, and what to add to it."""
-    return f"*{call}" if address is None else f"*{call}[0], {address} + {call}[1], *{call}[2]"
 
 
 def kernel_lines(step: Step, value: str, result: str, scratch: tuple[str, ...], *, single: bool) -> list[str]:

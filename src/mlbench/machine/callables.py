@@ -1,0 +1,84 @@
+"""Memory that code runs in, and Python callables made of it."""
+
+from __future__ import annotations
+
+import ctypes
+import mmap
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+ARRAY_DATA, ARRAY_FLAGS = 16, 64
+"""Where an array has the address of its data and its flags (`PyArrayObject_fields` of NumPy's C interface, which extension modules are
+compiled against, with the two words of CPython's object head in front)."""
+IS_READABLE = 0x0001 | 0x0100
+"""NumPy's flags C_CONTIGUOUS and ALIGNED."""
+_FASTCALL = 0x0080
+"""METH_FASTCALL: the function gets an array of its arguments and their number."""
+
+
+class Code:
+    """Machine code in memory that it may run in, for as long as this object lives. Nobody may write there once it is complete.
+
+    Args:
+        code: the bytes.
+
+    Attributes:
+        address: where they lie.
+
+    Raises:
+        OSError: when the system gives no such memory.
+    """
+
+    def __init__(self, code: bytes) -> None:
+        self._memory = mmap.mmap(-1, len(code), mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS, mmap.PROT_READ | mmap.PROT_WRITE)
+        self._memory.write(code)
+        self._view = ctypes.c_char.from_buffer(self._memory)
+        self.address = ctypes.addressof(self._view)
+        libc = ctypes.CDLL(None, use_errno=True)
+        size = -(-len(code) // mmap.PAGESIZE) * mmap.PAGESIZE
+        if libc.mprotect(ctypes.c_void_p(self.address), ctypes.c_size_t(size), mmap.PROT_READ | mmap.PROT_EXEC):
+            raise OSError(ctypes.get_errno(), "mprotect refused")
+        self.size_bytes = size
+
+
+class _MethodDef(ctypes.Structure):
+    """`PyMethodDef` of CPython."""
+
+    _fields_ = (
+        ("name", ctypes.c_char_p),
+        ("address", ctypes.c_void_p),
+        ("flags", ctypes.c_int),
+        ("documentation", ctypes.c_char_p),
+    )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Kept:
+    """What a builtin function holds, as its `__self__`."""
+
+    method: _MethodDef
+    code: Code
+    others: tuple[object, ...]
+
+
+def builtin(name: str, code: Code, *kept: object) -> Callable[..., Any]:
+    """Return a builtin function that runs code by CPython's convention for METH_FASTCALL: rdi its self, rsi its arguments, rdx how many.
+
+    Args:
+        name: what the function is called.
+        code: what it runs, from its beginning.
+        kept: what lives as long as the function, because the code has its address.
+    """
+    method = _MethodDef(name.encode(), code.address, _FASTCALL, None)
+    make = ctypes.pythonapi.PyCFunction_NewEx
+    make.argtypes, make.restype = (ctypes.c_void_p, ctypes.py_object, ctypes.c_void_p), ctypes.py_object
+    function: Callable[..., Any] = make(ctypes.addressof(method), _Kept(method, code, kept), None)
+    return function
+
+
+def interpreter_address(name: str) -> int:
+    """Return the address of a function of CPython's C interface."""
+    found = ctypes.cast(getattr(ctypes.pythonapi, name), ctypes.c_void_p).value
+    assert found is not None
+    return found

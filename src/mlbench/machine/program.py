@@ -1,0 +1,288 @@
+"""Machine code for a whole chain of products, tile after tile: the function that a call runs.
+
+A chain is a few layers. It runs on a tile of rows from its first layer to its last, so that what lies between them stays in the second
+cache, and then on the next tile. All sizes and addresses are in the code, but for those of the caller's input and result.
+
+The function is called with `(x)` or `(x, y)`, arrays that the caller has checked but for one thing: an x that is not contiguous cannot be
+read by it, and then it returns that x instead of y. For work of more than RELEASED_FLOP or RELEASED_BYTES of weights it gives the
+interpreter's lock away meanwhile, as NumPy's products do; below, that would cost more than it brings.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from mlbench.machine.assembler import R15, RAX, RBP, RCX, RDI, RDX, RSI, RSP, Label, Mem
+from mlbench.machine.blocks import FLOAT_BYTES, OPERANDS, Shape
+from mlbench.machine.callables import ARRAY_DATA, ARRAY_FLAGS, IS_READABLE, Code, builtin, interpreter_address
+from mlbench.machine.frame import RESULT, STATE, TILES, restore, save
+from mlbench.machine.products import Floats, emit_product, panels_of
+from mlbench.machine.team import Team, emit_done, emit_job, emit_part_end, emit_part_start, emit_wait
+from mlbench.machine.vectors import VectorAssembler, Vectors
+
+X, Y = "x", "y"
+"""The places that come with a call: the input, and the result."""
+RELEASED_FLOP, RELEASED_BYTES = 4e6, 2 * 1024 * 1024
+UNEVEN = 1.1
+"""Panels are shared where the largest share is at most so many times the mean; else rows, where there are some for everybody."""
+LEAST_SHARED_ROWS = 4
+_MASKS = np.array([-1] * 8 + [0] * 8, np.int32)
+
+
+@dataclass(frozen=True, slots=True)
+class Layer:
+    """A product and where its operands lie.
+
+    Attributes:
+        shape: of the product.
+        weight: address of the packed weight.
+        operands: addresses of what start and steps read.
+        source: where the value lies: X, Y, or an address that is the same in each call.
+        target: where the result goes: Y or an address.
+    """
+
+    shape: Shape
+    weight: int
+    operands: tuple[int, ...]
+    source: int | str
+    target: int | str
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """Rows of a batch.
+
+    Attributes:
+        first: the first of them.
+        last: their end.
+        tile: rows of a tile.
+    """
+
+    first: int
+    last: int
+    tile: int
+
+
+def chain(vectors: Vectors, layers: Sequence[Layer], rows: Rows, y: Floats | None, *kept: object) -> Callable[..., Any]:
+    """Return the function that runs a chain on the calling thread.
+
+    Args:
+        vectors: the instructions.
+        layers: in order.
+        rows: of a call.
+        y: the result of a call without one.
+        kept: what lives as long as the function, because the code has its address.
+    """
+    writer = _ChainWriter(vectors)
+    long = _is_long(layers, rows.last - rows.first)
+    writer.enter(y, gives_lock=long)
+    writer.rows(layers, rows)
+    writer.leave(gives_lock=long)
+    return builtin("chain", Code(writer.a.finish()), y, *kept)
+
+
+def rows_shared_chain(
+    vectors: Vectors, parts: Sequence[tuple[Sequence[Layer], Rows]], team: Team, y: Floats | None, *kept: object
+) -> Callable[..., Any]:
+    """Return the function that runs a chain on a team, of which each thread computes rows of its own.
+
+    Args:
+        vectors: the instructions.
+        parts: for each thread the layers, whose values between x and y are its own, and its rows.
+        team: the threads.
+        y: the result of a call without one.
+        kept: what lives as long as the function, because the code has its address.
+    """
+    long = _is_long(parts[0][0], max(rows.last for _, rows in parts))
+
+    def write(writer: _ChainWriter, member: int) -> None:
+        writer.rows(*parts[member])
+
+    return _shared(vectors, team, write, y, long, *kept)
+
+
+def columns_shared_chain(
+    vectors: Vectors, layers: Sequence[Layer], rows: Rows, team: Team, y: Floats | None, *kept: object
+) -> Callable[..., Any]:
+    """Return the function that runs a chain on a team, of which each thread computes a part of each product; see `rows_shared_chain`."""
+
+    def write(writer: _ChainWriter, member: int) -> None:
+        writer.member, writer.team = member, team
+        writer.rows(layers, rows)
+
+    return _shared(vectors, team, write, y, _is_long(layers, rows.last - rows.first), *kept)
+
+
+def _shared(
+    vectors: Vectors,
+    team: Team,
+    write: Callable[[_ChainWriter, int], None],
+    y: Floats | None,
+    long: bool,  # noqa: FBT001
+    *kept: object,
+) -> Callable[..., Any]:
+    writer = _ChainWriter(vectors)
+    a = writer.a
+    parts = {member: Label() for member in range(1, team.threads)}
+    writer.enter(y, gives_lock=long)
+    emit_job(a, team.address, parts)
+    write(writer, 0)
+    emit_done(a, team.address, 0)
+    emit_wait(a, 0, team.threads)
+    writer.leave(gives_lock=long)
+    for member, label in parts.items():
+        a.align(16)
+        a.put(label)
+        emit_part_start(a, team.address)
+        write(writer, member)
+        a.vzeroupper()
+        emit_done(a, team.address, member)
+        emit_part_end(a)
+    return builtin("chain", Code(a.finish()), y, team, *kept)
+
+
+def _is_long(layers: Sequence[Layer], rows: int) -> bool:
+    """Whether others should run meanwhile."""
+    size = sum(layer.shape.inputs * layer.shape.columns for layer in layers)
+    return 2 * rows * size > RELEASED_FLOP or FLOAT_BYTES * size > RELEASED_BYTES
+
+
+class _ChainWriter:
+    """Writes the code of a chain.
+
+    Within it, rbp has the address of the tile's rows of x, and r15 of its rows of y.
+
+    Attributes:
+        a: the code so far.
+        team: the threads that share each product; None where each one has rows of its own.
+        member: which of them this code is for.
+    """
+
+    def __init__(self, vectors: Vectors) -> None:
+        self.a = VectorAssembler(vectors)
+        self.team: Team | None = None
+        self.member = 0
+
+    def enter(self, y: Floats | None, *, gives_lock: bool) -> None:
+        """Put what a builtin function begins with."""
+        a = self.a
+        save(a)
+        a.load(RAX, Mem(RSI))
+        a.load(RBP, Mem(RAX, ARRAY_DATA))
+        a.load32(RCX, Mem(RAX, ARRAY_FLAGS))
+        a.and_number(RCX, IS_READABLE)
+        a.cmp_number(RCX, IS_READABLE)
+        readable = Label()
+        a.jump_if("e", readable)
+        self._give()
+        a.put(readable)
+        if y is not None:
+            bound = Label()
+            a.mov_number(RAX, id(y))
+            a.cmp_number(RDX, 2)
+            a.jump_if("b", bound)
+            a.load(RAX, Mem(RSI, 8))
+            a.put(bound)
+        else:
+            a.load(RAX, Mem(RSI, 8))
+        a.store(Mem(RSP, RESULT), RAX)
+        a.load(R15, Mem(RAX, ARRAY_DATA))
+        if gives_lock:
+            a.mov_number(RAX, interpreter_address("PyEval_SaveThread"))
+            a.call(RAX)
+            a.store(Mem(RSP, STATE), RAX)
+
+    def leave(self, *, gives_lock: bool) -> None:
+        """Put what it ends with."""
+        a = self.a
+        a.vzeroupper()
+        if gives_lock:
+            a.load(RDI, Mem(RSP, STATE))
+            a.mov_number(RAX, interpreter_address("PyEval_RestoreThread"))
+            a.call(RAX)
+        a.load(RAX, Mem(RSP, RESULT))
+        self._give()
+
+    def rows(self, layers: Sequence[Layer], rows: Rows) -> None:
+        """Put the layers for some rows of the batch."""
+        a = self.a
+        self._forward(layers, rows.first)
+        tiles, left = divmod(rows.last - rows.first, rows.tile)
+        if tiles > 1:
+            a.mov_number(RAX, tiles)
+            a.store(Mem(RSP, TILES), RAX)
+            again = Label()
+            a.put(again)
+        if tiles:
+            self._tile(layers, rows.tile, is_last=tiles == 1 and not left)
+        if tiles and (left or tiles > 1):
+            self._forward(layers, rows.tile)
+        if tiles > 1:
+            a.load(RAX, Mem(RSP, TILES))
+            a.sub_number(RAX, 1)
+            a.store(Mem(RSP, TILES), RAX)
+            a.jump_if("ne", again)
+        if left:
+            self._tile(layers, left, is_last=True)
+
+    def _tile(self, layers: Sequence[Layer], rows: int, *, is_last: bool) -> None:
+        """Put the layers for the rows of one tile; threads that share a product meet before the next one."""
+        for index, layer in enumerate(layers):
+            if self.team is None:
+                self._layer(layer, 0, rows, None)
+                continue
+            self._part(layer, rows)
+            if not is_last or index + 1 < len(layers):
+                emit_done(self.a, self.team.address, self.member)
+                emit_wait(self.a, self.member, self.team.threads)
+
+    def _part(self, layer: Layer, rows: int) -> None:
+        """Put this thread's part of a layer: some panels, or some rows."""
+        assert self.team is not None
+        threads = self.team.threads
+        panels = panels_of(layer.shape, self.a.vectors)
+        is_even = math.ceil(panels / threads) <= UNEVEN * panels / threads
+        if is_even or rows < LEAST_SHARED_ROWS * threads:
+            first, last = _share(panels, self.member, threads)
+            if first < last:
+                self._layer(layer, 0, rows, (first, last))
+        else:
+            first, last = _share(rows, self.member, threads)
+            self._layer(layer, first, last, None)
+
+    def _layer(self, layer: Layer, first: int, last: int, panels: tuple[int, int] | None) -> None:
+        a = self.a
+        shape = layer.shape
+        for register, place, columns in ((RSI, layer.source, shape.inputs), (RDI, layer.target, shape.columns)):
+            shift = FLOAT_BYTES * columns * first
+            if isinstance(place, int):
+                a.mov_number(register, place + shift)
+            else:
+                a.lea(register, Mem(RBP if place == X else R15, shift))
+        a.mov_number(RDX, layer.weight)
+        for register, address in zip(OPERANDS, layer.operands, strict=False):
+            a.mov_number(register, address)
+        emit_product(a, shape, last - first, _MASKS.ctypes.data, panels)
+
+    def _give(self) -> None:
+        """Return the object that rax points to, with a reference for the caller."""
+        a = self.a
+        a.load(RCX, Mem(RAX))
+        a.add_number(RCX, 1)
+        a.store(Mem(RAX), RCX)
+        restore(a)
+
+    def _forward(self, layers: Sequence[Layer], rows: int) -> None:
+        """Go some rows on in x and y."""
+        if rows:
+            self.a.add_number(RBP, FLOAT_BYTES * rows * layers[0].shape.inputs)
+            self.a.add_number(R15, FLOAT_BYTES * rows * layers[-1].shape.columns)
+
+
+def _share(number: int, member: int, threads: int) -> tuple[int, int]:
+    return number * member // threads, number * (member + 1) // threads

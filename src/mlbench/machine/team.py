@@ -1,0 +1,203 @@
+"""Threads that run a chain together, and meet in machine code.
+
+A thread of Python that waits for another one waits for the interpreter's lock as well, some microseconds each time. So the threads of a
+team stay in machine code, where they need no lock: they watch a word in memory for some hundred microseconds, which a call changes, and
+sleep in the kernel (a futex) when nothing comes. The calling thread runs its own part and watches the others' words.
+
+What they share has a cache line each, so that nobody's writing disturbs another's watching. x86-64 lets no store overtake an earlier store
+and no load an earlier load (SDM volume 3, section 9.2), so a plain store says that all before it is done; where a thread writes one word
+and then reads another that decides whether somebody sleeps, it exchanges, which waits for the store.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import threading
+import weakref
+
+import numpy as np
+import numpy.typing as npt
+
+from mlbench.alignment import ALIGNMENT_BYTES, aligned_bytes
+from mlbench.errors import CrewError
+from mlbench.machine.assembler import R8, R9, R10, R15, RAX, RBP, RCX, RDI, RDX, RSI, RSP, Assembler, Label, Mem
+from mlbench.machine.callables import Code
+from mlbench.machine.frame import FRAME, STATE, restore, save
+
+WATCHES = 10_000
+"""Looks at a word before a thread sleeps, or before one that waits for a part lets others run; with their pauses some 400 us."""
+_JOB, _STOP, _X, _Y, _THREADS = 0, 4, 64, 72, 128
+_STAGE, _ASLEEP, _CODE = 0, 4, 8
+"""Offsets: of the job's number and whether to stop, of the call's addresses, and of the threads' own lines; in each of these the number of
+parts it has done, whether it sleeps, and the code of its part."""
+_FUTEX, _SCHED_YIELD = 202, 24
+_WAIT_PRIVATE, _WAKE_PRIVATE = 128, 129
+_ALL = 2**31 - 1
+
+
+class Team:
+    """The calling thread and some more; they live as long as this object.
+
+    Args:
+        threads: how many, the calling one included; 2 or more.
+
+    Attributes:
+        threads: how many.
+        lines: what they share.
+        address: where that lies.
+    """
+
+    def __init__(self, threads: int) -> None:
+        self.threads = threads
+        self.lines = aligned_bytes(_THREADS + ALIGNMENT_BYTES * threads)
+        self.address = self.lines.ctypes.data
+        self._process = os.getpid()
+        for member in range(1, threads):
+            a = Assembler()
+            emit_service(a, self.address, member)
+            code = Code(a.finish())
+            threading.Thread(target=_serve, args=(code, self.lines), name="mlbench-team", daemon=True).start()
+        weakref.finalize(self, _dismiss, self.lines, self._process)
+
+    def check(self) -> None:
+        """Refuse to wait for threads that do not exist.
+
+        Raises:
+            CrewError: in a forked process.
+        """
+        if os.getpid() != self._process:
+            raise CrewError("the threads of this runner did not survive the fork; make the runner in the process that uses it")
+
+
+def _serve(code: Code, lines: npt.NDArray[np.uint8]) -> None:
+    """Run a thread's service until it is dismissed; it holds what its code has the address of."""
+    ctypes.CFUNCTYPE(None)(code.address)()
+    del lines
+
+
+def _dismiss(lines: npt.NDArray[np.uint8], process: int) -> None:
+    """Let the threads end; in a forked child there are none to hear it."""
+    if os.getpid() != process:
+        return
+    words = lines.view(np.uint32)
+    words[_STOP // 4] = 1
+    words[_JOB // 4] += 1
+    ctypes.CDLL(None).syscall(_FUTEX, ctypes.c_void_p(lines.ctypes.data + _JOB), _WAKE_PRIVATE, _ALL)
+
+
+def _line(member: int) -> int:
+    return _THREADS + ALIGNMENT_BYTES * member
+
+
+def emit_service(a: Assembler, lines: int, member: int) -> None:
+    """Put what a thread does from its start to its end: wait for a job, run its part, wait again."""
+    asleep, code = _line(member) + _ASLEEP, _line(member) + _CODE
+    again, watch, work, awake, end = Label(), Label(), Label(), Label(), Label()
+    save(a)
+    a.mov_number(RAX, 0)
+    a.store(Mem(RSP, STATE), RAX)
+    a.put(again)
+    a.mov_number(R8, lines)
+    a.load(RDX, Mem(RSP, STATE))
+    a.mov_number(R9, WATCHES)
+    a.put(watch)
+    a.load32(RAX, Mem(R8, _JOB))
+    a.cmp32(RAX, RDX)
+    a.jump_if("ne", work)
+    a.pause()
+    a.sub_number(R9, 1)
+    a.jump_if("ne", watch)
+    a.mov_number(RAX, 1)
+    a.exchange32(RAX, Mem(R8, asleep))
+    a.load32(RAX, Mem(R8, _JOB))
+    a.cmp32(RAX, RDX)
+    a.jump_if("ne", awake)
+    a.mov(RDI, R8)
+    a.mov_number(RSI, _WAIT_PRIVATE)
+    a.mov_number(R10, 0)
+    a.mov_number(RAX, _FUTEX)
+    a.syscall()
+    a.put(awake)
+    a.mov_number(RAX, 0)
+    a.exchange32(RAX, Mem(R8, asleep))
+    a.jump(again)
+    a.put(work)
+    a.store(Mem(RSP, STATE), RAX)
+    a.load32(RCX, Mem(R8, _STOP))
+    a.cmp_number(RCX, 0)
+    a.jump_if("ne", end)
+    a.load(RAX, Mem(R8, code))
+    a.call(RAX)
+    a.jump(again)
+    a.put(end)
+    restore(a)
+
+
+def emit_job(a: Assembler, lines: int, parts: dict[int, Label]) -> None:
+    """Put what gives each other thread its part of a call; rbp and r15 have the addresses of x and y."""
+    asleep, awake = Label(), Label()
+    a.mov_number(R8, lines)
+    a.store(Mem(R8, _X), RBP)
+    a.store(Mem(R8, _Y), R15)
+    for member, part in parts.items():
+        a.lea_label(RAX, part)
+        a.store(Mem(R8, _line(member) + _CODE), RAX)
+    a.load32(RAX, Mem(R8, _JOB))
+    a.add_number(RAX, 1)
+    a.exchange32(RAX, Mem(R8, _JOB))
+    for member in parts:
+        a.load32(RAX, Mem(R8, _line(member) + _ASLEEP))
+        a.cmp_number(RAX, 0)
+        a.jump_if("ne", asleep)
+    a.jump(awake)
+    a.put(asleep)
+    a.lea(RDI, Mem(R8, _JOB))
+    a.mov_number(RSI, _WAKE_PRIVATE)
+    a.mov_number(RDX, _ALL)
+    a.mov_number(RAX, _FUTEX)
+    a.syscall()
+    a.put(awake)
+
+
+def emit_part_start(a: Assembler, lines: int) -> None:
+    """Put what the code of a part begins with: it is called by the service."""
+    a.sub_number(RSP, FRAME)
+    a.mov_number(R8, lines)
+    a.load(RBP, Mem(R8, _X))
+    a.load(R15, Mem(R8, _Y))
+
+
+def emit_part_end(a: Assembler) -> None:
+    """Put what it ends with."""
+    a.add_number(RSP, FRAME)
+    a.ret()
+
+
+def emit_done(a: Assembler, lines: int, member: int) -> None:
+    """Say that this thread is done with its part, and leave in rdx the number of parts it has done."""
+    a.mov_number(R8, lines)
+    a.load32(RDX, Mem(R8, _line(member) + _STAGE))
+    a.add_number(RDX, 1)
+    a.store32(Mem(R8, _line(member) + _STAGE), RDX)
+
+
+def emit_wait(a: Assembler, member: int, threads: int) -> None:
+    """Wait until every other thread has done as many parts, after `emit_done`."""
+    for other in range(threads):
+        if other == member:
+            continue
+        again, watch, done = Label(), Label(), Label()
+        a.put(again)
+        a.mov_number(R9, WATCHES)
+        a.put(watch)
+        a.load32(RCX, Mem(R8, _line(other) + _STAGE))
+        a.sub32(RCX, RDX)
+        a.jump_if("ns", done)
+        a.pause()
+        a.sub_number(R9, 1)
+        a.jump_if("ne", watch)
+        a.mov_number(RAX, _SCHED_YIELD)
+        a.syscall()
+        a.jump(again)
+        a.put(done)

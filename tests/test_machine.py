@@ -1,0 +1,572 @@
+"""Machine code: instructions as the manual encodes them, products and chains as float64 has them, and nothing touched beyond."""
+
+from __future__ import annotations
+
+import ctypes
+import gc
+import mmap
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mlbench import machine
+from mlbench.machine import AVX2, AVX512, Layer, Rows, Shape, Team, Vectors, X, Y, best_width, chain, pack, processor
+from mlbench.machine.assembler import (
+    R8,
+    R9,
+    R10,
+    R11,
+    R12,
+    R13,
+    R15,
+    RAX,
+    RBP,
+    RBX,
+    RCX,
+    RDI,
+    RDX,
+    RSI,
+    RSP,
+    Assembler,
+    Label,
+    Mem,
+)
+from mlbench.machine.blocks import STEPS, UNROLLED
+from mlbench.machine.callables import Code, builtin
+from mlbench.machine.products import CHUNK_INPUTS, SET_BYTES, SET_ROWS, most_rows, split_rows
+from mlbench.machine.vectors import VectorAssembler
+
+FOUND, WHY = machine.find()
+needs_code = pytest.mark.skipif(FOUND is None, reason=f"no generated code here: {WHY}")
+HERE: tuple[Vectors, ...] = () if FOUND is None else (AVX2,) if FOUND is AVX2 else (AVX512, AVX2)
+"""The instructions this machine has: a processor with AVX-512 runs AVX2 as well."""
+Floats = npt.NDArray[np.float32]
+
+# --- the assembler ------------------------------------------------------------------------------------------------------
+
+GENERAL: dict[str, tuple[Callable[[Assembler], object], str]] = {
+    "mov r9, rax": (lambda a: a.mov(R9, RAX), "4c 8b c8"),
+    "mov r12d, 5": (lambda a: a.mov_number(R12, 5), "41 bc 05 00 00 00"),
+    "movabs rsi, 1 << 40": (lambda a: a.mov_number(RSI, 1 << 40), "48 be 00 00 00 00 00 01 00 00"),
+    "mov r13, [r12+8]": (lambda a: a.load(R13, Mem(R12, 8)), "4d 8b 6c 24 08"),
+    "mov eax, [rsp+4]": (lambda a: a.load32(RAX, Mem(RSP, 4)), "40 8b 44 24 04"),
+    "mov [rbp], r15": (lambda a: a.store(Mem(RBP), R15), "4c 89 7d 00"),
+    "mov [r13+300], r15d": (lambda a: a.store32(Mem(R13, 300), R15), "45 89 bd 2c 01 00 00"),
+    "lea rdi, [rdi+1000]": (lambda a: a.lea(RDI, Mem(RDI, 1000)), "48 8d bf e8 03 00 00"),
+    "add r8, 5": (lambda a: a.add_number(R8, 5), "49 83 c0 05"),
+    "and rcx, 257": (lambda a: a.and_number(RCX, 257), "48 81 e1 01 01 00 00"),
+    "sub rax, 1000": (lambda a: a.sub_number(RAX, 1000), "48 81 e8 e8 03 00 00"),
+    "cmp r10, -1": (lambda a: a.cmp_number(R10, -1), "49 83 fa ff"),
+    "cmp rax, [rbx+4]": (lambda a: a.cmp(RAX, Mem(RBX, 4)), "48 3b 43 04"),
+    "cmp r9d, r10d": (lambda a: a.cmp32(R9, R10), "45 3b ca"),
+    "sub ecx, edx": (lambda a: a.sub32(RCX, RDX), "40 2b ca"),
+    "xchg [r11], eax": (lambda a: a.exchange32(RAX, Mem(R11)), "41 87 03"),
+    "push r12": (lambda a: a.push(R12), "41 54"),
+    "pop rbx": (lambda a: a.pop(RBX), "5b"),
+    "call r11": (lambda a: a.call(R11), "41 ff d3"),
+    "ret": (lambda a: a.ret(), "c3"),
+    "pause": (lambda a: a.pause(), "f3 90"),
+    "syscall": (lambda a: a.syscall(), "0f 05"),
+    "cpuid": (lambda a: a.cpuid(), "0f a2"),
+    "xgetbv": (lambda a: a.xgetbv(), "0f 01 d0"),
+    "prefetcht1 [r12+256]": (lambda a: a.prefetch(Mem(R12, 256)), "49 0f 18 94 24 00 01 00 00"),
+    "vzeroupper": (lambda a: a.vzeroupper(), "c5 f8 77"),
+    "kmovw k1, eax": (lambda a: a.kmovw(1, RAX), "c5 f8 92 c8"),
+}
+WIDE: dict[str, tuple[Callable[[VectorAssembler], object], str]] = {
+    "vmovups zmm30, [r12+64]": (lambda a: a.vload(30, Mem(R12, 64)), "62 41 7c 48 10 74 24 01"),
+    "vmovups [rdx+5], zmm3": (lambda a: a.vstore(Mem(RDX, 5), 3), "62 f1 7c 48 11 9a 05 00 00 00"),
+    "vmovups zmm30{k1}{z}, [r12+64]": (lambda a: a.vload(30, Mem(R12, 64), masked=True), "62 41 7c c9 10 74 24 01"),
+    "vmovups [rdx+5]{k1}, zmm3": (lambda a: a.vstore(Mem(RDX, 5), 3, masked=True), "62 f1 7c 49 11 9a 05 00 00 00"),
+    "vbroadcastss zmm31, [rsp+12]": (lambda a: a.vbroadcast(31, Mem(RSP, 12)), "62 62 7d 48 18 7c 24 03"),
+    "vfmadd231ps zmm31, zmm30, zmm29": (lambda a: a.vfma(31, 30, 29), "62 02 0d 40 b8 fd"),
+    "vfmadd231ps zmm3, zmm31, [r9+128]": (lambda a: a.vfma(3, 31, Mem(R9, 128)), "62 d2 05 40 b8 59 02"),
+    "vfmadd231ps zmm17, zmm25, [r8+4]{1to16}": (lambda a: a.vfma_broadcast(17, 25, Mem(R8, 4)), "62 c2 35 50 b8 48 01"),
+    "vaddps zmm1, zmm2, zmm3": (lambda a: a.vadd(1, 2, 3), "62 f1 6c 48 58 cb"),
+    "vmulps zmm31, zmm1, zmm9": (lambda a: a.vmul(31, 1, 9), "62 41 74 48 59 f9"),
+    "vmaxps zmm5, zmm31, [rax+32]": (lambda a: a.vmax(5, 31, Mem(RAX, 32)), "62 f1 04 40 5f a8 20 00 00 00"),
+    "vpxord zmm31, zmm31, zmm31": (lambda a: a.vzero(31), "62 01 05 40 ef ff"),
+}
+NARROW: dict[str, tuple[Callable[[VectorAssembler], object], str]] = {
+    "vmovups ymm14, [r12+64]": (lambda a: a.vload(14, Mem(R12, 64)), "c4 41 7c 10 74 24 40"),
+    "vmaskmovps ymm14, ymm15, [r12+64]": (lambda a: a.vload(14, Mem(R12, 64), masked=True), "c4 42 05 2c 74 24 40"),
+    "vmaskmovps [rdx+5], ymm15, ymm3": (lambda a: a.vstore(Mem(RDX, 5), 3, masked=True), "c4 e2 05 2e 5a 05"),
+    "vbroadcastss ymm9, [rbp]": (lambda a: a.vbroadcast(9, Mem(RBP)), "c4 62 7d 18 4d 00"),
+    "vfmadd231ps ymm15, ymm14, ymm13": (lambda a: a.vfma(15, 14, 13), "c4 42 0d b8 fd"),
+    "vmaxps ymm5, ymm15, [rax+32]": (lambda a: a.vmax(5, 15, Mem(RAX, 32)), "c4 e1 04 5f 68 20"),
+    "vxorps ymm2, ymm2, ymm2": (lambda a: a.vzero(2), "c4 e1 6c 57 d2"),
+}
+
+
+def _hex(code: bytes) -> str:
+    return code.hex(" ")
+
+
+@pytest.mark.parametrize(("put", "expected"), GENERAL.values(), ids=GENERAL)
+def test_instructions_are_encoded_as_the_manual_says(put: Callable[[Assembler], object], expected: str) -> None:
+    """Bytes as GNU objdump 2.40 reads them back, and as the SDM has them."""
+    a = Assembler()
+    put(a)
+    assert _hex(a.finish()) == expected
+
+
+@pytest.mark.parametrize(("put", "expected"), WIDE.values(), ids=WIDE)
+def test_instructions_of_16_lanes(put: Callable[[VectorAssembler], object], expected: str) -> None:
+    """EVEX: upper registers, masks, broadcasts, and displacements in units of the operand."""
+    a = VectorAssembler(AVX512)
+    put(a)
+    assert _hex(a.finish()) == expected
+
+
+@pytest.mark.parametrize(("put", "expected"), NARROW.values(), ids=NARROW)
+def test_instructions_of_8_lanes(put: Callable[[VectorAssembler], object], expected: str) -> None:
+    """VEX: the same operations with masks in a vector register."""
+    a = VectorAssembler(AVX2)
+    put(a)
+    assert _hex(a.finish()) == expected
+
+
+def test_jumps_reach_their_labels() -> None:
+    """Backwards and forwards, near and conditional, and the address of a label."""
+    a = Assembler()
+    ahead, behind = Label(), Label()
+    a.put(behind)
+    a.jump(ahead)
+    a.jump_if("ne", behind)
+    a.put(ahead)
+    a.lea_label(R9, behind)
+    assert _hex(a.finish()) == "e9 06 00 00 00 0f 85 f5 ff ff ff 4c 8d 0d ee ff ff ff"
+
+
+def test_a_label_that_was_never_put_is_found() -> None:
+    """A jump to nowhere is a mistake of the generator, not of the processor."""
+    a = Assembler()
+    a.jump(Label())
+    with pytest.raises(AssertionError, match="never put"):
+        a.finish()
+
+
+@pytest.mark.parametrize("size", range(1, 33))
+def test_alignment_does_nothing(size: int) -> None:
+    """Filling up takes any number of bytes."""
+    a = Assembler()
+    a.ret()
+    a.align(size)
+    assert len(a.finish()) == -(-1 // size) * size
+
+
+# --- memory that runs ---------------------------------------------------------------------------------------------------
+
+
+@needs_code
+def test_code_is_not_writeable() -> None:
+    """Memory is written first and run afterwards, never both."""
+    a = Assembler()
+    a.mov_number(RAX, 42)
+    a.ret()
+    code = Code(a.finish())
+    assert ctypes.CFUNCTYPE(ctypes.c_int)(code.address)() == 42
+    with open("/proc/self/maps", encoding="utf-8") as lines:  # noqa: PTH123  # read line by line
+        (mine,) = [line.split()[1] for line in lines if line.startswith(f"{code.address:x}-")]
+    assert mine == "r-xp"
+
+
+@needs_code
+def test_a_builtin_keeps_what_its_code_needs() -> None:
+    """The code and what was handed over live as long as the function, and no longer."""
+    a = Assembler()
+    a.load(RAX, Mem(RSI))
+    a.load(RCX, Mem(RAX))
+    a.add_number(RCX, 1)
+    a.store(Mem(RAX), RCX)
+    a.ret()
+
+    class Held:
+        alive = 0
+
+        def __init__(self) -> None:
+            Held.alive += 1
+
+        def __del__(self) -> None:
+            Held.alive -= 1
+
+    same = builtin("same", Code(a.finish()), Held())
+    thing = object()
+    before = sys.getrefcount(thing)
+    assert same(thing) is thing
+    assert sys.getrefcount(thing) == before
+    gc.collect()
+    assert Held.alive == 1
+    del same
+    gc.collect()
+    assert Held.alive == 0
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "reason"),
+    [
+        ("sys.platform", "darwin", "there is code for Linux on x86_64"),
+        ("platform.machine", lambda: "aarch64", "there is code for Linux on x86_64"),
+        ("sys.getobjects", list, "there is code for CPython with its lock"),
+        ("_arrays_are_as_expected", lambda: False, "an array of NumPy"),
+    ],
+    ids=["system", "machine", "interpreter", "arrays"],
+)
+def test_elsewhere_there_is_no_code(monkeypatch: pytest.MonkeyPatch, name: str, value: Any, reason: str) -> None:
+    """Where nobody tried it, nothing is generated, and the reason is told."""
+    monkeypatch.setattr(f"mlbench.machine.processor.{name}", value, raising=False)
+    vectors, why = processor.find.__wrapped__()
+    assert vectors is None
+    assert reason in why
+
+
+@needs_code
+def test_a_system_that_refuses_memory_for_code_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Some hardened systems run no memory that was ever written."""
+
+    def refuse(_: bytes) -> None:
+        raise OSError(1, "Operation not permitted")
+
+    monkeypatch.setattr("mlbench.machine.processor.Code", refuse)
+    assert processor.find.__wrapped__() == (None, "this system gives no memory that code may run in (Operation not permitted)")
+
+
+_CPU = {"avx2": 1 << 5, "avx512f": 1 << 16}
+_BASE = 1 << 12 | 1 << 27 | 1 << 28
+
+
+@pytest.mark.parametrize(
+    ("most", "base", "kept", "more", "expected"),
+    [
+        (7, _BASE, 0xE6, _CPU["avx512f"] | _CPU["avx2"], AVX512),
+        (7, _BASE, 0x06, _CPU["avx512f"] | _CPU["avx2"], AVX2),
+        (7, _BASE, 0xE6, _CPU["avx2"], AVX2),
+        (7, _BASE, 0xE6, 0, None),
+        (7, _BASE, 0x02, _CPU["avx2"], None),
+        (7, _BASE & ~(1 << 12), 0xE6, _CPU["avx2"], None),
+        (6, _BASE, 0xE6, _CPU["avx2"], None),
+    ],
+    ids=["all", "system-keeps-8-lanes", "no-avx512", "no-avx2", "system-keeps-none", "no-fma", "old"],
+)
+def test_the_processor_is_asked(
+    monkeypatch: pytest.MonkeyPatch, most: int, base: int, kept: int, more: int, expected: Vectors | None
+) -> None:
+    """What cpuid and XCR0 say decides; a register that the system does not keep is no register."""
+
+    def cpuid(leaf: int, *, wanted_ebx: bool = False) -> tuple[int, int, int]:
+        return (most, 0, 0) if leaf == 0 else (0, base, kept) if leaf == 1 else (more if wanted_ebx else 0, 0, 0)
+
+    monkeypatch.setattr(processor, "_cpuid", cpuid)
+    assert processor._instructions()[0] is expected
+
+
+# --- products -----------------------------------------------------------------------------------------------------------
+
+
+@given(st.integers(1, 5000), st.integers(1, 40))
+def test_rows_are_split_evenly(rows: int, most: int) -> None:
+    """Every row is in one block, no block is too high, their heights differ by one at most, and there are as few as possible."""
+    blocks = split_rows(rows, most)
+    heights = [height for count, height in blocks for _ in range(count)]
+    assert sum(heights) == rows
+    assert max(heights) <= most
+    assert max(heights) - min(heights) <= 1
+    assert len(heights) == -(-rows // most)
+
+
+@pytest.mark.parametrize("vectors", [AVX512, AVX2], ids=lambda each: each.name)
+@pytest.mark.parametrize("width", [1, 2, 3, 4])
+def test_a_block_fits_the_registers(vectors: Vectors, width: int) -> None:
+    """Accumulators, the weight's vectors and one number, where it is not read from memory; fewer rows where their lines share a set."""
+    rows = most_rows(width, 100, vectors)
+    usable = vectors.registers - (not vectors.has_masks)
+    spare = 0 if vectors.has_masks and width == 1 else 1
+    assert rows >= 1
+    assert rows * width + max(width + spare, 2) <= usable
+    assert most_rows(width, SET_BYTES // 4, vectors) == min(rows, SET_ROWS)
+
+
+@given(st.integers(1, 40), st.integers(1, 90), st.integers(1, 4))
+def test_packing_keeps_every_number_once(inputs: int, columns: int, width: int) -> None:
+    """A panel lies row after row, the panels one after the other; a vector may be read at the end."""
+    weight = np.arange(inputs * columns, dtype=np.float32).reshape(inputs, columns)
+    packed = pack(weight, width, AVX2)
+    assert packed.shape == weight.shape
+    assert not packed.flags.writeable
+    first = packed.ravel()[: inputs * min(columns, 8 * width)].reshape(inputs, -1)
+    assert (first == weight[:, : 8 * width]).all()
+    assert sorted(packed.ravel()) == sorted(weight.ravel())
+    assert packed.base is not None
+    assert packed.ctypes.data % 64 == 0
+
+
+def guarded(array: Floats) -> Floats:
+    """Return a copy that ends right before a page which may not be touched."""
+    page = mmap.PAGESIZE
+    size = max(1, -(-array.nbytes // page)) * page
+    room = mmap.mmap(-1, size + page)
+    start = ctypes.addressof(ctypes.c_char.from_buffer(room))
+    assert ctypes.CDLL(None).mprotect(ctypes.c_void_p(start + size), ctypes.c_size_t(page), 0) == 0
+    copy = np.frombuffer(room, np.float32, array.size, size - array.nbytes).reshape(array.shape)
+    np.copyto(copy, array)
+    return copy
+
+
+def numbers(*shape: int, seed: int = 0) -> Floats:
+    """Return seeded normal numbers, between two pages that may not be touched at their end."""
+    return guarded(np.random.default_rng(seed).standard_normal(shape, dtype=np.float32))
+
+
+def expected_of(x: npt.NDArray[np.float64], steps: Sequence[str], operands: Sequence[Floats]) -> npt.NDArray[np.float64]:
+    """Return the steps in float64."""
+    left = iter(operands)
+    for step in steps:
+        if step == "add":
+            x = x + next(left)
+        elif step == "maximum":
+            x = np.maximum(x, next(left))
+        elif step == "relu":
+            x = np.maximum(x, 0)
+        else:
+            x = np.maximum(x, next(left) * x)
+    return x
+
+
+def one_layer(
+    vectors: Vectors, rows: int, weight: Floats, steps: Sequence[str], operands: Sequence[Floats], width: int, tile: int | None = None
+) -> Callable[..., Any]:
+    """Return the function of one product."""
+    inputs, columns = weight.shape
+    packed = pack(weight, width, vectors)
+    addresses = tuple(int(each.ctypes.data) for each in operands)
+    layer = Layer(Shape(inputs, columns, width, tuple(steps)), int(packed.ctypes.data), addresses, X, Y)
+    return chain(vectors, [layer], Rows(0, rows, tile or rows), None, packed, tuple(operands))
+
+
+def check_product(
+    vectors: Vectors, rows: int, inputs: int, columns: int, width: int, steps: Sequence[str], tile: int | None = None
+) -> None:
+    """Compare one product with float64."""
+    x, weight = numbers(rows, inputs), np.random.default_rng(1).standard_normal((inputs, columns), dtype=np.float32)
+    operands = [numbers(*(() if step == "leaky_relu" else (columns,)), seed=2) for step in steps if STEPS[step]]
+    for step, operand in zip([step for step in steps if STEPS[step]], operands, strict=True):
+        if step == "leaky_relu":
+            operand[...] = 0.1
+    out = guarded(np.full((rows, columns), np.nan, np.float32))
+    assert one_layer(vectors, rows, weight, steps, operands, width)(x, out) is out
+    exact = expected_of(x.astype(np.float64) @ weight, steps, operands)
+    allowed = (inputs + 4) * 2.0**-24 * (np.abs(x).astype(np.float64) @ np.abs(weight) + 4)
+    assert (np.abs(out - exact) <= allowed).all()
+
+
+@needs_code
+@pytest.mark.parametrize("vectors", HERE, ids=lambda each: each.name)
+@given(
+    rows=st.integers(1, 70),
+    inputs=st.integers(1, 70),
+    columns=st.integers(1, 150),
+    width=st.integers(1, 4),
+    steps=st.lists(st.sampled_from(sorted(STEPS)), max_size=3),
+)
+def test_a_product_is_right(vectors: Vectors, rows: int, inputs: int, columns: int, width: int, steps: list[str]) -> None:
+    """For any sizes and steps, within what rounding explains, next to pages that may not be touched."""
+    check_product(vectors, rows, inputs, columns, width, steps)
+
+
+@needs_code
+@pytest.mark.parametrize("vectors", HERE, ids=lambda each: each.name)
+@pytest.mark.parametrize("inputs", [CHUNK_INPUTS - 1, CHUNK_INPUTS, CHUNK_INPUTS + 1, 2 * CHUNK_INPUTS, 2 * CHUNK_INPUTS + UNROLLED + 1])
+@pytest.mark.parametrize("steps", [(), ("add",), ("add", "relu"), ("maximum", "add")], ids="+".join)
+def test_many_inputs_come_in_chunks(vectors: Vectors, inputs: int, steps: tuple[str, ...]) -> None:
+    """The result starts once and takes its steps once, for whole and for ragged panels."""
+    check_product(vectors, 11, inputs, 2 * 2 * vectors.lanes + 5, 2, steps)
+
+
+@needs_code
+@pytest.mark.parametrize("vectors", HERE, ids=lambda each: each.name)
+def test_a_large_weight_is_asked_for_ahead(vectors: Vectors) -> None:
+    """The lines of the next panel are asked for, and behind the last one nobody falls."""
+    check_product(vectors, 40, 1030, 300, 3, ("add", "relu"))
+
+
+@needs_code
+@pytest.mark.parametrize("vectors", HERE, ids=lambda each: each.name)
+@pytest.mark.parametrize("step", ["maximum", "relu", "leaky_relu"])
+def test_nan_and_infinity_are_those_of_numpy(vectors: Vectors, step: str) -> None:
+    """A NaN stays one, an infinity too, and so do both zeros."""
+    x = np.array([[np.nan], [np.inf], [-np.inf], [0.0], [-0.0], [1.0], [-1.0]], np.float32)
+    columns = vectors.lanes + 3
+    operand = np.full(columns, 0.5, np.float32) if step == "maximum" else np.array(0.5, np.float32)
+    out = np.empty((7, columns), np.float32)
+    one_layer(vectors, 7, np.ones((1, columns), np.float32), [step], [operand] if STEPS[step] else [], 1)(x, out)
+    column = expected_of(x.astype(np.float64), [step], [operand[:1] if step == "maximum" else operand])
+    np.testing.assert_array_equal(out, np.repeat(column, columns, axis=1))
+
+
+@needs_code
+def test_an_input_that_is_not_contiguous_comes_back() -> None:
+    """The function says that it cannot read it, and writes nothing."""
+    function = one_layer(HERE[0], 4, np.ones((3, 2), np.float32), (), (), 1)
+    out = np.full((4, 2), 7, np.float32)
+    for x in (np.ones((3, 4), np.float32).T, np.ones((4, 6), np.float32)[:, ::2]):
+        before = sys.getrefcount(x)
+        assert function(x, out) is x
+        assert sys.getrefcount(x) == before
+    assert (out == 7).all()
+
+
+# --- chains -------------------------------------------------------------------------------------------------------------
+
+
+def two_layers(
+    vectors: Vectors, rows: int, hidden_rows: int, sizes: tuple[int, int, int]
+) -> tuple[list[Layer], list[Floats], list[object]]:
+    """Return a Linear, ReLU, Linear, its weights and biases, and what must live."""
+    inputs, hidden, outputs = sizes
+    arrays = [numbers(inputs, hidden, seed=1), numbers(hidden, seed=2), numbers(hidden, outputs, seed=3), numbers(outputs, seed=4)]
+    between = guarded(np.zeros((hidden_rows, hidden), np.float32))
+    packed = [pack(arrays[index], best_width(rows, *arrays[index].shape, vectors), vectors) for index in (0, 2)]
+    layers = []
+    for index, (weight, steps) in enumerate(zip(packed, (("add", "relu"), ("add",)), strict=True)):
+        inputs, columns = weight.shape
+        shape = Shape(inputs, columns, best_width(rows, inputs, columns, vectors), steps)
+        places = (X, int(between.ctypes.data)) if not index else (int(between.ctypes.data), Y)
+        layers.append(Layer(shape, int(weight.ctypes.data), (int(arrays[2 * index + 1].ctypes.data),), *places))
+    return layers, arrays, [packed, between]
+
+
+def check_chain(function: Callable[..., Any], arrays: Sequence[Floats], rows: int) -> None:
+    """Compare a chain with float64, twice, the second time into an array of its own."""
+    first, bias, second, last = arrays
+    x = numbers(rows, first.shape[0], seed=5)
+    out = guarded(np.full((rows, second.shape[1]), np.nan, np.float32))
+    exact = np.maximum(x.astype(np.float64) @ first + bias, 0) @ second + last
+    for _ in range(2):
+        out[:] = np.nan
+        assert function(x, out) is out
+        np.testing.assert_allclose(out, exact, rtol=1e-4, atol=1e-4)
+
+
+@needs_code
+@pytest.mark.parametrize("vectors", HERE, ids=lambda each: each.name)
+@pytest.mark.parametrize(("rows", "tile"), [(1, 1), (5, 5), (100, 16), (96, 16), (33, 32), (7, 1)])
+def test_a_chain_runs_tile_by_tile(vectors: Vectors, rows: int, tile: int) -> None:
+    """One tile, some, and some with a rest; what lies between is as high as a tile."""
+    layers, arrays, kept = two_layers(vectors, rows, tile, (20, 70, 13))
+    check_chain(chain(vectors, layers, Rows(0, rows, tile), None, kept, arrays), arrays, rows)
+
+
+@needs_code
+@pytest.mark.parametrize("threads", [2, 3, 5])
+@pytest.mark.parametrize(("rows", "tile"), [(1, 1), (3, 3), (64, 64), (100, 16), (10, 4)])
+@pytest.mark.parametrize("sizes", [(20, 300, 13), (20, 16, 300), (3, 1, 1)], ids=str)
+def test_a_team_shares_each_product(threads: int, rows: int, tile: int, sizes: tuple[int, int, int]) -> None:
+    """More threads than panels, than rows, than cores: every number is computed once, before somebody reads it."""
+    layers, arrays, kept = two_layers(HERE[0], rows, tile, sizes)
+    team = Team(threads)
+    function = machine.columns_shared_chain(HERE[0], layers, Rows(0, rows, tile), team, None, kept, arrays)
+    for _ in range(20):
+        check_chain(function, arrays, rows)
+
+
+@needs_code
+@pytest.mark.parametrize("threads", [2, 3])
+@pytest.mark.parametrize(("rows", "tile"), [(1, 1), (4, 4), (101, 16)])
+def test_a_team_shares_rows(threads: int, rows: int, tile: int) -> None:
+    """Each thread has rows and room of its own; one may have none."""
+    made = [two_layers(HERE[0], rows, tile, (20, 70, 13)) for _ in range(threads)]
+    edges = [rows * member // threads for member in range(threads + 1)]
+    parts = [(layers, Rows(edges[member], edges[member + 1], tile)) for member, (layers, _, _) in enumerate(made)]
+    function = machine.rows_shared_chain(HERE[0], parts, Team(threads), None, made)
+    for _ in range(20):
+        check_chain(function, made[0][1], rows)
+
+
+def team_threads() -> set[threading.Thread]:
+    """Return the threads of all teams."""
+    return {each for each in threading.enumerate() if each.name == "mlbench-team"}
+
+
+@needs_code
+def test_a_team_sleeps_wakes_and_ends() -> None:
+    """After a pause longer than it watches, a call wakes it; when nobody holds it, its threads end."""
+    before = team_threads()
+    layers, arrays, kept = two_layers(HERE[0], 40, 40, (20, 70, 13))
+    team = Team(3)
+    mine = team_threads() - before
+    function = machine.columns_shared_chain(HERE[0], layers, Rows(0, 40, 40), team, None, kept, arrays)
+    for _ in range(3):
+        check_chain(function, arrays, 40)
+        time.sleep(0.05)
+        assert all(team.lines.view(np.uint32)[(128 + 64 * member) // 4 + 1] == 1 for member in (1, 2))  # asleep
+    assert len(mine) == 2
+    del team, function
+    gc.collect()
+    deadline = time.monotonic() + 10
+    while mine & team_threads() and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert not mine & team_threads()
+
+
+@needs_code
+def test_numbers_of_jobs_may_pass_their_end() -> None:
+    """Counters have 32 bits: a team works on when they begin anew."""
+    layers, arrays, kept = two_layers(HERE[0], 40, 40, (20, 70, 13))
+    team = Team(2)
+    function = machine.columns_shared_chain(HERE[0], layers, Rows(0, 40, 40), team, None, kept, arrays)
+    words = team.lines.view(np.uint32)
+    check_chain(function, arrays, 40)
+    for stage in (32, 48):  # both threads have done as many parts
+        words[stage] = 2**32 - 3
+    for _ in range(5):
+        check_chain(function, arrays, 40)
+    assert words[32] == words[48] < 100
+
+
+@needs_code
+def test_a_process_ends_while_a_team_waits() -> None:
+    """Nobody holds up the end of the interpreter, and it ends well, whether the team watches or sleeps."""
+    code = (
+        "import numpy as np, time, sys; from mlbench import OptimizedRunner, mlp, Choices; from mlbench.passes import Way\n"
+        "way = Way(generated=True)\n"
+        "runner = OptimizedRunner(mlp(64, 256, 64), 64, threads=2, choices=Choices(None, (way, way), sys.argv[1]))\n"
+        "runner.run(np.ones((64, 64), np.float32)); time.sleep(float(sys.argv[2]))"
+    )
+    for threading_ in ("split", "tiles"):
+        for pause in ("0", "0.05"):
+            subprocess.run([sys.executable, "-c", code, threading_, pause], check=True, timeout=30)
+
+
+@needs_code
+def test_others_run_meanwhile() -> None:
+    """Long work gives the interpreter's lock away: another thread counts while it runs."""
+    weight = np.ones((1024, 1024), np.float32)
+    function = one_layer(HERE[0], 4096, weight, (), (), 2)
+    x, out = np.ones((4096, 1024), np.float32), np.empty((4096, 1024), np.float32)
+    counted: list[float] = []
+    is_over = threading.Event()
+
+    def count() -> None:
+        while not is_over.is_set():
+            counted.append(time.monotonic())
+            time.sleep(0.001)
+
+    counter = threading.Thread(target=count)
+    counter.start()
+    time.sleep(0.02)
+    start = time.monotonic()
+    function(x, out)
+    end = time.monotonic()
+    is_over.set()
+    counter.join()
+    assert (out == 1024).all()
+    assert sum(start < each < end for each in counted) >= 2
