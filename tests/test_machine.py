@@ -518,6 +518,18 @@ def test_a_team_sleeps_wakes_and_ends() -> None:
 
 
 @needs_code
+def test_a_team_works_on_one_core(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With fewer cores than threads nobody watches, and the answer is right all the same."""
+    monkeypatch.setattr("mlbench.machine.team.os.sched_getaffinity", lambda _: {0})
+    layers, arrays, kept = two_layers(HERE[0], 40, 40, (20, 70, 13))
+    team = Team(3)
+    assert team.watches == 1
+    function = machine.columns_shared_chain(HERE[0], layers, Rows(0, 40, 40), team, None, kept, arrays)
+    for _ in range(50):
+        check_chain(function, arrays, 40)
+
+
+@needs_code
 def test_numbers_of_jobs_may_pass_their_end() -> None:
     """Counters have 32 bits: a team works on when they begin anew."""
     layers, arrays, kept = two_layers(HERE[0], 40, 40, (20, 70, 13))

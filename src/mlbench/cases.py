@@ -21,6 +21,7 @@ import numpy as np
 from mlbench.errors import FileError, UsageError
 from mlbench.files import file_name
 from mlbench.graph import FloatArray
+from mlbench.machine import find
 from mlbench.measure import blas_threads, record, render_flame_graph
 from mlbench.models import Model, load_digits_mlp, mlp
 from mlbench.passes import choices_to_json
@@ -203,12 +204,17 @@ def static_bytes(case: Case) -> StaticBytes:
 
 
 def plan_of(case: Case) -> dict[str, Any] | None:
-    """Return what was chosen for the compiled runner of the case, as JSON data, and the names of its passes; None for the eager one."""
+    """Return the plan of the compiled runner of the case as JSON data; None for the eager one.
+
+    It has what was chosen, the names of the passes, and the instructions of generated code, because its size depends on them.
+    """
     if case.runner == BASELINE:
         return None
     compiled = optimized_runner(case).compiled
     assert compiled.choices is not None  # some of the passes choose
-    return choices_to_json(compiled.choices) | {"passes": [each.name for each, _ in compiled.notes]}
+    vectors, _ = find()
+    code = vectors.name if vectors is not None and any(node.width for node in compiled.graph.nodes) else None
+    return choices_to_json(compiled.choices) | {"passes": [each.name for each, _ in compiled.notes], "code": code}
 
 
 def recording_call(case: Case) -> Callable[[], object]:

@@ -114,12 +114,13 @@ class _BlockWriter:
             a.mov_number(RAX, turns)
             again = Label()
             a.put(again)
+        lines = self._chunk.lines
         for k in range(UNROLLED if turns else 0):
             self._multiply(k)
-        for line in range(self._chunk.lines):
-            a.prefetch(Mem(R14, line * LINE_BYTES))
-        if self._chunk.lines:
-            a.add_number(R14, self._chunk.lines * LINE_BYTES)
+            for line in range(lines * k // UNROLLED, lines * (k + 1) // UNROLLED):
+                a.prefetch(Mem(R14, line * LINE_BYTES))
+        if lines:
+            a.add_number(R14, lines * LINE_BYTES)
         if turns:
             a.add_number(R8, UNROLLED * FLOAT_BYTES)
             a.add_number(RBX, UNROLLED * self._weight_bytes)

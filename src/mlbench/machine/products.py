@@ -25,9 +25,11 @@ from mlbench.machine.vectors import VectorAssembler, Vectors
 WIDEST = 4
 """Vectors of a panel at most."""
 LINE_BYTES = 64
-STREAMED_BYTES = 1024 * 1024
-"""A weight that takes more than this much of the second cache comes from farther away: while the blocks of one panel are computed, the
-lines of the next one are asked for."""
+LARGE_BYTES, HUGE_BYTES = 1024 * 1024, 2 * 1024 * 1024
+AHEAD_BYTES = 4096
+"""Of a weight that takes much of the second cache, the lines of the next panel are asked for while the blocks of one are computed. That is
+worth 30 % for 64 rows of 1024 x 4096. Where a panel has one block only, lines so far ahead in the stream are asked for, of weights that no
+second cache holds: worth 30 % for 8 rows when the weight comes from memory, and a loss of as much where it is in the cache."""
 CHUNK_INPUTS = 1024
 """Inputs that are added up before the next panel. With more, a panel and the rows of a tile do not fit into the second cache together; the
 result is read and written once for each chunk."""
@@ -119,8 +121,9 @@ def emit_product(a: VectorAssembler, shape: Shape, rows: int, masks: int, panels
     if is_ragged and last_lanes:
         a.set_mask(last_lanes, masks)
     _forward(a, shape, first)
-    for start in range(0, shape.inputs, CHUNK_INPUTS):
-        chunk = Chunk(start, min(CHUNK_INPUTS, shape.inputs - start), start + CHUNK_INPUTS >= shape.inputs)
+    most = CHUNK_INPUTS if rows > most_rows(shape.width, shape.inputs, a.vectors) else shape.inputs
+    for start in range(0, shape.inputs, most):
+        chunk = Chunk(start, min(most, shape.inputs - start), start + most >= shape.inputs)
         if whole > 1:
             a.mov_number(RCX, whole)
             again = Label()
@@ -181,10 +184,10 @@ def _emit_panel(a: VectorAssembler, shape: Shape, chunk: Chunk, rows: int, width
     a.mov(R9, RDI)
     blocks = split_rows(rows, most_rows(width, shape.inputs, a.vectors))
     number = sum(count for count, _ in blocks)
-    if FLOAT_BYTES * shape.inputs * shape.columns > STREAMED_BYTES and number > 1:
+    if FLOAT_BYTES * shape.inputs * shape.columns > (LARGE_BYTES if number > 1 else HUGE_BYTES):
         vector_bytes = FLOAT_BYTES * a.vectors.lanes
         chunk = replace(chunk, lines=math.ceil(UNROLLED * width * vector_bytes / LINE_BYTES / number))
-        a.lea(R14, Mem(RDX, width * vector_bytes * (shape.inputs + chunk.first)))
+        a.lea(R14, Mem(RDX, width * vector_bytes * (shape.inputs + chunk.first) if number > 1 else AHEAD_BYTES))
     for count, height in blocks:
         if count > 1:
             a.mov_number(R11, count)

@@ -133,7 +133,7 @@ def _shared(
     emit_job(a, team.address, parts)
     write(writer, 0)
     emit_done(a, team.address, 0)
-    emit_wait(a, 0, team.threads)
+    emit_wait(a, 0, team)
     writer.leave(gives_lock=long)
     for member, label in parts.items():
         a.align(16)
@@ -239,7 +239,7 @@ class _ChainWriter:
             self._part(layer, rows)
             if not is_last or index + 1 < len(layers):
                 emit_done(self.a, self.team.address, self.member)
-                emit_wait(self.a, self.member, self.team.threads)
+                emit_wait(self.a, self.member, self.team)
 
     def _part(self, layer: Layer, rows: int) -> None:
         """Put this thread's part of a layer: some panels, or some rows."""

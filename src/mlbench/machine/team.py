@@ -26,7 +26,8 @@ from mlbench.machine.callables import Code
 from mlbench.machine.frame import FRAME, STATE, restore, save
 
 WATCHES = 10_000
-"""Looks at a word before a thread sleeps, or before one that waits for a part lets others run; with their pauses some 400 us."""
+"""Looks at a word before a thread sleeps, or before one that waits for a part lets others run; with their pauses some 400 us. Where there
+are fewer cores than threads, nobody watches: the one that is waited for needs the core."""
 _JOB, _STOP, _X, _Y, _THREADS = 0, 4, 64, 72, 128
 _STAGE, _ASLEEP, _CODE = 0, 4, 8
 """Offsets: of the job's number and whether to stop, of the call's addresses, and of the threads' own lines; in each of these the number of
@@ -44,18 +45,20 @@ class Team:
 
     Attributes:
         threads: how many.
+        watches: looks before a thread sleeps or lets others run.
         lines: what they share.
         address: where that lies.
     """
 
     def __init__(self, threads: int) -> None:
         self.threads = threads
+        self.watches = WATCHES if len(os.sched_getaffinity(0)) >= threads else 1
         self.lines = aligned_bytes(_THREADS + ALIGNMENT_BYTES * threads)
         self.address = self.lines.ctypes.data
         self._process = os.getpid()
         for member in range(1, threads):
             a = Assembler()
-            emit_service(a, self.address, member)
+            emit_service(a, self.address, member, self.watches)
             code = Code(a.finish())
             threading.Thread(target=_serve, args=(code, self.lines), name="mlbench-team", daemon=True).start()
         weakref.finalize(self, _dismiss, self.lines, self._process)
@@ -90,7 +93,7 @@ def _line(member: int) -> int:
     return _THREADS + ALIGNMENT_BYTES * member
 
 
-def emit_service(a: Assembler, lines: int, member: int) -> None:
+def emit_service(a: Assembler, lines: int, member: int, watches: int) -> None:
     """Put what a thread does from its start to its end: wait for a job, run its part, wait again."""
     asleep, code = _line(member) + _ASLEEP, _line(member) + _CODE
     again, watch, work, awake, end = Label(), Label(), Label(), Label(), Label()
@@ -100,7 +103,7 @@ def emit_service(a: Assembler, lines: int, member: int) -> None:
     a.put(again)
     a.mov_number(R8, lines)
     a.load(RDX, Mem(RSP, STATE))
-    a.mov_number(R9, WATCHES)
+    a.mov_number(R9, watches)
     a.put(watch)
     a.load32(RAX, Mem(R8, _JOB))
     a.cmp32(RAX, RDX)
@@ -182,14 +185,14 @@ def emit_done(a: Assembler, lines: int, member: int) -> None:
     a.store32(Mem(R8, _line(member) + _STAGE), RDX)
 
 
-def emit_wait(a: Assembler, member: int, threads: int) -> None:
+def emit_wait(a: Assembler, member: int, team: Team) -> None:
     """Wait until every other thread has done as many parts, after `emit_done`."""
-    for other in range(threads):
+    for other in range(team.threads):
         if other == member:
             continue
         again, watch, done = Label(), Label(), Label()
         a.put(again)
-        a.mov_number(R9, WATCHES)
+        a.mov_number(R9, team.watches)
         a.put(watch)
         a.load32(RCX, Mem(R8, _line(other) + _STAGE))
         a.sub32(RCX, RDX)
