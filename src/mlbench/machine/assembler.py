@@ -103,6 +103,14 @@ class Assembler:
         """Add a number of 32 bits with sign."""
         self._with_number(0, to, number)
 
+    def add_distance(self, to: int, number: int) -> None:
+        """Add any number; one of more than 32 bits by way of rax."""
+        if -(2**31) <= number < 2**31:
+            self.add_number(to, number)
+            return
+        self.mov_number(RAX, number % 2**64)
+        self._plain(0x03, to, RAX)
+
     def and_number(self, to: int, number: int) -> None:
         """And with a number of 32 bits with sign."""
         self._with_number(4, to, number)

@@ -71,8 +71,7 @@ def builtin(name: str, code: Code, *kept: object) -> Callable[..., Any]:
         kept: what lives as long as the function, because the code has its address.
     """
     method = _MethodDef(name.encode(), code.address, _FASTCALL, None)
-    make = ctypes.pythonapi.PyCFunction_NewEx
-    make.argtypes, make.restype = (ctypes.c_void_p, ctypes.py_object, ctypes.c_void_p), ctypes.py_object
+    make = ctypes.PYFUNCTYPE(ctypes.py_object, ctypes.c_void_p, ctypes.py_object, ctypes.c_void_p)(("PyCFunction_NewEx", ctypes.pythonapi))
     function: Callable[..., Any] = make(ctypes.addressof(method), _Kept(method, code, kept), None)
     return function
 

@@ -163,13 +163,13 @@ def _forward(a: VectorAssembler, shape: Shape, panels: int) -> None:
     if not panels:
         return
     step = panels * shape.width * a.vectors.lanes * FLOAT_BYTES
-    a.add_number(RDI, step)
-    a.add_number(RDX, step * shape.inputs)
+    a.add_distance(RDI, step)
+    a.add_distance(RDX, step * shape.inputs)
     operands = iter(OPERANDS)
     for name in shape.steps:
         for register in itertools.islice(operands, STEPS[name]):
             if name != "leaky_relu":
-                a.add_number(register, step)
+                a.add_distance(register, step)
 
 
 def _next_chunk(a: VectorAssembler, shape: Shape, chunk: Chunk, panels: int) -> None:

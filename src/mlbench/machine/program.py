@@ -280,8 +280,8 @@ class _ChainWriter:
     def _forward(self, layers: Sequence[Layer], rows: int) -> None:
         """Go some rows on in x and y."""
         if rows:
-            self.a.add_number(RBP, FLOAT_BYTES * rows * layers[0].shape.inputs)
-            self.a.add_number(R15, FLOAT_BYTES * rows * layers[-1].shape.columns)
+            self.a.add_distance(RBP, FLOAT_BYTES * rows * layers[0].shape.inputs)
+            self.a.add_distance(R15, FLOAT_BYTES * rows * layers[-1].shape.columns)
 
 
 def _share(number: int, member: int, threads: int) -> tuple[int, int]:

@@ -142,7 +142,10 @@ def memory_budget_bytes(graph: Graph) -> int | None:
 
 
 def _generated_tile(graph: Graph) -> int | None:
-    """Return the rows of a tile of generated code, or None: GENERATED_ROWS, or more where the weights are streamed, within the budget."""
+    """Return the rows of a tile of generated code, or None: GENERATED_ROWS, or more where the weights are streamed, within the budget.
+
+    Tiles of one height need code for that height alone, so the largest height that divides the batch is taken, down to half as many rows.
+    """
     hidden = [node.columns for node in graph.nodes if node.output != graph.output]
     if graph.max_batch is None or not hidden:
         return None
@@ -151,7 +154,9 @@ def _generated_tile(graph: Graph) -> int | None:
     budget = memory_budget_bytes(graph)
     if budget is not None:
         rows = max(1, min(rows, budget // (BYTES_PER_NUMBER * max(hidden))))
-    return None if graph.max_batch <= rows * LITTLE_MORE else rows
+    if graph.max_batch <= rows * LITTLE_MORE:
+        return None
+    return next((even for even in range(rows, rows // 2, -1) if graph.max_batch % even == 0), rows)
 
 
 def _default_tile(graph: Graph) -> int | None:
