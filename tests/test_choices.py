@@ -135,7 +135,8 @@ def test_who_runs_it_follows_the_rule(batch: int, threads: int, threading: str) 
 @pytest.mark.parametrize(
     ("sizes", "batch", "threads", "threading"),
     [((64, 64, 10), 8, 2, ONE), ((64, 64, 10), 64, 2, TILES), ((64, 64, 10), 4096, 1, ONE), ((784, 512, 10), 1, 2, SPLIT),
-     ((784, 512, 10), 55, 2, SPLIT), ((784, 512, 10), 56, 2, TILES), ((1024, 4096, 1024), 512, 2, SPLIT)],
+     ((784, 512, 10), 55, 2, SPLIT), ((784, 512, 10), 56, 2, TILES), ((64, 1024, 64), 7, 2, SPLIT), ((64, 1024, 64), 8, 2, TILES),
+     ((1024, 4096, 1024), 512, 2, SPLIT)],
 )  # fmt: skip
 def test_who_runs_generated_code_follows_the_rule(sizes: tuple[int, int, int], batch: int, threads: int, threading: str) -> None:
     """What is short stays on one thread; rows are shared where there are enough and the weights fit a cache; else each product."""

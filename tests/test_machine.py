@@ -80,6 +80,8 @@ GENERAL: dict[str, tuple[Callable[[Assembler], object], str]] = {
     "pause": (lambda a: a.pause(), "f3 90"),
     "syscall": (lambda a: a.syscall(), "0f 05"),
     "cpuid": (lambda a: a.cpuid(), "0f a2"),
+    "rdtscp": (lambda a: a.rdtscp(), "0f 01 f9"),
+    "btr [r8+256], rcx": (lambda a: a.clear_bit(Mem(R8, 256), RCX), "49 0f b3 88 00 01 00 00"),
     "xgetbv": (lambda a: a.xgetbv(), "0f 01 d0"),
     "prefetcht1 [r12+256]": (lambda a: a.prefetch(Mem(R12, 256)), "49 0f 18 94 24 00 01 00 00"),
     "vzeroupper": (lambda a: a.vzeroupper(), "c5 f8 77"),
@@ -526,7 +528,7 @@ def test_a_team_works_on_one_core(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("mlbench.machine.team.os.sched_getaffinity", lambda _: {0})
     layers, arrays, kept = two_layers(HERE[0], 40, 40, (20, 70, 13))
     team = Team(3)
-    assert team.watches == 1
+    assert team.looks == 1
     function = machine.columns_shared_chain(HERE[0], layers, Rows(0, 40, 40), team, None, kept, arrays)
     for _ in range(50):
         check_chain(function, arrays, 40)

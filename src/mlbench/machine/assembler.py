@@ -179,6 +179,16 @@ class Assembler:
         """Ask the processor about itself; takes rax, rbx, rcx and rdx."""
         self.code += b"\x0f\xa2"
 
+    def rdtscp(self) -> None:
+        """Read the time, and into rcx the number of this core and above its 12 bits that of its node; takes rax and rdx."""
+        self.code += b"\x0f\x01\xf9"
+
+    def clear_bit(self, bits: Mem, number: int) -> None:
+        """Clear the bit whose number is in a register, of bits that begin in memory (btr)."""
+        self._rex(number, 1, bits.base)
+        self.code += b"\x0f\xb3"
+        self._operand(number, bits)
+
     def xgetbv(self) -> None:
         """Ask which registers the operating system keeps; takes rax and rdx."""
         self.code += b"\x0f\x01\xd0"

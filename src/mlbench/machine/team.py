@@ -1,8 +1,12 @@
 """Threads that run a chain together, and meet in machine code.
 
 A thread of Python that waits for another one waits for the interpreter's lock as well, some microseconds each time. So the threads of a
-team stay in machine code, where they need no lock: they watch a word in memory for some hundred microseconds, which a call changes, and
-sleep in the kernel (a futex) when nothing comes. The calling thread runs its own part and watches the others' words.
+team stay in machine code, where they need no lock: they watch a word in memory for some hundred microseconds, which a call changes, let
+others run now and then, and sleep in the kernel (a futex) when nothing comes. The calling thread runs its own part and watches the words of
+the others.
+
+A thread that wakes on the core of the calling thread would wait for it, and be waited for, until the scheduler's next tick parts them. So
+each thread looks where the calling thread runs, and leaves that core to it.
 
 What they share has a cache line each, so that nobody's writing disturbs another's watching. x86-64 lets no store overtake an earlier store
 and no load an earlier load (SDM volume 3, section 9.2), so a plain store says that all before it is done; where a thread writes one word
@@ -25,15 +29,19 @@ from mlbench.machine.assembler import R8, R9, R10, R15, RAX, RBP, RCX, RDI, RDX,
 from mlbench.machine.callables import Code
 from mlbench.machine.frame import FRAME, STATE, restore, save
 
-WATCHES = 10_000
-"""Looks at a word before a thread sleeps, or before one that waits for a part lets others run; with their pauses some 400 us. Where there
-are fewer cores than threads, nobody watches: the one that is waited for needs the core."""
-_JOB, _STOP, _X, _Y, _THREADS = 0, 4, 64, 72, 128
+LOOKS, PATIENCE = 200, 50
+"""Looks at a word before a thread lets others run, with their pauses some 10 us, and how often it does so before it sleeps. Whoever is
+waited for may be waiting for this very core: without letting it run, a wait lasted until the scheduler's next tick, milliseconds. Where
+there are fewer cores than threads, that is always so, and one look is enough."""
+_JOB, _STOP, _X, _Y, _CORE, _THREADS = 0, 4, 64, 72, 80, 128
 _STAGE, _ASLEEP, _CODE = 0, 4, 8
-"""Offsets: of the job's number and whether to stop, of the call's addresses, and of the threads' own lines; in each of these the number of
-parts it has done, whether it sleeps, and the code of its part."""
-_FUTEX, _SCHED_YIELD = 202, 24
+"""Offsets: of the job's number and whether to stop, of the call's addresses and the core it comes from, and of the threads' own lines; in
+each of these the number of parts it has done, whether it sleeps, and the code of its part."""
+_CORES_BYTES = 128
+"""Behind the threads' lines a bit for each core that may be used, up to 1024, and then the same bits for each thread to change."""
+_FUTEX, _SCHED_YIELD, _SCHED_SETAFFINITY = 202, 24, 203
 _WAIT_PRIVATE, _WAKE_PRIVATE = 128, 129
+_CORE_BITS = 0xFFF
 _ALL = 2**31 - 1
 
 
@@ -45,20 +53,24 @@ class Team:
 
     Attributes:
         threads: how many.
-        watches: looks before a thread sleeps or lets others run.
+        looks: before a thread lets others run.
         lines: what they share.
         address: where that lies.
     """
 
     def __init__(self, threads: int) -> None:
         self.threads = threads
-        self.watches = WATCHES if len(os.sched_getaffinity(0)) >= threads else 1
-        self.lines = aligned_bytes(_THREADS + ALIGNMENT_BYTES * threads)
+        self.lines = aligned_bytes(_cores(threads, threads))
+        cores = os.sched_getaffinity(0)
+        self.looks = LOOKS if len(cores) >= threads else 1
+        allowed = sum(1 << core for core in cores if core < 8 * _CORES_BYTES)
+        first = _cores(threads, 0)
+        self.lines[first : first + _CORES_BYTES] = np.frombuffer(allowed.to_bytes(_CORES_BYTES, "little"), np.uint8)
         self.address = self.lines.ctypes.data
         self._process = os.getpid()
         for member in range(1, threads):
             a = Assembler()
-            emit_service(a, self.address, member, self.watches)
+            emit_service(a, self, member)
             code = Code(a.finish())
             threading.Thread(target=_serve, args=(code, self.lines), name="mlbench-team", daemon=True).start()
         weakref.finalize(self, _dismiss, self.lines, self._process)
@@ -93,17 +105,25 @@ def _line(member: int) -> int:
     return _THREADS + ALIGNMENT_BYTES * member
 
 
-def emit_service(a: Assembler, lines: int, member: int, watches: int) -> None:
+def _cores(threads: int, member: int) -> int:
+    """Return the offset of the bits of cores: that may be used for member 0, that a thread may change for the others."""
+    return _THREADS + ALIGNMENT_BYTES * threads + _CORES_BYTES * member
+
+
+def emit_service(a: Assembler, team: Team, member: int) -> None:
     """Put what a thread does from its start to its end: wait for a job, run its part, wait again."""
+    lines, looks = team.address, team.looks
     asleep, code = _line(member) + _ASLEEP, _line(member) + _CODE
-    again, watch, work, awake, end = Label(), Label(), Label(), Label(), Label()
+    again, patient, watch, work, awake, end = Label(), Label(), Label(), Label(), Label(), Label()
     save(a)
     a.mov_number(RAX, 0)
     a.store(Mem(RSP, STATE), RAX)
     a.put(again)
     a.mov_number(R8, lines)
     a.load(RDX, Mem(RSP, STATE))
-    a.mov_number(R9, watches)
+    a.mov_number(R10, PATIENCE)
+    a.put(patient)
+    a.mov_number(R9, looks)
     a.put(watch)
     a.load32(RAX, Mem(R8, _JOB))
     a.cmp32(RAX, RDX)
@@ -111,6 +131,10 @@ def emit_service(a: Assembler, lines: int, member: int, watches: int) -> None:
     a.pause()
     a.sub_number(R9, 1)
     a.jump_if("ne", watch)
+    a.mov_number(RAX, _SCHED_YIELD)
+    a.syscall()
+    a.sub_number(R10, 1)
+    a.jump_if("ne", patient)
     a.mov_number(RAX, 1)
     a.exchange32(RAX, Mem(R8, asleep))
     a.load32(RAX, Mem(R8, _JOB))
@@ -130,11 +154,32 @@ def emit_service(a: Assembler, lines: int, member: int, watches: int) -> None:
     a.load32(RCX, Mem(R8, _STOP))
     a.cmp_number(RCX, 0)
     a.jump_if("ne", end)
+    emit_parting(a, team, member)
     a.load(RAX, Mem(R8, code))
     a.call(RAX)
     a.jump(again)
     a.put(end)
     restore(a)
+
+
+def emit_parting(a: Assembler, team: Team, member: int) -> None:
+    """Go to another core than the calling thread's, if need be; r8 has the address of the lines."""
+    allowed, mine = _cores(team.threads, 0), _cores(team.threads, member)
+    apart = Label()
+    a.rdtscp()
+    a.and_number(RCX, _CORE_BITS)
+    a.cmp32(RCX, Mem(R8, _CORE))
+    a.jump_if("ne", apart)
+    for shift in range(0, _CORES_BYTES, 8):
+        a.load(RAX, Mem(R8, allowed + shift))
+        a.store(Mem(R8, mine + shift), RAX)
+    a.clear_bit(Mem(R8, mine), RCX)
+    a.mov_number(RDI, 0)
+    a.mov_number(RSI, _CORES_BYTES)
+    a.lea(RDX, Mem(R8, mine))
+    a.mov_number(RAX, _SCHED_SETAFFINITY)
+    a.syscall()
+    a.put(apart)
 
 
 def emit_job(a: Assembler, lines: int, parts: dict[int, Label]) -> None:
@@ -146,6 +191,9 @@ def emit_job(a: Assembler, lines: int, parts: dict[int, Label]) -> None:
     for member, part in parts.items():
         a.lea_label(RAX, part)
         a.store(Mem(R8, _line(member) + _CODE), RAX)
+    a.rdtscp()
+    a.and_number(RCX, _CORE_BITS)
+    a.store32(Mem(R8, _CORE), RCX)
     a.load32(RAX, Mem(R8, _JOB))
     a.add_number(RAX, 1)
     a.exchange32(RAX, Mem(R8, _JOB))
@@ -192,7 +240,7 @@ def emit_wait(a: Assembler, member: int, team: Team) -> None:
             continue
         again, watch, done = Label(), Label(), Label()
         a.put(again)
-        a.mov_number(R9, team.watches)
+        a.mov_number(R9, team.looks)
         a.put(watch)
         a.load32(RCX, Mem(R8, _line(other) + _STAGE))
         a.sub32(RCX, RDX)

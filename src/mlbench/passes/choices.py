@@ -47,8 +47,9 @@ SHARED_FLOP = 2e7
 BLAS_ROWS = 24
 SHORT_FLOP, SHORT_BYTES = 4e5, 3e5
 """Work and weights of a call of some 2 us: generated code gives work to a thread that watches in some hundred nanoseconds."""
-LEAST_SHARE = 28
-"""Rows from which on a thread is as fast with rows of its own: two blocks."""
+LEAST_SHARE, LEAST_LARGE_SHARE, LARGE_BYTES = 4, 28, 1024 * 1024
+"""Rows from which on a thread is as fast with rows of its own; with large weights, of which it reads half as much where products are split,
+two blocks. Of a product that is split, each thread needs what all of them computed before, from the caches of the others."""
 
 MEMORY_SHARE = 0.1
 SMALL_MEMORY_BYTES = 128 * 1024
@@ -208,7 +209,8 @@ def _generated_threading(graph: Graph) -> str:
     work_flop = 2 * batch * weights / BYTES_PER_NUMBER
     if graph.threads == 1 or max(work_flop / SHORT_FLOP, weights / SHORT_BYTES) < 1:
         return ONE
-    return TILES if batch >= graph.threads * LEAST_SHARE and weights <= STREAMED_BYTES else SPLIT
+    least = LEAST_LARGE_SHARE if weights > LARGE_BYTES else LEAST_SHARE
+    return TILES if batch >= graph.threads * least and weights <= STREAMED_BYTES else SPLIT
 
 
 def choices_to_json(choices: Choices) -> dict[str, Any]:

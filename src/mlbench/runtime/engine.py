@@ -22,7 +22,8 @@ from mlbench.machine import Layer, Rows, Team, chain, columns_shared_chain, rows
 from mlbench.memory import MemoryPlan
 from mlbench.passes import Compiled
 from mlbench.runtime.admission import checked, checked_out
-from mlbench.runtime.binding import Binder, Tile
+from mlbench.runtime.binding import Binder
+from mlbench.runtime.calls import Call, Cut, call_of_code, call_of_tiles
 from mlbench.runtime.crew import Crew
 from mlbench.runtime.generated import chain_text, code_bytes, instructions, layers_of, whole_run
 from mlbench.runtime.lowering import forget
@@ -34,10 +35,6 @@ _KEPT_PROGRAMS = 32
 """Batch sizes whose views an engine keeps; each costs some hundred bytes of Python objects. The next one replaces the oldest."""
 
 Floats = npt.NDArray[np.floating]
-Call = Callable[[FloatArray], FloatArray]
-"""What runs an x and returns the result; or that x, where it cannot read it as it lies."""
-Cut = tuple[Tile, int, int]
-"""A tile function, the first of its rows, and their end."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -256,12 +253,12 @@ class Engine:
         if self._graph.is_generated and batch:
             whole = self._whole(batch, output)
             program = self._programs[shape] = _Program(batch, None, whole, output, code_bytes(whole))
-        else:
-            whole = None
-            program = self._with_cuts(_Program(batch, None, None, output, 0))
+            if output is not None:
+                self.calls[shape] = call_of_code(whole, self._team)
+            return program
+        program = self._with_cuts(_Program(batch, None, None, output, 0))
         if self._crew is None and output is not None and batch:
-            call = self._call_of(self._cuts(program), output) if whole is None else whole
-            self.calls[shape] = call if self._team is None else _with_team(self._team, call)
+            self.calls[shape] = call_of_tiles(self._cuts(program), output)
         return program
 
     def _whole(self, batch: int, output: FloatArray | None) -> Callable[..., FloatArray]:
@@ -303,39 +300,6 @@ class Engine:
         cut = replace(program, cuts=cuts, operand_bytes=program.operand_bytes + made_bytes)
         self._programs[batch, self._graph.input_columns] = cut
         return cut
-
-    def _call_of(self, cuts: Sequence[Cut], output: FloatArray) -> Call:
-        """Return what runs an x that need not be staged: the shortest way there is for this batch size."""
-        return _one_tile(cuts[0][0], output) if len(cuts) == 1 else _some_tiles(cuts, output)
-
-
-def _with_team(team: Team, whole: Call) -> Call:
-    check = team.check
-
-    def call(x: FloatArray) -> FloatArray:
-        check()
-        return whole(x)
-
-    return call
-
-
-def _one_tile(tile: Tile, output: FloatArray) -> Call:
-    def call(x: FloatArray) -> FloatArray:
-        tile(x, output)
-        return output
-
-    return call
-
-
-def _some_tiles(cuts: Sequence[Cut], output: FloatArray) -> Call:
-    steps = tuple((tile, first, last, output[first:last]) for tile, first, last in cuts)
-
-    def call(x: FloatArray) -> FloatArray:
-        for tile, first, last, rows in steps:
-            tile(x[first:last], rows)
-        return output
-
-    return call
 
 
 def held_bytes(view: npt.NDArray[np.generic]) -> int:
