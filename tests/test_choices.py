@@ -263,6 +263,8 @@ def test_a_large_batch_has_a_memory_budget() -> None:
     assert memory_budget_bytes(graph_of(mlp(64, 1024, 64), 512)) == 2 * 512 * 1024 * 4 // 10
     assert memory_budget_bytes(graph_of(mlp(64, 64, 64), 512)) == 128 * 1024
     assert memory_budget_bytes(graph_of(mlp(64, 1024, 64), 511)) is None
+    assert memory_budget_bytes(graph_of(mlp(64, 1024, 64), 512), generated=True) == (2 * 1024 - 64) * 512 * 4 // 10
+    assert memory_budget_bytes(graph_of(mlp(64, 64, 256), 512), generated=True) == 64 * 512 * 4 // 10
 
 
 def test_what_needs_too_much_memory_is_not_chosen() -> None:

@@ -17,8 +17,10 @@ from mlbench.graph import FEATURES, FloatArray, Graph, Node, Step, frozen, graph
 from mlbench.machine import find
 from mlbench.measure import footprint, has_memray
 from mlbench.passes import PASSES, Choices, Way, codegen, compile_graph, default_choices, passes_named
+from mlbench.passes import threads as threads_pass
 from mlbench.passes.choices import ONE, SPLIT, TILES
 from mlbench.runtime import check_result
+from mlbench.runtime.generated import runs_of
 from mlbench.tuning import undecided
 from strategies import batch_of, models
 
@@ -167,6 +169,7 @@ def test_generated_code_runs_in_the_compiled_runner_only() -> None:
         ((64, 1024, 64), 512, 64),
         ((64, 8192, 64), 512, 64),
         ((64, 8192, 64), 514, 102),
+        ((256, 256, 256), 512, 32),
         ((784, 4096, 10), 500, None),
         ((784, 4096, 10), 5000, 500),
     ],
@@ -176,6 +179,22 @@ def test_the_default_tile(sizes: tuple[int, int, int], batch: int, tile_rows: in
     found = default_choices(undecided(mlp(*sizes).graph(), batch, 1, NAMES), NAMES)
     assert found.tile_rows == tile_rows
     assert all(way.generated for way in found.ways)
+
+
+@needs_code
+@pytest.mark.parametrize(
+    ("activation", "output", "runs"),
+    [
+        ("relu", "identity", [(0, 3)]),
+        ("relu", "softmax", [(0, 3)]),
+        ("tanh", "identity", [(0, 1), (1, 2), (2, 3)]),
+        ("relu", "tanh", [(0, 3)]),
+    ],
+)
+def test_products_that_follow_each_other_are_one_function(activation: str, output: str, runs: list[tuple[int, int]]) -> None:
+    """A step of NumPy between two products ends a run; one behind the last does not."""
+    graph = runner_of(mlp(6, (8, 8), 3, activation=activation, output_activation=output), 9).compiled.graph
+    assert [(run.first, run.last) for run in runs_of(graph)] == runs
 
 
 # --- right --------------------------------------------------------------------------------------------------------------
@@ -190,8 +209,16 @@ def test_generated_layers_are_right(activation: str, hidden: int, batch: int) ->
     model = mlp(20, (hidden, 9), 12, activation=activation)
     runner = runner_of(model, 130, 48)
     x = batch_of(batch, 20)
-    for given_x in (x, x, np.asfortranarray(x), x.astype(np.float64), np.repeat(x, 2, axis=0)[::2], np.vstack([x, x])[batch:]):
-        check_result(model, x, runner.run(given_x))
+    looks = (
+        x,
+        2 * x,
+        np.asfortranarray(3 * x),
+        (4 * x).astype(np.float64),
+        np.repeat(5 * x, 2, axis=0)[::2],
+        np.vstack([x, 6 * x])[batch:],
+    )
+    for given_x in looks:
+        check_result(model, np.ascontiguousarray(given_x, np.float32), runner.run(given_x))
     out = np.empty((batch, 12), np.float32)
     assert runner.run(x, out) is out
     check_result(model, x, out)
@@ -214,9 +241,11 @@ def test_any_model_is_right(model: Model, max_batch: int, tile_rows: int) -> Non
 def test_threads_share_generated_code(threading: str, batch: int, threads: int) -> None:
     """Fewer rows than threads, uneven shares: what float64 gives, whatever x looks like, and again after a pause."""
     runner, x = runner_of(MODEL, 100, 16, threading, threads), batch_of(batch, 20)
-    assert runner.compiled.graph.workers == threads
-    for given_x in (x, np.asfortranarray(x), x.astype(np.float64)):
-        check_result(MODEL, x, runner.run(given_x))
+    graph = runner.compiled.graph
+    assert (graph.workers, graph.blas_threads) == (threads, None)
+    assert threads_pass.choose(graph, Choices(None, (CODE, CODE), threading)) is graph
+    for given_x in (x, np.asfortranarray(2 * x), (3 * x).astype(np.float64)):
+        check_result(MODEL, np.ascontiguousarray(given_x, np.float32), runner.run(given_x))
     out = np.empty((batch, 12), np.float32)
     assert runner.run(x, out) is out
     check_result(MODEL, x, out)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import gc
 import mmap
+import os
 import subprocess
 import sys
 import threading
@@ -234,6 +235,14 @@ def test_elsewhere_there_is_no_code(monkeypatch: pytest.MonkeyPatch, name: str, 
     assert reason in why
 
 
+@pytest.mark.parametrize("field", ["ARRAY_DATA", "ARRAY_FLAGS"])
+def test_arrays_are_looked_at_first(monkeypatch: pytest.MonkeyPatch, field: str) -> None:
+    """A field that lies elsewhere is noticed; where they lie is what NumPy says."""
+    assert processor._arrays_are_as_expected()
+    monkeypatch.setattr(processor, field, 8)
+    assert not processor._arrays_are_as_expected()
+
+
 @needs_code
 def test_a_system_that_refuses_memory_for_code_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     """Some hardened systems run no memory that was ever written."""
@@ -300,18 +309,22 @@ def test_a_block_fits_the_registers(vectors: Vectors, width: int) -> None:
     assert most_rows(width, SET_BYTES // 4, vectors) == min(rows, SET_ROWS)
 
 
-@given(st.integers(1, 40), st.integers(1, 90), st.integers(1, 4))
-def test_packing_keeps_every_number_once(inputs: int, columns: int, width: int) -> None:
+@pytest.mark.parametrize("vectors", [AVX512, AVX2], ids=lambda each: each.name)
+@given(inputs=st.integers(1, 40), columns=st.integers(1, 90), width=st.integers(1, 4))
+def test_packing_keeps_every_number_once(vectors: Vectors, inputs: int, columns: int, width: int) -> None:
     """A panel lies row after row, the panels one after the other; a vector may be read at the end."""
     weight = np.arange(inputs * columns, dtype=np.float32).reshape(inputs, columns)
-    packed = pack(weight, width, AVX2)
+    packed = pack(weight, width, vectors)
     assert packed.shape == weight.shape
     assert not packed.flags.writeable
-    first = packed.ravel()[: inputs * min(columns, 8 * width)].reshape(inputs, -1)
-    assert (first == weight[:, : 8 * width]).all()
+    first = packed.ravel()[: inputs * min(columns, vectors.lanes * width)].reshape(inputs, -1)
+    assert (first == weight[:, : vectors.lanes * width]).all()
     assert sorted(packed.ravel()) == sorted(weight.ravel())
-    assert packed.base is not None
     assert packed.ctypes.data % 64 == 0
+    room: Any = packed
+    while isinstance(room.base, np.ndarray):
+        room = room.base
+    assert room.ctypes.data + room.nbytes >= packed.ctypes.data + packed.nbytes + 4 * vectors.lanes
 
 
 def guarded(array: Floats) -> Floats:
@@ -535,6 +548,27 @@ def test_a_team_works_on_one_core(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @needs_code
+@pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="needs two cores")
+def test_a_thread_leaves_the_core_of_the_caller() -> None:
+    """A thread that finds itself on the calling thread's core moves to the others, and may not come back."""
+    cores = os.sched_getaffinity(0)
+    before = team_threads()
+    layers, arrays, kept = two_layers(HERE[0], 40, 40, (20, 70, 13))
+    team = Team(2)
+    (thread,) = team_threads() - before
+    function = machine.columns_shared_chain(HERE[0], layers, Rows(0, 40, 40), team, None, kept, arrays)
+    assert thread.native_id is not None
+    mine = min(cores)
+    try:
+        os.sched_setaffinity(0, {mine})
+        os.sched_setaffinity(thread.native_id, {mine})
+        check_chain(function, arrays, 40)
+        assert os.sched_getaffinity(thread.native_id) == cores - {mine}
+    finally:
+        os.sched_setaffinity(0, cores)
+
+
+@needs_code
 def test_numbers_of_jobs_may_pass_their_end() -> None:
     """Counters have 32 bits: a team works on when they begin anew."""
     layers, arrays, kept = two_layers(HERE[0], 40, 40, (20, 70, 13))
@@ -566,9 +600,9 @@ def test_a_process_ends_while_a_team_waits() -> None:
 @needs_code
 def test_others_run_meanwhile() -> None:
     """Long work gives the interpreter's lock away: another thread counts while it runs."""
-    weight = np.ones((1024, 1024), np.float32)
-    function = one_layer(HERE[0], 4096, weight, (), (), 2)
-    x, out = np.ones((4096, 1024), np.float32), np.empty((4096, 1024), np.float32)
+    weight = np.ones((512, 512), np.float32)
+    function = one_layer(HERE[0], 16384, weight, (), (), 2)
+    x, out = np.ones((16384, 512), np.float32), np.empty((16384, 512), np.float32)
     counted: list[float] = []
     is_over = threading.Event()
 
@@ -585,5 +619,5 @@ def test_others_run_meanwhile() -> None:
     end = time.monotonic()
     is_over.set()
     counter.join()
-    assert (out == 1024).all()
+    assert (out == 512).all()
     assert sum(start < each < end for each in counted) >= 2

@@ -130,6 +130,6 @@ def _is_affordable(runner: OptimizedRunner) -> bool:
     Threads may take twice as much each: in higher tiles they wait less for the interpreter's lock.
     """
     graph = runner.compiled.graph
-    budget = memory_budget_bytes(graph)
+    budget = memory_budget_bytes(graph, generated=graph.is_generated)
     output = BYTES_PER_NUMBER * runner.max_batch * graph.columns_of(graph.output)
     return budget is None or runner.memory.total_bytes - output <= budget * (2 * graph.workers if graph.workers else 1)

@@ -5,7 +5,7 @@ in, a Python callable out.
 """
 
 from mlbench.machine.blocks import MOST_OPERANDS, STEPS, Shape
-from mlbench.machine.callables import Code
+from mlbench.machine.callables import IS_READABLE, Code
 from mlbench.machine.processor import find
 from mlbench.machine.products import MOST_SIZE, best_width, described, pack
 from mlbench.machine.program import Layer, Rows, X, Y, chain, columns_shared_chain, rows_shared_chain
@@ -15,6 +15,7 @@ from mlbench.machine.vectors import AVX2, AVX512, Vectors
 __all__ = [
     "AVX2",
     "AVX512",
+    "IS_READABLE",
     "MOST_OPERANDS",
     "MOST_SIZE",
     "STEPS",

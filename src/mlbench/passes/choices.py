@@ -35,6 +35,8 @@ the hidden activation leaves the second cache."""
 STREAMED_BYTES = 2 * 1024 * 1024
 """Weights that no second cache holds come from farther away once a tile, so the tile is as high as the memory budget allows."""
 STREAMED_ROWS = 504
+LEAST_GENERATED_ROWS, CODE_BYTES = 14, 8192
+"""A block, and the pages that code for one height takes."""
 LITTLE_MORE = 1.25
 """A batch hardly higher than a tile is one tile."""
 SMALL_ROWS = 48
@@ -133,12 +135,20 @@ def default_choices(graph: Graph, switched_on: Collection[str]) -> Choices:
     return Choices(tile_rows, tuple(ways), threading)
 
 
-def memory_budget_bytes(graph: Graph) -> int | None:
-    """Return the most bytes that intermediates and operands may take without the output; None for batches that are not large."""
+def memory_budget_bytes(graph: Graph, *, generated: bool = False) -> int | None:
+    """Return the most bytes that intermediates and operands may take without the output; None for batches that are not large.
+
+    Args:
+        graph: compiled for a batch.
+        generated: generated code runs it, which is as fast in low tiles, so that a low budget costs nothing: the share is taken of what an
+            eager runner holds beside its output, and code counts as well.
+    """
     hidden = [node.columns for node in graph.nodes if node.output != graph.output]
     if graph.max_batch is None or graph.max_batch < LARGE_BATCH or not hidden:
         return None
     eager = 2 * BYTES_PER_NUMBER * graph.max_batch * max(hidden)  # a Linear's product and its sum with the bias
+    if generated:
+        return int(MEMORY_SHARE * max(eager // 2, eager - BYTES_PER_NUMBER * graph.max_batch * graph.columns_of(graph.output)))
     return max(SMALL_MEMORY_BYTES, int(MEMORY_SHARE * eager))
 
 
@@ -152,9 +162,9 @@ def _generated_tile(graph: Graph) -> int | None:
         return None
     weights = sum(graph.constants[graph.nodes[position].inputs[1]].nbytes for position in products_of(graph))
     rows = STREAMED_ROWS if weights > STREAMED_BYTES else GENERATED_ROWS
-    budget = memory_budget_bytes(graph)
+    budget = memory_budget_bytes(graph, generated=True)
     if budget is not None:
-        rows = max(1, min(rows, budget // (BYTES_PER_NUMBER * max(hidden))))
+        rows = max(LEAST_GENERATED_ROWS, min(rows, (budget - CODE_BYTES) // (BYTES_PER_NUMBER * max(hidden))))
     if graph.max_batch <= rows * LITTLE_MORE:
         return None
     return next((even for even in range(rows, rows // 2, -1) if graph.max_batch % even == 0), rows)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from mlbench.graph import FloatArray
-from mlbench.machine import Team
+from mlbench.machine import IS_READABLE, Team
 from mlbench.runtime.binding import Tile
 
 Call = Callable[[FloatArray], FloatArray]
@@ -14,9 +14,10 @@ Cut = tuple[Tile, int, int]
 """A tile function, the first of its rows, and their end."""
 
 
-def call_of_tiles(cuts: Sequence[Cut], output: FloatArray) -> Call:
-    """Return what runs tile functions into `output`."""
-    return _one_tile(cuts[0][0], output) if len(cuts) == 1 else _some_tiles(cuts, output)
+def call_of_tiles(cuts: Sequence[Cut], output: FloatArray, *, has_code: bool) -> Call:
+    """Return what runs tile functions into `output`; with generated code in them they read an x in C order alone."""
+    call = _one_tile(cuts[0][0], output) if len(cuts) == 1 else _some_tiles(cuts, output)
+    return _in_order(call) if has_code else call
 
 
 def call_of_code(whole: Call, team: Team | None) -> Call:
@@ -32,6 +33,13 @@ def _with_team(team: Team, whole: Call) -> Call:
         return whole(x)
 
     return call
+
+
+def _in_order(call: Call) -> Call:
+    def checked(x: FloatArray) -> FloatArray:
+        return call(x) if x.flags.num & IS_READABLE == IS_READABLE else x
+
+    return checked
 
 
 def _one_tile(tile: Tile, output: FloatArray) -> Call:

@@ -18,7 +18,7 @@ import numpy.typing as npt
 from mlbench.alignment import aligned_bytes, aligned_floats
 from mlbench.errors import InputError
 from mlbench.graph import FloatArray
-from mlbench.machine import Layer, Rows, Team, chain, columns_shared_chain, rows_shared_chain
+from mlbench.machine import IS_READABLE, Layer, Rows, Team, chain, columns_shared_chain, rows_shared_chain
 from mlbench.memory import MemoryPlan
 from mlbench.passes import Compiled
 from mlbench.runtime.admission import checked, checked_out
@@ -29,8 +29,6 @@ from mlbench.runtime.generated import chain_text, code_bytes, instructions, laye
 from mlbench.runtime.lowering import forget
 
 F32 = np.dtype(np.float32)
-_READY = 0x0001 | 0x0100
-"""NumPy's flags C_CONTIGUOUS and ALIGNED: what a product needs to read an array where it lies, without a copy."""
 _KEPT_PROGRAMS = 32
 """Batch sizes whose views an engine keeps; each costs some hundred bytes of Python objects. The next one replaces the oldest."""
 
@@ -164,7 +162,7 @@ class Engine:
         """Whether x certainly lies outside the arena and can be read where it lies, for an x that is a view of something."""
         base = x.base
         is_foreign = base.__class__ is np.ndarray and base is not self._arena.base and base.flags.owndata
-        return bool(is_foreign) and x.flags.num & _READY == _READY
+        return bool(is_foreign) and x.flags.num & IS_READABLE == IS_READABLE
 
     def run(self, x: object, out: object) -> FloatArray:
         """Run with whatever the caller gave: check it, stage it if need be."""
@@ -173,7 +171,7 @@ class Engine:
         batch = source.shape[0]
         program = self._programs.get(source.shape) or self._bind(batch)
         target = self._target(program, out, batch)
-        staged = source.dtype != F32 or source.flags.num & _READY != _READY
+        staged = source.dtype != F32 or source.flags.num & IS_READABLE != IS_READABLE
         if batch and np.may_share_memory(source, self._arena):
             staged = True
             own = target if out is None or self._output is None else self._output[:batch]
@@ -225,7 +223,7 @@ class Engine:
     def run_rows(self, x: Floats, out: FloatArray) -> None:
         """Run the rows of one thread of a crew, which were checked already."""
         program = self._programs.get(x.shape) or self._bind(x.shape[0])
-        self._run_tiles(program, x, out, staged=x.dtype != F32 or x.flags.num & _READY != _READY)
+        self._run_tiles(program, x, out, staged=x.dtype != F32 or x.flags.num & IS_READABLE != IS_READABLE)
 
     def _run_tiles(self, program: _Program, source: Floats, target: FloatArray, *, staged: bool) -> None:
         if staged:
@@ -258,7 +256,7 @@ class Engine:
             return program
         program = self._with_cuts(_Program(batch, None, None, output, 0))
         if self._crew is None and output is not None and batch:
-            self.calls[shape] = call_of_tiles(self._cuts(program), output)
+            self.calls[shape] = call_of_tiles(self._cuts(program), output, has_code=any(node.width for node in self._graph.nodes))
         return program
 
     def _whole(self, batch: int, output: FloatArray | None) -> Callable[..., FloatArray]:
