@@ -299,7 +299,7 @@ def test_the_fastest_floor_is_one_of_the_floors() -> None:
 
 @pytest.mark.parametrize("winner", [0, 1, 2, 3])
 def test_the_floor_with_the_fastest_round_wins(monkeypatch: pytest.MonkeyPatch, winner: int) -> None:
-    """The least round decides, wherever it is: the floor is the least time NumPy can take."""
+    """The least round decides, wherever it is: the floor is the least time there is."""
     cell = Cell(80, (8,))
 
     def race(arms: dict[str, Any], *_: object, **__: object) -> dict[str, ArmTimes]:

@@ -34,7 +34,7 @@ class Distance:
     Attributes:
         case: its id.
         latency_s: median time of a call.
-        floor_ratio: latency / the least time NumPy can take, measured in the same rounds.
+        floor_ratio: latency / the floor, measured in the same rounds.
         limit: what the ceilings say.
     """
 

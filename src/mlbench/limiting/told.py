@@ -49,7 +49,7 @@ def distances_table(found: Sequence[Distance]) -> Table:
     notes = (
         "GFLOP/s of the matrix products. GB/s of what must move: weights, input and output once, each hidden activation twice; its ceiling "
         "is the better of copy and product with one row at that size. Calls: what their overhead takes at least. Floor ratio: latency / "
-        "an empty run plus the bare matrix products; 1.00x is the least time NumPy can take.",
+        "an empty run plus the bare matrix products; 1.00x is the limit.",
         "Limits add up what the calls, the products and the passes take at least. What they do not explain is allocation, page faults, "
         "Python, and shapes that suit BLAS badly; 'mlbench ablation' takes the baseline apart.",
         *_doubts(found),

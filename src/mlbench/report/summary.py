@@ -76,7 +76,7 @@ def _figures(found: Sequence[Pair]) -> Iterator[Figure]:
                     for pair in found if pair.optimized is not None and "floor_ratio" in pair.optimized.ratios)  # fmt: skip
     if floors:
         yield Figure(f"{format_ratio(geometric_mean([ratio for ratio, _ in floors]))} the floor", "Distance to the limit, geometric mean",
-                     f"1 is the least time NumPy can take; farthest {format_ratio(floors[-1][0])} ({floors[-1][1]})")  # fmt: skip
+                     f"1 is the limit; farthest {format_ratio(floors[-1][0])} ({floors[-1][1]})")  # fmt: skip
 
 
 def _heap(kept: float | None) -> str:

@@ -47,7 +47,7 @@ MEMORY = Quantity(
 )  # fmt: skip
 FLOOR_RATIO = Quantity(
     "floor-ratio", "Floor ratio",
-    "The compiled runner's time over the least that NumPy can take, an empty run plus the bare products: 1 is the limit. Darker is farther "
+    "The compiled runner's time over that of an empty run plus the bare products: 1 is the limit. Darker is farther "
     "from it.", "oranges", ".2f",
 )  # fmt: skip
 
