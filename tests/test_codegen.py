@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -16,11 +17,12 @@ from mlbench.errors import CrewError, GraphError
 from mlbench.graph import FEATURES, FloatArray, Graph, Node, Step, frozen, graph_text, verify
 from mlbench.machine import find
 from mlbench.measure import footprint, has_memray
+from mlbench.memory import plan_memory
 from mlbench.passes import PASSES, Choices, Way, codegen, compile_graph, default_choices, passes_named
 from mlbench.passes import threads as threads_pass
 from mlbench.passes.choices import ONE, SPLIT, TILES
 from mlbench.runtime import check_result
-from mlbench.runtime.generated import runs_of
+from mlbench.runtime.generated import layers_of, runs_of, whole_run
 from mlbench.tuning import undecided
 from strategies import batch_of, models
 
@@ -127,8 +129,10 @@ def test_a_graph_from_another_machine_is_refused(monkeypatch: pytest.MonkeyPatch
         ((Step("add", ("nan",)), Step("relu")), 0),
         ((Step("add", ("row",)), Step("leaky_relu", ("slope",)), Step("maximum", ("row",)), Step("add", ("row",))), 3),
         ((Step("add", ("strip",)), Step("relu")), 0),
+        ((Step("add", ("gaps",)), Step("relu")), 0),
+        ((Step("leaky_relu", ("zero",)),), 0),
     ],
-    ids=["tanh", "maximum-with-nan", "add-with-nan", "too-many-operands", "strip"],
+    ids=["tanh", "maximum-with-nan", "add-with-nan", "too-many-operands", "strip", "gaps", "slope-of-zero"],
 )
 def test_steps_without_code_stay_with_numpy(steps: tuple[Step, ...], inner: int) -> None:
     """The longest beginning there is code for runs inside, the rest behind; the result is what NumPy alone gives."""
@@ -138,6 +142,8 @@ def test_steps_without_code_stay_with_numpy(steps: tuple[Step, ...], inner: int)
         "nan": frozen(np.array([1, np.nan, -1, 0, 2])),
         "slope": frozen(np.array(0.1)),
         "strip": frozen(np.ones((4, 5))),
+        "gaps": frozen(np.arange(10.0))[::2],
+        "zero": frozen(np.array(0.0)),
     }
     node = Node("matmul", ("x", "w"), "y", 5, epilogue=steps)
     graph = Graph("x", 3, {name: constants[name] for name in node.constants}, (node,), "y")
@@ -152,7 +158,7 @@ def test_steps_without_code_stay_with_numpy(steps: tuple[Step, ...], inner: int)
 
 def test_generated_code_runs_in_the_compiled_runner_only() -> None:
     """The eager runner refuses it."""
-    nodes = (Node("linear_generated", ("x", "w"), "y", 2, width=1),)
+    nodes = (Node("linear_generated", ("x", "w"), "y", 2, width=1, lanes=8),)
     graph = Graph("x", 3, {"w": frozen(np.ones((3, 2)))}, nodes, "y", max_batch=2, is_static=True)
     verify(graph)
     with pytest.raises(GraphError, match="only the compiled runner has this op"):
@@ -195,6 +201,23 @@ def test_products_that_follow_each_other_are_one_function(activation: str, outpu
     """A step of NumPy between two products ends a run; one behind the last does not."""
     graph = runner_of(mlp(6, (8, 8), 3, activation=activation, output_activation=output), 9).compiled.graph
     assert [(run.first, run.last) for run in runs_of(graph)] == runs
+
+
+@needs_code
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [({"lanes": 4}, "v2 is packed for vectors of 4 lanes"), ({"epilogue": (Step("tanh"),), "inner": 1}, "there is no code for"),
+     ({"epilogue": (Step("add", ("b0",)),) * 4, "inner": 4}, "there is no code for so many operands")],
+    ids=["lanes", "step", "operands"],
+)  # fmt: skip
+def test_facts_that_fit_no_code_are_refused(change: dict[str, Any], message: str) -> None:
+    """What was packed for another machine, and steps that were never allowed inside, are errors and not wrong numbers."""
+    graph = compile_graph(MODEL.graph(), 9, passes_named(["fuse", "static", "codegen"]), Choices(None, (CODE, CODE))).graph
+    changed = replace(graph, nodes=(replace(graph.nodes[0], **change), *graph.nodes[1:]))
+    plan = plan_memory(changed)
+    storage = {buffer.name: np.empty(buffer.size_bytes // 4, np.float32) for buffer in plan.buffers}
+    with pytest.raises(GraphError, match=message):
+        layers_of(changed, plan, storage, whole_run(changed))
 
 
 # --- right --------------------------------------------------------------------------------------------------------------

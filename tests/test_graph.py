@@ -347,23 +347,33 @@ VIOLATIONS = {
     "output-that-is-a-constant": (_graph(TANH_X, output="b"), "output: 'b' is bound by no node"),
     "generated-without-panels": (
         replace(_graph(Node("linear_generated", ("x", "w"), "y", 3)), is_static=True),
-        "node 0 (y = linear_generated): panels of 0 vectors; expected 1 or more",
+        "node 0 (y = linear_generated): panels of 0 vectors of 0 lanes; expected 1 or more of both",
     ),
     "generated-without-static-buffers": (
-        _graph(Node("linear_generated", ("x", "w"), "y", 3, width=1)),
+        _graph(Node("linear_generated", ("x", "w"), "y", 3, width=1, lanes=8)),
         "node 0 (y = linear_generated): the graph has no static buffers; generated code has addresses in it",
     ),
     "generated-features": (
-        _graph(Node("linear_generated", ("x", "w"), "h", 3, layout=FEATURES, width=1), Node("matmul", ("h", "w"), "y", 3)),
+        _graph(Node("linear_generated", ("x", "w"), "h", 3, layout=FEATURES, width=1, lanes=8), Node("matmul", ("h", "w"), "y", 3)),
         "node 0 (h = linear_generated): linear_generated cannot write feature after feature",
     ),
     "more-steps-inside-than-there-are": (
-        replace(_graph(Node("linear_generated", ("x", "w"), "y", 3, width=1, inner=1)), is_static=True),
+        replace(_graph(Node("linear_generated", ("x", "w"), "y", 3, width=1, lanes=8, inner=1)), is_static=True),
         "node 0 (y = linear_generated): 1 of 0 steps inside the code; expected no more than there are",
     ),
     "a-strip-inside": (
-        replace(_graph(Node("linear_generated", ("x", "w"), "y", 3, (Step("add", ("w",)),), width=1, inner=1)), is_static=True),
+        replace(_graph(Node("linear_generated", ("x", "w"), "y", 3, (Step("add", ("w",)),), width=1, lanes=8, inner=1)), is_static=True),
         "node 0 (y = linear_generated): a strip in a step inside the code; expected a row or a scalar",
+    ),
+    "an-operand-with-gaps-inside": (
+        replace(
+            _graph(
+                Node("linear_generated", ("x", "w"), "y", 3, (Step("add", ("gaps",)),), width=1, lanes=8, inner=1),
+                constants={"w": frozen(np.ones((3, 3))), "gaps": frozen(np.ones(6))[::2]},
+            ),
+            is_static=True,
+        ),
+        "node 0 (y = linear_generated): an operand of add with gaps in a step inside the code; expected number after number",
     ),
     "panels-of-numpy": (
         _graph(Node("matmul", ("x", "w"), "y", 3, width=2)),

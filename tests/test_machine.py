@@ -109,6 +109,8 @@ NARROW: dict[str, tuple[Callable[[VectorAssembler], object], str]] = {
     "vbroadcastss ymm9, [rbp]": (lambda a: a.vbroadcast(9, Mem(RBP)), "c4 62 7d 18 4d 00"),
     "vfmadd231ps ymm15, ymm14, ymm13": (lambda a: a.vfma(15, 14, 13), "c4 42 0d b8 fd"),
     "vmaxps ymm5, ymm15, [rax+32]": (lambda a: a.vmax(5, 15, Mem(RAX, 32)), "c4 e1 04 5f 68 20"),
+    "vaddps ymm1, ymm2, ymm3": (lambda a: a.vadd(1, 2, 3), "c4 e1 6c 58 cb"),
+    "vmulps ymm15, ymm1, ymm9": (lambda a: a.vmul(15, 1, 9), "c4 41 74 59 f9"),
     "vxorps ymm2, ymm2, ymm2": (lambda a: a.vzero(2), "c4 e1 6c 57 d2"),
 }
 
@@ -342,7 +344,7 @@ def guarded(array: Floats) -> Floats:
 
 
 def numbers(*shape: int, seed: int = 0) -> Floats:
-    """Return seeded normal numbers, between two pages that may not be touched at their end."""
+    """Return seeded normal numbers that end right before a page which may not be touched."""
     return guarded(np.random.default_rng(seed).standard_normal(shape, dtype=np.float32))
 
 
@@ -620,6 +622,49 @@ def test_a_process_ends_while_a_team_waits() -> None:
     for threading_ in ("split", "tiles"):
         for pause in ("0", "0.05"):
             subprocess.run([sys.executable, "-c", code, threading_, pause], check=True, timeout=30)
+
+
+START = """
+import sys, threading, time
+import numpy as np
+from mlbench import Choices, OptimizedRunner, mlp
+from mlbench.passes import Way
+
+def runner(threading_):
+    way = Way(generated=True)
+    return OptimizedRunner(mlp(64, 64, 64), 64, threads=2, choices=Choices(None, (way, way), threading_))
+
+x = np.ones((64, 64), np.float32)
+"""
+
+
+@needs_code
+@pytest.mark.parametrize("threading_", ["split", "tiles"])
+@pytest.mark.parametrize(
+    "code",
+    [
+        "sys.setswitchinterval(1e-6)\nfor _ in range(20):\n    runner(sys.argv[1]).run(x)",
+        "threading.setprofile(lambda *_: time.sleep(0.002))\nrunner(sys.argv[1]).run(x)",
+        "import atexit\nkept = []\natexit.register(lambda: kept[0].run(x))\nkept.append(runner(sys.argv[1]))\nkept[0].run(x)",
+        "mine = runner(sys.argv[1])\n"
+        "def go_on():\n    while True:\n        mine.run(x)\n"
+        "threading.Thread(target=go_on, daemon=True).start()\ntime.sleep(0.05)",
+    ],
+    ids=["at-once", "slow-to-start", "at-exit", "until-the-end"],
+)
+def test_a_team_is_there_from_the_first_call_to_the_last(code: str, threading_: str) -> None:
+    """Threads that are slow to start, calls while the interpreter ends, and calls that never end hang nobody."""
+    subprocess.run([sys.executable, "-c", START + code, threading_], check=True, timeout=60)
+
+
+@needs_code
+@pytest.mark.parametrize(("rows", "inputs", "columns"), [(64, 2**16, 2**14), (64, 2**18, 2**12), (1, 2**20, 2**20)])
+def test_distances_of_gigabytes_have_code(rows: int, inputs: int, columns: int) -> None:
+    """Code for weights of gigabytes is generated, on one thread and for a share of the columns; nobody runs it here."""
+    layer = Layer(Shape(inputs, columns, 2, ("add",)), 1 << 40, (1 << 41,), X, Y)
+    assert callable(chain(HERE[0], [layer], Rows(0, rows, rows), None))
+    assert callable(machine.columns_shared_chain(HERE[0], [layer], Rows(0, rows, rows), Team(2), None))
+    assert callable(machine.rows_shared_chain(HERE[0], [([layer], Rows(0, 2**19, 64)), ([layer], Rows(2**19, 2**20, 64))], Team(2), None))
 
 
 @needs_code

@@ -57,6 +57,7 @@ class Node:
         layout: how the value lies in memory, ROWS or FEATURES.
         parts: the columns are computed in so many parts of about equal size, one product after the other.
         width: vectors of a panel of the packed weight of generated code; 0 where there is none.
+        lanes: lanes of these vectors; 0 where there are none.
         inner: steps of the epilogue, from the first on, that run inside the generated code.
     """
 
@@ -69,6 +70,7 @@ class Node:
     layout: str = ROWS
     parts: int = 1
     width: int = 0
+    lanes: int = 0
     inner: int = 0
 
     @property

@@ -137,15 +137,22 @@ def _check_generated(graph: Graph) -> None:
     for position, node in enumerate(graph.nodes):
         where = f"node {position} ({node.output} = {node.op})"
         if not op_named(node.op).generated:
-            if node.width or node.inner:
+            if node.width or node.lanes or node.inner:
                 raise GraphError(f"{where}: panels of {node.width} vectors and {node.inner} steps inside; only generated code has them")
             continue
         if not graph.is_static:
             raise GraphError(f"{where}: the graph has no static buffers; generated code has addresses in it")
-        if node.width < 1:
-            raise GraphError(f"{where}: panels of {node.width} vectors; expected 1 or more")
+        if node.width < 1 or node.lanes < 1:
+            raise GraphError(f"{where}: panels of {node.width} vectors of {node.lanes} lanes; expected 1 or more of both")
         if not 0 <= node.inner <= len(node.epilogue):
             raise GraphError(f"{where}: {node.inner} of {len(node.epilogue)} steps inside the code; expected no more than there are")
-        for step in node.epilogue[: node.inner]:
-            if any(graph.constants[name].ndim == 2 for name in step.operands):
-                raise GraphError(f"{where}: a strip in a step inside the code; expected a row or a scalar")
+        _check_inside(graph, node, where)
+
+
+def _check_inside(graph: Graph, node: Node, where: str) -> None:
+    """Check the steps that run inside generated code, which reads an operand number after number."""
+    for step in node.epilogue[: node.inner]:
+        if any(graph.constants[name].ndim == 2 for name in step.operands):
+            raise GraphError(f"{where}: a strip in a step inside the code; expected a row or a scalar")
+        if not all(graph.constants[name].flags.c_contiguous for name in step.operands):
+            raise GraphError(f"{where}: an operand of {step.op} with gaps in a step inside the code; expected number after number")

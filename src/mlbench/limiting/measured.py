@@ -120,7 +120,6 @@ def pieces_of(case: Case) -> tuple[Piece, ...]:
 
 def _pieces(graph: Graph, node: Node, batch: int) -> list[Piece]:
     rows = min(batch, graph.rows_at_once or batch)
-    rows = batch if node.is_generated else rows
     tiles = math.ceil(batch / rows)
     op, inputs, constants = op_named(node.op), graph.columns_of(node.inputs[0]), [graph.constants[name] for name in node.inputs[1:]]
     pieces = []

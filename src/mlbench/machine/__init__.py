@@ -5,7 +5,7 @@ in, a Python callable out.
 """
 
 from mlbench.machine.blocks import MOST_OPERANDS, STEPS, Shape
-from mlbench.machine.callables import IS_READABLE, Code
+from mlbench.machine.callables import IS_READABLE, Code, code_of
 from mlbench.machine.processor import find
 from mlbench.machine.products import MOST_SIZE, best_width, described, pack
 from mlbench.machine.program import Layer, Rows, X, Y, chain, columns_shared_chain, rows_shared_chain
@@ -29,6 +29,7 @@ __all__ = [
     "Y",
     "best_width",
     "chain",
+    "code_of",
     "columns_shared_chain",
     "described",
     "find",

@@ -5,8 +5,9 @@ from __future__ import annotations
 import ctypes
 import mmap
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
+
+import numpy as np
 
 ARRAY_DATA, ARRAY_FLAGS = 16, 64
 """Where an array has the address of its data and its flags (`PyArrayObject_fields` of NumPy's C interface, which extension modules are
@@ -42,38 +43,28 @@ class Code:
         self.size_bytes = size
 
 
-class _MethodDef(ctypes.Structure):
-    """`PyMethodDef` of CPython."""
-
-    _fields_ = (
-        ("name", ctypes.c_char_p),
-        ("address", ctypes.c_void_p),
-        ("flags", ctypes.c_int),
-        ("documentation", ctypes.c_char_p),
-    )
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Kept:
-    """What a builtin function holds, as its `__self__`."""
-
-    method: _MethodDef
-    code: Code
-    others: tuple[object, ...]
-
-
 def builtin(name: str, code: Code, *kept: object) -> Callable[..., Any]:
     """Return a builtin function that runs code by CPython's convention for METH_FASTCALL: rdi its self, rsi its arguments, rdx how many.
+
+    The function's `__self__` holds what it needs. It is a tuple, and the definition (`PyMethodDef`: name, address, flags, documentation)
+    an array, because the collector of cycles clears neither of them before the function itself is gone.
 
     Args:
         name: what the function is called.
         code: what it runs, from its beginning.
         kept: what lives as long as the function, because the code has its address.
     """
-    method = _MethodDef(name.encode(), code.address, _FASTCALL, None)
+    named = np.frombuffer(name.encode() + b"\0", np.uint8).copy()
+    definition = np.array([named.ctypes.data, code.address, _FASTCALL, 0], np.uint64)
     make = ctypes.PYFUNCTYPE(ctypes.py_object, ctypes.c_void_p, ctypes.py_object, ctypes.c_void_p)(("PyCFunction_NewEx", ctypes.pythonapi))
-    function: Callable[..., Any] = make(ctypes.addressof(method), _Kept(method, code, kept), None)
+    function: Callable[..., Any] = make(definition.ctypes.data, (definition, named, code, kept), None)
     return function
+
+
+def code_of(function: Callable[..., Any]) -> Code:
+    """Return the code that a builtin function runs."""
+    code: Code = getattr(function, "__self__")[2]  # noqa: B009  # a callable need not have it, and a builtin function has
+    return code
 
 
 def interpreter_address(name: str) -> int:

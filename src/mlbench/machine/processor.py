@@ -24,7 +24,7 @@ _KEEPS_YMM, _KEEPS_ZMM = 0x06, 0xE6
 @functools.cache
 def find() -> tuple[Vectors | None, str]:
     """Return the instructions to generate code for, and the reason where there are none."""
-    if sys.platform != "linux" or platform.machine() != "x86_64":
+    if sys.platform != "linux" or platform.machine() != "x86_64" or sys.maxsize < 2**32:
         return None, f"there is code for Linux on x86_64, and this is {platform.system()} on {platform.machine()}"
     if sys.implementation.name != "cpython" or sysconfig.get_config_var("Py_GIL_DISABLED") or hasattr(sys, "getobjects"):
         return None, f"there is code for CPython with its lock and without debugging, and this is another {sys.implementation.name}"

@@ -37,7 +37,7 @@ SET_BYTES, SET_ROWS = 4096, 9
 """First caches of 32 and 48 KiB have 64 sets of 64 bytes, of 8 and 12 lines. 14 rows of 4096 inputs, whose lines all fall into one set, run
 at 170 GFLOP/s where 9 rows do 200 (AVX-512, 48 KiB)."""
 MOST_SIZE = 2**20
-"""Inputs and columns up to which every distance in the code fits into 31 bits."""
+"""Inputs and columns up to which the distances within a block fit into 31 bits."""
 Floats = npt.NDArray[np.float32]
 
 
@@ -121,7 +121,7 @@ def emit_product(a: VectorAssembler, shape: Shape, rows: int, masks: int, panels
     if is_ragged and last_lanes:
         a.set_mask(last_lanes, masks)
     _forward(a, shape, first)
-    most = CHUNK_INPUTS if rows > most_rows(shape.width, shape.inputs, a.vectors) else shape.inputs
+    most = _chunk_inputs(shape, rows, a.vectors)
     for start in range(0, shape.inputs, most):
         chunk = Chunk(start, min(most, shape.inputs - start), start + most >= shape.inputs)
         if whole > 1:
@@ -146,12 +146,17 @@ def panels_of(shape: Shape, vectors: Vectors) -> int:
     return math.ceil(math.ceil(shape.columns / vectors.lanes) / shape.width)
 
 
+def _chunk_inputs(shape: Shape, rows: int, vectors: Vectors) -> int:
+    """Return the inputs of a chunk: of a panel that has one block only, all."""
+    return CHUNK_INPUTS if rows > most_rows(shape.width, shape.inputs, vectors) else shape.inputs
+
+
 def described(shape: Shape, rows: int, vectors: Vectors) -> str:
     """Return in words how a product of so many rows runs."""
     blocks = split_rows(rows, most_rows(shape.width, shape.inputs, vectors))
     heights = " and ".join(f"{count} block{'s' * (count != 1)} of {height} row{'s' * (height != 1)}" for count, height in blocks)
     panels = panels_of(shape, vectors)
-    chunks = math.ceil(shape.inputs / CHUNK_INPUTS)
+    chunks = math.ceil(shape.inputs / _chunk_inputs(shape, rows, vectors))
     return (
         f"{panels} panel{'s' * (panels != 1)} of {shape.width * vectors.lanes} columns, {'each ' * (panels != 1)}in {heights}, "
         f"over {shape.inputs} inputs{f' in {chunks} chunks' if chunks > 1 else ''}"

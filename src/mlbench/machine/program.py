@@ -5,7 +5,8 @@ cache, and then on the next tile. All sizes and addresses are in the code, but f
 
 The function is called with `(x)` or `(x, y)`, arrays that the caller has checked but for one thing: an x that is not contiguous cannot be
 read by it, and then it returns that x instead of y. For work of more than RELEASED_FLOP or RELEASED_BYTES of weights it gives the
-interpreter's lock away meanwhile, as NumPy's products do; below, that would cost more than it brings.
+interpreter's lock away meanwhile, as NumPy's products do; below, that would cost more than it brings. So does a team, whatever the work: a
+thread that it waits for may be slow to come.
 """
 
 from __future__ import annotations
@@ -83,7 +84,7 @@ def chain(vectors: Vectors, layers: Sequence[Layer], rows: Rows, y: Floats | Non
     writer.enter(y, gives_lock=long)
     writer.rows(layers, rows)
     writer.leave(gives_lock=long)
-    return builtin("chain", Code(writer.a.finish()), y, *kept)
+    return builtin("chain", Code(writer.a.finish()), y, _MASKS, *kept)
 
 
 def rows_shared_chain(
@@ -98,12 +99,11 @@ def rows_shared_chain(
         y: the result of a call without one.
         kept: what lives as long as the function, because the code has its address.
     """
-    long = _is_long(parts[0][0], max(rows.last for _, rows in parts))
 
     def write(writer: _ChainWriter, member: int) -> None:
         writer.rows(*parts[member])
 
-    return _shared(vectors, team, write, y, long, *kept)
+    return _shared(vectors, team, write, y, *kept)
 
 
 def columns_shared_chain(
@@ -115,35 +115,29 @@ def columns_shared_chain(
         writer.member, writer.team = member, team
         writer.rows(layers, rows)
 
-    return _shared(vectors, team, write, y, _is_long(layers, rows.last - rows.first), *kept)
+    return _shared(vectors, team, write, y, *kept)
 
 
 def _shared(
-    vectors: Vectors,
-    team: Team,
-    write: Callable[[_ChainWriter, int], None],
-    y: Floats | None,
-    long: bool,  # noqa: FBT001
-    *kept: object,
+    vectors: Vectors, team: Team, write: Callable[[_ChainWriter, int], None], y: Floats | None, *kept: object
 ) -> Callable[..., Any]:
     writer = _ChainWriter(vectors)
     a = writer.a
     parts = {member: Label() for member in range(1, team.threads)}
-    writer.enter(y, gives_lock=long)
+    writer.enter(y, gives_lock=True)
     emit_job(a, team.address, parts)
     write(writer, 0)
     emit_done(a, team.address, 0)
     emit_wait(a, 0, team)
-    writer.leave(gives_lock=long)
+    writer.leave(gives_lock=True)
     for member, label in parts.items():
         a.align(16)
         a.put(label)
         emit_part_start(a, team.address)
         write(writer, member)
         a.vzeroupper()
-        emit_done(a, team.address, member)
         emit_part_end(a)
-    return builtin("chain", Code(a.finish()), y, team, *kept)
+    return builtin("chain", Code(a.finish()), y, team, _MASKS, *kept)
 
 
 def _is_long(layers: Sequence[Layer], rows: int) -> bool:

@@ -18,6 +18,7 @@ from __future__ import annotations
 import ctypes
 import os
 import threading
+import time
 import weakref
 
 import numpy as np
@@ -34,9 +35,10 @@ LOOKS, PATIENCE = 200, 50
 waited for may be waiting for this very core: without letting it run, a wait lasted until the scheduler's next tick, milliseconds. Where
 there are fewer cores than threads, that is always so, and one look is enough."""
 _JOB, _STOP, _X, _Y, _CORE, _THREADS = 0, 4, 64, 72, 80, 128
-_STAGE, _ASLEEP, _CODE = 0, 4, 8
+_STAGE, _ASLEEP, _CODE, _READY = 0, 4, 8, 16
+START_S, START_PAUSE_S = 30.0, 2e-5
 """Offsets: of the job's number and whether to stop, of the call's addresses and the core it comes from, and of the threads' own lines; in
-each of these the number of parts it has done, whether it sleeps, and the code of its part."""
+each of these the number of parts it has done, whether it sleeps, the code of its part, and whether it is there."""
 _CORES_BYTES = 128
 """Behind the threads' lines a bit for each core that may be used, up to 1024, and then the same bits for each thread to change."""
 _FUTEX, _SCHED_YIELD, _SCHED_SETAFFINITY = 202, 24, 203
@@ -46,10 +48,13 @@ _ALL = 2**31 - 1
 
 
 class Team:
-    """The calling thread and some more; they live as long as this object.
+    """The calling thread and some more; they live as long as this object, or until the process ends.
 
     Args:
         threads: how many, the calling one included; 2 or more.
+
+    Raises:
+        CrewError: when they do not start.
 
     Attributes:
         threads: how many.
@@ -68,12 +73,22 @@ class Team:
         self.lines[first : first + _CORES_BYTES] = np.frombuffer(allowed.to_bytes(_CORES_BYTES, "little"), np.uint8)
         self.address = self.lines.ctypes.data
         self._process = os.getpid()
+        weakref.finalize(self, _dismiss, self.lines).atexit = False  # calls may come until the very end, and daemons need no goodbye
         for member in range(1, threads):
             a = Assembler()
             emit_service(a, self, member)
             code = Code(a.finish())
             threading.Thread(target=_serve, args=(code, self.lines), name="mlbench-team", daemon=True).start()
-        weakref.finalize(self, _dismiss, self.lines)
+        self._wait_for_threads()
+
+    def _wait_for_threads(self) -> None:
+        """Return when every thread is in machine code: before, it needs the interpreter's lock, which a caller may hold while it waits."""
+        words = self.lines.view(np.uint32)
+        deadline = time.monotonic() + START_S
+        while not all(words[(_line(member) + _READY) // 4] for member in range(1, self.threads)):
+            if time.monotonic() > deadline:
+                raise CrewError(f"the threads of this runner did not start within {START_S:g} s; is this machine overloaded?")
+            time.sleep(START_PAUSE_S)
 
     def check(self) -> None:
         """Refuse to wait for threads that do not exist.
@@ -112,10 +127,13 @@ def emit_service(a: Assembler, team: Team, member: int) -> None:
     """Put what a thread does from its start to its end: wait for a job, run its part, wait again."""
     lines, looks = team.address, team.looks
     asleep, code = _line(member) + _ASLEEP, _line(member) + _CODE
-    again, patient, watch, work, awake, end = Label(), Label(), Label(), Label(), Label(), Label()
+    again, patient, watch, work, end = Label(), Label(), Label(), Label(), Label()
     save(a)
     a.mov_number(RAX, 0)
     a.store(Mem(RSP, STATE), RAX)
+    a.mov_number(R8, lines)
+    a.mov_number(RAX, 1)
+    a.store32(Mem(R8, _line(member) + _READY), RAX)
     a.put(again)
     a.mov_number(R8, lines)
     a.load(RDX, Mem(RSP, STATE))
@@ -133,6 +151,25 @@ def emit_service(a: Assembler, team: Team, member: int) -> None:
     a.syscall()
     a.sub_number(R10, 1)
     a.jump_if("ne", patient)
+    _emit_sleep(a, asleep)
+    a.jump(again)
+    a.put(work)
+    a.store(Mem(RSP, STATE), RAX)
+    a.load32(RCX, Mem(R8, _STOP))
+    a.cmp_number(RCX, 0)
+    a.jump_if("ne", end)
+    emit_parting(a, team, member)
+    a.load(RAX, Mem(R8, code))
+    a.call(RAX)
+    emit_done(a, lines, member)  # here and not in the part, whose code may be gone as soon as the caller knows
+    a.jump(again)
+    a.put(end)
+    restore(a)
+
+
+def _emit_sleep(a: Assembler, asleep: int) -> None:
+    """Put how a thread sleeps until the job changes from what is in rdx; r8 has the address of the lines."""
+    awake = Label()
     a.mov_number(RAX, 1)
     a.exchange32(RAX, Mem(R8, asleep))
     a.load32(RAX, Mem(R8, _JOB))
@@ -146,18 +183,6 @@ def emit_service(a: Assembler, team: Team, member: int) -> None:
     a.put(awake)
     a.mov_number(RAX, 0)
     a.exchange32(RAX, Mem(R8, asleep))
-    a.jump(again)
-    a.put(work)
-    a.store(Mem(RSP, STATE), RAX)
-    a.load32(RCX, Mem(R8, _STOP))
-    a.cmp_number(RCX, 0)
-    a.jump_if("ne", end)
-    emit_parting(a, team, member)
-    a.load(RAX, Mem(R8, code))
-    a.call(RAX)
-    a.jump(again)
-    a.put(end)
-    restore(a)
 
 
 def emit_parting(a: Assembler, team: Team, member: int) -> None:

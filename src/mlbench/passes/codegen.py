@@ -77,19 +77,28 @@ def _generated(graph: Graph, node: Node, vectors: Vectors, constants: dict[str, 
     if (name, width) not in made:
         made[name, width] = new_name(constants, f"{name}_packed")
         constants[made[name, width]] = pack(weight, width, vectors)
-    return replace(node, op="linear_generated", inputs=(node.inputs[0], made[name, width]), width=width, inner=_inner(node, constants))
+    return replace(
+        node,
+        op="linear_generated",
+        inputs=(node.inputs[0], made[name, width]),
+        width=width,
+        lanes=vectors.lanes,
+        inner=_inner(node, constants),
+    )
 
 
 def _inner(node: Node, constants: Mapping[str, FloatArray]) -> int:
     """Return how many steps of the epilogue, from its first on, there is code for.
 
-    The larger of a value and a NaN is NaN in NumPy, and the value in a processor, so an operand with NaN stays with NumPy.
+    The larger of a value and a NaN is NaN in NumPy, and the value in a processor, so an operand with NaN stays with NumPy; so does a slope
+    beside which a number may become NaN. Code reads an operand number after number.
     """
     operands = 0
     for index, step in enumerate(node.epilogue):
         arrays = [constants[name] for name in step.operands]
         operands += len(arrays)
-        fits = step.op in STEPS and operands <= MOST_OPERANDS and all(array.ndim < 2 and not np.isnan(array).any() for array in arrays)
-        if not fits:
+        fits = all(array.ndim < 2 and array.flags.c_contiguous and not np.isnan(array).any() for array in arrays)
+        sloped = step.op != "leaky_relu" or all(0 < array < 1 for array in arrays if array.ndim == 0)
+        if step.op not in STEPS or operands > MOST_OPERANDS or not fits or not sloped:
             return index
     return len(node.epilogue)

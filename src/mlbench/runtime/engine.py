@@ -89,7 +89,7 @@ class Engine:
             only way to run.
 
     Attributes:
-        calls: shape of x to what runs a float32 x of that shape which `can_read` says can be read where it lies.
+        calls: shape of x to what runs a float32 x of that shape where it lies, or returns that x when it cannot read it.
         binder: makes the tile functions.
     """
 

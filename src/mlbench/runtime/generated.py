@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from mlbench.errors import GraphError
-from mlbench.graph import FloatArray, Graph
-from mlbench.machine import Layer, Rows, Shape, Vectors, X, Y, chain, described, find
+from mlbench.graph import COLUMNS, ROWS, FloatArray, Graph
+from mlbench.machine import MOST_OPERANDS, STEPS, Layer, Rows, Shape, Vectors, X, Y, chain, code_of, described, find
 from mlbench.memory import MemoryPlan
 
 
@@ -62,9 +62,17 @@ def layers_of(graph: Graph, plan: MemoryPlan, storage: Mapping[str, FloatArray],
         return Y if buffer is home else int(storage[buffer.name].ctypes.data)
 
     layers = []
+    vectors = instructions()
     for node in graph.nodes[run.first : run.last]:
+        if node.lanes != vectors.lanes:
+            raise GraphError(
+                f"{node.output} is packed for vectors of {node.lanes} lanes; this machine's {vectors.name} has {vectors.lanes}"
+            )
         weight = graph.constants[node.inputs[1]]
         steps = node.epilogue[: node.inner]
+        unknown = [step.op for step in steps if step.op not in STEPS]
+        if unknown or sum(len(step.operands) for step in steps) > MOST_OPERANDS:
+            raise GraphError(f"{node.output}: there is no code for {unknown or 'so many operands'} inside a product")
         operands = tuple(int(graph.constants[name].ctypes.data) for step in steps for name in step.operands)
         inputs, columns = weight.shape
         shape = Shape(inputs, columns, node.width, tuple(step.op for step in steps))
@@ -85,10 +93,13 @@ def whole_run(graph: Graph) -> Run:
 def chain_text(graph: Graph, batch: int, size_bytes: int) -> str:
     """Return in words what the code for a batch does."""
     vectors = instructions()
-    rows = min(graph.rows_at_once or batch, batch)
-    tiles, left = divmod(batch, rows)
+    mine = -(-batch // graph.workers) if graph.workers and graph.shared == ROWS else batch
+    rows = min(graph.rows_at_once or mine, mine)
+    tiles, left = divmod(mine, rows)
     cut = f"{tiles} tile{'s' * (tiles != 1)} of {rows} rows" + (f" and one of {left}" if left else "")
-    lines = [f"machine code ({vectors.name}, {size_bytes:,} bytes) for {batch} rows: {cut}; in each tile of {rows}"]
+    shared = {None: "", ROWS: f"; the rows shared by {graph.workers} threads", COLUMNS: f"; each product shared by {graph.workers} threads"}
+    how = shared[graph.shared if graph.workers else None]
+    lines = [f"machine code ({vectors.name}, {size_bytes:,} bytes) for {batch} rows{how}: {cut}; in each tile of {rows}"]
     for node in graph.nodes:
         inputs, columns = graph.constants[node.inputs[1]].shape
         shape = Shape(inputs, columns, node.width, tuple(step.op for step in node.epilogue))
@@ -99,6 +110,4 @@ def chain_text(graph: Graph, batch: int, size_bytes: int) -> str:
 
 def code_bytes(function: Callable[..., Any]) -> int:
     """Return the memory that a function's code takes."""
-    kept: Any = getattr(function, "__self__")  # noqa: B009  # a callable need not have it, and a builtin function has
-    size: int = kept.code.size_bytes
-    return size
+    return code_of(function).size_bytes
