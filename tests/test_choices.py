@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -190,7 +192,7 @@ def test_the_search_finds_the_cheapest() -> None:
 
 
 def test_a_gain_within_the_margin_is_noise() -> None:
-    """What is cheaper by 1 % does not replace the default; by 2 % it does."""
+    """What is cheaper by 1 % does not replace the default; by 7 % it does, whatever it is."""
     graph = graph_of(MODEL, 8)
     default = default_choices(graph, NAMES)
 
@@ -198,7 +200,22 @@ def test_a_gain_within_the_margin_is_noise() -> None:
         return lambda candidates: [1.0 if each == default else 1.0 - gain for each in candidates]
 
     assert best_choices(graph, NAMES, cost(0.01)) == default
-    assert best_choices(graph, NAMES, cost(0.02)) != default
+    assert best_choices(graph, NAMES, cost(0.07)) != default
+
+
+def _cheap(wanted: Choices, candidates: Sequence[Choices]) -> list[float]:
+    return [0.98 if each == wanted else 1.0 for each in candidates]
+
+
+@pytest.mark.skipif(find()[0] is None, reason=f"no generated code here: {find()[1]}")
+def test_generated_code_is_left_for_more_than_a_gain() -> None:
+    """2 % are enough for another tile of generated code, and not for a product of NumPy."""
+    graph = graph_of(MODEL, 400)
+    default = default_choices(graph, NAMES)
+    for wanted, expected in ((replace(default, tile_rows=28), True), (replace(default, ways=(Way(), *default.ways[1:])), False)):
+        found = best_choices(graph, NAMES, partial(_cheap, wanted))
+        assert (found == wanted) is expected
+        assert (found == default) is not expected
 
 
 def test_what_is_switched_off_is_not_searched() -> None:

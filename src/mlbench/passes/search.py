@@ -18,6 +18,9 @@ from mlbench.passes.choices import BLAS, ONE, ORDERS, SPLIT, TILES, Choices, Way
 
 MARGIN = 0.015
 """A candidate replaces what is held only if it takes this much less time."""
+LEAVING_CODE = 1.05
+"""What takes a product away from generated code must be so much faster: BLAS's time for a product of few rows differs by as much from
+process to process, with where its operands lie."""
 MOST_ROUNDS = 2
 MOST_WHOLE_ROWS = 512
 """Larger batches are always tiled: nothing is gained by more rows at once, and they cost memory."""
@@ -82,9 +85,14 @@ def _cheapest(candidates: Sequence[Choices], cost: Cost) -> Choices:
     distinct = tuple(dict.fromkeys(candidates))
     if len(distinct) == 1:
         return distinct[0]
-    costs = cost(distinct)
+    most = _generated(distinct[0])
+    costs = [each * (LEAVING_CODE if _generated(held) < most else 1) for held, each in zip(distinct, cost(distinct), strict=True)]
     best = min(range(len(distinct)), key=lambda index: costs[index])
     return distinct[best] if costs[best] < (1 - MARGIN) * costs[0] else distinct[0]
+
+
+def _generated(choices: Choices) -> int:
+    return sum(way.generated for way in choices.ways)
 
 
 def _starts(graph: Graph, space: Space, switched_on: Sequence[str]) -> list[Choices]:
