@@ -70,7 +70,6 @@ GENERAL: dict[str, tuple[Callable[[Assembler], object], str]] = {
     "and rcx, 257": (lambda a: a.and_number(RCX, 257), "48 81 e1 01 01 00 00"),
     "sub rax, 1000": (lambda a: a.sub_number(RAX, 1000), "48 81 e8 e8 03 00 00"),
     "cmp r10, -1": (lambda a: a.cmp_number(R10, -1), "49 83 fa ff"),
-    "cmp rax, [rbx+4]": (lambda a: a.cmp(RAX, Mem(RBX, 4)), "48 3b 43 04"),
     "cmp r9d, r10d": (lambda a: a.cmp32(R9, R10), "45 3b ca"),
     "sub ecx, edx": (lambda a: a.sub32(RCX, RDX), "40 2b ca"),
     "xchg [r11], eax": (lambda a: a.exchange32(RAX, Mem(R11)), "41 87 03"),

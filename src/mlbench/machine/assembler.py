@@ -12,8 +12,6 @@ from dataclasses import dataclass
 
 RAX, RCX, RDX, RBX, RSP, RBP, RSI, RDI, R8, R9, R10, R11, R12, R13, R14, R15 = range(16)
 
-_MAP_0F, _MAP_0F38 = 1, 2
-_NONE, _P66, _PF3, _PF2 = 0, 1, 2, 3
 _CONDITIONS = {"o": 0, "b": 2, "ae": 3, "e": 4, "ne": 5, "be": 6, "a": 7, "s": 8, "ns": 9, "l": 12, "ge": 13, "le": 14, "g": 15}
 
 
@@ -122,10 +120,6 @@ class Assembler:
     def cmp_number(self, register: int, number: int) -> None:
         """Compare with a number of 32 bits with sign."""
         self._with_number(7, register, number)
-
-    def cmp(self, one: int, other: int | Mem) -> None:
-        """Compare a register with a register or with memory."""
-        self._plain(0x3B, one, other)
 
     def cmp32(self, one: int, other: int | Mem) -> None:
         """Compare the lower 32 bits."""

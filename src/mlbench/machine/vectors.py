@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from mlbench.machine.assembler import RAX, Assembler, Mem
 
 _F, _F38 = 1, 2
-_NONE, _66, _F3 = 0, 1, 2
+_NONE, _66 = 0, 1
 
 
 @dataclass(frozen=True, slots=True)
