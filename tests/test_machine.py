@@ -81,6 +81,8 @@ GENERAL: dict[str, tuple[Callable[[Assembler], object], str]] = {
     "syscall": (lambda a: a.syscall(), "0f 05"),
     "cpuid": (lambda a: a.cpuid(), "0f a2"),
     "rdtscp": (lambda a: a.rdtscp(), "0f 01 f9"),
+    "rdpid rcx": (lambda a: a.rdpid(RCX), "f3 0f c7 f9"),
+    "rdpid r9": (lambda a: a.rdpid(R9), "f3 41 0f c7 f9"),
     "btr [r8+256], rcx": (lambda a: a.clear_bit(Mem(R8, 256), RCX), "49 0f b3 88 00 01 00 00"),
     "xgetbv": (lambda a: a.xgetbv(), "0f 01 d0"),
     "prefetcht1 [r12+256]": (lambda a: a.prefetch(Mem(R12, 256)), "49 0f 18 94 24 00 01 00 00"),
@@ -255,35 +257,6 @@ def test_a_system_that_refuses_memory_for_code_is_told(monkeypatch: pytest.Monke
 
     monkeypatch.setattr("mlbench.machine.processor.Code", refuse)
     assert processor.find.__wrapped__() == (None, "this system gives no memory that code may run in (Operation not permitted)")
-
-
-_CPU = {"avx2": 1 << 5, "avx512f": 1 << 16}
-_BASE = 1 << 12 | 1 << 27 | 1 << 28
-
-
-@pytest.mark.parametrize(
-    ("most", "base", "kept", "more", "expected"),
-    [
-        (7, _BASE, 0xE6, _CPU["avx512f"] | _CPU["avx2"], AVX512),
-        (7, _BASE, 0x06, _CPU["avx512f"] | _CPU["avx2"], AVX2),
-        (7, _BASE, 0xE6, _CPU["avx2"], AVX2),
-        (7, _BASE, 0xE6, 0, None),
-        (7, _BASE, 0x02, _CPU["avx2"], None),
-        (7, _BASE & ~(1 << 12), 0xE6, _CPU["avx2"], None),
-        (6, _BASE, 0xE6, _CPU["avx2"], None),
-    ],
-    ids=["all", "system-keeps-8-lanes", "no-avx512", "no-avx2", "system-keeps-none", "no-fma", "old"],
-)
-def test_the_processor_is_asked(
-    monkeypatch: pytest.MonkeyPatch, most: int, base: int, kept: int, more: int, expected: Vectors | None
-) -> None:
-    """What cpuid and XCR0 say decides; a register that the system does not keep is no register."""
-
-    def cpuid(leaf: int, *, wanted_ebx: bool = False) -> tuple[int, int, int]:
-        return (most, 0, 0) if leaf == 0 else (0, base, kept) if leaf == 1 else (more if wanted_ebx else 0, 0, 0)
-
-    monkeypatch.setattr(processor, "_cpuid", cpuid)
-    assert processor._instructions()[0] is expected
 
 
 # --- products -----------------------------------------------------------------------------------------------------------
@@ -560,7 +533,7 @@ def test_a_team_works_on_one_core(monkeypatch: pytest.MonkeyPatch) -> None:
 def core_of_the_caller() -> int:
     """Return the number of the core that the processor says this is."""
     a = Assembler()
-    a.rdtscp()
+    processor.emit_core(a)
     a.mov(RAX, RCX)
     a.and_number(RAX, 0xFFF)
     a.ret()

@@ -177,6 +177,10 @@ class Assembler:
         """Read the time, and into rcx the number of this core and above its 12 bits that of its node; takes rax and rdx."""
         self.code += b"\x0f\x01\xf9"
 
+    def rdpid(self, to: int) -> None:
+        """Read the number of this core and above its 12 bits that of its node, as `rdtscp` does, without the time."""
+        self.code += b"\xf3" + (b"\x41" if to > 7 else b"") + bytes((0x0F, 0xC7, 0xF8 | to & 7))
+
     def clear_bit(self, bits: Mem, number: int) -> None:
         """Clear the bit whose number is in a register, of bits that begin in memory (btr)."""
         self._rex(number, 1, bits.base)

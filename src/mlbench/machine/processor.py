@@ -1,4 +1,8 @@
-"""Whether code can be generated here, and for which instructions."""
+"""Whether code can be generated here, and for which instructions.
+
+CPUID alone runs on every x86-64 processor. XGETBV is an illegal instruction on one without XSAVE (Nehalem, Westmere, many virtual ones), so
+it runs only where CPUID has the bit for it; so does every other instruction that not all of them have.
+"""
 
 from __future__ import annotations
 
@@ -7,18 +11,50 @@ import functools
 import platform
 import sys
 import sysconfig
+from dataclasses import dataclass
 
 import numpy as np
 
-from mlbench.machine.assembler import R10, RAX, RBX, RCX, RDI, Assembler, Mem
+from mlbench.machine.assembler import R10, RAX, RBX, RCX, RDI, RDX, RSI, RSP, Assembler, Mem
 from mlbench.machine.callables import ARRAY_DATA, ARRAY_FLAGS, Code
 from mlbench.machine.vectors import AVX2, AVX512, Vectors
 
-_FEATURES, _MORE_FEATURES, _MOST_LEAF = 1, 7, 0
-_FMA, _OSXSAVE, _AVX = 1 << 12, 1 << 27, 1 << 28
-_AVX2, _AVX512F = 1 << 5, 1 << 16
-_KEEPS_YMM, _KEEPS_ZMM = 0x06, 0xE6
-"""Bits of XCR0: which registers the operating system keeps when it switches threads (SDM volume 1, section 13.3)."""
+_EBX, _ECX, _EDX = 1, 2, 3
+_EXTENDED = 0x8000_0000
+"""Where CPUID begins to count its second range of leaves."""
+
+
+@dataclass(frozen=True, slots=True)
+class Feature:
+    """A bit of CPUID (SDM volume 2, CPUID).
+
+    Attributes:
+        name: what the manual calls it.
+        leaf: where it stands.
+        register: in which register.
+        bit: its number.
+    """
+
+    name: str
+    leaf: int
+    register: int
+    bit: int
+
+
+OSXSAVE = Feature("OSXSAVE", 1, _ECX, 27)
+AVX = Feature("AVX", 1, _ECX, 28)
+FMA = Feature("FMA", 1, _ECX, 12)
+HAS_AVX2 = Feature("AVX2", 7, _EBX, 5)
+AVX512F = Feature("AVX512F", 7, _EBX, 16)
+RDTSCP = Feature("RDTSCP", _EXTENDED + 1, _EDX, 27)
+RDPID = Feature("RDPID", 7, _ECX, 22)
+
+NEEDS = {AVX2: (OSXSAVE, AVX, FMA, HAS_AVX2), AVX512: (OSXSAVE, AVX, FMA, HAS_AVX2, AVX512F)}
+"""What a processor must have for each set of instructions."""
+KEEPS = {AVX2: 0x06, AVX512: 0xE6}
+"""Bits of XCR0: which registers the operating system must keep when it switches threads (SDM volume 1, section 13.3)."""
+_GETCPU = 309
+_RED_ZONE = -8
 
 
 @functools.cache
@@ -45,33 +81,69 @@ def _arrays_are_as_expected() -> bool:
 
 
 def _instructions() -> tuple[Vectors | None, str]:
-    most, _, _ = _cpuid(_MOST_LEAF)
-    _, base, kept = _cpuid(_FEATURES)
-    if most < _MORE_FEATURES or not base & _OSXSAVE or not base & _AVX or not base & _FMA or kept & _KEEPS_YMM != _KEEPS_YMM:
-        return None, "this processor has no AVX2 with FMA"
-    more, _, _ = _cpuid(_MORE_FEATURES, wanted_ebx=True)
-    if more & _AVX512F and kept & _KEEPS_ZMM == _KEEPS_ZMM:
-        return AVX512, ""
-    return (AVX2, "") if more & _AVX2 else (None, "this processor has no AVX2 with FMA")
+    """Return the widest set that the processor has and the system keeps the registers of."""
+    why = ""
+    for vectors in (AVX512, AVX2):
+        missing = [feature.name for feature in NEEDS[vectors] if not has(feature)]
+        if not missing and _kept() & KEEPS[vectors] == KEEPS[vectors]:
+            return vectors, ""
+        why = f"{' and '.join(missing)} missing" if missing else "the operating system does not keep its registers"
+    return None, f"this processor has no AVX2 with FMA ({why})"
 
 
-def _cpuid(leaf: int, *, wanted_ebx: bool = False) -> tuple[int, int, int]:
-    """Return eax (or ebx), ecx and, where the system has it, XCR0."""
+def has(feature: Feature) -> bool:
+    """Whether CPUID has this bit; a leaf beyond the last one has none."""
+    most = _cpuid(feature.leaf & _EXTENDED)[0]
+    return most >= feature.leaf and bool(_cpuid(feature.leaf)[feature.register] >> feature.bit & 1)
+
+
+def emit_core(a: Assembler) -> None:
+    """Put what reads the number of this core and its node into rcx, in the way that this processor has; takes rax, rdx, rdi, rsi and r11.
+
+    Where there is neither instruction, the kernel is asked, which answers into the 128 bytes below rsp that nobody else may use.
+    """
+    if has(RDPID):
+        a.rdpid(RCX)
+    elif has(RDTSCP):
+        a.rdtscp()
+    else:
+        a.lea(RDI, Mem(RSP, _RED_ZONE))
+        a.mov_number(RSI, 0)
+        a.mov_number(RDX, 0)
+        a.mov_number(RAX, _GETCPU)
+        a.syscall()
+        a.load32(RCX, Mem(RSP, _RED_ZONE))
+
+
+def _kept() -> int:
+    """Return the lower half of XCR0; only where there is OSXSAVE."""
+    a = Assembler()
+    a.mov_number(RCX, 0)
+    a.xgetbv()
+    a.store32(Mem(RDI), RAX)
+    a.ret()
+    return _answers(a, 1)[0]
+
+
+@functools.cache
+def _cpuid(leaf: int) -> tuple[int, ...]:
+    """Return eax, ebx, ecx and edx."""
     a = Assembler()
     a.push(RBX)
     a.mov(R10, RDI)
     a.mov_number(RAX, leaf)
     a.mov_number(RCX, 0)
     a.cpuid()
-    a.store32(Mem(R10), RBX if wanted_ebx else RAX)
-    a.store32(Mem(R10, 4), RCX)
-    if leaf == _FEATURES:
-        a.mov_number(RCX, 0)
-        a.xgetbv()
-        a.store32(Mem(R10, 8), RAX)
+    for place, register in enumerate((RAX, RBX, RCX, RDX)):
+        a.store32(Mem(R10, 4 * place), register)
     a.pop(RBX)
     a.ret()
-    found = (ctypes.c_uint32 * 3)()
+    return _answers(a, 4)
+
+
+def _answers(a: Assembler, number: int) -> tuple[int, ...]:
+    """Run code that gets the address of so many words of 32 bits, and return them."""
+    found = (ctypes.c_uint32 * number)()
     code = Code(a.finish())
     ctypes.CFUNCTYPE(None, ctypes.c_void_p)(code.address)(ctypes.addressof(found))
-    return found[0], found[1], found[2]
+    return tuple(found)

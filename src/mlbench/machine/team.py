@@ -29,6 +29,7 @@ from mlbench.errors import CrewError
 from mlbench.machine.assembler import R8, R9, R10, R15, RAX, RBP, RCX, RDI, RDX, RSI, RSP, Assembler, Label, Mem
 from mlbench.machine.callables import Code
 from mlbench.machine.frame import FRAME, STATE, restore, save
+from mlbench.machine.processor import emit_core
 
 LOOKS, PATIENCE = 200, 50
 """Looks at a word before a thread lets others run, with their pauses some 10 us, and how often it does so before it sleeps. Whoever is
@@ -189,7 +190,7 @@ def emit_parting(a: Assembler, team: Team, member: int) -> None:
     """Go to another core than the calling thread's, if need be; r8 has the address of the lines."""
     allowed, mine = _cores(team.threads, 0), _cores(team.threads, member)
     apart = Label()
-    a.rdtscp()
+    emit_core(a)
     a.and_number(RCX, _CORE_BITS)
     a.cmp32(RCX, Mem(R8, _CORE))
     a.jump_if("ne", apart)
@@ -214,7 +215,7 @@ def emit_job(a: Assembler, lines: int, parts: dict[int, Label]) -> None:
     for member, part in parts.items():
         a.lea_label(RAX, part)
         a.store(Mem(R8, _line(member) + _CODE), RAX)
-    a.rdtscp()
+    emit_core(a)
     a.and_number(RCX, _CORE_BITS)
     a.store32(Mem(R8, _CORE), RCX)
     a.load32(RAX, Mem(R8, _JOB))
