@@ -6,9 +6,25 @@ An error names where it happened, what was found, what was expected and what to 
 
 from __future__ import annotations
 
+from typing import Any
+
 
 class MlbenchError(Exception):
-    """Base of every error that mlbench raises on purpose."""
+    """Base of every error that mlbench raises on purpose.
+
+    It travels between processes with its message and its attributes, whatever its constructor takes.
+    """
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Return how to make it again without its constructor, which an error of a worker process would otherwise fail in."""
+        return _again, (type(self), self.args, vars(self))
+
+
+def _again(kind: type[MlbenchError], arguments: tuple[object, ...], attributes: dict[str, object]) -> MlbenchError:
+    error = kind.__new__(kind, *arguments)
+    error.args = arguments
+    vars(error).update(attributes)
+    return error
 
 
 class UsageError(MlbenchError):
@@ -25,6 +41,10 @@ class BusyError(MlbenchError, RuntimeError):
 
 class CrewError(MlbenchError, RuntimeError):
     """A runner of several threads was used in a process that does not have its threads."""
+
+
+class CopyError(MlbenchError, TypeError):
+    """Something that is bound to this process and to its own memory was to be copied or sent to another process."""
 
 
 class ModelError(MlbenchError, ValueError):

@@ -19,6 +19,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from mlbench.alignment import ReadOnly, read_only
 from mlbench.errors import FileError, ModelError
 from mlbench.files import write_atomically
 from mlbench.graph import FloatArray, Graph, Node, frozen
@@ -34,7 +35,7 @@ _DAMAGE = (OSError, ValueError, EOFError, AttributeError, RuntimeError, MemoryEr
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Layer:
+class Layer(ReadOnly):
     """A Linear and the activation behind it.
 
     Attributes:
@@ -49,8 +50,10 @@ class Layer:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Model:
+class Model(ReadOnly):
     """A multi-layer perceptron. Arrays are copied in and read-only, so runners and threads can share it.
+
+    It may be copied, pickled and sent to other processes, where its arrays are read-only as well.
 
     Attributes:
         name: what tables call it.
@@ -186,12 +189,12 @@ def mlp(
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Digits:
+class Digits(ReadOnly):
     """Held-out images of handwritten digits.
 
     Attributes:
-        images: (batch, 64) float32, 8 x 8 pixels row by row, each from 0 to 1.
-        labels: (batch,) int64, 0 to 9.
+        images: (batch, 64) float32, 8 x 8 pixels row by row, each from 0 to 1; read-only.
+        labels: (batch,) int64, 0 to 9; read-only.
     """
 
     images: FloatArray
@@ -214,7 +217,7 @@ def load_digits_mlp() -> tuple[Model, Digits]:
     with resources.as_file(folder / "digits_heldout.npz") as path:
         arrays = _read_arrays(path)
     images = frozen(arrays["images"].astype(np.float32) / 16)
-    return model, Digits(images, arrays["labels"].astype(np.int64))
+    return model, Digits(images, read_only(arrays["labels"].astype(np.int64)))
 
 
 def _is_size(size: object) -> bool:

@@ -17,7 +17,7 @@ from itertools import count
 import numpy as np
 import numpy.typing as npt
 
-from mlbench.alignment import aligned_floats
+from mlbench.alignment import ReadOnly, aligned_floats
 
 FloatArray = npt.NDArray[np.float32]
 
@@ -85,7 +85,7 @@ class Node:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Graph:
+class Graph(ReadOnly):
     """A program: nodes in execution order, from one input to one output.
 
     Attributes:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable
+from typing import NoReturn
 
 import numpy as np
 import numpy.typing as npt
 
+from mlbench.errors import CopyError
 from mlbench.graph import FloatArray, Graph, verify
 from mlbench.models import Model
 from mlbench.runtime.admission import checked
@@ -18,7 +20,8 @@ class BaselineRunner:
     """Run a model as the lines one would write by hand, with a new array for each operation.
 
     It is compiled to exactly those lines (`print(runner.source)`), so that it is neither slower nor hungrier than they are.
-    It holds no memory between calls and may be called from any number of threads.
+    It holds no memory between calls and may be called from any number of threads and by forked processes. It cannot be copied or pickled
+    (`CopyError`); send the model to where another runner is needed.
 
     Args:
         model: the model, or a graph.
@@ -50,3 +53,11 @@ class BaselineRunner:
         self.source = eager_source(graph)
         self.run, filename = load(self.source, "run", "eager", graph.constants, admit=admit)
         weakref.finalize(self.run, forget, filename)
+
+    def __reduce__(self) -> NoReturn:
+        """Refuse to be copied, pickled or sent to another process, as the other runner does.
+
+        Raises:
+            CopyError: saying what to do instead.
+        """
+        raise CopyError("a BaselineRunner cannot be copied or sent to another process: send the model, and make a runner there")

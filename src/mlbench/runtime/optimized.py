@@ -5,12 +5,12 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Protocol
+from typing import NoReturn, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
-from mlbench.errors import BusyError, ModelError
+from mlbench.errors import BusyError, CopyError, ModelError
 from mlbench.graph import ROWS, FloatArray, Graph, verify
 from mlbench.machine import Team
 from mlbench.memory import MemoryPlan, check_plan, plan_beside_output, plan_memory
@@ -37,6 +37,9 @@ class OptimizedRunner:
     A runner is used by one thread at a time; a second thread that calls `run` meanwhile gets a `BusyError`. To run on several threads,
     make one runner for each of them from the same model: weights are shared, only the arena is their own. Or allow one runner several
     threads, which then share the rows of a call.
+
+    A runner cannot be copied or pickled (`CopyError`); send the model to where another one is needed. A forked child has the
+    runner, with an arena of its own, unless it has several threads (`CrewError`).
 
     Args:
         model: the model, or a graph.
@@ -110,6 +113,15 @@ class OptimizedRunner:
     def sources(self) -> tuple[str, ...]:
         """What runs, for each form that the batch sizes so far have needed: Python, or in words what generated code does."""
         return self._engine.sources
+
+    def __reduce__(self) -> NoReturn:
+        """Refuse to be copied, pickled or sent to another process: code and arena are bound to where they lie.
+
+        Raises:
+            CopyError: saying what to do instead.
+        """
+        raise CopyError("an OptimizedRunner cannot be copied or sent to another process: send the model, and make a runner there; "
+                        "runners of one model share its weights")  # fmt: skip
 
     def reserve_staging(self) -> None:
         """Make the staging buffer now, so that the first float64 or strided input allocates nothing either."""
