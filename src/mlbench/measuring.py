@@ -33,7 +33,7 @@ from mlbench.measure.latency import ROUNDS, SINGLES_S, TURN_S
 from mlbench.passes import Choices, Way, choices_from_json, choices_to_json
 from mlbench.results import COMPLETE, INTERRUPTED, Measurement, timing_of
 from mlbench.runtime import OptimizedRunner
-from mlbench.stats import ratio_interval
+from mlbench.stats import FEWEST_PROCESSES, ratio_interval
 
 FLOOR = "floor"
 FLOOR_TILES = (56, 84, 126, 256, 512)
@@ -44,8 +44,6 @@ LEAST_ROUNDS = 3
 PROCESSES = 5
 _IN_WORKER = "mlbench.measuring:in_worker"
 _ALLOCATOR_DEAF = "kept heap: this allocator gives memory back all the same, so there is no number without page faults"
-FEWEST_PROCESSES = 3
-"""Below, an interval covers less than it says: 91 % with two processes, and with one it speaks of that process alone."""
 SPREAD_LIMIT = 0.25
 """An interval wider than this share of its estimate is warned about."""
 
@@ -313,11 +311,13 @@ def doubts(ratios: Mapping[str, Any], found: Footprint | None) -> tuple[str, ...
         f"{name}: the interval {interval.low:.2f} to {interval.high:.2f} is wide: the machine was busy; "
         "measure again, or with more processes"
         for name, interval in ratios.items()
-        if (interval.high - interval.low) > SPREAD_LIMIT * interval.estimate
+        if (interval.high - interval.low) > SPREAD_LIMIT * interval.estimate and interval.processes != 2  # which makes it wide
     ]
     few = min((interval.processes for interval in ratios.values()), default=FEWEST_PROCESSES)
     if few < FEWEST_PROCESSES:
-        warnings.append(f"{'one process' if few == 1 else f'{few} processes'}: intervals are too narrow; take {FEWEST_PROCESSES} or more")
+        why = {1: "one process: intervals hold nothing of the spread between processes and are too narrow",
+               2: "two processes: they hardly show how far processes are apart, so that intervals are wide"}[few]  # fmt: skip
+        warnings.append(f"{why}; take {FEWEST_PROCESSES} or more")
     if found is not None and not found.is_steady:
         warnings.append("footprint: repeats did not agree; something else allocated in this process")
     return tuple(warnings)

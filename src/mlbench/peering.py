@@ -23,7 +23,7 @@ from mlbench.measure import Worker
 from mlbench.peers.result import FAILED, MEASURED, SLOW, WRONG, Outcome, PeerCell, Runtime
 from mlbench.peers.worker import OURS
 
-PROCESSES = 3
+PROCESSES = 5
 ROUNDS = 15
 TURN_S = 3e-3
 WARM_UP_S = 1e-3

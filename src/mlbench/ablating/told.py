@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from mlbench.ablating.measured import Ablation, Effect
-from mlbench.report import Table
+from mlbench.report import Table, format_interval
 from mlbench.units import format_bytes, format_count, format_duration, format_percent, format_ratio
 
 _SHARES = (
@@ -28,9 +28,9 @@ def effects_table(found: Ablation) -> Table:
         (
             each.rung.label,
             format_ratio(each.total.estimate),
-            f"{format_ratio(each.total.low)} to {format_ratio(each.total.high)}",
+            format_interval(each.total),
             "-" if each.is_idle else format_ratio(each.effect.estimate),
-            "-" if each.is_idle else f"{format_ratio(each.effect.low)} to {format_ratio(each.effect.high)}",
+            "-" if each.is_idle else format_interval(each.effect),
             _verdict(each),
             format_bytes(each.variant.memory_bytes),
             "-" if each.variant.allocations is None else str(each.variant.allocations),

@@ -28,7 +28,7 @@ from mlbench.errors import UsageError
 from mlbench.files import write_atomically
 from mlbench.measure import Environment, describe, environment
 from mlbench.measuring import Effort
-from mlbench.report import progress, render
+from mlbench.report import format_interval, progress, render
 from mlbench.results import COMPLETE, INTERRUPTED
 from mlbench.units import format_ratio
 
@@ -120,8 +120,7 @@ def _known(options: argparse.Namespace, here: Environment) -> dict[str, Ablation
 
 def _line(found: Ablation) -> str:
     best = next(each for each in reversed(found.effects) if each.rung.label.startswith("+ "))
-    low, high = format_ratio(best.total.low), format_ratio(best.total.high)
-    return f"{found.cell}: everything {format_ratio(best.total.estimate)} ({low} to {high})"
+    return f"{found.cell}: everything {format_ratio(best.total.estimate)} ({format_interval(best.total)})"
 
 
 def _report(options: argparse.Namespace, run: Ablations) -> None:

@@ -35,7 +35,7 @@ def add(commands: Commands) -> None:
         "of its own.",
         epilog=textwrap.dedent("""\
             examples:
-              mlbench peers --json peers.json                       everything, in some ten minutes
+              mlbench peers --json peers.json                       everything, in some fifteen minutes
               mlbench peers --only onnxruntime --batch 1,8          one runtime, some cells
               mlbench peers --json peers.json --resume              go on where Ctrl-C broke off
               mlbench peers --compare first.json second.json        do two runs agree?

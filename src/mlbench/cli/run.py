@@ -29,7 +29,7 @@ from mlbench.errors import WorkerError
 from mlbench.files import write_atomically
 from mlbench.measure import Environment, environment
 from mlbench.measuring import Effort, Interrupted, measure_cell
-from mlbench.report import pairs, progress, result_text
+from mlbench.report import format_interval, pairs, progress, result_text
 from mlbench.results import COMPLETE, INTERRUPTED, Measurement, Result, load, new_result, save
 from mlbench.units import format_duration, format_ratio
 
@@ -122,7 +122,7 @@ def _line(done: Sequence[Measurement]) -> str:
     ratio = pair.optimized.ratios["speedup"]
     return (
         f"{pair.cell}: {format_duration(pair.baseline.timing.median_s)} > {format_duration(pair.optimized.timing.median_s)}, "
-        f"{format_ratio(ratio.estimate)} ({format_ratio(ratio.low)} to {format_ratio(ratio.high)})"
+        f"{format_ratio(ratio.estimate)} ({format_interval(ratio)})"
     )
 
 

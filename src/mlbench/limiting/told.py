@@ -7,8 +7,9 @@ from collections.abc import Sequence
 
 from mlbench.limiting.measured import Distance
 from mlbench.measure.ceilings import Ceilings
-from mlbench.measuring import FEWEST_PROCESSES, SPREAD_LIMIT
-from mlbench.report import Table
+from mlbench.measuring import SPREAD_LIMIT
+from mlbench.report import Table, format_interval
+from mlbench.stats import FEWEST_PROCESSES
 from mlbench.units import format_bytes, format_duration, format_ratio
 
 WIDTH = 110
@@ -42,7 +43,7 @@ def distances_table(found: Sequence[Distance]) -> Table:
             _percent(each.limit.of_bandwidth),
             _percent(each.limit.calls_share),
             format_ratio(each.floor_ratio.estimate),
-            f"{format_ratio(each.floor_ratio.low)} to {format_ratio(each.floor_ratio.high)}",
+            format_interval(each.floor_ratio),
         )
         for each in found
     )
@@ -72,7 +73,7 @@ def _doubts(found: Sequence[Distance]) -> tuple[str, ...]:
     few = min((each.processes for each in ratios), default=FEWEST_PROCESSES) < FEWEST_PROCESSES
     return (
         *((busy,) if wide else ()),
-        *((f"Fewer than {FEWEST_PROCESSES} processes: the intervals are too narrow.",) if few else ()),
+        *((f"Fewer than {FEWEST_PROCESSES} processes hardly show how far processes are apart; one does not at all.",) if few else ()),
     )
 
 

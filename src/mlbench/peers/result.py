@@ -110,11 +110,15 @@ class PeerCell:
 
     def ratios(self, peer: str) -> list[list[float]]:
         """Return peer / ours in each round of each process in which both ran to the end; above 1 ours is faster."""
+        return [rounds for rounds in self.sets(peer) if rounds]
+
+    def sets(self, peer: str) -> list[list[float]]:
+        """Return the same for every set of processes, empty where one of the two did not run to the end."""
         ours, theirs = self.outcomes.get(OURS), self.outcomes.get(peer)
         if ours is None or theirs is None:
             return []
         pairs = zip(theirs.rounds_s, ours.rounds_s, strict=False)
-        return [[one / other for one, other in zip(a, b, strict=True)] for a, b in pairs if a and len(a) == len(b)]
+        return [[one / other for one, other in zip(a, b, strict=True)] if len(a) == len(b) else [] for a, b in pairs]
 
     @property
     def ratio(self) -> Interval | None:

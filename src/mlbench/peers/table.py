@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from mlbench.measure import describe
 from mlbench.peers.result import MEASURED, SLOW, WRONG, Outcome, PeerCell, PeerResult
 from mlbench.peers.worker import OURS
-from mlbench.report import Table, render
-from mlbench.stats import geometric_mean, geometric_mean_interval, median
+from mlbench.report import Table, format_interval, render
+from mlbench.stats import FEWEST_PROCESSES, geometric_mean, geometric_mean_interval, median
 from mlbench.units import format_bytes, format_duration, format_percent, format_ratio
 
 WIDTH = 110
@@ -30,11 +30,11 @@ def times_table(result: PeerResult) -> Table:
         ratio = cell.ratio
         ends = ("-", "-", "-")
         if ratio is not None:
-            ends = (str(cell.fastest_peer), format_ratio(ratio.estimate), f"{format_ratio(ratio.low)} to {format_ratio(ratio.high)}")
+            ends = (str(cell.fastest_peer), format_ratio(ratio.estimate), format_interval(ratio))
         rows.append((cell.name, *(_time(cell, name) for name in names), *ends))
     notes = [
         f"Time of a call, inputs-hidden-outputs and batch: median over rounds in which the runtimes took turns. {FASTEST} fastest. "
-        "peer / ours: the fastest peer of the cell over ours, above 1 ours is faster; the interval resamples processes first.",
+        "peer / ours: the fastest peer of the cell over ours, above 1 ours is faster; the interval is Student's over sets of processes.",
     ]
     if any(each.state == SLOW for cell in result.cells for each in cell.outcomes.values()):
         notes.append("~: one call by itself; it takes too long for turns.")
@@ -64,13 +64,13 @@ def headline(result: PeerResult) -> str:
     found = [cell for cell in result.cells if cell.ratio is not None]
     if not found:
         return "No cell has both ours and a peer, so there is no ratio to state."
-    mean = geometric_mean_interval([cell.ratios(str(cell.fastest_peer)) for cell in found])
+    mean = geometric_mean_interval([cell.sets(str(cell.fastest_peer)) for cell in found])
     ratios = {cell.name: cell.ratio.estimate for cell in found if cell.ratio is not None}
     worst = min(ratios, key=ratios.__getitem__)
     ahead = sum(ratio >= 1 for ratio in ratios.values())
     text = (
         f"Fastest peer / ours over {len(found)} cells: geometric mean {format_ratio(mean.estimate)} "
-        f"(95 % interval {format_ratio(mean.low)} to {format_ratio(mean.high)}). Ours is at least as fast in {ahead} of them; the worst is "
+        f"(95 % interval {format_interval(mean)}). Ours is at least as fast in {ahead} of them; the worst is "
         f"{format_ratio(ratios[worst])} ({worst})."
     )
     spreads = [cell.spread for cell in found if cell.spread is not None]
@@ -80,7 +80,7 @@ def headline(result: PeerResult) -> str:
             f"{_excess(max(spreads))} at most."
         )
     else:
-        text += " One set of processes hides its own bias; take two or more."
+        text += f" One set of processes hides its own bias; take {FEWEST_PROCESSES} or more."
     return _wrapped(text)
 
 

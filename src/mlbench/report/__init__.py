@@ -3,7 +3,7 @@
 from mlbench.report.machines import has_verdicts, junit, load_verdicts, verdicts_json
 from mlbench.report.markdown import markdown
 from mlbench.report.summary import Figure, figures, summary, sweep_speedup
-from mlbench.report.tables import Pair, Table, pairs, tables
+from mlbench.report.tables import Pair, Table, format_interval, pairs, tables
 from mlbench.report.terminal import Progress, progress, render, result_text
 from mlbench.report.verdicts import verdict_figure, verdict_text
 
@@ -13,6 +13,7 @@ __all__ = [
     "Progress",
     "Table",
     "figures",
+    "format_interval",
     "has_verdicts",
     "junit",
     "load_verdicts",

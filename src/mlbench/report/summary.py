@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from mlbench.measure import Environment, describe
-from mlbench.report.tables import Pair, pairs
+from mlbench.report.tables import Pair, format_interval, pairs
 from mlbench.results import COMPLETE, Measurement
 from mlbench.stats import Interval, geometric_mean, geometric_mean_interval, median
 from mlbench.units import format_bytes, format_count, format_kb, format_percent, format_ratio
@@ -60,7 +60,7 @@ def _figures(found: Sequence[Pair]) -> Iterator[Figure]:
         kept = [_kept(pair) for pair in rest]
         long_lived = geometric_mean([one or _speedup(pair) for one, pair in zip(kept, rest, strict=True)]) if any(kept) else None
         yield Figure(_faster(mean.estimate), f"Sweep of {len(rest)} cells, geometric mean",
-                     f"95 % interval {format_ratio(mean.low)} to {format_ratio(mean.high)}; from {format_ratio(_speedup(low))} "
+                     f"95 % interval {format_interval(mean)}; from {format_ratio(_speedup(low))} "
                      f"({low.cell}) to {format_ratio(_speedup(high))} ({high.cell}){_heap(long_lived)}")  # fmt: skip
     assert headline.optimized is not None
     speedup, name = headline.optimized.ratios["speedup"], "Digits model" if _is_digits(headline) else "Longest call"
@@ -172,8 +172,7 @@ def _sweep(found: Sequence[Pair]) -> str:
     low, high = by_speedup[0], by_speedup[-1]
     saved = sorted((pair.memory_reduction, pair.cell) for pair in found if pair.memory_reduction is not None)
     lines = [
-        f"Sweep of {len(found)} cells: geometric mean {_faster(mean.estimate)} "
-        f"(95 % interval {format_ratio(mean.low)} to {format_ratio(mean.high)}),",
+        f"Sweep of {len(found)} cells: geometric mean {_faster(mean.estimate)} (95 % interval {format_interval(mean)}),",
         f"  from {format_ratio(_speedup(low))} ({low.cell}) to {format_ratio(_speedup(high))} ({high.cell})",
     ]
     if any(_kept(pair) is not None for pair in found):

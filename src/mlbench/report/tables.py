@@ -56,6 +56,15 @@ class Pair:
         return reduction(self.baseline, self.optimized, extra)
 
 
+def format_interval(interval: Interval) -> str:
+    """Return the ends of an interval of ratios, and a mark where it comes from too few processes.
+
+    >>> format_interval(Interval(2.0, 1.9, 2.1, 0.95, 5, 75)), format_interval(Interval(2.0, 0.9, 4.4, 0.95, 2, 30))
+    ('1.90x to 2.10x', '0.90x to 4.40x (2 processes)')
+    """
+    return f"{format_ratio(interval.low)} to {format_ratio(interval.high)}{interval.doubt}"
+
+
 def reduction(baseline: Measurement | None, optimized: Measurement | None, extra_bytes: int) -> float | None:
     """Return 1 - optimized / baseline in bytes, with `extra_bytes` on top of the optimized side."""
     if baseline is None or optimized is None or not baseline.memory_bytes or optimized.memory_bytes is None:
@@ -178,7 +187,7 @@ def _estimate(interval: Interval | None) -> str:
 
 
 def _range(interval: Interval | None) -> str:
-    return _NOTHING if interval is None else f"{format_ratio(interval.low)} to {format_ratio(interval.high)}"
+    return _NOTHING if interval is None else format_interval(interval)
 
 
 def _median(measured: Measurement | None) -> str:

@@ -1,17 +1,28 @@
 """Numbers in, frozen answers out. Pure functions; each names the source of its formula.
 
-Latencies are skewed and correlated, so everything here rests on medians, quantiles, ranks and resampling, never on a mean and a standard
-deviation.
+Latencies are skewed and correlated, so what stands for a process is a median, a quantile or a rank, never a mean. Processes are
+independent, so what says how far they are apart is Student's t over the logarithms of their medians, or ranks.
 """
 
 from mlbench.stats.binomial import binomial_bounds
-from mlbench.stats.bootstrap import geometric_mean_interval, ratio_interval
-from mlbench.stats.plain import CONFIDENCE, Interval, fewest_values_for, geometric_mean, median, quantile, tail_ratio, thinned
+from mlbench.stats.plain import (
+    CONFIDENCE,
+    FEWEST_PROCESSES,
+    Interval,
+    fewest_values_for,
+    geometric_mean,
+    median,
+    quantile,
+    tail_ratio,
+    thinned,
+)
 from mlbench.stats.ranks import signed_rank_interval, signed_rank_quantile
+from mlbench.stats.replicates import geometric_mean_interval, ratio_interval
 from mlbench.stats.student import change_interval, spread, student_quantile
 
 __all__ = [
     "CONFIDENCE",
+    "FEWEST_PROCESSES",
     "Interval",
     "binomial_bounds",
     "change_interval",

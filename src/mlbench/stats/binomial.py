@@ -1,4 +1,4 @@
-"""How often something happens: exact bounds of a probability."""
+"""How often something happens: exact bounds of a probability, and of a median."""
 
 from __future__ import annotations
 
@@ -23,6 +23,20 @@ def binomial_bounds(found: int, trials: int, confidence: float = CONFIDENCE) -> 
     low = 0.0 if found == 0 else _solve(lambda p: 1 - _binomial_cdf(found - 1, trials, p) - tail)
     high = 1.0 if found == trials else _solve(lambda p: tail - _binomial_cdf(found, trials, p))
     return low, high
+
+
+def median_rank(count: int, tail: float) -> int:
+    """Return how many of so many values to leave out at either end, so that the median lies beyond what is left with `tail` at most.
+
+    A value lies below the median with a probability of one half. 0 where even all values are too few.
+
+    >>> median_rank(15, 0.025), median_rank(5, 0.025)
+    (3, 0)
+    """
+    left_out = 0
+    while 2 * left_out + 2 < count and _binomial_cdf(left_out + 1, count, 0.5) <= tail:
+        left_out += 1
+    return left_out
 
 
 def _solve(rising: Callable[[float], float]) -> float:

@@ -10,6 +10,9 @@ import numpy as np
 import numpy.typing as npt
 
 CONFIDENCE = 0.95
+FEWEST_PROCESSES = 3
+"""An interval of fewer is marked wherever it is shown: one process shows nothing of the spread between processes, and two of them so little
+that their interval is four times as wide as that of three."""
 
 Numbers = npt.NDArray[np.float64]
 
@@ -33,6 +36,11 @@ class Interval:
     confidence: float
     processes: int
     rounds: int
+
+    @property
+    def doubt(self) -> str:
+        """What marks an interval of fewer than FEWEST_PROCESSES wherever it is shown; empty where they are enough."""
+        return "" if self.processes >= FEWEST_PROCESSES else f" ({self.processes} process{'es' * (self.processes > 1)})"
 
 
 def median(values: Sequence[float]) -> float:

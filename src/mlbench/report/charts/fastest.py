@@ -58,7 +58,8 @@ def fastest_chart(races: Sequence[Race]) -> Chart | None:
     ]
     how = ("Blue: ours is faster, red: another one is; the number is the fastest other runtime's time over ours, so that 0.8 means "
            "that it takes four fifths of our time. Below it the winner, where there is room. Sizes are inputs-hidden-outputs.")  # fmt: skip
-    cells = tuple((race.shape, str(race.batch), race.peer, f"{race.ratio.estimate:.3f}", f"{race.ratio.low:.3f}", f"{race.ratio.high:.3f}")
+    cells = tuple((race.shape, str(race.batch), race.peer, f"{race.ratio.estimate:.3f}", f"{race.ratio.low:.3f}",
+                   f"{race.ratio.high:.3f}{race.ratio.doubt}")
                   for race in races)  # fmt: skip
     table = Table("Fastest other runtime / ours", ("shape", "batch", "fastest other", "ratio", "95 % from", "to"), cells)
     return Chart("peers", "Who is fastest where", how, spec, table, len(rows))

@@ -47,7 +47,10 @@ def ladder_chart(cell: str, steps: Sequence[Step]) -> Chart | None:
          "encoding": {"y": y, "x": {"field": "low", "type": "quantitative"}, "x2": {"field": "high"}}},
         {"mark": {"type": "tick", "thickness": 3, "size": 22}, "encoding": {"y": y, "x": {"field": "to", "type": "quantitative"}}},
     ]  # fmt: skip
-    cells = tuple((step.name, f"{step.total.estimate:.3f}", f"{step.total.low:.3f}", f"{step.total.high:.3f}", step.says) for step in steps)
+    cells = tuple(
+        (step.name, f"{step.total.estimate:.3f}", f"{step.total.low:.3f}", f"{step.total.high:.3f}{step.total.doubt}", step.says)
+        for step in steps
+    )
     how = ("From top to bottom one optimisation after the other is switched on. A bar begins where the one before ended; the line through "
            "its end is the 95 % interval of the whole speed-up so far. The colour says whether this step alone, measured in turns with "
            "and without it, is beyond the noise of the run.")  # fmt: skip
