@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import os
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -128,10 +130,24 @@ def test_what_a_runtime_prints_is_no_answer(fake: Callable[..., dict[str, str | 
     assert capfd.readouterr() == ("", "")
 
 
+def can_run(core: str) -> bool:
+    """Whether this processor runs the kernels that OpenBLAS has for a core; a BLAS of another make does not read the variable."""
+    program = "import numpy as np; a = np.ones((64, 64), np.float32); a @ a; a @ a[0]"
+    done = subprocess.run([sys.executable, "-c", program], env={**os.environ, "OPENBLAS_CORETYPE": core}, check=False)
+    return done.returncode == 0
+
+
 @pytest.mark.skipif(not has_memray(), reason="memray is not installed")
-def test_bytes_of_a_call_and_between_calls(fake: Callable[..., dict[str, str | None]]) -> None:
-    """A peer that holds 3 MB and takes 5 MB in a call is weighed so; ours says what it holds, and its copies of weights apart."""
-    found = measured(fake("hungry"), PeerEffort(processes=1, rounds=1))
+@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize("core", ["", "Haswell", "Zen", "SkylakeX", "Nehalem"], ids=lambda core: core or "own")
+def test_bytes_of_a_call_and_between_calls(
+    fake: Callable[..., dict[str, str | None]], monkeypatch: pytest.MonkeyPatch, core: str, threads: int
+) -> None:
+    """A peer that holds 3 MB and takes 5 MB in a call is weighed so, whatever kernels BLAS has; ours says what it holds, part by part."""
+    if not can_run(core):
+        pytest.skip(f"this processor cannot run OpenBLAS's kernels for {core}")
+    monkeypatch.setenv("OPENBLAS_CORETYPE", core)
+    found = measured(fake("hungry"), PeerEffort(processes=1, rounds=1), dataclasses.replace(TINY, threads=threads))
     hungry, ours = found.outcomes["hungry"], found.outcomes[OURS]
     assert hungry.held_bytes is not None
     assert 3_000_000 - 4 * (4 * 8 + 8 + 8 * 3 + 3) <= hungry.held_bytes < 3_100_000

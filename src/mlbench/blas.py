@@ -1,4 +1,4 @@
-"""What is known of the BLAS that NumPy has loaded: the core it chose its kernels for, and which small products pack nothing or allocate."""
+"""What is known of the BLAS that NumPy has loaded: the core of its kernels, its small products, and the workspace that it keeps."""
 
 from __future__ import annotations
 
@@ -7,10 +7,14 @@ import functools
 import sys
 from pathlib import Path
 
+import numpy as np
+
 _SMALL_CORES = ("SkylakeX", "Cooperlake", "Sapphirerapids")
 SMALL_WORK = 100.0**3
 """OpenBLAS has kernels for small products on cores with AVX-512, up to so many multiplications."""
 _COPIED_INPUTS = 32
+_SET_UP_SIZE = 512
+"""Rows, inputs and columns of a product that every kernel packs (SMALL_WORK is 1 % of it), and that 64 threads share."""
 _PREFIXES, _SUFFIXES = ("scipy_", ""), ("64_", "_", "")
 
 
@@ -51,3 +55,13 @@ def small_product_allocates(inputs: int, lanes: int | None) -> bool:
     has_small = core() is None or core() in _SMALL_CORES
     is_small = 2 * inputs * (lanes or 2) <= SMALL_WORK
     return has_small and is_small and inputs >= _COPIED_INPUTS and (lanes is None or 1 <= lanes % 16 <= 8)
+
+
+def set_up() -> None:
+    """Let BLAS take the workspace that it keeps for the whole process, so that what is counted afterwards does not hold it.
+
+    OpenBLAS takes 32 MB for each of its threads at the first product that packs its operands. Which products do depends on the kernels
+    that it chose for the processor: a product of one row does with some of them and not with others.
+    """
+    square = np.ones((_SET_UP_SIZE, _SET_UP_SIZE), np.float32)
+    np.dot(square, square)

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+from mlbench import blas
 from mlbench.ablating.rungs import BASELINE, CONTROL, ORDER, Passes, Rung, name_of, ordered, rungs, variants
 from mlbench.ablating.shares import Shares, measured_shares, programs
 from mlbench.cases import Cell, input_of, model_of
@@ -154,7 +155,8 @@ def judge_in_worker(cell: dict[str, Any]) -> dict[str, dict[str, Any]]:
     """Build, check and weigh every runner of a cell; what a worker process is asked to call."""
     here = Cell(**{**cell, "hidden": tuple(cell["hidden"])})
     model, x = model_of(here), input_of(here)
-    OptimizedRunner(model, here.batch).run(x)  # BLAS sets itself up in its first product, which is no compile time
+    blas.set_up()  # which is no compile time
+    OptimizedRunner(model, here.batch).run(x)
     return {name_of(passes): dataclasses.asdict(_weighed(here, passes)) for passes in variants()}
 
 
