@@ -20,6 +20,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mlbench import machine
+from mlbench.errors import UsageError
 from mlbench.machine import AVX2, AVX512, Layer, Rows, Shape, Team, Vectors, X, Y, best_width, chain, pack, processor
 from mlbench.machine.assembler import (
     R8,
@@ -232,6 +233,7 @@ def test_a_builtin_keeps_what_its_code_needs() -> None:
 )
 def test_elsewhere_there_is_no_code(monkeypatch: pytest.MonkeyPatch, name: str, value: Any, reason: str) -> None:
     """Where nobody tried it, nothing is generated, and the reason is told."""
+    monkeypatch.delenv(processor.VARIABLE, raising=False)
     monkeypatch.setattr("mlbench.machine.processor.sys.platform", "linux")
     monkeypatch.setattr("mlbench.machine.processor.platform.machine", lambda: "x86_64")
     monkeypatch.setattr(f"mlbench.machine.processor.{name}", value, raising=False)
@@ -257,6 +259,27 @@ def test_a_system_that_refuses_memory_for_code_is_told(monkeypatch: pytest.Monke
 
     monkeypatch.setattr("mlbench.machine.processor.Code", refuse)
     assert processor.find.__wrapped__() == (None, "this system gives no memory that code may run in (Operation not permitted)")
+
+
+@pytest.mark.parametrize("here", [AVX512, AVX2, None], ids=["avx512", "avx2", "none"])
+def test_instructions_may_be_left_out(monkeypatch: pytest.MonkeyPatch, here: Vectors | None) -> None:
+    """A variable leaves out all of them, or those of AVX-512; it adds none."""
+    monkeypatch.setattr(processor, "_instructions", lambda: (here, "" if here else "not here"))
+    for name, value in (("sys.platform", "linux"), ("platform.machine", lambda: "x86_64"), ("_arrays_are_as_expected", lambda: True)):
+        monkeypatch.setattr(f"mlbench.machine.processor.{name}", value)
+    monkeypatch.setenv(processor.VARIABLE, "off")
+    assert processor.find.__wrapped__() == (None, "$MLBENCH_CODEGEN is off")
+    monkeypatch.setenv(processor.VARIABLE, "avx2")
+    assert processor.find.__wrapped__() == ((AVX2, "") if here else (None, "not here"))
+    monkeypatch.delenv(processor.VARIABLE)
+    assert processor.find.__wrapped__()[0] is here
+
+
+def test_unknown_instructions_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A misspelt name is an error with what it may be, not code that nobody asked for."""
+    monkeypatch.setenv(processor.VARIABLE, "sse")
+    with pytest.raises(UsageError, match=r"\$MLBENCH_CODEGEN is 'sse'; expected off, avx2 or nothing"):
+        processor.find.__wrapped__()
 
 
 # --- products -----------------------------------------------------------------------------------------------------------

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ctypes
 import functools
+import os
 import platform
 import sys
 import sysconfig
@@ -15,10 +16,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from mlbench.errors import UsageError
 from mlbench.machine.assembler import R10, RAX, RBX, RCX, RDI, RDX, RSI, RSP, Assembler, Mem
 from mlbench.machine.callables import ARRAY_DATA, ARRAY_FLAGS, Code
 from mlbench.machine.vectors import AVX2, AVX512, Vectors
 
+VARIABLE = "MLBENCH_CODEGEN"
+"""Environment variable that leaves instructions out: `off` leaves out all of them, `avx2` those of AVX-512."""
 _EBX, _ECX, _EDX = 1, 2, 3
 _EXTENDED = 0x8000_0000
 """Where CPUID begins to count its second range of leaves."""
@@ -59,7 +63,16 @@ _RED_ZONE = -8
 
 @functools.cache
 def find() -> tuple[Vectors | None, str]:
-    """Return the instructions to generate code for, and the reason where there are none."""
+    """Return the instructions to generate code for, and the reason where there are none.
+
+    Raises:
+        UsageError: where MLBENCH_CODEGEN says something else than `off` or `avx2`.
+    """
+    asked = os.environ.get(VARIABLE, "")
+    if asked not in {"", "off", AVX2.name.lower()}:
+        raise UsageError(f"${VARIABLE} is {asked!r}; expected off, avx2 or nothing")
+    if asked == "off":
+        return None, f"${VARIABLE} is off"
     if sys.platform != "linux" or platform.machine() != "x86_64" or sys.maxsize < 2**32:
         return None, f"there is code for Linux on x86_64, and this is {platform.system()} on {platform.machine()}"
     if sys.implementation.name != "cpython" or sysconfig.get_config_var("Py_GIL_DISABLED") or hasattr(sys, "getobjects"):
@@ -67,9 +80,10 @@ def find() -> tuple[Vectors | None, str]:
     if not _arrays_are_as_expected():
         return None, f"an array of NumPy {np.__version__} lies in memory in another way than in NumPy 1 and 2"
     try:
-        return _instructions()
+        vectors, why = _instructions()
     except OSError as error:
         return None, f"this system gives no memory that code may run in ({error.strerror})"
+    return (AVX2 if asked and vectors is not None else vectors), why
 
 
 def _arrays_are_as_expected() -> bool:

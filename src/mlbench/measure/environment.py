@@ -20,7 +20,7 @@ import numpy as np
 from mlbench import __version__
 from mlbench.measure.container import container
 
-_STEERING = re.compile(r"(OPENBLAS|MKL|BLIS|VECLIB|MALLOC|NPY|NUMPY)_|OMP_(PROC_BIND|PLACES)$|GLIBC_TUNABLES$|LD_PRELOAD$")
+_STEERING = re.compile(r"(OPENBLAS|MKL|BLIS|VECLIB|MALLOC|NPY|NUMPY)_|OMP_(PROC_BIND|PLACES)$|GLIBC_TUNABLES$|LD_PRELOAD$|MLBENCH_CODEGEN$")
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +41,8 @@ class Environment:
         governor: frequency governor of the first core, or None where there is none to see.
         cpu_limit: cores a container may use, or None without a limit.
         memory_limit_bytes: bytes a container may use, or None without a limit.
-        settings: environment variables that steer BLAS or the allocator, such as OPENBLAS_CORETYPE; threads stand by themselves.
+        settings: environment variables that steer BLAS, the allocator or generated code, such as OPENBLAS_CORETYPE; threads stand by
+            themselves.
     """
 
     cpu: str
