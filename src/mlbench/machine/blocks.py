@@ -3,7 +3,8 @@
 A block stays in vector registers (Goto and van de Geijn, "Anatomy of High-Performance Matrix Multiplication", ACM TOMS 34(3), 2008, section
 5: the inner kernel). For each k it loads the weight's vectors of these columns, and multiplies them by one number of each row. It has at
 least eight accumulators, because two multiply-adds of four cycles each are under way at any time; a block of fewer adds every second, third
-or fourth k to accumulators of its own, which are summed at its end.
+or fourth k to accumulators of its own, which are summed at its end. The bias is added then, and not what the sum starts from: where it is
+larger than the terms, each of them would be rounded to its last place.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ UNROLLED = 4
 """Steps of k in one turn of the loop."""
 IN_FLIGHT = 8
 OPERANDS = (R10, R12, R13)
-"""Registers that hold the addresses of the rows and scalars that start and steps read; r14 has that of the next panel's lines."""
+"""Registers that hold the addresses of the rows and scalars that steps read; r14 has that of the next panel's lines."""
 MOST_OPERANDS = len(OPERANDS)
 
 
@@ -41,7 +42,7 @@ class Shape:
         inputs: columns of the value.
         columns: columns of the result.
         width: vectors of a panel of the weight.
-        steps: names of the element-wise steps; of `add` as the first one, the result starts from its operand.
+        steps: names of the element-wise steps.
     """
 
     inputs: int
@@ -55,7 +56,7 @@ class Chunk:
     """Some of the inputs.
 
     Attributes:
-        first: the first of them; at 0 the result starts from its operand, or from zero, else from what the chunks before have added up.
+        first: the first of them; beyond 0, what the chunks before have come to is added.
         inputs: how many.
         is_last: the steps follow.
         lines: of the next panel that are asked for in each turn of the loop.
@@ -138,17 +139,8 @@ class _BlockWriter:
         return (split * self._block.rows + row) * self._block.width + column
 
     def _start(self) -> None:
-        starts = self._shape.steps[:1] == ("add",)
-        for split in range(self._splits):
-            for row in range(self._block.rows):
-                for column in range(self._block.width):
-                    to = self._accumulator(row, column, split)
-                    if self._chunk.first and not split:
-                        self._a.vload(to, self._place(row, column), masked=self._masks(column))
-                    elif starts and not split:
-                        self._load_operand(to, OPERANDS[0], column)
-                    else:
-                        self._a.vzero(to)
+        for register in range(self._held):
+            self._a.vzero(register)
 
     def _multiply(self, k: int) -> None:
         """Add the products of one k."""
@@ -174,13 +166,22 @@ class _BlockWriter:
             for row, column in self._places():
                 to = self._accumulator(row, column)
                 a.vadd(to, to, self._accumulator(row, column, split))
+        if self._chunk.first:
+            self._add_what_is_there()
         operands = iter(OPERANDS)
-        for index, name in enumerate(self._shape.steps if self._chunk.is_last else ()):
-            operand = next(operands) if STEPS[name] else None
-            if index or name != "add":
-                self._step(name, operand)
+        for name in self._shape.steps if self._chunk.is_last else ():
+            self._step(name, next(operands) if STEPS[name] else None)
         for row, column in self._places():
             a.vstore(self._place(row, column), self._accumulator(row, column), masked=self._masks(column))
+
+    def _add_what_is_there(self) -> None:
+        """Add what the chunks before have come to: sums of sums, whose rounding errors do not add up over all inputs."""
+        a = self._a
+        there = a.usable - 1
+        for row, column in self._places():
+            to = self._accumulator(row, column)
+            a.vload(there, self._place(row, column), masked=self._masks(column))
+            a.vadd(to, there, to)
 
     def _step(self, name: str, operand: int | None) -> None:
         """Put an element-wise step; of the larger of two, a NaN of the value stays."""
