@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mlbench import BaselineRunner, Layer, Model, mlp
+from mlbench import BaselineRunner, Layer, Model, OptimizedRunner, mlp
 from mlbench.graph import Graph, Node, frozen, graph_text
+from mlbench.models import OUTPUT_ACTIVATIONS
 from mlbench.passes import clean
 from mlbench.runtime import check_result
 from strategies import batch_of
@@ -28,9 +29,23 @@ def test_two_linears_become_one() -> None:
     )
 
 
-def test_a_chain_of_linears_becomes_one() -> None:
+@pytest.mark.parametrize("last", ["leaky_relu", "softmax"])
+def test_a_chain_of_linears_becomes_one(last: str) -> None:
     """Folding goes on until nothing is left to fold, and the activation behind stays."""
-    assert [node.op for node in clean.apply(linear(4, 8, 8, 8, 3, last="tanh").graph()).nodes] == ["matmul", "add", "tanh"]
+    assert [node.op for node in clean.apply(linear(4, 8, 8, 8, 3, last=last).graph()).nodes] == ["matmul", "add", last]
+
+
+@pytest.mark.parametrize("last", ["relu", "sigmoid", "tanh"])
+def test_linears_stay_before_what_makes_a_number_of_an_infinity(last: str) -> None:
+    """An infinite input gives NaN behind two Linears and an infinity behind one, of which these would make a number."""
+    graph = linear(4, 8, 8, 3, last=last).graph()
+    assert clean.apply(graph) is graph
+
+
+def test_linears_behind_an_activation_are_merged() -> None:
+    """What lies before two Linears does not matter."""
+    layers = (*mlp(4, (), 8, output_activation="relu").layers, *linear(8, 8, 2).layers)
+    assert [node.op for node in clean.apply(Model("m", layers).graph()).nodes] == ["matmul", "add", "relu", "matmul", "add"]
 
 
 @pytest.mark.parametrize(("hidden", "merges"), [(2, False), (3, True)])
@@ -63,6 +78,38 @@ def test_an_overflow_is_left_alone() -> None:
     big = Layer(frozen(np.full((4, 8), 1e30)), frozen(np.zeros(8) + 1))
     graph = Model("big", (big, Layer(frozen(np.full((8, 2), 1e30)), frozen(np.ones(2))))).graph()
     assert clean.apply(graph) is graph
+
+
+@pytest.mark.parametrize(("size", "merges"), [(1e-18, True), (1e-20, False), (1e-30, False)])
+def test_an_underflow_is_left_alone(size: float, merges: bool) -> None:
+    """Weights whose product is subnormal, or zero, would lose digits; so they are not folded."""
+    first, second = linear(4, 8, 2).layers
+    small = (Layer(frozen(np.full((4, 8), size)), first.bias), Layer(frozen(np.full((8, 2), size)), second.bias))
+    graph = Model("small", small).graph()
+    assert (clean.apply(graph) is not graph) is merges
+
+
+def test_what_would_overflow_between_two_linears_is_left_alone() -> None:
+    """1e4 times 1e36 is an infinity between the two, whatever the second one makes of it; in one there would be none."""
+    layers = (Layer(frozen(np.full((4, 8), 1e36)), frozen(np.ones(8))), Layer(frozen(np.full((8, 2), 1e-30)), frozen(np.ones(2))))
+    model = Model("big", layers)
+    assert clean.apply(model.graph()).nodes == model.graph().nodes
+    x = np.full((1, 4), 1e4, np.float32)
+    with np.errstate(over="ignore"):
+        assert np.isinf(OptimizedRunner(model, 1).run(x)).all()
+
+
+@pytest.mark.parametrize("last", OUTPUT_ACTIVATIONS)
+@pytest.mark.parametrize("number", [np.inf, -np.inf, np.nan])
+@pytest.mark.parametrize("sizes", [(6, 12, 5), (6, 12, 9, 5)])
+def test_an_infinite_input_never_becomes_a_number(sizes: tuple[int, ...], number: float, last: str) -> None:
+    """Where Linears without an activation give NaN or an infinity, so does the compiled runner; elsewhere it gives the number."""
+    model, x = linear(*sizes, last=last), batch_of(9, 6)
+    x[[0, 4, 8], [1, 5, 2]] = number
+    with np.errstate(all="ignore"):
+        plain, fast = BaselineRunner(model).run(x), OptimizedRunner(model, 9).run(x)
+    assert np.array_equal(np.isfinite(plain), np.isfinite(fast))
+    assert np.array_equal(np.isfinite(fast).all(axis=1), np.isfinite(x).all(axis=1))
 
 
 def test_a_value_that_somebody_else_reads_stays() -> None:

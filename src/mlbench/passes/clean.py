@@ -3,11 +3,18 @@
 * Two Linears without an activation between them are one: (x @ V + b) @ W + c = x @ (V @ W) + (b @ W + c). The product of the weights is
   computed in float64 and rounded once, so the result is at least as accurate as before. It is done only where it takes fewer floating
   point operations: with inputs k, hidden h and outputs n, where k n < k h + h n. A bottleneck (h small) stays as it is.
-* A bias of zeros, and a ReLU behind a ReLU, vanish.
+* A bias of zeros, and a ReLU behind a ReLU, vanish. Without the sum a zero keeps its sign: -0.0 stays -0.0.
 * A value that nobody reads vanishes with its node.
 
-Weights that are not finite are left alone. Like every reordering it holds for finite inputs: an infinite input can give an infinity where
-the two Linears gave a NaN.
+Two Linears stay as they are where rounding, or the range of float32, could make a difference:
+
+* a number of their weights or biases, or of what they would become, is not finite;
+* a weight of the product would be subnormal, and lose digits;
+* values of up to LARGEST_VALUE could overflow between them, so that one would give a number where two give an infinity or NaN.
+
+**An infinite input** is the one exception. Two Linears give NaN for it, because infinities of both signs meet in the second one, and one
+gives an infinity. Neither is a number, but ReLU, sigmoid and tanh make numbers of infinities. So Linears are merged only where none of them
+comes behind: an output that is NaN is NaN or infinite after the merge, and never a number.
 """
 
 from __future__ import annotations
@@ -18,11 +25,17 @@ from dataclasses import replace
 import numpy as np
 import numpy.typing as npt
 
-from mlbench.graph import Graph, Node, frozen, new_name
+from mlbench.graph import FloatArray, Graph, Node, frozen, new_name
 
 NAME = "clean"
 SUMMARY = "fold constants: merge Linears without an activation between them, drop what changes nothing"
+LARGEST_VALUE = 1e16
+"""What the first of two Linears that become one may read, whatever lies between it and inputs of up to 1e4."""
 _PATTERN = ("matmul", "add", "matmul", "add")
+_KEEP_INFINITIES = ("matmul", "add", "leaky_relu", "softmax")
+"""Ops that give no number for a row of infinities and NaN."""
+
+_SMALLEST, _LARGEST = float(np.finfo(np.float32).smallest_normal), float(np.finfo(np.float32).max)
 
 Wide = npt.NDArray[np.float64]
 
@@ -40,7 +53,7 @@ def explain(before: Graph, after: Graph) -> str:
     """Say what the pass did to this graph."""
     gone = len(before.nodes) - len(after.nodes)
     if not gone:
-        return "Nothing to do: no two Linears meet without an activation, and every node matters."
+        return "Nothing to do: no two Linears meet that may become one, and every node matters."
     merged = sum(node.op == "matmul" for node in before.nodes) - sum(node.op == "matmul" for node in after.nodes)
     return f"{gone} nodes are gone, {merged} matrix products among them."
 
@@ -50,7 +63,8 @@ def _merged(graph: Graph) -> Graph:
     for position in range(len(graph.nodes) - len(_PATTERN) + 1):
         window = graph.nodes[position : position + len(_PATTERN)]
         chained = all(later.inputs[0] == node.output for node, later in itertools.pairwise(window))
-        if tuple(node.op for node in window) == _PATTERN and chained and _is_private(graph, window[:-1]):
+        keeps = all(node.op in _KEEP_INFINITIES for node in graph.nodes[position:])
+        if keeps and tuple(node.op for node in window) == _PATTERN and chained and _is_private(graph, window[:-1]):
             merged = _one_linear(graph, window)
             if merged is not None:
                 constants, nodes = merged
@@ -70,11 +84,11 @@ def _one_linear(graph: Graph, window: tuple[Node, ...]) -> tuple[dict[str, npt.N
     is_cheaper = inputs * columns < inputs * hidden + hidden * columns
     if not is_cheaper or bias.ndim != 1 or own.ndim != 1 or not all(np.isfinite(array).all() for array in (first, second, bias, own)):
         return None
-    wide: Wide = second.astype(np.float64)
-    with np.errstate(over="ignore"):  # what overflows is left alone
-        weight, row = frozen(first.astype(np.float64) @ wide), frozen(bias.astype(np.float64) @ wide + own)
-    if not (np.isfinite(weight).all() and np.isfinite(row).all()):
+    wide: Wide = first.astype(np.float64) @ second.astype(np.float64)
+    wide_row: Wide = bias.astype(np.float64) @ second + own
+    if not (_is_in_range(first, bias, second) and np.abs(wide_row).max() < _LARGEST and _is_exact_enough(wide)):
         return None
+    weight, row = frozen(wide), frozen(wide_row)
     names = {**graph.constants}
     weight_name = new_name(names, f"{window[0].inputs[1]}_{window[2].inputs[1]}")
     names[weight_name] = weight
@@ -82,6 +96,19 @@ def _one_linear(graph: Graph, window: tuple[Node, ...]) -> tuple[dict[str, npt.N
     names[row_name] = row
     product = replace(window[2], inputs=(window[0].inputs[0], weight_name))
     return names, (product, replace(window[3], inputs=(product.output, row_name)))
+
+
+def _is_in_range(first: FloatArray, bias: FloatArray, second: FloatArray) -> bool:
+    """Whether nothing between two Linears can overflow for values of up to LARGEST_VALUE."""
+    hidden: Wide = LARGEST_VALUE * np.abs(first).sum(axis=0, dtype=np.float64) + np.abs(bias)
+    largest: Wide = hidden @ np.abs(second)
+    return bool(max(hidden.max(), largest.max()) < _LARGEST)
+
+
+def _is_exact_enough(weight: Wide) -> bool:
+    """Whether every weight is a float32 of full precision."""
+    sizes = np.abs(weight)
+    return bool(np.all((sizes == 0) | ((sizes >= _SMALLEST) & (sizes < _LARGEST))))
 
 
 def _without_idle(graph: Graph) -> Graph:
