@@ -12,14 +12,14 @@ import numpy as np
 import pytest
 
 import mlbench.tuning
-from mlbench import OptimizedRunner, blas, mlp, tune
+from mlbench import Layer, Model, OptimizedRunner, blas, mlp, tune
 from mlbench.cache import CacheWarning, cache_folder
 from mlbench.errors import ModelError
-from mlbench.graph import FEATURES, Graph, graph_text
+from mlbench.graph import FEATURES, Graph, frozen, graph_text
 from mlbench.machine import find
 from mlbench.passes import PASSES, Choices, Way, choices_from_json, choices_to_json, compile_graph, default_choices, layout, passes_named
 from mlbench.passes.choices import BLAS, ONE, SPLIT, TILES, memory_budget_bytes
-from mlbench.passes.search import best_choices, space_of
+from mlbench.passes.search import Space, best_choices, space_of
 from mlbench.runtime import check_result
 from mlbench.tuning import undecided
 from strategies import batch_of
@@ -58,11 +58,12 @@ def test_every_layout_is_right(activation: str, first: Way, last: Way, batch: in
 def test_layouts_are_facts_of_the_graph() -> None:
     """The printed form shows a feature-major activation in parts and a weight in Fortran order."""
     names = ["fold_bias", "fuse", "layout", "strips"]
-    compiled = compile_graph(MODEL.graph(), 48, passes_named(names), Choices(None, (Way(FEATURES, "C", 2), Way(order="F"))))
+    model = mlp(20, 64, 2)
+    compiled = compile_graph(model.graph(), 48, passes_named(names), Choices(None, (Way(FEATURES, "C", 2), Way(order="F"))))
     assert graph_text(compiled.graph) == (
         "graph(x: rows x 20) max_batch=48\n"
-        "  v2: 40 x rows = matmul(x, w0: 20 x 40) in 2 parts then maximum(b0_negated: 40)\n"
-        "  v4: rows x 12 = matmul(v2, w1_fortran: 40 x 12 Fortran) then add(b1_folded_strip: 48 x 12)\n"
+        "  v2: 64 x rows = matmul(x, w0: 20 x 64) in 2 parts then maximum(b0_negated: 64)\n"
+        "  v4: rows x 2 = matmul(v2, w1_fortran: 64 x 2 Fortran) then add(b1_folded_strip: 48 x 2)\n"
         "  return v4"
     )
     assert {each.name: note for each, note in compiled.notes}["layout"] == "w1_fortran in Fortran order; v2 feature-major; v2 in 2 parts."
@@ -234,6 +235,47 @@ def test_only_more_threads_are_searched() -> None:
     """With one thread there is nothing to share."""
     assert space_of(graph_of(MODEL, 64, 1), NAMES).threadings == (ONE,)
     assert set(space_of(graph_of(MODEL, 64, 2), NAMES).threadings) == {ONE, BLAS, TILES, SPLIT}
+
+
+# --- every choice -------------------------------------------------------------------------------------------------------
+
+
+def _without_biases(model: Model) -> Model:
+    return Model(model.name, tuple(Layer(layer.weight, frozen(np.zeros_like(layer.bias)), layer.activation) for layer in model.layers))
+
+
+def _every_choice(space: Space) -> list[Choices]:
+    """Return choices in which each way, tile and threading of a space comes up."""
+    ways = [tuple(each[index % len(each)] for each in space.ways) for index in range(max(map(len, space.ways)))]
+    return [Choices(rows, each, threading) for rows in space.tiles for each in ways for threading in space.threadings]
+
+
+EXPLAINED = {
+    "all": NAMES,
+    "no-code": PLAIN,
+    "no-code-no-folds": [name for name in PLAIN if name != "fold_bias"],
+    "no-code-no-fusion": [name for name in PLAIN if name != "fuse"],
+    "layouts-and-strips": ["fuse", "layout", "strips"],
+}
+
+
+@pytest.mark.parametrize("names", EXPLAINED.values(), ids=EXPLAINED)
+@pytest.mark.parametrize("batch", [1, 60])
+@pytest.mark.parametrize("has_biases", [True, False])
+@pytest.mark.parametrize("activation", ["relu", "leaky_relu"])
+def test_every_choice_compiles_and_is_explained(activation: str, has_biases: bool, batch: int, names: list[str]) -> None:
+    """Whatever a search may choose, of models with and without biases, compiles, and each pass says what it did."""
+    model = mlp(20, (70, 30), 12, activation=activation, output_activation="softmax")
+    model = model if has_biases else _without_biases(model)
+    graph = graph_of(model, batch, 2, names)
+    for choices in _every_choice(space_of(graph, names)):
+        compiled = compile_graph(model.graph(), batch, passes_named(names), choices, 2)
+        assert all(note.endswith(".") for _, note in compiled.notes), choices
+
+
+def test_a_model_without_biases_is_tuned() -> None:
+    """A ReLU that stays, of a value that lies feature after feature, stops no search."""
+    assert len(tune(_without_biases(MODEL), 30).ways) == 2
 
 
 # --- tuning -------------------------------------------------------------------------------------------------------------

@@ -263,15 +263,15 @@ def test_memory_is_the_sum_of_its_parts() -> None:
 
 def test_the_zeros_of_a_relu_are_an_operand_whatever_the_batch() -> None:
     """Zeros that a ReLU compares with are no copy of a weight, at a batch of one either."""
-    model = with_bias(mlp(inputs=4, hidden=8, outputs=2), 0, 0, 1e8)
+    model = with_bias(mlp(inputs=4, hidden=8, outputs=2), 0, 0, -1e8)
     memory = OptimizedRunner(model, 1).memory
     assert (memory.operand_bytes, memory.weight_copy_bytes) == (8 * 4, 0)
 
 
 def test_a_folded_bias_is_a_copy_of_a_bias() -> None:
     """At batch 1 no strip is made; the folded biases are counted beside the runner's memory."""
-    memory = OptimizedRunner(mlp(inputs=4, hidden=8, outputs=2), 1).memory
-    assert (memory.operand_bytes, memory.weight_copy_bytes) == (0, (8 + 2) * 4)
+    memory = OptimizedRunner(mlp(inputs=64, hidden=64, outputs=2), 1).memory
+    assert (memory.operand_bytes, memory.weight_copy_bytes) == (0, (64 + 2) * 4)
 
 
 # --- out ----------------------------------------------------------------------------------------------------------------
@@ -676,9 +676,9 @@ def test_runners_of_one_model_run_in_parallel() -> None:
 
 def test_the_source_can_be_read() -> None:
     """After a call, the Python that runs is there: in-place kernels and nothing else."""
-    runner = OptimizedRunner(mlp(inputs=4, hidden=8, outputs=2), 16)
+    runner = OptimizedRunner(mlp(inputs=64, hidden=64, outputs=2), 16)
     assert not runner.sources
-    runner.run(batch_of(16, 4))
+    runner.run(batch_of(16, 64))
     assert runner.sources == (
         "def bind(w0, v2, b0_negated_strip_rows, w1, b1_folded_strip_rows):\n"
         "    def tile(x, y):\n"

@@ -10,20 +10,23 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pytest
-from hypothesis import assume, given
+from hypothesis import given
 from hypothesis import strategies as st
 
 from mlbench.errors import GraphError
 from mlbench.graph import FloatArray, Graph, Node, Step, frozen, graph_text, verify
+from mlbench.machine import find
 from mlbench.models import HIDDEN_ACTIVATIONS, Layer, Model, mlp
-from mlbench.passes import PASSES, Pass, compile_graph, fold_bias, fuse, in_place, passes_named, strips, tile
+from mlbench.passes import PASSES, Choices, Pass, Way, compile_graph, fold_bias, fuse, in_place, passes_named, strips, tile
 from mlbench.runtime import BaselineRunner, OptimizedRunner, check_result
-from strategies import HUGE_BIASES, PLAIN_RULES, batch_of, batches, floats, models, models_with_huge_biases, with_bias
+from strategies import HUGE_BIASES, PLAIN_RULES, batch_of, floats, models, models_with_huge_biases, with_bias
 
 SWITCHED = [each for each in PASSES if each.name != "threads"]
 """All but one that changes nothing for one thread."""
 SUBSETS = [subset for size in range(len(SWITCHED) + 1) for subset in combinations(SWITCHED, size)]
 SMALL = mlp(inputs=4, hidden=8, outputs=2)
+WIDE = mlp(inputs=64, hidden=64, outputs=2)
+"""Wide enough for its bias to be folded."""
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -54,35 +57,45 @@ def _ones(columns: int, *steps: Step, **constants: FloatArray) -> Graph:
 
 def test_folding_moves_a_hidden_bias_into_the_next_layer() -> None:
     """Linear -> ReLU -> Linear loses one node: the sum and the ReLU become a maximum with the negated bias."""
-    before = SMALL.graph()
+    before = WIDE.graph()
     assert graph_text(before) == (
-        "graph(x: rows x 4)\n"
-        "  v0: rows x 8 = matmul(x, w0: 4 x 8)\n"
-        "  v1: rows x 8 = add(v0, b0: 8)\n"
-        "  v2: rows x 8 = relu(v1)\n"
-        "  v3: rows x 2 = matmul(v2, w1: 8 x 2)\n"
+        "graph(x: rows x 64)\n"
+        "  v0: rows x 64 = matmul(x, w0: 64 x 64)\n"
+        "  v1: rows x 64 = add(v0, b0: 64)\n"
+        "  v2: rows x 64 = relu(v1)\n"
+        "  v3: rows x 2 = matmul(v2, w1: 64 x 2)\n"
         "  v4: rows x 2 = add(v3, b1: 2)\n"
         "  return v4"
     )
     assert graph_text(fold_bias.apply(before)) == (
-        "graph(x: rows x 4)\n"
-        "  v0: rows x 8 = matmul(x, w0: 4 x 8)\n"
-        "  v2: rows x 8 = maximum(v0, b0_negated: 8)\n"
-        "  v3: rows x 2 = matmul(v2, w1: 8 x 2)\n"
+        "graph(x: rows x 64)\n"
+        "  v0: rows x 64 = matmul(x, w0: 64 x 64)\n"
+        "  v1: rows x 64 = maximum(v0, b0_negated: 64)\n"
+        "  v3: rows x 2 = matmul(v1, w1: 64 x 2)\n"
         "  v4: rows x 2 = add(v3, b1_folded: 2)\n"
+        "  return v4"
+    )
+
+
+def test_folding_works_within_epilogues() -> None:
+    """After fusion the same steps stand in epilogues."""
+    assert graph_text(fold_bias.apply(fuse.apply(WIDE.graph()))) == (
+        "graph(x: rows x 64)\n"
+        "  v2: rows x 64 = matmul(x, w0: 64 x 64) then maximum(b0_negated: 64)\n"
+        "  v4: rows x 2 = matmul(v2, w1: 64 x 2) then add(b1_folded: 2)\n"
         "  return v4"
     )
 
 
 def test_folding_goes_through_every_layer() -> None:
     """A bias that was folded into a hidden layer moves on with that layer's own."""
-    assert graph_text(fold_bias.apply(mlp(inputs=4, hidden=(8, 6), outputs=2).graph())) == (
-        "graph(x: rows x 4)\n"
-        "  v0: rows x 8 = matmul(x, w0: 4 x 8)\n"
-        "  v2: rows x 8 = maximum(v0, b0_negated: 8)\n"
-        "  v3: rows x 6 = matmul(v2, w1: 8 x 6)\n"
-        "  v5: rows x 6 = maximum(v3, b1_folded_negated: 6)\n"
-        "  v6: rows x 2 = matmul(v5, w2: 6 x 2)\n"
+    assert graph_text(fold_bias.apply(mlp(inputs=64, hidden=(64, 64), outputs=2).graph())) == (
+        "graph(x: rows x 64)\n"
+        "  v0: rows x 64 = matmul(x, w0: 64 x 64)\n"
+        "  v1: rows x 64 = maximum(v0, b0_negated: 64)\n"
+        "  v3: rows x 64 = matmul(v1, w1: 64 x 64)\n"
+        "  v4: rows x 64 = maximum(v3, b1_folded_negated: 64)\n"
+        "  v6: rows x 2 = matmul(v4, w2: 64 x 2)\n"
         "  v7: rows x 2 = add(v6, b2_folded: 2)\n"
         "  return v7"
     )
@@ -90,11 +103,19 @@ def test_folding_goes_through_every_layer() -> None:
 
 def test_the_folded_bias_is_computed_in_float64() -> None:
     """The next layer's bias is b @ W + c, summed in float64 and rounded once."""
-    first, second = SMALL.layers
-    folded = fold_bias.apply(SMALL.graph()).constants
+    first, second = WIDE.layers
+    folded = fold_bias.apply(WIDE.graph()).constants
     exact = floats(first.bias) @ floats(second.weight) + floats(second.bias)
     assert np.array_equal(-first.bias, folded["b0_negated"])
     assert np.array_equal(exact.astype(np.float32), folded["b1_folded"])
+
+
+@pytest.mark.skipif(find()[0] is None, reason=f"no generated code here: {find()[1]}")
+def test_generated_code_keeps_its_biases() -> None:
+    """Where machine code computes the product, its bias is added in registers, and nothing is folded."""
+    choices = Choices(None, (Way(generated=True), Way(generated=True)))
+    graph = compile_graph(WIDE.graph(), 8, choices=choices).graph
+    assert [[step.op for step in node.epilogue] for node in graph.nodes] == [["add", "relu"], ["add"]]
 
 
 def test_fusion_makes_a_linear_and_its_activation_one_node() -> None:
@@ -162,11 +183,11 @@ def test_the_default_tile_follows_its_rule(hidden: int | tuple[int, ...], max_ba
 
 def test_strips_repeat_a_row_operand() -> None:
     """A row operand in an epilogue gets as many rows as fit into 16 KiB, and at most those of the batch."""
-    graph = fuse.apply(fold_bias.apply(_for_batch(mlp(inputs=4, hidden=256, outputs=2), 64)))
+    graph = fuse.apply(fold_bias.apply(_for_batch(mlp(inputs=64, hidden=256, outputs=2), 64)))
     assert graph_text(strips.apply(graph)) == (
-        "graph(x: rows x 4) max_batch=64\n"
-        "  v2: rows x 256 = matmul(x, w0: 4 x 256) then maximum(b0_negated_strip: 16 x 256)\n"
-        "  v4: rows x 2 = matmul(v2, w1: 256 x 2) then add(b1_folded_strip: 64 x 2)\n"
+        "graph(x: rows x 64) max_batch=64\n"
+        "  v1: rows x 256 = matmul(x, w0: 64 x 256) then maximum(b0_negated_strip: 16 x 256)\n"
+        "  v4: rows x 2 = matmul(v1, w1: 256 x 2) then add(b1_folded_strip: 64 x 2)\n"
         "  return v4"
     )
 
@@ -284,14 +305,14 @@ RELU_LATE = mlp(inputs=4, hidden=(), outputs=2, output_activation="relu").graph(
 PARAGRAPHS = {
     "fold_bias": (
         fold_bias,
-        mlp(inputs=4, hidden=(8, 8), outputs=2, output_activation="relu").graph(),
+        mlp(inputs=64, hidden=(64, 64), outputs=2, output_activation="relu").graph(),
         "2 of 3 ReLU became max(z, -b), and the bias b moved into the next layer's bias as b @ W, "
         "computed once in float64. A call makes 2 fewer passes over a hidden activation.",
     ),
     "fold_bias-nothing": (
         fold_bias,
         RELU_LATE,
-        "Nothing folded: 1 ReLU, none between two Linears with biases small enough to fold without losing accuracy.",
+        "Nothing folded: 1 ReLU, none between two Linears of NumPy's with a bias that is small beside what the ReLU gives.",
     ),
     "fuse": (
         fuse,
@@ -353,6 +374,18 @@ def test_compilation_keeps_the_source_and_a_note_for_each_pass() -> None:
     assert all(paragraph.endswith(".") for _, paragraph in compiled.notes)
 
 
+def test_an_explanation_cannot_stop_a_compile() -> None:
+    """What a pass did is told when somebody asks, from the same passes once more; a compile asks for nothing."""
+
+    def stumble(_before: Graph, _after: Graph) -> str:
+        raise IndexError("the explanation has a fault")
+
+    compiled = compile_graph(SMALL.graph(), 8, [replace(PASSES[0], explain=stumble)])
+    assert compiled.graph.max_batch == 8
+    with pytest.raises(IndexError, match="the explanation has a fault"):
+        compiled.notes  # noqa: B018  # a property
+
+
 def test_a_pass_that_breaks_a_law_is_named() -> None:
     """A graph that comes out of a pass broken is refused with the name of the pass."""
     bad = Pass("vandal", "break it", lambda graph: replace(graph, output="gone"), lambda _before, _after: "Broke it.")
@@ -383,10 +416,10 @@ def test_a_batch_below_one_is_refused() -> None:
 # --- when folding is refused --------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("number", HUGE_BIASES)
+@pytest.mark.parametrize("number", [number for number in HUGE_BIASES if number != 1e8])
 def test_a_bias_that_would_cost_accuracy_is_not_folded(number: float) -> None:
-    """One huge, infinite or NaN element of a hidden bias keeps that layer as it is."""
-    graph = with_bias(SMALL, 0, 3, number).graph()
+    """One element of a hidden bias that is huge and negative, beyond half of float32, infinite or NaN keeps that layer as it is."""
+    graph = with_bias(WIDE, 0, 3, number).graph()
     assert graph is fold_bias.apply(graph)
 
 
@@ -394,9 +427,9 @@ def test_a_bias_that_would_cost_accuracy_is_not_folded(number: float) -> None:
 @pytest.mark.parametrize("place", ["next-weight", "next-bias"])
 def test_a_next_layer_that_is_not_finite_is_not_folded_into(place: str, number: float) -> None:
     """Folding would mix an infinity or a NaN of the next layer with biases it never met."""
-    weight, bias = np.array(SMALL.layers[1].weight), np.array(SMALL.layers[1].bias)
+    weight, bias = np.array(WIDE.layers[1].weight), np.array(WIDE.layers[1].bias)
     (weight[0] if place == "next-weight" else bias)[0] = number
-    graph = Model("m", (SMALL.layers[0], Layer(weight, bias))).graph()
+    graph = Model("m", (WIDE.layers[0], Layer(weight, bias))).graph()
     assert graph is fold_bias.apply(graph)
 
 
@@ -409,7 +442,7 @@ def test_other_activations_are_not_folded(activation: str) -> None:
 
 def test_a_refused_layer_does_not_stop_the_others() -> None:
     """With a huge bias in the first layer only, the second one is folded."""
-    model = with_bias(mlp(inputs=4, hidden=(8, 6), outputs=2), 0, 0, 1e8)
+    model = with_bias(mlp(inputs=64, hidden=(64, 64), outputs=2), 0, 0, -1e8)
     assert [node.op for node in fold_bias.apply(model.graph()).nodes] == [
         "matmul", "add", "relu", "matmul", "maximum", "matmul", "add",
     ]  # fmt: skip
@@ -417,89 +450,61 @@ def test_a_refused_layer_does_not_stop_the_others() -> None:
 
 def test_a_value_that_somebody_else_reads_is_not_folded() -> None:
     """The activation with its bias is needed by another node, so it has to exist."""
-    graph = SMALL.graph()
-    extra = Node("tanh", ("v2",), "t", 8)
+    graph = WIDE.graph()
+    extra = Node("tanh", ("v2",), "t", 64)
     graph = replace(graph, nodes=(*graph.nodes, extra))
     assert graph is fold_bias.apply(graph)
 
 
 def test_the_output_is_not_folded() -> None:
     """Where the activation is the result, it has to exist."""
-    graph = replace(SMALL.graph(), output="v2")
+    graph = replace(WIDE.graph(), output="v2")
     assert graph is fold_bias.apply(graph)
 
 
-@pytest.mark.parametrize(("bias", "folds"), [(4.0, True), (np.nextafter(np.float32(4), np.float32(5)), False), (-4.0, True), (-4.1, False)])
-def test_the_limit_of_folding_is_four_times_the_error_that_is_there(bias: float, folds: bool) -> None:
-    """With weights of 1, a bias of 4 is folded and the next float32 above is not."""
-    one, zero = np.ones((1, 1), np.float32), np.zeros(1, np.float32)
-    graph = Model("m", (Layer(one, frozen([bias]), "relu"), Layer(one, zero))).graph()
+def _with_biases(bias: npt.ArrayLike) -> Graph:
+    """Return the graph of a layer that ignores its input, with 64 columns of this bias, and a next layer of ones."""
+    first = Layer(frozen(np.zeros((1, 64))), frozen(np.broadcast_to(bias, 64)), "relu")
+    return Model("m", (first, Layer(frozen(np.ones((64, 1))), frozen([0.5])))).graph()
+
+
+@pytest.mark.parametrize(("low", "folds"), [(-2.0, True), (-2.001, False)])
+def test_the_limit_of_folding_is_twice_the_error_that_is_there(low: float, folds: bool) -> None:
+    """Half of the activations are 1 and half 0; folded, these are 0 and -low: up to 2 folds, and not beyond."""
+    graph = _with_biases([1.0, low] * 32)
     assert folds is (fold_bias.apply(graph) is not graph)
+
+
+def test_a_layer_that_may_be_silent_is_not_folded() -> None:
+    """Biases below 0 give zeros for small inputs, beside which any bias is large; biases above 0 are folded."""
+    silent, loud = _with_biases(-1e-6), _with_biases(1e3)
+    assert fold_bias.apply(silent) is silent
+    assert fold_bias.apply(loud) is not loud
+
+
+def test_folds_of_a_deep_network_do_not_add_up() -> None:
+    """The bias that holds earlier folds outgrows the activation, so in 24 layers some are not folded, and folding begins anew."""
+    ops = [node.op for node in fold_bias.apply(mlp(64, (64,) * 24, 10).graph()).nodes]
+    assert 12 <= ops.count("maximum") < 24
+    assert ops.index("relu") < len(ops) - ops[::-1].index("maximum")
 
 
 def test_constants_that_layers_share_are_folded_for_each_of_them() -> None:
     """Two layers that read one bias, with different next weights, each get a folded bias of their own."""
     random = np.random.default_rng(0)
-    constants = {f"w{index}": frozen(random.standard_normal((4, 4))) for index in range(4)}
-    constants |= {name: frozen(random.standard_normal(4)) for name in "bc"}
+    constants = {f"w{index}": frozen(random.standard_normal((256, 256)) / 16) for index in range(4)}
+    constants |= {name: frozen(random.standard_normal(256)) for name in "bc"}
     nodes: list[Node] = []
     value = "x"
     for index, (bias, activation) in enumerate([("b", "relu"), ("c", "tanh"), ("b", "relu"), ("c", "tanh")]):
         for op, operands in (("matmul", (f"w{index}",)), ("add", (bias,)), (activation, ())):
-            nodes.append(Node(op, (value, *operands), f"v{len(nodes)}", 4))
+            nodes.append(Node(op, (value, *operands), f"v{len(nodes)}", 256))
             value = nodes[-1].output
-    graph = Graph("x", 4, constants, tuple(nodes), value)
-    x = batch_of(5, 4)
-    np.testing.assert_allclose(BaselineRunner(fold_bias.apply(graph)).run(x), BaselineRunner(graph).run(x), rtol=1e-4, atol=1e-5)
-
-
-# --- the error that folding costs ---------------------------------------------------------------------------------------
-
-UNIT_ROUNDOFF = 2.0**-24
-
-
-def _gamma(terms: int) -> float:
-    return terms * UNIT_ROUNDOFF / (1 - terms * UNIT_ROUNDOFF)
-
-
-def _bounds(model: Model, x: FloatArray) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-    """Return the exact output of Linear -> ReLU -> Linear, the bound on the plain float32 error, and what the fold may add."""
-    (w, b), (v, c) = ((floats(layer.weight), floats(layer.bias)) for layer in model.layers)
-    terms, inner = v.shape[0], w.shape[0]
-    wide = floats(x)
-    hidden = np.maximum(wide @ w + b, 0)
-    exact = hidden @ v + c
-    into_hidden = _gamma(inner) * (np.abs(wide) @ np.abs(w)) + UNIT_ROUNDOFF * np.abs(wide @ w + b)
-    plain = into_hidden @ np.abs(v) + _gamma(terms) * (hidden @ np.abs(v)) + UNIT_ROUNDOFF * np.abs(exact)
-    extra = _gamma(terms + 1) * (np.abs(b) @ np.abs(v)) + UNIT_ROUNDOFF * np.abs(c)
-    second_order = 1 + 1e-5
-    return exact, plain * second_order + 1e-40, extra * second_order
-
-
-@given(st.data(), st.integers(1, 40), st.integers(1, 40), st.integers(1, 10), st.sampled_from([0.0, 1e-3, 1.0, 4.0]))
-def test_folding_adds_no_more_error_than_documented(data: st.DataObject, inputs: int, hidden: int, outputs: int, scale: float) -> None:
-    """Against float64, the plain run stays in its bound, and the folded run in that bound plus the documented extra."""
-    drawn = mlp(inputs, hidden, outputs, seed=data.draw(st.integers(0, 2**32 - 1)))
-    first, second = drawn.layers
-    model = Model("m", (Layer(first.weight, first.bias * np.float32(10 * scale), "relu"), second))
-    folded = fold_bias.apply(model.graph())
-    assume(folded.nodes[1].op == "maximum")
-    x = data.draw(batches(inputs, st.integers(1, 8)))
-    exact, plain, extra = _bounds(model, x)
-    assert np.all(np.abs(floats(BaselineRunner(model).run(x)) - exact) <= plain)
-    assert np.all(np.abs(floats(BaselineRunner(folded).run(x)) - exact) <= plain + extra)
-
-
-def test_the_extra_error_of_a_large_bias_is_real() -> None:
-    """The bound is needed: near the limit of folding, the folded run leaves the bound of the plain one."""
-    random = np.random.default_rng(3)
-    w = np.full((1, 256), 0.5, np.float32)
-    first = Layer(w, random.uniform(-2, 2, 256).astype(np.float32), "relu")
-    model = Model("m", (first, Layer(random.uniform(-1, 1, (256, 4)).astype(np.float32), np.zeros(4, np.float32))))
-    folded = fold_bias.apply(model.graph())
-    assert folded.nodes[1].op == "maximum"
-    x = np.zeros((1, 1), np.float32)
-    assert np.abs(floats(BaselineRunner(folded).run(x)) - _bounds(model, x)[0]).max() > 0
+    graph = Graph("x", 256, constants, tuple(nodes), value)
+    folded = fold_bias.apply(graph)
+    assert [node.op for node in folded.nodes].count("maximum") == 2
+    x = batch_of(5, 256)
+    np.testing.assert_allclose(BaselineRunner(folded).run(x), BaselineRunner(graph).run(x), rtol=1e-4, atol=1e-5)
 
 
 @given(models_with_huge_biases(), st.integers(0, 2**32 - 1))
@@ -517,7 +522,7 @@ def test_a_huge_bias_gives_what_the_plain_run_gives(model: Model, seed: int) -> 
 
 
 SUBJECTS = {
-    "relu": (mlp(inputs=5, hidden=(7, 256), outputs=3), 150),
+    "relu": (mlp(inputs=5, hidden=(64, 256), outputs=3), 150),
     "relu-to-the-end": (mlp(inputs=5, hidden=9, outputs=3, output_activation="relu"), 40),
     "leaky_relu": (mlp(inputs=5, hidden=(300, 7), outputs=3, activation="leaky_relu", output_activation="leaky_relu"), 150),
     "softmax": (mlp(inputs=5, hidden=(4, 8, 6), outputs=9, activation="relu", output_activation="softmax"), 33),
@@ -536,7 +541,7 @@ def test_every_subset_of_the_passes_is_right(model: Model, max_batch: int, subse
     """Whatever passes are left out, the graph is valid and the output agrees with the float64 reference."""
     runner = OptimizedRunner(model, max_batch, passes=subset)
     verify(runner.compiled.graph)
-    assert [each.name for each in subset] == [each.name for each, _ in runner.compiled.notes]
+    assert tuple(subset) == runner.compiled.passes
     for batch in {1, max_batch // 2, max_batch} - {0}:
         x = batch_of(batch, model.inputs, seed=batch)
         check_result(model, x, runner.run(x), _id(subset))

@@ -214,7 +214,7 @@ def plan_of(case: Case) -> dict[str, Any] | None:
     assert compiled.choices is not None  # some of the passes choose
     vectors, _ = find()
     code = vectors.name if vectors is not None and any(node.width for node in compiled.graph.nodes) else None
-    return choices_to_json(compiled.choices) | {"passes": [each.name for each, _ in compiled.notes], "code": code}
+    return choices_to_json(compiled.choices) | {"passes": [each.name for each in compiled.passes], "code": code}
 
 
 def recording_call(case: Case) -> Callable[[], object]:

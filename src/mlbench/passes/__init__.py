@@ -37,12 +37,12 @@ class Pass:
 
 PASSES = (
     Pass(clean.NAME, clean.SUMMARY, clean.apply, clean.explain),
-    Pass(fold_bias.NAME, fold_bias.SUMMARY, fold_bias.apply, fold_bias.explain),
     Pass(fuse.NAME, fuse.SUMMARY, fuse.apply, fuse.explain),
     Pass(static.NAME, static.SUMMARY, static.apply, static.explain),
     Pass(tile.NAME, tile.SUMMARY, tile.apply, tile.explain, tile.choose),
     Pass(layout.NAME, layout.SUMMARY, layout.apply, layout.explain, layout.choose),
     Pass(codegen.NAME, codegen.SUMMARY, codegen.apply, codegen.explain, codegen.choose),
+    Pass(fold_bias.NAME, fold_bias.SUMMARY, fold_bias.apply, fold_bias.explain),
     Pass(strips.NAME, strips.SUMMARY, strips.apply, strips.explain),
     Pass(in_place.NAME, in_place.SUMMARY, in_place.apply, in_place.explain),
     Pass(threads.NAME, threads.SUMMARY, threads.apply, threads.explain, threads.choose),
@@ -67,19 +67,34 @@ def passes_named(names: Sequence[str]) -> tuple[Pass, ...]:
 
 @dataclass(frozen=True, slots=True)
 class Compiled:
-    """A graph after its passes, and what each of them did.
+    """A graph after its passes.
 
     Attributes:
         source: the graph as the user wrote it.
         graph: the graph as it runs.
-        notes: pass and its paragraph, in order.
+        passes: what ran, in order.
         choices: what the passes that may choose were told; None where none of them ran.
     """
 
     source: Graph
     graph: Graph
-    notes: tuple[tuple[Pass, str], ...]
+    passes: tuple[Pass, ...]
     choices: Choices | None = None
+
+    @property
+    def notes(self) -> tuple[tuple[Pass, str], ...]:
+        """Each pass and its paragraph on what it did, in order.
+
+        The passes run once more for it. So no explanation is made, or can fail, while a graph is compiled, and no graph between two passes
+        is kept with its copies of weights.
+        """
+        graph = replace(self.source, max_batch=self.graph.max_batch, threads=self.graph.threads)
+        notes = []
+        for each in self.passes:
+            after = _after(each, graph, self.choices)
+            notes.append((each, each.explain(graph, after)))
+            graph = after
+        return tuple(notes)
 
 
 def compile_graph(
@@ -100,20 +115,23 @@ def compile_graph(
     """
     verify(source)
     graph = replace(source, max_batch=max_batch, threads=threads)
-    notes = []
     used: Choices | None = None
     for each in passes:
         if each.choose is not None and used is None:
             used = choices or default_choices(graph, [other.name for other in passes])
             check_choices(graph, used)
-        after = each.apply(graph) if each.choose is None or used is None else each.choose(graph, used)
-        try:
-            verify(after)
-        except GraphError as error:
-            raise GraphError(f"after the pass {each.name}: {error}") from error
-        notes.append((each, each.explain(graph, after)))
-        graph = after
-    return Compiled(source, graph, tuple(notes), used)
+        graph = _after(each, graph, used)
+    return Compiled(source, graph, tuple(passes), used)
+
+
+def _after(each: Pass, graph: Graph, choices: Choices | None) -> Graph:
+    """Return the graph after a pass, verified."""
+    after = each.apply(graph) if each.choose is None or choices is None else each.choose(graph, choices)
+    try:
+        verify(after)
+    except GraphError as error:
+        raise GraphError(f"after the pass {each.name}: {error}") from error
+    return after
 
 
 __all__ = [

@@ -38,7 +38,7 @@ def explain(before: Graph, after: Graph) -> str:
     strips = {name: array for name, array in after.constants.items() if name not in before.constants}
     if not strips:
         return "No strips: no row operand meets more than one row."
-    shapes = ", ".join(f"{array.shape[0]} x {array.shape[1]}" for array in strips.values())
+    shapes = ", ".join(" x ".join(map(str, array.shape)) for array in strips.values())
     size = sum(array.nbytes for array in strips.values())
     return f"{len(strips)} strips stand for row operands and the zero of ReLU ({shapes}), {size:,} bytes of static memory."
 
