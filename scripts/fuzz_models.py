@@ -34,7 +34,7 @@ from mlbench.runtime import BaselineRunner, OptimizedRunner, check_result
 from mlbench.tuning import undecided
 
 FACTOR = 4.0
-FLOOR_ULPS = 8.0
+FLOOR_ULPS = 4.0
 ULP = 2.0**-23
 LARGEST_INPUT = 1e4
 MOST_LAYERS = 50

@@ -76,7 +76,7 @@ def deep_models(draw: st.DrawFn) -> Model:
     st.one_of(st.just(NAMES), st.just(PLAIN), st.sets(st.sampled_from(NAMES)).map(tuple)),
 )
 def test_the_compiled_runner_errs_no_more_than_the_eager_one(model: Model, batch: int, exponent: int, passes: tuple[str, ...]) -> None:
-    """To depth 50, for inputs of 1e-4 to 1e4, any activation, biases and subset of the passes: within 4 times of it and 8 ulp."""
+    """To depth 50, for inputs of 1e-4 to 1e4, any activation, biases and subset of the passes: within 4 times of it and 4 ulp."""
     _is_right(model, batch_of(batch, model.inputs) * np.float32(10.0**exponent), passes)
 
 
@@ -101,7 +101,7 @@ def test_deep_relu_networks_are_right(scale: float, depth: int, passes: Sequence
 
 
 @pytest.mark.parametrize("passes", [NAMES, PLAIN], ids=["all", "no-code"])
-@pytest.mark.parametrize("bias", [1e-6, 0.1, 1e3])
+@pytest.mark.parametrize("bias", [1e-6, 0.1, 10.0])
 @pytest.mark.parametrize("scale", [1e-4, 1.0])
 def test_silent_layers_are_right(scale: float, bias: float, passes: Sequence[str]) -> None:
     """Where biases below 0 silence a ReLU, the output is the last bias alone, to the last digit."""
@@ -114,8 +114,8 @@ def test_silent_layers_are_right(scale: float, bias: float, passes: Sequence[str
 @pytest.mark.parametrize("scale", [1e-4, 1.0])
 def test_a_bias_is_added_once(scale: float, batch: int) -> None:
     """Beside a bias that is larger than the product's terms, a sum that started from it would round at each of them."""
-    model = _scaled(mlp(784, 512, 10), 1000 if scale == 1 else 1)
-    _is_right(model, batch_of(batch, 784) * np.float32(scale), NAMES)
+    model = _scaled(mlp(4096, (), 16), 1000 if scale == 1 else 1)
+    _is_right(model, batch_of(batch, 4096) * np.float32(scale), NAMES)
 
 
 @pytest.mark.parametrize("batch", [1, 8, 64])
