@@ -87,7 +87,7 @@ def test_a_layout_that_is_there_already_is_the_same_graph() -> None:
 
 def test_spread_operands_count_as_memory() -> None:
     """A row operand of a feature-major value is repeated for every row of a tile, and counted."""
-    runner = OptimizedRunner(MODEL, 48, choices=Choices(None, (TURNED, Way())))
+    runner = OptimizedRunner(mlp(20, 40, 12, activation="tanh"), 48, choices=Choices(None, (TURNED, Way())))
     before = runner.memory.operand_bytes
     runner.run(batch_of(48, 20))
     assert runner.memory.operand_bytes - before == 40 * 48 * 4
