@@ -128,7 +128,8 @@ def _bias(random: np.random.Generator, size: int, kind: str) -> Wide:
         numbers = [1e8, -1e8] if kind == "one-huge" else [np.inf, -np.inf, np.nan]
         normal[int(random.integers(size))] = random.choice(numbers) if random.random() < 0.3 else 0.0
         return normal
-    return normal * {"small": 1e-3, "typical": 0.1, "large": 1e3}[kind]
+    scaled: Wide = normal * {"small": 1e-3, "typical": 0.1, "large": 1e3}[kind]
+    return scaled
 
 
 def _values(random: np.random.Generator, batch: int, columns: int, kind: str) -> Wide:
