@@ -32,10 +32,12 @@ from mlbench.cases import (
     input_of,
     model_of,
     parse_case,
+    recording_call,
     static_bytes,
     sweep,
 )
 from mlbench.errors import FileError, UsageError, WrongResultError
+from mlbench.measure import has_memray, held_bytes
 from mlbench.models import load_digits_mlp
 from mlbench.results import StaticBytes
 from mlbench.runtime import BaselineRunner, OptimizedRunner
@@ -252,7 +254,7 @@ def test_the_optimized_runner_holds_what_it_says() -> None:
     assert (found.arena, found.operands, found.weight_copies) == (memory.arena_bytes, memory.operand_bytes, memory.weight_copy_bytes)
     assert found.staging == 0
     assert found.staging_if_needed >= input_of(TINY).nbytes
-    assert found.total == found.arena + found.operands
+    assert found.total == found.arena + found.operands + found.weight_copies
 
 
 def test_the_identity_of_a_case_is_plain_data() -> None:
@@ -270,6 +272,15 @@ def test_the_identity_of_a_case_is_plain_data() -> None:
         "tuned": False,
     }
     assert expected == Case(Cell(2, (8, 9), threads=2), OPTIMIZED).identity()
+
+
+@pytest.mark.skipif(not has_memray(), reason="memray is not installed")
+def test_a_recording_of_the_optimized_runner_has_all_it_holds() -> None:
+    """Packed weights too, although a runner of the same model was made before, for warming up."""
+    case = Case(digits_cell(), OPTIMIZED)
+    call = recording_call(case)
+    call()
+    assert held_bytes(call) >= static_bytes(case).total - 4096
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="memray does not run on Windows")

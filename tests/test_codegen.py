@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import os
+import weakref
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -12,11 +14,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mlbench import BaselineRunner, Model, OptimizedRunner, mlp
+from mlbench import BaselineRunner, Model, OptimizedRunner, blas, mlp
 from mlbench.errors import CrewError, GraphError
 from mlbench.graph import FEATURES, FloatArray, Graph, Node, Step, frozen, graph_text, verify
 from mlbench.machine import find
-from mlbench.measure import footprint, has_memray
+from mlbench.measure import footprint, has_memray, held_bytes
 from mlbench.memory import plan_memory
 from mlbench.passes import PASSES, Choices, Way, codegen, compile_graph, default_choices, passes_named
 from mlbench.passes import threads as threads_pass
@@ -349,6 +351,72 @@ def test_packed_weights_and_code_are_counted() -> None:
         runner.run(batch_of(batch, 64))
         sizes.append(runner.memory.operand_bytes)
     assert 0 < sizes[0] < sizes[1] < sizes[2] < 256 * 1024
+
+
+def packed_of(runner: OptimizedRunner) -> list[FloatArray]:
+    """Return the weights that a runner reads."""
+    graph = runner.compiled.graph
+    return [graph.constants[node.inputs[1]] for node in graph.nodes if len(node.inputs) > 1]
+
+
+@needs_code
+def test_runners_of_a_model_share_packed_weights() -> None:
+    """Two runners of one model whose tiles are alike hold the same arrays; those of an equal model hold their own."""
+    model = mlp(64, 128, 32)
+    one, other, foreign = runner_of(model, 96, 16), runner_of(model, 512, 16), runner_of(mlp(64, 128, 32), 96, 16)
+    assert [a is b for a, b in zip(packed_of(one), packed_of(other), strict=True)] == [True, True]
+    assert [a is b for a, b in zip(packed_of(one), packed_of(foreign), strict=True)] == [False, False]
+    check_result(model, batch_of(96, 64), other.run(batch_of(96, 64)))
+
+
+@needs_code
+def test_packed_weights_go_with_the_last_runner() -> None:
+    """What is shared keeps nothing alive: neither a copy that no runner holds, nor a model's weights."""
+    model = mlp(64, 128, 32)
+    one, other = runner_of(model, 96, 16), runner_of(model, 512, 16)
+    gone = [weakref.ref(array) for array in packed_of(one)]
+    del one
+    gc.collect()
+    assert all(each() is not None for each in gone)
+    del other
+    gc.collect()
+    assert [each() for each in gone] == [None, None]
+
+
+@needs_code
+@pytest.mark.parametrize(("threading", "threads"), [(ONE, 1), (TILES, 2), (SPLIT, 2)])
+def test_a_runner_whose_products_are_generated_keeps_no_weight_of_the_model(threading: str, threads: int) -> None:
+    """A program that drops its model holds the packed weights alone, and the runner goes on as before."""
+    model, x = mlp(64, 128, 32, output_activation="softmax"), batch_of(60, 64)
+    expected = BaselineRunner(model).run(x)
+    runner = runner_of(model, 60, 16, threading, threads)
+    runner.run(x)
+    gone = [weakref.ref(layer.weight) for layer in model.layers]
+    del model
+    gc.collect()
+    assert [each() for each in gone] == [None, None]
+    np.testing.assert_allclose(expected, runner.run(x), rtol=1e-4, atol=1e-5)
+    assert graph_text(runner.compiled.source).startswith("graph(x: rows x 64)\n  v0: rows x 128 = matmul(x, w0: 64 x 128)\n")
+
+
+@needs_code
+@pytest.mark.skipif(not has_memray(), reason="memray sees what is held")
+@pytest.mark.parametrize("passes", [NAMES, [name for name in NAMES if name != "codegen"]], ids=["generated", "numpy"])
+def test_what_a_runner_says_it_holds_is_what_it_holds(passes: list[str]) -> None:
+    """The bytes of all parts together are those that memray finds after making and running it, but for Python's own objects."""
+    blas.set_up()
+    model, x = mlp(256, 512, 256), batch_of(200, 256)
+    OptimizedRunner(model, 200, passes=passes).run(x)
+    kept: list[OptimizedRunner] = []
+
+    def make() -> None:
+        kept.append(OptimizedRunner(model, 200, passes=passes))
+        kept[0].run(x)
+
+    gc.collect()
+    held_bytes(lambda: None)
+    found = held_bytes(make)
+    assert abs(found - kept[0].memory.total_bytes) < 32 * 1024
 
 
 @needs_code

@@ -151,6 +151,25 @@ def test_bytes_are_compared_exactly(before: int, after: int, verdict: str) -> No
     assert finding(judged(*rows), "peak bytes").verdict == verdict
 
 
+@pytest.mark.parametrize(
+    ("arena", "copies", "verdicts"),
+    [
+        (4096, 800_000, (REGRESSION, PASS)),
+        (4096, 8001, (REGRESSION, PASS)),
+        (4097, 8000, (REGRESSION, REGRESSION)),
+        (4196, 7900, (PASS, REGRESSION)),
+        (4096, 8000, (PASS, PASS)),
+        (4096, 0, (IMPROVED, PASS)),
+    ],
+    ids=["a-hundred-times", "one-byte", "arena", "moved", "same", "gone"],
+)
+def test_bytes_are_compared_with_and_without_copies_of_weights(arena: int, copies: int, verdicts: tuple[str, str]) -> None:
+    """Both numbers count exactly, so that neither more copies show nor what copies that went away would hide."""
+    found = judged(case(weight_copies=8000), case(static_bytes=arena, weight_copies=copies))
+    quantities = ("peak bytes", "peak bytes without weight copies")
+    assert tuple(finding(found, quantity).verdict for quantity in quantities) == verdicts
+
+
 def test_one_allocation_more_is_red() -> None:
     """Counts are exact as well."""
     found = judged(case(), case(allocations=1))

@@ -250,7 +250,7 @@ def test_plain_inputs_need_no_staging() -> None:
 
 
 def test_memory_is_the_sum_of_its_parts() -> None:
-    """Arena, strips and staging count together; copies of weights and biases by themselves."""
+    """Arena, strips, staging and copies of weights and biases count together, and without the copies."""
     model = mlp(inputs=64, hidden=256, outputs=10)
     runner = OptimizedRunner(model, 64, choices=Choices(None, (Way(), Way(order="F"))))
     memory = runner.memory
@@ -258,7 +258,8 @@ def test_memory_is_the_sum_of_its_parts() -> None:
     assert memory.arena_bytes == runner.plan.arena_bytes + ALIGNMENT_BYTES
     assert memory.operand_bytes == 16 * 256 * 4 + 64 * 10 * 4
     assert memory.weight_copy_bytes == model.layers[1].weight.nbytes
-    assert memory.total_bytes == memory.arena_bytes + memory.operand_bytes
+    assert memory.without_copies_bytes == memory.arena_bytes + memory.operand_bytes
+    assert memory.total_bytes == memory.without_copies_bytes + memory.weight_copy_bytes
 
 
 def test_the_zeros_of_a_relu_are_an_operand_whatever_the_batch() -> None:
@@ -269,7 +270,7 @@ def test_the_zeros_of_a_relu_are_an_operand_whatever_the_batch() -> None:
 
 
 def test_a_folded_bias_is_a_copy_of_a_bias() -> None:
-    """At batch 1 no strip is made; the folded biases are counted beside the runner's memory."""
+    """At batch 1 no strip is made; the folded biases are copies."""
     memory = OptimizedRunner(mlp(inputs=64, hidden=64, outputs=2), 1).memory
     assert (memory.operand_bytes, memory.weight_copy_bytes) == (0, (64 + 2) * 4)
 

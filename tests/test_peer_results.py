@@ -81,7 +81,7 @@ def test_the_table_says_what_went_wrong() -> None:
     assert table.rows[0][1:7] == ("10.0 us*", "20.0 us", "wrong", "failed", "~500 ms", "-")
     assert {"64-64-10 b8, b: b gave 3", "64-64-10 b8, c: exit code 7"} <= set(table.notes)
     assert bytes_table(result(found, runtimes=("a", "b", "c", "d"))).rows[0] == (
-        "64-64-10 b8", "1.00 KB + 2.00 KB", "1.00 KB + 2.00 KB", "-", "-", "-", "512 B"
+        "64-64-10 b8", "1.00 KB + 2.00 KB", "1.00 KB + 2.00 KB", "-", "-", "-", "1.00 KB + 1.50 KB"
     )  # fmt: skip
 
 
@@ -125,11 +125,22 @@ def test_a_result_survives_its_file(tmp_path: Path) -> None:
     assert "64-64-10 b8" in peers_text(load(path), colour=False)
 
 
+def test_a_file_of_version_1_is_read(tmp_path: Path) -> None:
+    """There the held bytes of ours were without copies of weights, which are added; a peer's held bytes stay."""
+    made = result(cell(mlbench=10.0, a=20.0))
+    path = save(made, tmp_path / "peers.json")
+    data = json.loads(path.read_text())
+    data["schema"] = 1
+    data["cells"][0]["outcomes"][OURS]["held_bytes"] -= 512
+    path.write_text(json.dumps(data))
+    assert load(path) == made
+
+
 @pytest.mark.parametrize(
     ("edit", "message"),
     [
         (lambda data: data.update(kind="mlbench-result"), "its kind is not 'mlbench-peers'"),
-        (lambda data: data.update(schema=2), "schema version 2; this mlbench reads version 1"),
+        (lambda data: data.update(schema=3), "schema version 3; this mlbench reads version 2"),
         (lambda data: data["cells"][0]["outcomes"]["a"].update(state="fine"), "$.cells[0].outcomes.a.state"),
         (lambda data: data["cells"][0]["outcomes"]["a"].update(rounds_s=[[0]]), "$.cells[0].outcomes.a.rounds_s[0][0]"),
         (lambda data: data["environment"].pop("cpu"), "$.environment"),

@@ -403,11 +403,13 @@ def test_a_sweep_stays_below_a_megabyte(tmp_path: Path) -> None:
     assert path.stat().st_size < 1_000_000
 
 
-def test_memory_is_peak_and_static_without_weight_copies() -> None:
-    """What counts as memory: the peak of the call, arena, operands and staging; copies of weights stand by themselves."""
+def test_memory_is_all_that_is_held_and_the_peak_of_a_call() -> None:
+    """What counts as memory: the peak of the call, arena, operands, staging and copies of weights; the second number is without these."""
     static = StaticBytes(arena=1000, operands=200, staging=30, staging_if_needed=5000, weight_copies=70000)
-    assert dataclasses.replace(FULL, footprint=Footprint(4, 1, "memray"), static=static).memory_bytes == 1234
-    assert dataclasses.replace(FULL, footprint=None).memory_bytes is None
+    found = dataclasses.replace(FULL, footprint=Footprint(4, 1, "memray"), static=static)
+    assert (found.memory_bytes, found.memory_without_copies_bytes) == (71234, 1234)
+    unmeasured = dataclasses.replace(FULL, footprint=None)
+    assert (unmeasured.memory_bytes, unmeasured.memory_without_copies_bytes) == (None, None)
 
 
 def as_version_1(data: dict[str, Any]) -> dict[str, Any]:

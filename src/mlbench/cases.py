@@ -226,9 +226,10 @@ def recording_call(case: Case) -> Callable[[], object]:
     if case.runner == BASELINE:
         return call_of(case)
     x = input_of(case.cell)
-    kept = []
+    kept: list[OptimizedRunner] = []
 
     def make_and_run() -> FloatArray:
+        kept.clear()  # a runner of the same model would share its packed weights, which would not be recorded
         kept.append(optimized_runner(case))
         return kept[-1].run(x)
 

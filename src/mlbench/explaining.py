@@ -41,8 +41,8 @@ def explanation(cell: Cell, passes: Sequence[str] | None = None, *, tuned: bool 
         f"{format_bytes(plan.lower_bound_bytes)}. A call allocates nothing."
     )
     held = (
-        f"Static memory: arena {format_bytes(memory.arena_bytes)}, operands {format_bytes(memory.operand_bytes)}; "
-        f"copies of weights {format_bytes(memory.weight_copy_bytes)}."
+        f"Static memory: {format_bytes(memory.total_bytes)}: arena {format_bytes(memory.arena_bytes)}, operands "
+        f"{format_bytes(memory.operand_bytes)}, copies of weights {format_bytes(memory.weight_copy_bytes)}."
     )
     parts = [
         f"The graph as written ({model.name}, batch {cell.batch})",

@@ -31,14 +31,14 @@ FAILED = "failed"
 
 @dataclass(frozen=True, slots=True)
 class StaticBytes:
-    """Bytes that are held between calls.
+    """Bytes that are held between calls, beyond one set of weights, which is the model's.
 
     Attributes:
         arena: all intermediates and the output.
         operands: operands made to avoid an allocation.
         staging: the copy of an input that cannot be read where it lies, as far as it exists.
         staging_if_needed: what that copy takes, or would take.
-        weight_copies: weights in another form; counted by themselves.
+        weight_copies: weights in another form.
     """
 
     arena: int = 0
@@ -49,7 +49,12 @@ class StaticBytes:
 
     @property
     def total(self) -> int:
-        """What counts as memory of the runner: everything but copies of weights."""
+        """What counts as memory of the runner: all of it."""
+        return self.without_copies + self.weight_copies
+
+    @property
+    def without_copies(self) -> int:
+        """The same without copies of weights."""
         return self.arena + self.operands + self.staging
 
 
@@ -111,6 +116,11 @@ class Measurement:
     def memory_bytes(self) -> int | None:
         """Peak of the call plus everything held between calls; None without a footprint."""
         return None if self.footprint is None else self.footprint.peak_bytes + self.static.total
+
+    @property
+    def memory_without_copies_bytes(self) -> int | None:
+        """The same without copies of weights."""
+        return None if self.footprint is None else self.footprint.peak_bytes + self.static.without_copies
 
 
 @dataclass(frozen=True, slots=True)

@@ -125,11 +125,11 @@ def _seconds(arms: dict[Choices, Callable[[], object]]) -> dict[Choices, float]:
 
 
 def _is_affordable(runner: OptimizedRunner) -> bool:
-    """Whether a runner that has run keeps within the memory budget of its graph, its output apart.
+    """Whether a runner that has run keeps within the memory budget of its graph, its output and copies of weights apart.
 
     Threads may take twice as much each: in higher tiles they wait less for the interpreter's lock.
     """
     graph = runner.compiled.graph
     budget = memory_budget_bytes(graph, generated=graph.is_generated)
     output = BYTES_PER_NUMBER * runner.max_batch * graph.columns_of(graph.output)
-    return budget is None or runner.memory.total_bytes - output <= budget * (2 * graph.workers if graph.workers else 1)
+    return budget is None or runner.memory.without_copies_bytes - output <= budget * (2 * graph.workers if graph.workers else 1)

@@ -13,6 +13,7 @@ from mlbench.gate.policy import (
     MEMORY_TOLERANCE,
     OTHER_PLAN_TOLERANCE,
     PEAK,
+    PEAK_WITHOUT_COPIES,
     percent,
 )
 from mlbench.gate.verdict import IMPROVED, INCONCLUSIVE, MISSING, PASS, REGRESSION, Finding
@@ -47,7 +48,7 @@ EXACT = Allowance()
 
 
 def memory_allowances(before: Measurement, after: Measurement, kin: Kinship) -> dict[str, Allowance]:
-    """Return what the policy allows for the two quantities of memory."""
+    """Return what the policy allows for each quantity of memory."""
     planned = before.plan != after.plan or (before.plan is None and before.case.get("runner") == "optimized")
     why = []
     if planned:
@@ -57,18 +58,19 @@ def memory_allowances(before: Measurement, after: Measurement, kin: Kinship) -> 
     if planned and not kin.same_blas:
         why.append("another BLAS, which decides on plans")
     if not why:
-        return {PEAK: EXACT, ALLOCATIONS: EXACT}
+        return {PEAK: EXACT, PEAK_WITHOUT_COPIES: EXACT, ALLOCATIONS: EXACT}
     because = f"because of {', '.join(why)}"
     share = OTHER_PLAN_TOLERANCE if planned and not kin.same_blas else MEMORY_TOLERANCE
     allocates = before.footprint is None or before.footprint.allocations != 0
     return {
         PEAK: Allowance(share, MEMORY_BYTES, because),
+        PEAK_WITHOUT_COPIES: Allowance(share, MEMORY_BYTES, because),
         ALLOCATIONS: Allowance(ALLOCATION_TOLERANCE, ALLOCATION_COUNT, because) if allocates else EXACT,  # none stays none
     }
 
 
 def memory_findings(before: Measurement, after: Measurement, allowances: dict[str, Allowance]) -> list[Finding]:
-    """Compare the footprints of a row."""
+    """Compare the footprints of a row, and what is held between calls; where there are copies of weights, without them as well."""
     if before.footprint is None:
         return []
     found: list[Finding] = []
@@ -79,9 +81,13 @@ def memory_findings(before: Measurement, after: Measurement, allowances: dict[st
         why = f"memory: {instruments[0]} measured the baseline and {instruments[1]} this run, which see different things; use one of them"
         return [Finding(PEAK, INCONCLUSIVE, why, before.memory_bytes, after.memory_bytes, "bytes")]
     steady = before.footprint.is_steady and after.footprint.is_steady
-    assert before.memory_bytes is not None
-    assert after.memory_bytes is not None
-    found.append(_compare(PEAK, "bytes", before.memory_bytes, after.memory_bytes, allowances[PEAK], steady=steady))
+    sizes = {PEAK: (before.memory_bytes, after.memory_bytes)}
+    if before.static.weight_copies or after.static.weight_copies:
+        sizes[PEAK_WITHOUT_COPIES] = (before.memory_without_copies_bytes, after.memory_without_copies_bytes)
+    for quantity, (one, other) in sizes.items():
+        assert one is not None
+        assert other is not None
+        found.append(_compare(quantity, "bytes", one, other, allowances[quantity], steady=steady))
     counts = (before.footprint.allocations, after.footprint.allocations)
     if counts[0] is not None and counts[1] is not None:
         found.append(_compare(ALLOCATIONS, "count", counts[0], counts[1], allowances[ALLOCATIONS], steady=steady))

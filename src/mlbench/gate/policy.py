@@ -16,6 +16,7 @@ from mlbench.stats import Interval
 
 LATENCY, FLOOR_RATIO, REFERENCE_RATIO = "latency", "floor ratio", "reference ratio"
 PEAK, ALLOCATIONS = "peak bytes", "allocations"
+PEAK_WITHOUT_COPIES = "peak bytes without weight copies"
 TEST = "test"
 
 CONFIDENCE = 0.95

@@ -7,7 +7,7 @@ It is TOML, because people write it, and stands next to the baseline under its n
 
     [[tolerance]]
     rows = "baseline-*"            # * and ? stand for anything; brackets mean themselves, as in test ids
-    quantity = "floor ratio"       # or: peak bytes, allocations, reference ratio, latency
+    quantity = "floor ratio"       # or: peak bytes, peak bytes without weight copies, allocations, reference ratio, latency
     tolerance = 0.3                # a growth to 1.3 is tolerated
     limit = 1.0                    # of ratios and latency: a growth to 2 must have been excluded
     reason = "page faults differ between kernels"

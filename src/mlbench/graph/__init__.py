@@ -1,5 +1,6 @@
 """What a program is: frozen nodes in execution order, the op table, the laws, the printed form."""
 
+from mlbench.graph.copies import shared_copy
 from mlbench.graph.ir import COLUMNS, FEATURES, LAYOUTS, ROWS, SHARED, FloatArray, Graph, Node, Step, frozen, new_name
 from mlbench.graph.ops import BYTES_PER_NUMBER, OPS, Op, op_named
 from mlbench.graph.text import graph_text
@@ -22,5 +23,6 @@ __all__ = [
     "graph_text",
     "new_name",
     "op_named",
+    "shared_copy",
     "verify",
 ]

@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
+import numpy as np
+
 from mlbench.errors import GraphError, ModelError
 from mlbench.graph import Graph, verify
 from mlbench.passes import clean, codegen, fold_bias, fuse, in_place, layout, static, strips, threads, tile
@@ -70,7 +72,7 @@ class Compiled:
     """A graph after its passes.
 
     Attributes:
-        source: the graph as the user wrote it.
+        source: the graph as the user wrote it; of a runner, a constant that what runs does not need has its shape alone, see `released`.
         graph: the graph as it runs.
         passes: what ran, in order.
         choices: what the passes that may choose were told; None where none of them ran.
@@ -95,6 +97,19 @@ class Compiled:
             notes.append((each, each.explain(graph, after)))
             graph = after
         return tuple(notes)
+
+
+def released(compiled: Compiled) -> Compiled:
+    """Return the same without the numbers of constants that the graph does not read as it runs: they are NaN, and take no memory.
+
+    A weight that was packed is then kept by the model alone, and goes with it.
+    """
+    needed = {id(array) for array in compiled.graph.constants.values()}
+    constants = {
+        name: array if id(array) in needed else np.broadcast_to(np.float32(np.nan), array.shape)
+        for name, array in compiled.source.constants.items()
+    }
+    return replace(compiled, source=replace(compiled.source, constants=constants))
 
 
 def compile_graph(
@@ -146,4 +161,5 @@ __all__ = [
     "compile_graph",
     "default_choices",
     "passes_named",
+    "released",
 ]

@@ -1,9 +1,10 @@
 """Code generation: products become machine code of our own, with the bias and the activation inside it.
 
 BLAS packs the weights anew in every product, and NumPy walks over the result once more for the bias and again for the activation. Weights
-do not change, so they are packed once; and a block of the result is still in registers when bias and activation are due. So that code is
-written here for these very sizes and addresses (`mlbench.machine` says how), and products that follow each other become one function,
-which runs a tile from its first layer to its last. A call of it costs 40 ns where two of NumPy's cost a microsecond.
+do not change, so they are packed once, for all runners of a model that pack them alike; and a block of the result is still in registers
+when bias and activation are due. So that code is written here for these very sizes and addresses (`mlbench.machine` says how), and products
+that follow each other become one function, which runs a tile from its first layer to its last. A call of it costs 40 ns where two of
+NumPy's cost a microsecond.
 
 The code has addresses in it, so the buffers must be static. Packed weights are copies, and are counted as such. What there is no code for,
 such as a softmax or the tanh of an epilogue, stays with NumPy, behind the product. Code exists for x86-64 with AVX2 or AVX-512 on Linux;
@@ -14,10 +15,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 
-from mlbench.graph import FEATURES, FloatArray, Graph, Node, new_name, op_named
+from mlbench.graph import FEATURES, FloatArray, Graph, Node, new_name, op_named, shared_copy
 from mlbench.machine import MOST_OPERANDS, MOST_SIZE, STEPS, Vectors, best_width, find, pack
 from mlbench.passes.choices import Choices, default_choices, products_of
 
@@ -76,7 +78,7 @@ def _generated(graph: Graph, node: Node, vectors: Vectors, constants: dict[str, 
     width = best_width(graph.rows_at_once or 1, *weight.shape, vectors)
     if (name, width) not in made:
         made[name, width] = new_name(constants, f"{name}_packed")
-        constants[made[name, width]] = pack(weight, width, vectors)
+        constants[made[name, width]] = shared_copy(weight, (vectors.lanes, width), partial(pack, weight, width, vectors))
     return replace(
         node,
         op="linear_generated",

@@ -16,9 +16,10 @@ Without the search a narrow output (some classes of many inputs) takes its weigh
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 
 from mlbench import blas
-from mlbench.graph import FEATURES, ROWS, FloatArray, Graph, Node, frozen, new_name, op_named
+from mlbench.graph import FEATURES, ROWS, FloatArray, Graph, Node, frozen, new_name, op_named, shared_copy
 from mlbench.passes.choices import Choices, Way, default_choices, products_of
 
 NAME = "layout"
@@ -64,7 +65,7 @@ def _laid_out(graph: Graph, node: Node, way: Way, constants: dict[str, FloatArra
     if not way.generated and _order(graph, node, way) == "F" and constants[name].flags.c_contiguous and 1 not in constants[name].shape:
         if name not in made:
             made[name] = new_name(constants, f"{name}_fortran")
-            constants[made[name]] = frozen(constants[name], "F")
+            constants[made[name]] = shared_copy(constants[name], "F", partial(frozen, constants[name], "F"))
         node = replace(node, inputs=(node.inputs[0], made[name], *node.inputs[2:]))
     return node
 

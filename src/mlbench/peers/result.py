@@ -18,7 +18,7 @@ from mlbench.measure import Environment
 from mlbench.peers.worker import OURS
 from mlbench.stats import Interval, median, ratio_interval
 
-FORM = Form("mlbench-peers", 1, "peers-schema.json", "comparison")
+FORM = Form("mlbench-peers", 2, "peers-schema.json", "comparison")
 MEASURED, WRONG, FAILED, SLOW = "measured", "wrong", "failed", "slow"
 """How it went: timed in turns; a wrong output, never timed; it could not be built or died; too slow for turns, so timed by itself."""
 
@@ -55,7 +55,7 @@ class Outcome:
         rounds_s: for each process, seconds per call in each round.
         peak_bytes: of one call.
         held_bytes: between calls, without one set of weights; a bound output is among them.
-        weight_copies: bytes of weights in another form, where the runtime states them by themselves.
+        weight_copies: how many of the held bytes are weights in another form, where the runtime says so.
     """
 
     state: str
@@ -174,7 +174,7 @@ def load(path: str | Path) -> PeerResult:
         FileError: when it is missing, damaged, foreign, or of a version this mlbench does not read.
         MissingExtraError: without jsonschema.
     """
-    data = read_json(path)
+    data = _upgraded(read_json(path))
     check_document(path, data, FORM)
     cells = tuple(_cell(each) for each in data["cells"])
     twice = [name for name, count in Counter(cell.name for cell in cells).items() if count > 1]
@@ -189,6 +189,21 @@ def load(path: str | Path) -> PeerResult:
         tuple(Runtime(**each) for each in data["runtimes"]),
         cells,
     )
+
+
+def _upgraded(data: Any) -> Any:  # whatever JSON holds
+    """Bring valid data of version 1 to version 2, in which copies of weights are among the held bytes; other data stay, to be refused."""
+    if not has_peers(data) or data.get("schema") != 1:
+        return data
+    data["schema"] = 2
+    try:
+        outcomes = [each for cell in data["cells"] for each in cell["outcomes"].values()]
+        for each in outcomes:
+            if each["held_bytes"] is not None and each["weight_copies"] is not None:
+                each["held_bytes"] += each["weight_copies"]
+    except (KeyError, TypeError, AttributeError):
+        pass  # damaged, which the schema says
+    return data
 
 
 def _cell(data: dict[str, Any]) -> PeerCell:

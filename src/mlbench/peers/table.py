@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import textwrap
 from collections.abc import Sequence
 
@@ -48,15 +49,16 @@ def bytes_table(result: PeerResult) -> Table:
     """Return bytes, a row a cell: the peak of a call and what is held between calls."""
     names = _present(result)
     rows = tuple(
-        (cell.name, *(_bytes(cell.outcomes.get(name)) for name in names), _copies(cell.outcomes.get(OURS))) for cell in result.cells
+        (cell.name, *(_bytes(cell.outcomes.get(name)) for name in names), _without_copies(cell.outcomes.get(OURS))) for cell in result.cells
     )
     notes = (
         "Peak of a call + held between calls, outputs included, by memray. The input and one set of weights are in neither. What a peer "
         "holds is what it allocated from before it was built until after its first calls: its arena, packed weights, compiled code, a "
-        "bound output; what a library keeps for its whole process counts in the first cell that needs it. Ours holds its arena, with the "
-        "output, and its operands; copies of weights are the last column.",
+        "bound output. What a library keeps for its whole process, such as the workspace of a BLAS, is set up before and in nobody's "
+        "bytes. Ours holds its arena, with the output, code, operands and copies of weights, on top of the model's own; the last column is "
+        "without these copies.",
     )
-    return Table("Bytes", ("cell", *names, f"{OURS}: weight copies"), rows, notes)
+    return Table("Bytes", ("cell", *names, f"{OURS} without copies"), rows, notes)
 
 
 def headline(result: PeerResult) -> str:
@@ -151,8 +153,10 @@ def _bytes(outcome: Outcome | None) -> str:
     return f"{format_bytes(outcome.peak_bytes)} + {format_bytes(outcome.held_bytes)}"
 
 
-def _copies(outcome: Outcome | None) -> str:
-    return "-" if outcome is None or outcome.weight_copies is None else format_bytes(outcome.weight_copies)
+def _without_copies(outcome: Outcome | None) -> str:
+    if outcome is None or outcome.weight_copies is None or outcome.held_bytes is None:
+        return "-"
+    return _bytes(dataclasses.replace(outcome, held_bytes=outcome.held_bytes - outcome.weight_copies))
 
 
 def _excess(ratio: float) -> str:

@@ -103,11 +103,12 @@ def weigh(module: str | None, cell: dict[str, Any]) -> dict[str, int | None]:
 
     What a runtime holds is counted by memray, from before it is built until after its first calls, without the bytes of one set of
     weights. Imports, pools and the workspace of a BLAS are made once in a process, whatever runs in it, so they are in nobody's count:
-    NumPy's BLAS is set up and another model is built and run before. Ours says itself what it holds.
+    NumPy's BLAS is set up and another model is built and run before. Ours says itself what it
+    holds beyond the model's weights, its copies of them included.
 
     Returns:
-        `peak_bytes` of a call, `held_bytes` between calls (an output that stays bound is among them), and `weight_copies`, which for a
-        runtime that does not say are part of what it holds.
+        `peak_bytes` of a call, `held_bytes` between calls (an output that stays bound is among them), and how many of these are
+        `weight_copies`, None for a runtime that does not say.
     """
     here = _cell(cell)
     _kept.clear()

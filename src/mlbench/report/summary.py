@@ -71,12 +71,21 @@ def _figures(found: Sequence[Pair]) -> Iterator[Figure]:
     if saved:
         middle = median([share for share, _ in saved])
         yield Figure(f"{format_percent(abs(middle))} {'less' if middle >= 0 else 'more'} memory", "Peak of a call, median cell",
-                     f"from {format_percent(saved[0][0])} ({saved[0][1]}) to {format_percent(saved[-1][0])} ({saved[-1][1]})")  # fmt: skip
+                     f"from {format_percent(saved[0][0])} ({saved[0][1]}) to {format_percent(saved[-1][0])} ({saved[-1][1]})"
+                     f"{_bare_middle(found)}")  # fmt: skip
     floors = sorted((pair.optimized.ratios["floor_ratio"].estimate, pair.cell)
                     for pair in found if pair.optimized is not None and "floor_ratio" in pair.optimized.ratios)  # fmt: skip
     if floors:
         yield Figure(f"{format_ratio(geometric_mean([ratio for ratio, _ in floors]))} the floor", "Distance to the limit, geometric mean",
                      f"1 is the limit; farthest {format_ratio(floors[-1][0])} ({floors[-1][1]})")  # fmt: skip
+
+
+def _bare_middle(found: Sequence[Pair]) -> str:
+    """Return what the median cell saves without copies of weights, where there are some."""
+    bare = [pair.memory_reduction_without_copies for pair in found]
+    known = [share for share in bare if share is not None]
+    is_other = any(pair.optimized is not None and pair.optimized.static.weight_copies for pair in found)
+    return f"; {format_percent(median(known))} less in the median cell without copies of weights" if is_other and known else ""
 
 
 def _heap(kept: float | None) -> str:
@@ -142,7 +151,7 @@ def _headline(pair: Pair) -> str:
     saved = pair.memory_reduction
     memory = "no reduction to state: the baseline's peak is too small to be seen" if saved is None else (
         f"{format_percent(saved)} reduction in peak allocation" if saved >= 0 else f"{format_percent(-saved)} more peak allocation"
-    )  # fmt: skip
+    ) + _bare(pair)  # fmt: skip
     return "\n".join((
         what,
         f"  Baseline:         Time {_seconds(pair.baseline):.7f} sec   Peak Memory {_kb(pair.baseline)} KB",
@@ -152,6 +161,13 @@ def _headline(pair: Pair) -> str:
         *heap,
         f"                    Memory {memory}",
     ))  # fmt: skip
+
+
+def _bare(pair: Pair) -> str:
+    """Return the reduction without copies of weights, where there are some."""
+    if pair.optimized is None or not pair.optimized.static.weight_copies:
+        return ""
+    return f"   ({format_percent(pair.memory_reduction_without_copies)} without copies of weights)"
 
 
 def _counted(processes: int) -> str:
@@ -182,6 +198,10 @@ def _sweep(found: Sequence[Pair]) -> str:
         lines.append(
             f"  Memory reduction from {format_percent(saved[0][0])} ({saved[0][1]}) to {format_percent(saved[-1][0])} ({saved[-1][1]})"
         )
+    bare = sorted((pair.memory_reduction_without_copies, pair.cell) for pair in found if pair.memory_reduction_without_copies is not None)
+    if bare != saved:
+        lines.append(f"  without copies of weights from {format_percent(bare[0][0])} ({bare[0][1]}) to {format_percent(bare[-1][0])} "
+                     f"({bare[-1][1]})")  # fmt: skip
     return "\n".join(lines)
 
 
@@ -210,9 +230,9 @@ def _caveats(found: Sequence[Pair], environment: Environment) -> list[str]:
     copies = max((pair.optimized.static.weight_copies for pair in found if pair.optimized), default=0)
     staging = max((pair.optimized.static.staging_if_needed for pair in found if pair.optimized), default=0)
     lines.append(
-        f"Input and weights are in neither peak; copies of weights take up to {format_bytes(copies)}. Input that is float64 or strided "
-        "needs "
-        f"a staging buffer of up to {format_bytes(staging)} more."
+        f"Input and the model's weights are in neither peak; copies of weights, up to {format_bytes(copies)}, are in the optimized one. A "
+        "runner whose products are all generated does not need the model's own any more: a program that drops its model holds one set "
+        f"less. Input that is float64 or strided needs a staging buffer of up to {format_bytes(staging)} more."
     )
     if any(pair.baseline and pair.baseline.footprint and pair.baseline.footprint.instrument == "tracemalloc" for pair in found):
         lines.append(

@@ -50,6 +50,11 @@ class Pair:
         return reduction(self.baseline, self.optimized, 0)
 
     @property
+    def memory_reduction_without_copies(self) -> float | None:
+        """The same without the compiled runner's copies of weights."""
+        return reduction(self.baseline, self.optimized, 0 if self.optimized is None else -self.optimized.static.weight_copies)
+
+    @property
     def memory_reduction_staged(self) -> float | None:
         """The same with a staging buffer."""
         extra = 0 if self.optimized is None else self.optimized.static.staging_if_needed - self.optimized.static.staging
@@ -109,18 +114,21 @@ def latency_table(found: Sequence[Pair]) -> Table:
 
 def memory_table(found: Sequence[Pair]) -> Table:
     """Return peak memory, counted honestly, and allocations, a row a cell."""
-    headers = ("cell", "baseline peak", "optimized", "call", "static", "reduction", "with staging", "allocations", "weight copies")
+    headers = ("cell", "baseline peak", "optimized", "reduction", "without copies", "reduction then", "call", "static", "weight copies",
+               "with staging", "allocations")  # fmt: skip
     rows = tuple(
         (
             _cell_name(pair),
             _bytes(None if pair.baseline is None else pair.baseline.memory_bytes),
             _bytes(None if pair.optimized is None else pair.optimized.memory_bytes),
+            format_percent(pair.memory_reduction),
+            _bytes(None if pair.optimized is None else pair.optimized.memory_without_copies_bytes),
+            format_percent(pair.memory_reduction_without_copies),
             _bytes(None if pair.optimized is None or pair.optimized.footprint is None else pair.optimized.footprint.peak_bytes),
             _bytes(None if pair.optimized is None else pair.optimized.static.total),
-            format_percent(pair.memory_reduction),
+            _bytes(None if pair.optimized is None else pair.optimized.static.weight_copies),
             format_percent(pair.memory_reduction_staged),
             _both(_allocations(pair.baseline), _allocations(pair.optimized)),
-            _bytes(None if pair.optimized is None else pair.optimized.static.weight_copies),
         )
         for pair in found
     )
@@ -128,9 +136,9 @@ def memory_table(found: Sequence[Pair]) -> Table:
         {each.footprint.instrument for pair in found for each in (pair.baseline, pair.optimized) if each and each.footprint}
     )
     notes = (
-        f"Measured by {' and '.join(instruments) or 'nothing'}. Optimized = peak of the call + static (arena and operands it "
-        "holds between calls). "
-        "Input and weights are in neither; copies of weights stand by themselves.",
+        f"Measured by {' and '.join(instruments) or 'nothing'}. Optimized = peak of the call + static, which is all "
+        "it holds between calls: arena, operands, code, and copies of weights. Input and the model's own weights, one set, are in neither. "
+        "Without copies: the same without copies of weights.",
         "With staging: strided input needs a staging buffer too (so does float64, which the baseline has to convert as well). "
         "Allocations per call: baseline -> optimized.",
     )

@@ -22,6 +22,7 @@ from mlbench.report.charts import (
     FLOOR_RATIO,
     MEASURES,
     MEMORY,
+    MEMORY_WITHOUT_COPIES,
     SPEEDUP,
     Chart,
     Dot,
@@ -155,7 +156,8 @@ def _maps(files: Files) -> Section:
     if not files.results:
         return Section("maps", "Batch and hidden size", command="mlbench run --json run.json")
     name, result = files.results[-1]
-    charts = tuple(chart for quantity in (SPEEDUP, MEMORY, FLOOR_RATIO) for chart in heat_maps(quantity, pairs(result.measurements)))
+    shown = (SPEEDUP, MEMORY, MEMORY_WITHOUT_COPIES, FLOOR_RATIO)
+    charts = tuple(chart for quantity in shown for chart in heat_maps(quantity, pairs(result.measurements)))
     return Section("maps", "Batch and hidden size", (f"From {name}, {result.date}.",), charts, tables(result.measurements))
 
 

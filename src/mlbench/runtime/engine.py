@@ -37,13 +37,13 @@ Floats = npt.NDArray[np.floating]
 
 @dataclass(frozen=True, slots=True)
 class StaticMemory:
-    """The bytes a runner holds between calls.
+    """The bytes a runner holds between calls, beyond the model's own weights.
 
     Attributes:
         arena_bytes: all intermediates and the output, and what their alignment costs; of several threads, all their arenas.
         operand_bytes: operands that were made to avoid an allocation, such as strips of a bias, and generated code.
         staging_bytes: the copy of an input that cannot be read where it lies; 0 until one comes.
-        weight_copy_bytes: weights and biases in another form than the model's own; counted by itself.
+        weight_copy_bytes: weights and biases in another form than the model's own; those that several runners share count in each.
     """
 
     arena_bytes: int
@@ -53,7 +53,12 @@ class StaticMemory:
 
     @property
     def total_bytes(self) -> int:
-        """What counts as the runner's memory: everything but copies of weights."""
+        """What counts as the runner's memory: all of it."""
+        return self.without_copies_bytes + self.weight_copy_bytes
+
+    @property
+    def without_copies_bytes(self) -> int:
+        """The same without copies of weights."""
         return self.arena_bytes + self.operand_bytes + self.staging_bytes
 
 

@@ -15,7 +15,7 @@ from mlbench.graph import ROWS, FloatArray, Graph, verify
 from mlbench.machine import Team
 from mlbench.memory import MemoryPlan, check_plan, plan_beside_output, plan_memory
 from mlbench.models import Model
-from mlbench.passes import PASSES, Choices, Compiled, Pass, compile_graph, passes_named
+from mlbench.passes import PASSES, Choices, Compiled, Pass, compile_graph, passes_named, released
 from mlbench.runtime.crew import BlasThreads, Crew
 from mlbench.runtime.engine import F32, Engine, StaticMemory
 
@@ -35,8 +35,11 @@ class OptimizedRunner:
     The first call of a batch size makes views for it; the calls after it allocate nothing.
 
     A runner is used by one thread at a time; a second thread that calls `run` meanwhile gets a `BusyError`. To run on several threads,
-    make one runner for each of them from the same model: weights are shared, only the arena is their own. Or allow one runner several
-    threads, which then share the rows of a call.
+    make one runner for each of them from the same model: weights are shared, packed ones where they are packed alike, and only the arena
+    is their own. Or allow one runner several threads, which then share the rows of a call.
+
+    A runner keeps of the model what it reads. Where all products are generated that is no weight but the packed ones, so that a program
+    which drops its model holds one set.
 
     A runner cannot be copied or pickled (`CopyError`); send the model to where another one is needed. A forked child has the
     runner, with an arena of its own, unless it has several threads (`CrewError`).
@@ -59,7 +62,8 @@ class OptimizedRunner:
             array.
             Raises `InputError` when x or out do not fit, or overlap each other or the arena in a way that would give a wrong result;
             `BusyError` when another thread is running this runner; `CrewError` when its threads did not survive a fork.
-        compiled: the graph as written, the graph as it runs, and what each pass did.
+        compiled: the graph as written, the graph as it runs, and what each pass did. A constant of the former that the latter does not
+            read has its shape alone; its numbers are NaN.
         plan: where each buffer lies in the arena, with `arena_bytes` and `lower_bound_bytes`; `print(runner.plan)` draws it.
         max_batch: most rows a call may have.
 
@@ -98,7 +102,7 @@ class OptimizedRunner:
                 raise ModelError(f"{name} is {size!r}; expected a whole number of 1 or more")
         source = model.graph() if isinstance(model, Model) else model
         self.max_batch = int(max_batch)
-        self.compiled = compile_graph(source, self.max_batch, _resolved(passes), choices, int(threads))
+        self.compiled = released(compile_graph(source, self.max_batch, _resolved(passes), choices, int(threads)))
         self.plan = plan_memory(self.compiled.graph)
         check_plan(self.compiled.graph, self.plan)
         self._engine = _engine(self.compiled, self.plan)

@@ -93,7 +93,8 @@ def _log_medians(ratios: Ratios) -> Numbers:
     medians = np.array([np.median(np.asarray(process, dtype=np.float64)) for process in ratios])
     if not (np.isfinite(medians) & (medians > 0)).all():
         raise ValueError(f"found processes with median ratios of {medians.tolist()}; an interval needs positive, finite ones")
-    return np.log(medians)
+    logs: Numbers = np.log(medians)
+    return logs
 
 
 def _median_bounds(rounds: Sequence[float], confidence: float) -> tuple[float, float]:

@@ -8,7 +8,7 @@ from mlbench.report.charts.beside import MEASURES, beside_chart
 from mlbench.report.charts.changes import changes_chart
 from mlbench.report.charts.chart import Chart
 from mlbench.report.charts.fastest import Race, fastest_chart
-from mlbench.report.charts.heat import FLOOR_RATIO, MEMORY, SPEEDUP, heat_maps
+from mlbench.report.charts.heat import FLOOR_RATIO, MEMORY, MEMORY_WITHOUT_COPIES, SPEEDUP, heat_maps
 from mlbench.report.charts.ladder import Step, ladder_chart
 from mlbench.report.charts.memory import Place, arena_chart, held_chart
 from mlbench.report.charts.roofline import Dot, roofline_chart
@@ -19,6 +19,7 @@ __all__ = [
     "FLOOR_RATIO",
     "MEASURES",
     "MEMORY",
+    "MEMORY_WITHOUT_COPIES",
     "SPEEDUP",
     "Chart",
     "Dot",

@@ -42,8 +42,12 @@ SPEEDUP = Quantity(
 )  # fmt: skip
 MEMORY = Quantity(
     "memory", "Memory reduction",
-    "The share of the eager runner's peak memory that is gone, everything the compiled runner holds included. Darker is less memory; "
-    "below 0 it needs more.", "greens", ".0%",
+    "The share of the eager runner's peak memory that is gone, everything the compiled runner holds included, copies of weights too. "
+    "Darker is less memory; below 0 it needs more.", "greens", ".0%",
+)  # fmt: skip
+MEMORY_WITHOUT_COPIES = Quantity(
+    "memory-without-copies", "Memory reduction without copies of weights",
+    "The same without the weights that the compiled runner has packed. Darker is less memory; below 0 it needs more.", "greens", ".0%",
 )  # fmt: skip
 FLOOR_RATIO = Quantity(
     "floor-ratio", "Floor ratio",
@@ -66,7 +70,7 @@ def heat_maps(quantity: Quantity, pairs: Sequence[Pair]) -> tuple[Chart, ...]:
             continue
         value, interval = found
         batch, hidden = measured.case["batch"], "x".join(str(size) for size in measured.case["hidden"])
-        shown = f"{value:.0%}" if quantity is MEMORY else f"{value:.2f}"
+        shown = f"{value:.0%}" if quantity in (MEMORY, MEMORY_WITHOUT_COPIES) else f"{value:.2f}"
         row = {"cell": pair.cell, "batch": batch, "hidden": hidden, "value": value, "link": f"#case-{pair.cell}",
                "label": f"{pair.cell}: {quantity.title} {shown}",
                "low": _NOTHING if interval is None else f"{interval.low:.3f}",
@@ -100,6 +104,9 @@ def _chart(quantity: Quantity, rows: list[Row], number: int, where: str, values:
 def _value(quantity: Quantity, pair: Pair) -> tuple[float, Interval | None] | None:
     if quantity is MEMORY:
         return None if pair.memory_reduction is None else (pair.memory_reduction, None)
+    if quantity is MEMORY_WITHOUT_COPIES:
+        saved = pair.memory_reduction_without_copies
+        return None if saved is None or pair.optimized is None or not pair.optimized.static.weight_copies else (saved, None)
     interval = _ratio(pair.optimized, "speedup" if quantity is SPEEDUP else "floor_ratio")
     return None if interval is None else (interval.estimate, interval)
 

@@ -60,7 +60,7 @@ def held_chart(cell: str, held_bytes: Mapping[str, Sequence[int]]) -> Chart | No
     ]  # fmt: skip
     cells = tuple((runner, str(len(values) - 1), format_bytes(values[0]), format_bytes(max(values))) for runner, values in known.items())
     how = ("Every step is an allocation or a release inside one call, recorded by memray. The compiled runner is a flat line: it holds its "
-           "arena from call to call, and a call allocates nothing. Most held: "
+           "arena, code and copies of weights from call to call, and a call allocates nothing. Most held: "
            + ", ".join(f"{runner} {format_bytes(max(values))}" for runner, values in known.items()) + ".")  # fmt: skip
     table = Table(f"Memory of {cell}", ("runner", "allocations and releases", "between calls", "peak"), cells)
     return Chart(f"held-{cell}", f"Memory during one call: {cell}", how, spec, table, 2 * len(known))
