@@ -35,6 +35,7 @@ def test_another_array_at_the_same_address_has_its_own_copy(monkeypatch: pytest.
 def test_a_copy_that_nobody_holds_is_forgotten() -> None:
     """The table does not grow with copies that are gone."""
     source = frozen(np.ones((3, 2)))
+    gc.collect()
     before = len(_copies)
     copy = shared_copy(source, "F", lambda: frozen(source, "F"))
     assert len(_copies) == before + 1
