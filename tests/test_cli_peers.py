@@ -78,12 +78,12 @@ def exit_code(*arguments: str) -> object:
 
 
 def test_the_default_cells(measured: Measured) -> None:
-    """Five shapes at five batches without the one above 10 GFLOP, every runtime, three sets of processes."""
+    """Five shapes at five batches without the one above 10 GFLOP, every runtime, five sets of processes."""
     assert main(["peers"]) == 0
     assert len(measured.cells) == 24
     assert max(cell.work_flop for cell in measured.cells) <= 1e10
     assert list(measured.modules) == [OURS, *(name for name in PEERS if name != "tensorrt")]
-    assert (measured.effort.processes, measured.effort.rounds) == (3, 15)
+    assert (measured.effort.processes, measured.effort.rounds) == (5, 15)
 
 
 def test_the_options_choose(measured: Measured) -> None:
@@ -104,7 +104,7 @@ def test_it_prints_tables_headline_and_machine(measured: Measured, capsys: pytes
     for part in ("4-8-3 b2", "10.0 us*", "2.00x", "geometric mean 2.00x", "onnxruntime: 1.0; fast", "tensorrt: needs an NVIDIA GPU",
                  "Machine: Some CPU"):  # fmt: skip
         assert part in captured.out
-    assert captured.err.splitlines() == [f"[processes 3/3] 4-8-3 b{batch}: mlbench 10.0 us, onnxruntime 20.0 us, 2.00x" for batch in (1, 2)]
+    assert captured.err.splitlines() == [f"[processes 5/5] 4-8-3 b{batch}: mlbench 10.0 us, onnxruntime 20.0 us, 2.00x" for batch in (1, 2)]
 
 
 def test_ctrl_c_keeps_what_was_measured(measured: Measured, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
