@@ -27,6 +27,17 @@ WORK = """
 import os, signal, sys, time, pytest
 def work(n=100): return sum(range(n))
 """
+CLOCK = """
+class Clock:
+    now_s = 0.0
+    def __call__(self): self.now_s += 1e-7; return self.now_s
+    def spend(self, seconds=1e-5): self.now_s += seconds
+clock = time.perf_counter = Clock()
+def work(n=100):
+    clock.spend()
+    return sum(range(n))
+"""
+"""A clock for the process of an arm that advances by what is spent, and by so little when it is read that a wait for it ends."""
 needs_memray = pytest.mark.skipif(not has_memray(), reason="memray is not installed")
 
 
@@ -194,7 +205,7 @@ ENDS = {
     "raises": ("benchmark(lambda: 1 / 0)", "failed", "ZeroDivisionError"),
     "asserts": ("assert benchmark(work) == 1", "failed", "assert 4950 == 1"),
     "before": ("raise LookupError('no data')", "failed", "no data"),
-    "later": ("calls = []; benchmark(lambda: calls.append(work(1000)) or 1 / (len(calls) < 200))", "failed", "ZeroDivisionError"),
+    "later": ("calls = []; benchmark(lambda: calls.append(clock.spend()) or 1 / (len(calls) < 200))", "failed", "ZeroDivisionError"),
     "both_arguments": (
         "benchmark.pedantic(work, args=(1,), setup=lambda: ((2,), {}), rounds=2)",
         "failed",
@@ -211,7 +222,7 @@ ENDS = {
 def endings(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Visit]:
     """What was measured of a suite whose tests end in all these ways."""
     suite = Suite(tmp_path_factory.mktemp("endings"))
-    suite.write("".join(f"def test_{name}(benchmark):\n    {body}\n" for name, (body, _, _) in ENDS.items()))
+    suite.write(CLOCK + "".join(f"def test_{name}(benchmark):\n    {body}\n" for name, (body, _, _) in ENDS.items()))
     return suite.visits("base", effort=Effort(rounds=20, turn_s=1e-3, row_s=1, timeout_s=20))
 
 
@@ -275,11 +286,11 @@ def test_a_process_that_dies_ends_the_set_with_its_row(suite: Suite, body: str, 
 @pytest.mark.skipif(sys.platform == "win32", reason="no SIGKILL there")
 def test_a_process_that_dies_in_a_turn_ends_the_set(suite: Suite) -> None:
     """One that dies at a later call is a row that died there."""
-    suite.write("""
+    suite.write(f"""{CLOCK}
 def test_a(benchmark):
     calls = []
     def die():
-        calls.append(work(1000))
+        calls.append(clock.spend())
         if len(calls) > 200: os._exit(9)
     benchmark(die)
 """)
@@ -440,14 +451,13 @@ def test_planted_memory_is_found_exactly(suite: Suite) -> None:
 
 def test_a_planted_slowdown_is_measured(suite: Suite) -> None:
     """Three times more work takes four times as long, in the planted row of the head alone."""
-    suite.write("def test_a(benchmark): benchmark(work, 2000)\ndef test_b(benchmark): benchmark(work, 2000)\n")
+    suite.write(f"{CLOCK}def test_a(benchmark): benchmark(clock.spend)\ndef test_b(benchmark): benchmark(clock.spend)\n")
     found = suite.visits(effort=Effort(rounds=9, turn_s=1e-3, timeout_s=20), plants={"test_it.py::test_a": {"slower": 3.0}})
     ratios = {
         name: median([head / base for base, head in zip(visit.rounds_s["base"], visit.rounds_s["head"], strict=True)])
         for name, visit in found.items()
     }
-    assert ratios["test_a"] > 3
-    assert ratios["test_b"] < 2
+    assert ratios == pytest.approx({"test_a": 4, "test_b": 1}, rel=1e-3)
 
 
 @needs_memray
@@ -474,10 +484,10 @@ def test_without_memray_the_reason_stands_for_the_page(suite: Suite) -> None:
 
 def test_the_time_of_a_setup_counts(suite: Suite) -> None:
     """A slow setup before a quick target leaves a row its time, with few calls, instead of a thousand setups a turn."""
-    suite.write("""
+    suite.write(f"""{CLOCK}
 count = []
 def test_a(benchmark):
-    def setup(): count.append(1); time.sleep(0.005)
+    def setup(): count.append(1); clock.spend(0.005)
     benchmark.pedantic(dict, setup=setup, rounds=3)
     print(len(count))
     assert len(count) < 60
@@ -525,10 +535,10 @@ def pytest_runtest_protocol(item, nextitem):
     for report in reports: item.ihook.pytest_runtest_logreport(report=report)
     return True
 """)
-    suite.write("""
+    suite.write(f"""{CLOCK}
 calls = []
 def target():
-    calls.append(work(1000))
+    calls.append(clock.spend())
     if len(calls) == 200: raise LookupError
 def test_a(benchmark): benchmark(target)
 def test_b(benchmark): benchmark(work)
@@ -539,18 +549,18 @@ def test_b(benchmark): benchmark(work)
 
 def test_a_slow_first_call_is_not_what_a_call_costs(suite: Suite) -> None:
     """One that imports or compiles is made again before the rounds are counted out."""
-    suite.write("""
+    suite.write(f"""{CLOCK}
 first = []
 def target():
     if not first:
         first.append(1)
-        time.sleep(0.25)
-    work()
+        clock.spend(0.25)
+    clock.spend()
 def test_a(benchmark): benchmark(target)
 """)
     (visit,) = suite.visits(effort=Effort(rounds=5, turn_s=1e-3, row_s=1, timeout_s=20)).values()
     assert len(visit.rounds_s["base"]) == 5
-    assert median(visit.rounds_s["base"]) < 1e-3
+    assert median(visit.rounds_s["base"]) == pytest.approx(1e-5, rel=1e-3)
 
 
 def test_an_interpreter_that_is_gone_is_an_error(suite: Suite) -> None:
@@ -732,12 +742,11 @@ def test_the_script_is_of_the_standard_library_and_for_python_38() -> None:
 
 def test_a_hiccup_is_not_what_a_call_costs(suite: Suite) -> None:
     """One long call among short ones does not leave a row with a call a turn."""
-    suite.write("""
+    suite.write(f"""{CLOCK}
 calls = []
 def target():
     calls.append(1)
-    if len(calls) == 2: time.sleep(0.1)
-    work()
+    clock.spend(0.1 if len(calls) == 2 else 1e-5)
 def test_a(benchmark): benchmark(target)
 """)
     (visit,) = suite.visits(effort=Effort(rounds=5, turn_s=1e-3, row_s=1, timeout_s=20)).values()

@@ -14,6 +14,8 @@ from mlbench.files import file_name
 from mlbench.measure.footprint import has_memray
 
 QUICK = ("-q", "-p", "no:cacheprovider", "--benchmark-max-time=0.002", "--benchmark-min-rounds=2", "--benchmark-storage=store")
+STEADY = ("--benchmark-timer=steady.clock", "--benchmark-calibration-precision=1")
+"""A clock that goes on by a millisecond whenever it is read, so that no verdict comes from what else the machine does."""
 SUITE = """
 import numpy as np
 
@@ -52,10 +54,11 @@ expires = 9999-12-31
 
 @pytest.fixture(autouse=True)
 def stubs(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A py-cpuinfo that answers at once, loose latencies, and no summary of a CI job."""
+    """A py-cpuinfo that answers at once, a steady clock, loose latencies, and no summary of a CI job."""
     folder = pytester.path / "stubs"
     folder.mkdir()
     (folder / "cpuinfo.py").write_text("def get_cpu_info():\n    return {'brand_raw': 'Stub CPU'}\n")
+    (folder / "steady.py").write_text("import itertools\nticks = itertools.count()\ndef clock():\n    return next(ticks) / 1024\n")
     path = os.environ.get("PYTHONPATH")
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(folder), *([path] if path else [])]))
     monkeypatch.delenv("PYTEST_ADDOPTS", raising=False)
@@ -65,7 +68,7 @@ def stubs(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def run(pytester: pytest.Pytester, *options: str) -> pytest.RunResult:
     """Run the inner suite with loose latencies."""
-    return pytester.runpytest_subprocess(*QUICK, "--mlbench-tolerances=loose.toml", *options)
+    return pytester.runpytest_subprocess(*QUICK, *STEADY, "--mlbench-tolerances=loose.toml", *options)
 
 
 SAVED: list[str] = []
@@ -78,7 +81,7 @@ def baseline(pytester: pytest.Pytester) -> Path:
     pytester.makepyfile(test_mine=SUITE)
     path = pytester.path / "before.json"
     if not SAVED:
-        assert pytester.runpytest_subprocess(*QUICK, f"--benchmark-json={path}").ret == 0
+        assert pytester.runpytest_subprocess(*QUICK, *STEADY, f"--benchmark-json={path}").ret == 0
         SAVED.append(path.read_text(encoding="utf-8"))
     path.write_text(SAVED[0], encoding="utf-8")
     return path
@@ -292,7 +295,7 @@ def test_ctrl_c_before_anything_is_measured_judges_nothing(
 def test_other_sizes_than_the_baselines_are_red(pytester: pytest.Pytester) -> None:
     """Nothing is compared, which no run may pass by."""
     pytester.makepyfile(test_ours=OURS)
-    assert run(pytester, "--benchmark-json=before.json").ret == 0
+    assert run(pytester, "--mlbench-processes=1", "--benchmark-json=before.json").ret == 0
     pytester.makepyfile(test_ours=OURS.replace("b2-h8", "b3-h8"))
-    ran = run(pytester, "-k", "b3", "--mlbench-gate=before.json")
+    ran = run(pytester, "--mlbench-processes=1", "-k", "b3", "--mlbench-gate=before.json")
     assert ran.ret == 1

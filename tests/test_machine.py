@@ -664,25 +664,30 @@ def test_distances_of_gigabytes_have_code(rows: int, inputs: int, columns: int) 
 
 @needs_code
 def test_others_run_meanwhile() -> None:
-    """Long work gives the interpreter's lock away: another thread counts while it runs."""
+    """Long work gives the interpreter's lock away: another thread counts while it runs, and nobody takes the lock by himself."""
     weight = np.ones((512, 512), np.float32)
-    function = one_layer(HERE[0], 16384, weight, (), (), 2)
-    x, out = np.ones((16384, 512), np.float32), np.empty((16384, 512), np.float32)
-    counted: list[float] = []
+    function = one_layer(HERE[0], 4096, weight, (), (), 2)
+    x, out = np.ones((4096, 512), np.float32), np.empty((4096, 512), np.float32)
+    counted = [0]
     is_over = threading.Event()
 
     def count() -> None:
-        while not is_over.is_set():
-            counted.append(time.monotonic())
-            time.sleep(0.001)
+        while not is_over.wait(1e-4):
+            counted[0] += 1
 
     counter = threading.Thread(target=count)
+    interval_s = sys.getswitchinterval()
+    sys.setswitchinterval(1000)
     counter.start()
-    time.sleep(0.02)
-    start = time.monotonic()
-    function(x, out)
-    end = time.monotonic()
-    is_over.set()
-    counter.join()
+    try:
+        for _ in range(1000):  # a core that is busy may not let it in at once
+            before = counted[0]
+            function(x, out)
+            if counted[0] > before:
+                break
+    finally:
+        is_over.set()
+        sys.setswitchinterval(interval_s)
+        counter.join()
+    assert counted[0] > before
     assert (out == 512).all()
-    assert sum(start < each < end for each in counted) >= 2
