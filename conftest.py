@@ -34,13 +34,17 @@ _ABLATION = Path(__file__).resolve().parent / "benchmarks" / "test_ablation.py"
 
 @pytest.fixture(scope="session", autouse=True)
 def _own_cache(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Give the tests a cache of their own, so that nothing in the user's decides one; benchmarks use the user's."""
+    """Give the tests a cache of their own, so that nothing in the user's decides one; benchmarks use the user's.
+
+    A process of pytest-xdist says so in the environment, and pytest-benchmark would measure nothing in the runs that tests start.
+    """
     tests = Path(__file__).parent / "tests"
     if not any(item.path.is_relative_to(tests) for item in request.session.items):
         yield
         return
     with pytest.MonkeyPatch.context() as patched:
         patched.setitem(os.environ, VARIABLE, str(tmp_path_factory.mktemp("cache")))
+        patched.delitem(os.environ, "PYTEST_XDIST_WORKER", raising=False)
         yield
 
 
