@@ -190,7 +190,7 @@ def test_the_log_holds_what_was_printed(ran: Ran) -> None:
 
 def test_progress_goes_to_standard_error(ran: Ran) -> None:
     """Each cell is a line on standard error while it runs, so that standard output can be piped."""
-    assert re.fullmatch(r"\[1/1\] b2-h8: \S+ [mun]?s > \S+ [mun]?s, \S+x \(\S+x to \S+x\)\n", ran.err)
+    assert re.fullmatch(r"\[1/1\] b2-h8: \S+ [mun]?s > \S+ [mun]?s, \S+x \(\S+x to \S+x, 1 process\)\n", ran.err)
 
 
 def test_show_prints_a_real_run_again(ran: Ran, capsys: pytest.CaptureFixture[str]) -> None:
@@ -505,7 +505,7 @@ def test_explain_tells_everything_in_order(capsys: pytest.CaptureFixture[str]) -
         "The graph as it runs",
         "What runs",
         "The memory map",
-        "Static memory: arena",
+        "Static memory: ",
     ]
     places = [text.index(section) for section in sections]
     assert places == sorted(places)

@@ -68,8 +68,8 @@ def test_the_table_marks_the_fastest() -> None:
     """Ours stands first, the fastest of all is marked, the fastest peer is named with the ratio, and two processes are a mark."""
     table = times_table(result(cell(mlbench=10.0, a=20.0, b=30.0), cell(64, mlbench=50.0, a=40.0, b=30.0)))
     assert table.headers == ("cell", OURS, "a", "b", "fastest peer", "peer / ours", "95 % interval")
-    assert table.rows[0] == ("64-64-10 b8", "10.0 us*", "20.0 us", "30.0 us", "a", "2.00x", "2.00x to 2.00x (2 processes)")
-    assert table.rows[1] == ("64-64-10 b64", "50.0 us", "40.0 us", "30.0 us*", "b", "0.60x", "0.60x to 0.60x (2 processes)")
+    assert table.rows[0] == ("64-64-10 b8", "10.0 us*", "20.0 us", "30.0 us", "a", "2.00x", "2.00x to 2.00x, 2 processes")
+    assert table.rows[1] == ("64-64-10 b64", "50.0 us", "40.0 us", "30.0 us*", "b", "0.60x", "0.60x to 0.60x, 2 processes")
 
 
 def test_the_table_says_what_went_wrong() -> None:

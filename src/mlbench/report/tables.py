@@ -65,7 +65,7 @@ def format_interval(interval: Interval) -> str:
     """Return the ends of an interval of ratios, and a mark where it comes from too few processes.
 
     >>> format_interval(Interval(2.0, 1.9, 2.1, 0.95, 5, 75)), format_interval(Interval(2.0, 0.9, 4.4, 0.95, 2, 30))
-    ('1.90x to 2.10x', '0.90x to 4.40x (2 processes)')
+    ('1.90x to 2.10x', '0.90x to 4.40x, 2 processes')
     """
     return f"{format_ratio(interval.low)} to {format_ratio(interval.high)}{interval.doubt}"
 

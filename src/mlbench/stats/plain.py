@@ -40,7 +40,7 @@ class Interval:
     @property
     def doubt(self) -> str:
         """What marks an interval of fewer than FEWEST_PROCESSES wherever it is shown; empty where they are enough."""
-        return "" if self.processes >= FEWEST_PROCESSES else f" ({self.processes} process{'es' * (self.processes > 1)})"
+        return "" if self.processes >= FEWEST_PROCESSES else f", {self.processes} process{'es' * (self.processes > 1)}"
 
 
 def median(values: Sequence[float]) -> float:
