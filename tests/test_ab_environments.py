@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from mlbench.ab import Checkout, environments, prepare
-from mlbench.ab.environments import environment_folder, environment_key
+from mlbench.ab.environments import environment_folder, environment_key, share_libraries
 from mlbench.errors import UsageError
 
 INSTALL = ("-e .",)
@@ -234,3 +234,39 @@ def test_a_real_interpreter_is_asked_what_it_has() -> None:
     """What cannot be imported lacks."""
     assert environments._has(sys.executable, "json")
     assert not environments._has(sys.executable, "no_such_module")
+
+
+def environments_of(place: Path, files: dict[str, tuple[bytes, bytes]]) -> list[Path]:
+    """Make two environments with these files, each with what it holds in the one and in the other; return their interpreters."""
+    for name, contents in files.items():
+        for side, content in zip(("base", "head"), contents, strict=True):
+            file = place / side / "lib" / name
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_bytes(content)
+    return [place / side / "bin" / "python" for side in ("base", "head")]
+
+
+def test_equal_libraries_of_two_environments_become_one_file(tmp_path: Path) -> None:
+    """Those of other content, other names and other kinds stay two; a second time there is nothing to do."""
+    same, other = (b"same", b"same"), (b"same", b"othe")
+    pythons = environments_of(tmp_path, {"numpy/core.so": same, "numpy.libs/blas.so.3": same, "mine.so": other, "mine.py": same})
+    (tmp_path / "base/lib/alone.so").write_bytes(b"same")
+    assert share_libraries([str(each) for each in pythons]) == 2
+    base, head = (tmp_path / side / "lib" for side in ("base", "head"))
+    for name, is_shared in (("numpy/core.so", True), ("numpy.libs/blas.so.3", True), ("mine.so", False), ("mine.py", False)):
+        assert (base / name).samefile(head / name) is is_shared
+    assert (head / "mine.so").read_bytes() == b"othe"
+    assert sorted(each.name for each in head.iterdir()) == ["mine.py", "mine.so", "numpy", "numpy.libs"]
+    assert share_libraries([str(each) for each in pythons]) == 0
+
+
+def test_libraries_that_cannot_be_shared_stay(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on a file system without hard links: the comparison goes on with two files."""
+    pythons = environments_of(tmp_path, {"core.so": (b"same", b"same")})
+
+    def refuse(self: Path, target: Path) -> None:
+        raise PermissionError
+
+    monkeypatch.setattr(Path, "hardlink_to", refuse)
+    assert share_libraries([str(each) for each in pythons]) == 0
+    assert (tmp_path / "head/lib/core.so").read_bytes() == b"same"

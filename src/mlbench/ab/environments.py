@@ -6,6 +6,8 @@ environment, into which the project alone is installed again where its files hav
 
 from __future__ import annotations
 
+import contextlib
+import filecmp
 import hashlib
 import json
 import os
@@ -26,6 +28,7 @@ NEEDED = ("pytest", "pytest-benchmark")
 DEPENDENCY_FILES = ("pyproject.toml", "setup.py", "setup.cfg", "*requirements*.txt", "requirements/*.txt", "constraints*.txt", "*.lock")
 _MARK = "mlbench-installed.json"
 _TAIL = 2000
+_LIBRARIES = ("*.so", "*.so.*", "*.dylib", "*.pyd", "*.dll")
 
 
 def environment_key(checkout: Checkout, install: Sequence[str]) -> str:
@@ -81,6 +84,31 @@ def prepare(checkout: Checkout, place: Path, install: Sequence[str], say: Callab
     write_atomically(checkout.mark, folder.name)
     write_atomically(mark, json.dumps(checkout.commit))
     return python
+
+
+def share_libraries(pythons: Sequence[str]) -> int:
+    """Let environments that hold the same native library hold one file; return how many became one.
+
+    Two files lie on pages of their own in memory, and on which decides a few per cent of speed: in every set the same ones, so that no
+    number of sets would remove it. Installing another version replaces such a file and does not write into it. A library that cannot be
+    shared stays as it is.
+
+    Args:
+        pythons: interpreters of two environments that `prepare` made.
+    """
+    first, second = (environment_folder(python) for python in pythons)
+    found = 0
+    for pattern in _LIBRARIES:
+        for file in sorted(first.rglob(pattern)):
+            other = second / file.relative_to(first)
+            with contextlib.suppress(OSError):
+                if not file.samefile(other) and not file.is_symlink() and filecmp.cmp(file, other, shallow=False):
+                    link = other.with_name(f"{other.name}.shared")
+                    link.unlink(missing_ok=True)
+                    link.hardlink_to(file)
+                    link.replace(other)
+                    found += 1
+    return found
 
 
 def _pip(python: str, checkout: Checkout, *arguments: str) -> None:

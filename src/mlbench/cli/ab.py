@@ -34,7 +34,7 @@ from mlbench.ab import (
     prepare,
     save_comparison,
 )
-from mlbench.ab.environments import environment_folder
+from mlbench.ab.environments import environment_folder, share_libraries
 from mlbench.cli.gating import add_gate_options, check_gate_options, tell
 from mlbench.cli.options import EXIT_INTERRUPTED, Commands, check_place, fraction, positive, seconds, wrapped
 from mlbench.documents import plain
@@ -164,6 +164,8 @@ def arms_of(repository: Repository, base: Checkout, head: Checkout, options: arg
             install = _install(options, settings)
             python = prepare(checkout, repository.place, install, lambda line: print(line, file=sys.stderr, flush=True))
             sides[checkout.side] = Arm(checkout.side, python, checkout.home, names, environment=environment_folder(python))
+    if not options.same_env:
+        share_libraries([sides["base"].python, sides["head"].python])
     return [sides["base"], sides["head"], dataclasses.replace(sides["base"], name="control")]
 
 
