@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import ast
 import itertools
+import os
 import random
 import subprocess
 import sys
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from mlbench.ab import arm as arm_script
 from mlbench.ab import process
 from mlbench.ab.process import SCRIPT, Arm, ArmError, ArmProcess, environment_of
 from mlbench.ab.turns import Arms, Effort, Visit, shuffled
@@ -643,10 +646,12 @@ def test_a_channel_that_ends_is_the_end_of_the_arm(tmp_path: Path, monkeypatch: 
 
 
 class Answering:
-    """Stands for a process: a test that is ready, and turns of 2 s that are written down."""
+    """Stands for a process: a test that is ready, and turns of 2 s, or 5 s where they are interrupted, that are written down."""
 
     def __init__(self, name: str, diary: list[tuple[str, int, bool]], **ready: Any) -> None:
         self.name, self.diary = name, diary
+        self.cores: list[int | None] = []
+        self.interrupted: Callable[[int], bool] = lambda turn: False
         self.ready = {"ready": "row", "once": False, "cost_s": 1e-4, **ready}
         self.ready = {"wall_s": self.ready["cost_s"], **self.ready}
         self.waiting: list[dict[str, Any]] = []
@@ -656,8 +661,10 @@ class Answering:
         if "order" in request:
             self.waiting.append(self.ready)
         elif "turn" in request:
+            is_interrupted = self.interrupted(len(self.cores))
             self.diary.append((self.name, request["turn"], request["warm_up"]))
-            self.waiting.append({"s": 2.0})
+            self.cores.append(request.get("core"))
+            self.waiting.append({"s": 5.0 if is_interrupted else 2.0, "interrupted": int(is_interrupted)})
         else:
             self.waiting.append({"ended": "row", "outcome": "passed", "text": ""})
 
@@ -666,12 +673,20 @@ class Answering:
         return self.waiting.pop(0)
 
 
+def answering(diary: list[tuple[str, int, bool]], first: int = 0, **ready: Any) -> tuple[Arms, dict[str, Answering]]:
+    """Return arms whose processes only answer, on a machine of two cores that may be used."""
+    arms = object.__new__(Arms)
+    arms._first = arms._place = first
+    arms._cores = [4, 7]
+    processes = {name: Answering(name, diary, **ready) for name in NAMES}
+    arms.processes = processes  # type: ignore[assignment]  # what is asked of them they do
+    return arms, processes
+
+
 def turns(effort: Effort, first: int = 0, **ready: Any) -> tuple[list[tuple[str, int, bool]], Visit]:
     """Return who took turns of how many calls, and what came of it."""
     diary: list[tuple[str, int, bool]] = []
-    arms = object.__new__(Arms)
-    arms._first = first
-    arms.processes = {name: Answering(name, diary, **ready) for name in NAMES}  # type: ignore[misc]  # what is asked of them they do
+    arms, _ = answering(diary, first, **ready)
     (visit,) = arms.visit(["row"], effort)
     return diary, visit
 
@@ -710,6 +725,100 @@ def test_the_effort_decides_calls_and_rounds(ready: dict[str, Any], calls: int, 
     assert set(diary) == {(name, calls, warm_up) for name in NAMES}
     assert len(visit.rounds_s["base"]) == rounds
     assert len(diary) == rounds * len(NAMES) * (1 if visit.once else 2)
+
+
+def test_the_arms_of_a_row_run_on_one_core_and_those_of_the_next_on_another() -> None:
+    """An arm with a core and its caches to itself would be faster than two that share one, in the whole set."""
+    arms, processes = answering([])
+    for _ in range(2):
+        list(arms.visit(["row"], Effort(rounds=2)))
+    for each in processes.values():
+        assert each.cores == [7] * 4 + [4] * 4
+
+
+def test_another_set_begins_on_another_core() -> None:
+    """So that no row has its own."""
+    for first, core in ((0, 7), (1, 4)):
+        arms, processes = answering([], first)
+        list(arms.visit(["row"], Effort(rounds=1)))
+        assert processes["base"].cores == [core] * 2
+
+
+def test_a_disturbed_round_moves_on_is_made_up_for_and_does_not_count() -> None:
+    """The third turn of the head, in its second round, is interrupted."""
+    arms, processes = answering([])
+    processes["head"].interrupted = lambda turn: turn == 2
+    (visit,) = arms.visit(["row"], Effort(rounds=8))
+    assert visit.rounds_s == {name: [2.0] * 8 for name in NAMES}
+    assert processes["control"].cores == [7] * 4 + [4] * 14
+
+
+def test_where_most_rounds_are_disturbed_all_of_them_count() -> None:
+    """It may be the target that interrupts itself: twice the rounds, and none is left out."""
+    arms, processes = answering([])
+    processes["head"].interrupted = lambda turn: turn % 8 != 0
+    (visit,) = arms.visit(["row"], Effort(rounds=8))
+    assert visit.rounds_s["head"] == [3.5, 5.0, 5.0, 5.0] * 4
+    processes["head"].interrupted = lambda turn: False
+
+
+def test_a_few_long_rounds_are_not_made_up_for() -> None:
+    """Calls so long that a row has few rounds are interrupted now and then; the time of a row stays what it is."""
+    arms, processes = answering([], cost_s=0.05)
+    processes["base"].interrupted = lambda turn: turn == 0
+    (visit,) = arms.visit(["row"], Effort(rounds=20))
+    assert len(processes["base"].cores) == 6
+    assert visit.rounds_s["base"] == [2.0, 2.0]
+
+
+def test_moving_to_a_core_leaves_a_thread_free(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It may run where it might before, and so may the threads it starts; a core that is not allowed is left alone."""
+    asked: list[set[int]] = []
+    monkeypatch.setattr(os, "sched_getaffinity", lambda thread: {4, 7}, raising=False)
+    monkeypatch.setattr(os, "sched_setaffinity", lambda thread, cores: asked.append(set(cores)), raising=False)
+    for core in (7, 5, None):
+        arm_script.move_to(core)
+    assert asked == [{7}, {4, 7}]
+
+
+def test_a_turn_says_how_often_it_was_interrupted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """While the clock ran, in all of its calls: what happens in a warm-up or a setup does not count."""
+    counts = itertools.count()
+    monkeypatch.setattr(arm_script, "interruptions", lambda: next(counts))
+    bare = arm_script.Target(int, (), {})
+    bare.turn(5, warm_up=True)
+    assert bare.interrupted == 1
+    with_setup = arm_script.Target(int, (), {}, setup=lambda: None)
+    with_setup.turn(3, warm_up=False)
+    assert with_setup.interrupted == 3
+
+
+def test_a_system_that_cannot_count_interruptions_has_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without the module, as on Windows, or without the count of a thread, as on macOS."""
+    for module in (None, SimpleNamespace()):
+        monkeypatch.setattr(arm_script, "resource", module)
+        assert arm_script.interruptions() == 0
+
+
+def test_data_lie_elsewhere_in_each_process(suite: Suite) -> None:
+    """The same code puts an array at other places of a page in the processes of a set, so that no version keeps a lucky one."""
+    suite.write(
+        """
+def test_a(benchmark):
+    data = bytearray(3000)
+    where = (ctypes.c_char * 3000).from_buffer(data)
+    with open(os.environ["PLACES"], "a") as file: file.write("%d " % (ctypes.addressof(where) % 4096))
+    benchmark(len, data)
+""".replace("def test_a", "import ctypes\ndef test_a", 1)
+    )
+    places = suite.folder / "places"
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setenv("PLACES", str(places))
+        for _ in range(2):
+            suite.visits()
+    found = places.read_text().split()
+    assert len(found) == 6
+    assert len(set(found)) > 2
 
 
 def test_rows_of_a_file_stay_together() -> None:

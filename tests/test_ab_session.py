@@ -43,6 +43,8 @@ class World:
         self.measure: Callable[[str], Visit | None] = lambda row: None
         self.starts = 0
         self.firsts: list[int] = []
+        self.orders: list[list[str]] = []
+        self.efforts: list[Effort] = []
         self.visited: list[list[str]] = []
         self.weighed: list[set[str]] = []
         self.lines: list[str] = []
@@ -56,6 +58,7 @@ class World:
         """Start processes."""
         assert logs.is_dir()
         self.firsts.append(first)
+        self.orders.append([arm.name for arm in arms])
         self.starts += 1
         self.live += 1
         self.visited.append([])
@@ -104,6 +107,7 @@ class FakeArms:
     def visit(self, rows: Sequence[str], effort: Effort, weighed: Collection[str]) -> Iterator[Visit]:
         """Measure."""
         self.world.now += 10
+        self.world.efforts.append(effort)
         self.world.weighed[-1] = set(weighed)
         for row in rows:
             self.world.visited[-1].append(row)
@@ -152,6 +156,31 @@ def test_every_row_is_screened_and_then_the_open_ones_alone(world: World) -> Non
     assert made.is_complete
     assert (len(made.sets), world.starts, world.live) == (16, 16, 0)
     assert world.firsts == list(range(16))
+
+
+def test_the_fewer_rows_are_open_the_more_rounds_each_gets(world: World) -> None:
+    """Screening has the rounds it was told; one row that is open after it has five times as many, and as much more time for them."""
+    made = run(world, dataclasses.replace(fresh(), effort=Effort(rounds=10, row_s=2.0)))
+    assert [len(rows) for rows in world.visited] == [3] * 8 + [1] * 8
+    assert {(each.rounds, each.row_s) for each in world.efforts[:8]} == {(10, 2.0)}
+    assert {(each.rounds, each.row_s) for each in world.efforts[8:]} == {(50, 10.0)}
+    assert made.effort == Effort(rounds=10, row_s=2.0)
+
+
+def test_many_open_rows_have_the_rounds_of_screening(world: World) -> None:
+    """As many as it takes as long to measure as to start the processes."""
+    rows = tuple(f"t.py::test_{number}" for number in range(30))
+    world.rows = {arm.name: rows for arm in ARMS}
+    world.measure = lambda row: visit(row, head=1.1)
+    run(world, fresh(most=16))
+    assert {each.rounds for each in world.efforts} == {Effort().rounds}
+
+
+def test_which_arm_starts_first_is_chance(world: World) -> None:
+    """Of 40 sets each begins one or more: what the first process gets is not always the base's."""
+    run(world, fresh(screen=40, most=48))
+    assert {tuple(sorted(order)) for order in world.orders} == {("base", "control", "head")}
+    assert {order[0] for order in world.orders} == {"base", "head", "control"}
 
 
 def test_footprints_are_taken_first_and_again_where_they_grew(world: World) -> None:

@@ -16,6 +16,7 @@ import importlib.util
 import io
 import json
 import os
+import random
 import signal
 import sys
 import tempfile
@@ -23,6 +24,11 @@ import time
 import tracemalloc
 import types
 from typing import TYPE_CHECKING
+
+try:
+    import resource
+except ImportError:  # Windows
+    resource = None  # type: ignore[assignment]
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -33,6 +39,9 @@ if TYPE_CHECKING:
 WARM_UPS = 3
 MOST_REPEATS = 5
 COST_S = 2e-4
+SMALL_BLOCK, SMALL_BLOCKS = 2048, 128
+LARGE_BLOCK, LARGE_BLOCKS = 65536, 16
+"""Most bytes, and number, of the blocks that move a test's data."""
 LONG_S = 0.2
 """A call that takes longer, a second time too, is not made again to find out what it costs."""
 
@@ -96,6 +105,7 @@ class Target:
         self.result: Any = None
         self.was_called = False
         self.is_quick = True
+        self.interrupted = 0
         self.plant: Mapping[str, float] = {}
 
     @property
@@ -104,7 +114,11 @@ class Target:
         return self.setup is None and self.teardown is None
 
     def turn(self, calls: int, *, warm_up: bool) -> float:
-        """Return the seconds per call of one turn, with the collector off; `warm_up` makes an untimed call before it."""
+        """Return the seconds per call of one turn, with the collector off; `warm_up` makes an untimed call before it.
+
+        `interrupted` says how often another process took the core away while the clock ran.
+        """
+        self.interrupted = 0
         was_enabled = gc.isenabled()
         gc.disable()
         try:
@@ -193,6 +207,7 @@ class Target:
 
     def _timed(self, calls: int, args: Sequence[Any], kwargs: Mapping[str, Any]) -> float:
         function, clock = self.function, time.perf_counter
+        before = interruptions()
         if args or kwargs:
             start = clock()
             for _ in range(calls):
@@ -202,6 +217,7 @@ class Target:
             for _ in range(calls):
                 result = function()
         end = clock()
+        self.interrupted += interruptions() - before
         self.result = result
         self.was_called = True
         slower = self.plant.get("slower")
@@ -210,6 +226,31 @@ class Target:
             while end < until:
                 end = clock()
         return max(end - start, 1e-9)  # a clock too coarse to see it must not make it nothing
+
+
+def interruptions() -> int:
+    """Return how often the kernel has taken a core away from this thread for another process; 0 where it cannot say, as outside Linux."""
+    who = getattr(resource, "RUSAGE_THREAD", None)
+    return 0 if who is None else int(resource.getrusage(who).ru_nivcsw)
+
+
+def move_to(core: int | None) -> None:
+    """Move this thread to a core, and leave it, and whatever threads it starts, free to run where they might before."""
+    if core is None:
+        return
+    allowed = os.sched_getaffinity(0)
+    if core in allowed:
+        os.sched_setaffinity(0, {core})
+        os.sched_setaffinity(0, allowed)
+
+
+def scattered(chance: random.Random) -> list[bytearray]:
+    """Return blocks of many sizes, which are to be held while a test makes its data, so that these lie elsewhere in each process.
+
+    Otherwise the same code puts them at the same places of a cache line and of a page in every process, and an edit that changes nothing
+    may move them: a few per cent in every set, which no number of sets would remove.
+    """
+    return [bytearray(chance.randrange(1, most)) for most in (SMALL_BLOCK,) * SMALL_BLOCKS + (LARGE_BLOCK,) * LARGE_BLOCKS]
 
 
 def footprint(target: Target) -> dict[str, Any]:
@@ -357,7 +398,9 @@ class Benchmark:
         while True:
             request = self._channel.listen()
             if "turn" in request:
-                self._channel.tell(s=target.turn(request["turn"], warm_up=request["warm_up"]))
+                move_to(request.get("core"))
+                spent = target.turn(request["turn"], warm_up=request["warm_up"])
+                self._channel.tell(s=spent, interrupted=target.interrupted)
             elif "footprint" in request:
                 self._channel.tell(footprint=footprint(target))
             elif "graph" in request:
@@ -397,6 +440,8 @@ class Suite:
         self._errors: dict[str, str] = {}
         self._skipped: dict[str, str] = {}
         self._outcome = ("passed", "")
+        self._chance = random.Random()  # noqa: S311  # no secret, and not the generator that tests may seed
+        self._apart: list[bytearray] = []
 
     def pytest_sessionstart(self, session: Any) -> None:
         """Take over after every plugin has come."""
@@ -434,6 +479,7 @@ class Suite:
 
     def _run(self, item: Any, following: Any) -> None:
         self._outcome = ("passed", "")
+        self._apart = scattered(self._chance)
         item.config.hook.pytest_runtest_protocol(item=item, nextitem=following)
         outcome, text = self._outcome
         self._channel.tell(ended=item.nodeid, outcome=outcome, text=text)

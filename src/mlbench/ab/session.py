@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import random
 import tempfile
 import time
@@ -13,13 +14,16 @@ from typing import Protocol
 from mlbench.ab.judging import open_rows
 from mlbench.ab.process import Arm, ArmError
 from mlbench.ab.records import Comparison
-from mlbench.ab.turns import DIED, FAILED, Arms, Collected, Visit, shuffled
+from mlbench.ab.turns import DIED, FAILED, Arms, Collected, Effort, Visit, shuffled
 from mlbench.files import file_name
 from mlbench.results import COMPLETE, INTERRUPTED
 from mlbench.units import format_duration
 
 RESTARTS = 3
 """Times that a set is started again after a row ended its processes; what is left then waits for the next set."""
+
+START_ROWS = 25
+"""Rows whose rounds of screening take about as long as to start the processes of a set."""
 
 
 class Telling(Protocol):
@@ -121,24 +125,38 @@ class Session:
                     visits += _gone(waiting, arms.collected)
                 here = [row for row in waiting if all(row in found.ids for found in arms.collected.values())]
                 weighed = {row for row, weigh in waiting.items() if weigh}
-                for visit in arms.visit(shuffled(here, self._chance), self._comparison.effort, weighed):
+                effort = self._effort(len(here))
+                for visit in arms.visit(shuffled(here, self._chance), effort, weighed):
                     visits.append(visit)
                     waiting.pop(visit.id)
                     self._telling.step(visit.id)
                 if not waiting or not visits or all(how != DIED for how, _ in visits[-1].ends.values()):
                     return
 
+    def _effort(self, rows: int) -> Effort:
+        """Return how much a set of so many rows measures: the fewer of them are open, the more rounds each gets.
+
+        To start the processes takes as long as some 25 rows with the rounds of screening. The spread of a set's effect for the time of
+        the set is least where the rounds grow with the square root of start / rows.
+        """
+        effort = self._comparison.effort
+        if len(self._comparison.sets) <= self._comparison.policy.screen:  # this set has been added
+            return effort
+        more = max(1.0, math.sqrt(START_ROWS / max(1, rows)))
+        return dataclasses.replace(effort, rounds=round(more * effort.rounds), row_s=more * effort.row_s)
+
     def _start(self, logs: Path) -> Arms:
         """Return live arms. What cannot start, or be collected in one version alone, is tried once more: one hiccup says nothing."""
         first = len(self._comparison.sets)
+        order = self._chance.sample(self._arms, len(self._arms))  # which one starts first is chance, and not always the base
         try:
-            arms = Arms(self._arms, self._comparison.arguments, logs, first)
+            arms = Arms(order, self._comparison.arguments, logs, first)
         except ArmError:
-            return Arms(self._arms, self._comparison.arguments, logs, first)
+            return Arms(order, self._comparison.arguments, logs, first)
         if first or len({frozenset(each.errors) for each in arms.collected.values()}) == 1:
             return arms
         arms.stop()
-        return Arms(self._arms, self._comparison.arguments, logs, first)
+        return Arms(order, self._comparison.arguments, logs, first)
 
     def _collected(self, found: dict[str, Collected]) -> None:
         """Keep what the first set collected."""

@@ -6,6 +6,7 @@ While a row is set up the arms work at the same time: nothing is timed then.
 
 from __future__ import annotations
 
+import os
 import random
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -24,6 +25,8 @@ ROW_S = 1.0
 """Time for the rounds of a row in one set of processes; rows with long calls get fewer rounds."""
 TIMEOUT_S = 120.0
 _CALLS_OF_A_FOOTPRINT = 10
+_REPLACEABLE = 6
+"""Planned rounds from which on a disturbed one is made up for: fewer are of calls so long that most are disturbed."""
 PASSED, FAILED, SKIPPED, DIED, UNUSED, UNLIKE = "passed", "failed", "skipped", "died", "unused", "unlike"
 
 
@@ -105,6 +108,19 @@ Ready = dict[str, dict[str, Any]]
 """Arm to what it said when its test had come to `benchmark`."""
 
 
+@dataclass(frozen=True, slots=True)
+class Round:
+    """What the arms took for their turns of one round.
+
+    Attributes:
+        spent_s: arm to seconds per call.
+        is_quiet: no other process took the core away from a turn.
+    """
+
+    spent_s: dict[str, float]
+    is_quiet: bool
+
+
 class Arms:
     """Live processes of several arms.
 
@@ -120,7 +136,8 @@ class Arms:
 
     def __init__(self, arms: Sequence[Arm], arguments: Sequence[str], logs: Path, first: int = 0) -> None:
         self.processes: dict[str, ArmProcess] = {}
-        self._first = first
+        self._first = self._place = first
+        self._cores = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
         self.collected: dict[str, Collected] = {}
         try:
             for arm in arms:
@@ -200,6 +217,7 @@ class Arms:
                 return
 
     def _row(self, done: Visit, timeout_s: float, act: Callable[[Visit, Ready], None]) -> None:
+        self._place += 1
         ready = self._ready(done, timeout_s)
         if any(how == DIED for how, _ in done.ends.values()):
             return
@@ -270,24 +288,45 @@ class Arms:
             calls = max(1, min(int(effort.turn_s / longest), int(effort.row_s / (turns * effort.rounds * whole))))
             warm_up = longest < effort.turn_s
             rounds = min(effort.rounds, max(LEAST_ROUNDS, int(effort.row_s / (turns * whole * calls))))
-        spent: dict[str, list[float]] = {name: [] for name in names}
-        for number in range(rounds):
-            first = (self._first + number) % len(names)
+        found: list[Round] = []
+        most = rounds if done.once or rounds < _REPLACEABLE else 2 * rounds
+        while len(found) < most and sum(each.is_quiet for each in found) < rounds:
+            first = (self._first + len(found)) % len(names)
             order = names[first:] + names[:first]
-            took = dict.fromkeys(names, 0.0)
-            for name in order if done.once else (*order, *order[::-1]):
-                message = self._ask(done, name, effort.timeout_s, turn=calls, warm_up=warm_up)
-                if message is None:
-                    return
-                took[name] += message["s"]
-            for name in names:
-                spent[name].append(took[name] / (1 if done.once else 2))
-        done.rounds_s = spent
+            round_ = self._round(done, order if done.once else (*order, *order[::-1]), effort, turn=calls, warm_up=warm_up)
+            if round_ is None:
+                return
+            found.append(round_)
+            if not round_.is_quiet:
+                self._place += 1
+        done.rounds_s = {name: [each.spent_s[name] for each in undisturbed(found)] for name in names}
+
+    def _round(self, done: Visit, order: Sequence[str], effort: Effort, **request: Any) -> Round | None:
+        """Let arms take turns in this order on one core; return what each took for a turn, or None where the test ended instead."""
+        where = {"core": self._cores[self._place % len(self._cores)]} if self._cores else {}
+        took: dict[str, list[float]] = {}
+        interrupted = 0
+        for name in order:
+            message = self._ask(done, name, effort.timeout_s, **request, **where)
+            if message is None:
+                return None
+            took.setdefault(name, []).append(message["s"])
+            interrupted += message["interrupted"]
+        return Round({name: sum(spent) / len(spent) for name, spent in took.items()}, not interrupted)
 
     def _end(self, done: Visit, name: str, message: dict[str, Any]) -> None:
         """Keep how a test ended that should have come to `benchmark`, or was asked to do something there."""
         outcome = message["outcome"]
         done.ends[name] = (UNUSED if outcome == PASSED else outcome, message["text"])
+
+
+def undisturbed(rounds: Sequence[Round]) -> list[Round]:
+    """Return the rounds that no other process disturbed; all of them where that is less than half.
+
+    What interrupts most rounds may be the target itself, as where it starts more threads than there are cores.
+    """
+    quiet = [each for each in rounds if each.is_quiet]
+    return quiet if 2 * len(quiet) >= len(rounds) else list(rounds)
 
 
 def shuffled(rows: Sequence[str], chance: random.Random) -> list[str]:
