@@ -43,7 +43,7 @@ class PairedPolicy:
     limit: float = 0.04
     screen: int = 8
     batch: int = 4
-    most: int = 48
+    most: int = 96
     confidence: float = 0.95
     red_confidence: float = 0.99
 
