@@ -759,7 +759,6 @@ def test_where_most_rounds_are_disturbed_all_of_them_count() -> None:
     processes["head"].interrupted = lambda turn: turn % 8 != 0
     (visit,) = arms.visit(["row"], Effort(rounds=8))
     assert visit.rounds_s["head"] == [3.5, 5.0, 5.0, 5.0] * 4
-    processes["head"].interrupted = lambda turn: False
 
 
 def test_a_few_long_rounds_are_not_made_up_for() -> None:
@@ -779,6 +778,17 @@ def test_moving_to_a_core_leaves_a_thread_free(monkeypatch: pytest.MonkeyPatch) 
     for core in (7, 5, None):
         arm_script.move_to(core)
     assert asked == [{7}, {4, 7}]
+
+
+def test_a_system_that_moves_no_thread_measures_it_where_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A sandbox may refuse; the test does not fail for that."""
+
+    def refuse(thread: int, cores: set[int]) -> None:
+        raise PermissionError
+
+    monkeypatch.setattr(os, "sched_getaffinity", lambda thread: {4, 7}, raising=False)
+    monkeypatch.setattr(os, "sched_setaffinity", refuse, raising=False)
+    arm_script.move_to(4)
 
 
 def test_a_turn_says_how_often_it_was_interrupted(monkeypatch: pytest.MonkeyPatch) -> None:

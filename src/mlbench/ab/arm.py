@@ -235,13 +235,20 @@ def interruptions() -> int:
 
 
 def move_to(core: int | None) -> None:
-    """Move this thread to a core, and leave it, and whatever threads it starts, free to run where they might before."""
+    """Move this thread to a core, and leave it, and whatever threads it starts, free to run where they might before.
+
+    A system that refuses, as a sandbox may, leaves the thread where it is: the turn is measured there, with more noise.
+    """
     if core is None:
         return
     allowed = os.sched_getaffinity(0)
-    if core in allowed:
+    if core not in allowed:
+        return
+    try:
         os.sched_setaffinity(0, {core})
-        os.sched_setaffinity(0, allowed)
+    except OSError:
+        return
+    os.sched_setaffinity(0, allowed)
 
 
 def scattered(chance: random.Random) -> list[bytearray]:
