@@ -36,6 +36,7 @@ ROWS = {
     "gate": ("measuring", 6),
     "report": ("measuring", 7),
     "cases": ("both", BRIDGE),
+    "floor": ("both", BRIDGE),
     "measuring": ("both", BRIDGE),
     "explaining": ("both", BRIDGE),
     "limiting": ("both", BRIDGE),

@@ -1,7 +1,7 @@
 """What bounds a case: a roofline in time, from numbers alone.
 
-Every NumPy call costs its overhead. On top of that a matrix product takes at least its arithmetic at the GEMM ceiling, or at least
-the time to read its weights at the GEMV ceiling and to move its operand and its result at copy speed, whichever is longer; an
+Every NumPy call costs its overhead. On top of that a matrix product takes at least its arithmetic at the core's peak, or at least the
+time to read its weights as fast as anything reads them and to move its operand and its result at copy speed, whichever is longer; an
 element-wise pass takes at least the time to read and write what it rewrites. The sum is the least time of the case by these ceilings, and
 what takes most of it bounds the case (Williams, Waterman and Patterson, "Roofline: an insightful visual performance model for multicore
 architectures", CACM 52(4), 2009; here per operation and with the calls, because they do not overlap in NumPy).
@@ -24,8 +24,8 @@ BANDWIDTH = "memory bandwidth"
 BOUNDS = (CALLS, WEIGHTS, PRODUCT, ELEMENTWISE, BANDWIDTH)
 FAR = 0.5
 """Where the ceilings explain less of a call than this, what bounds it is something else."""
-NEAR_FLOOR = 0.75
-"""Where the bare products take more of a call than this, they bound it, however far from the GEMM ceiling their shape keeps them."""
+NEAR_PRODUCTS = 0.75
+"""Where NumPy's bare products take more of an eager call than this, they bound it, however far from the peak their shape keeps them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,9 +55,9 @@ class Limit:
 
     Attributes:
         flop_per_s: attained.
-        of_gemm: share of the GEMM ceiling.
+        of_peak: share of the core's arithmetic.
         bytes_per_s: attained; of the bytes that must move once: weights, input, output, and each intermediate twice.
-        of_bandwidth: share of the better of copy and GEMV ceiling at that size.
+        of_bandwidth: share of what reading so much takes at least.
         calls: of NumPy.
         calls_share: what their overhead takes at least / the latency.
         least_s: least time of a call by these ceilings.
@@ -67,7 +67,7 @@ class Limit:
     """
 
     flop_per_s: float
-    of_gemm: float
+    of_peak: float
     bytes_per_s: float
     of_bandwidth: float
     calls: int
@@ -88,8 +88,8 @@ def least_seconds(pieces: Sequence[Piece], ceilings: Ceilings) -> dict[str, floa
         if not piece.is_product:
             spent[ELEMENTWISE] += moving_s
             continue
-        arithmetic_s = piece.work_flop / ceilings.gemm_flop_per_s
-        reading_s = piece.calls * piece.weight_bytes / rate_at(ceilings.gemv, all_weights)
+        arithmetic_s = piece.work_flop / ceilings.peaks.flop_per_s
+        reading_s = max(1, piece.calls) * piece.weight_bytes / ceilings.peaks.read_bytes_per_s(all_weights)
         if arithmetic_s >= reading_s + moving_s:
             spent[PRODUCT] += arithmetic_s
         else:
@@ -98,46 +98,42 @@ def least_seconds(pieces: Sequence[Piece], ceilings: Ceilings) -> dict[str, floa
     return spent
 
 
-def classify(pieces: Sequence[Piece], must_move_bytes: int, latency_s: float, floor_ratio: float, ceilings: Ceilings) -> Limit:
+def classify(pieces: Sequence[Piece], must_move_bytes: int, latency_s: float, products_share: float, ceilings: Ceilings) -> Limit:
     """Hold a case against its ceilings.
 
     Args:
         pieces: what a call consists of.
         must_move_bytes: weights, input and output once, and each intermediate written and read.
         latency_s: of a call.
-        floor_ratio: latency / an empty run plus the bare products of this shape.
+        products_share: NumPy's bare products of this shape / the latency of an eager call; 0 of a call that does not run them.
         ceilings: of the machine.
     """
     spent = least_seconds(pieces, ceilings)
     bound = max(BOUNDS, key=lambda name: spent[name])
-    is_far = math.fsum(spent.values()) < FAR * latency_s
-    is_near_floor = floor_ratio * NEAR_FLOOR <= 1
-    if is_far and is_near_floor:
+    is_of_this_shape = math.fsum(spent.values()) < FAR * latency_s and products_share >= NEAR_PRODUCTS
+    if is_of_this_shape:
         bound = PRODUCT
     flop_per_s = math.fsum(piece.work_flop for piece in pieces) / latency_s
-    of_gemm = flop_per_s / ceilings.gemm_flop_per_s
+    of_peak = flop_per_s / ceilings.peaks.flop_per_s
     bytes_per_s = must_move_bytes / latency_s
-    least_s = math.fsum(spent.values())
-    calls = sum(piece.calls for piece in pieces)
     return Limit(
         flop_per_s=flop_per_s,
-        of_gemm=of_gemm,
+        of_peak=of_peak,
         bytes_per_s=bytes_per_s,
-        of_bandwidth=bytes_per_s / max(rate_at(ceilings.copy, must_move_bytes), rate_at(ceilings.gemv, must_move_bytes)),
-        calls=calls,
+        of_bandwidth=bytes_per_s / ceilings.peaks.read_bytes_per_s(must_move_bytes),
+        calls=sum(piece.calls for piece in pieces),
         calls_share=spent[CALLS] / latency_s,
-        least_s=least_s,
+        least_s=math.fsum(spent.values()),
         bound=bound,
         bound_share=spent[bound] / latency_s,
-        sentence=_of_this_shape(floor_ratio, of_gemm) if is_far and is_near_floor else _sentence(bound, spent, pieces, latency_s),
+        sentence=_of_this_shape(products_share, of_peak) if is_of_this_shape else _sentence(bound, spent, pieces, latency_s),
     )
 
 
-def _of_this_shape(floor_ratio: float, of_gemm: float) -> str:
-    products = min(100.0, 100 / floor_ratio)  # a floor above the case is noise
+def _of_this_shape(products_share: float, of_peak: float) -> str:
     return (
-        f"bound by the matrix product at this shape: an empty run and the bare products take {products:.0f} % of the "
-        f"time, at {100 * of_gemm:.0f} % of the GEMM ceiling"
+        f"bound by the matrix product at this shape: NumPy's bare products take {min(100.0, 100 * products_share):.0f} % of the time, at "
+        f"{100 * of_peak:.0f} % of the peak"
     )
 
 
@@ -149,8 +145,8 @@ def _sentence(bound: str, spent: Mapping[str, float], pieces: Sequence[Piece], l
     calls = sum(piece.calls for piece in pieces)
     what = {
         CALLS: f"call overhead: {calls} NumPy calls take {format_duration(spent[bound])} at least, {share} of the time",
-        WEIGHTS: f"reading {format_bytes(weights)} of weights: {share} of the GEMV ceiling",
-        PRODUCT: f"the matrix product: {share} of the GEMM ceiling",
+        WEIGHTS: f"reading {format_bytes(weights)} of weights, which takes {share} of the time at least",
+        PRODUCT: f"the matrix product: {share} of the peak",
         ELEMENTWISE: f"element-wise passes: moving {format_bytes(passes)} at copy speed takes {share} of the time",
         BANDWIDTH: f"memory bandwidth: moving {format_bytes(activations)} of activations at copy speed takes {share} of the time",
     }[bound]

@@ -4,27 +4,22 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
-import numpy as np
-
 from mlbench.cases import BASELINE, RUNNERS, Case, Cell, model_of
-from mlbench.graph import BYTES_PER_NUMBER, Graph, Node, frozen, op_named
+from mlbench.floor import floor_of_cell, measure_peaks, peaks_from_json
+from mlbench.graph import BYTES_PER_NUMBER, Graph, Node, op_named
 from mlbench.limiting.bounds import Limit, Piece, classify
 from mlbench.measure import Worker
-from mlbench.measure.ceilings import Ceilings, Rate, fastest_s, measure_ceilings
+from mlbench.measure.ceilings import Ceilings, Rate, measure_ceilings
+from mlbench.measure.peaks import Floor
 from mlbench.measuring import Effort, Step, measure_cell, silent
 from mlbench.memory import strip_rows_of
 from mlbench.results import Measurement
 from mlbench.runtime import OptimizedRunner
 from mlbench.stats import Interval
-
-GENERATED_GEMM = (512, 512, 512)
-MOST_GENERATED_BYTES = 64 * 1024 * 1024
-"""Larger weights, that come from memory, are read at the same pace whoever reads them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,54 +29,37 @@ class Distance:
     Attributes:
         case: its id.
         latency_s: median time of a call.
-        floor_ratio: latency / the floor, measured in the same rounds.
+        floor: the least time of a call, which no code under test is part of.
+        floor_ratio: latency / the floor.
         limit: what the ceilings say.
     """
 
     case: str
     latency_s: float
+    floor: Floor
     floor_ratio: Interval
     limit: Limit
 
 
 def find_ceilings(threads: int) -> Ceilings:
-    """Measure the ceilings in a process of its own.
+    """Measure the ceilings in processes of their own.
 
     Raises:
-        WorkerError: when it fails.
+        WorkerError: when one fails.
     """
+    peaks = measure_peaks().of_cores(threads)
     with Worker(threads) as worker:
-        return ceilings_from_json(worker.call("mlbench.limiting.measured:ceilings_in_worker", threads=threads))
+        return ceilings_from_json(worker.call("mlbench.limiting.measured:ceilings_in_worker", peaks=dataclasses.asdict(peaks)))
 
 
-def ceilings_in_worker(threads: int) -> dict[str, Any]:
+def ceilings_in_worker(peaks: dict[str, Any]) -> dict[str, Any]:
     """Measure the ceilings; what a worker process is asked to call."""
-    return dataclasses.asdict(with_generated(measure_ceilings(), threads))
-
-
-def with_generated(found: Ceilings, threads: int) -> Ceilings:
-    """Return the ceilings, those of products raised to what generated code reaches, where it reaches more than NumPy."""
-    m, k, n = GENERATED_GEMM
-    gemm = 2.0 * m * k * n / fastest_s(_product_call(m, k, n, threads))
-    gemv = []
-    for rate in found.gemv:
-        side = math.isqrt(rate.size_bytes // BYTES_PER_NUMBER)
-        mine = 0.0 if rate.size_bytes > MOST_GENERATED_BYTES else rate.size_bytes / fastest_s(_product_call(1, side, side, threads))
-        gemv.append(Rate(rate.size_bytes, max(rate.bytes_per_s, mine)))
-    return dataclasses.replace(found, gemm_flop_per_s=max(found.gemm_flop_per_s, gemm), gemv=tuple(gemv))
-
-
-def _product_call(rows: int, inputs: int, columns: int, threads: int) -> Callable[[], object]:
-    """Return a bare product as the compiled runner runs it."""
-    random = np.random.default_rng(0)
-    weight, x = random.standard_normal((inputs, columns), dtype=np.float32), random.standard_normal((rows, inputs), dtype=np.float32)
-    graph = Graph("x", inputs, {"w": frozen(weight)}, (Node("matmul", ("x", "w"), "y", columns),), "y")
-    return partial(OptimizedRunner(graph, rows, threads=threads).run, x)
+    return dataclasses.asdict(measure_ceilings(peaks_from_json(peaks)))
 
 
 def ceilings_from_json(data: dict[str, Any]) -> Ceilings:
     """Return the ceilings that JSON data hold."""
-    return Ceilings(**{**data, **{name: tuple(Rate(**each) for each in data[name]) for name in ("gemv", "copy")}})
+    return Ceilings(**{**data, "peaks": peaks_from_json(data["peaks"]), "copy": tuple(Rate(**each) for each in data["copy"])})
 
 
 def distances(cell: Cell, ceilings: Ceilings, effort: Effort, step: Step = silent) -> tuple[Distance, ...]:
@@ -91,17 +69,18 @@ def distances(cell: Cell, ceilings: Ceilings, effort: Effort, step: Step = silen
         WorkerError: when a worker fails; a wrong result is among the reasons.
         KeyboardInterrupt: on Ctrl-C; there is nothing to keep of half a cell.
     """
-    return distances_of(cell, measure_cell(cell, effort, step), ceilings)
+    floor = floor_of_cell(cell, ceilings.peaks)
+    return distances_of(cell, measure_cell(cell, effort, floor, step), floor, ceilings)
 
 
-def distances_of(cell: Cell, measured: Sequence[Measurement], ceilings: Ceilings) -> tuple[Distance, ...]:
-    """Hold the measurements of a cell against the ceilings, in the order of RUNNERS."""
+def distances_of(cell: Cell, measured: Sequence[Measurement], floor: Floor, ceilings: Ceilings) -> tuple[Distance, ...]:
+    """Hold the measurements of a cell against the floor and the ceilings, in the order of RUNNERS."""
     found = []
     for runner, each in zip(RUNNERS, measured, strict=True):
         assert each.timing is not None
-        latency_s, floor_ratio = each.timing.median_s, each.ratios["floor_ratio"]
-        limit = classify(pieces_of(Case(cell, runner)), must_move_bytes(cell), latency_s, floor_ratio.estimate, ceilings)
-        found.append(Distance(each.case["id"], latency_s, floor_ratio, limit))
+        products = 1 / each.ratios["products_ratio"].estimate if runner == BASELINE else 0.0
+        limit = classify(pieces_of(Case(cell, runner)), must_move_bytes(cell), each.timing.median_s, products, ceilings)
+        found.append(Distance(each.case["id"], each.timing.median_s, floor, each.ratios["floor_ratio"], limit))
     return tuple(found)
 
 

@@ -14,10 +14,11 @@ from mlbench.limiting.bounds import Limit
 from mlbench.limiting.measured import Distance, ceilings_from_json
 from mlbench.measure import Environment
 from mlbench.measure.ceilings import Ceilings
+from mlbench.measure.peaks import Floor
 from mlbench.results import COMPLETE
 from mlbench.stats import Interval
 
-FORM = Form("mlbench-limits", 1, "limits-schema.json", "limits file")
+FORM = Form("mlbench-limits", 2, "limits-schema.json", "limits file")
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,4 +73,6 @@ def has_limits(data: Any) -> bool:  # whatever JSON holds
 
 
 def _distance(data: dict[str, Any]) -> Distance:
-    return Distance(**{**data, "floor_ratio": Interval(**data["floor_ratio"]), "limit": Limit(**data["limit"])})
+    return Distance(
+        **{**data, "floor": Floor(**data["floor"]), "floor_ratio": Interval(**data["floor_ratio"]), "limit": Limit(**data["limit"])}
+    )

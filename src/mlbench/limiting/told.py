@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from mlbench.limiting.measured import Distance
 from mlbench.measure.ceilings import Ceilings
+from mlbench.measure.peaks import Level
 from mlbench.measuring import SPREAD_LIMIT
 from mlbench.report import Table, format_interval
 from mlbench.stats import FEWEST_PROCESSES
@@ -18,13 +19,17 @@ WIDTH = 110
 def ceilings_table(found: Ceilings) -> Table:
     """Return the ceilings as a table."""
     rows = (
-        ("matrix product, float32", f"{found.gemm_flop_per_s / 1e9:.0f} GFLOP/s"),
-        *((f"weights of {format_bytes(each.size_bytes)} read by a product with one row", _rate(each.bytes_per_s)) for each in found.gemv),
+        ("multiply-adds in registers, float32", f"{found.peaks.flop_per_s / 1e9:.0f} GFLOP/s"),
+        ("NumPy's matrix product, float32", f"{found.gemm_flop_per_s / 1e9:.0f} GFLOP/s"),
+        *((f"reading from {_level(each)}", _rate(each.bytes_per_s)) for each in found.peaks.levels),
         *((f"copy, source and target {format_bytes(each.size_bytes)}", _rate(each.bytes_per_s)) for each in found.copy),
         ("element-wise call on 16 numbers", format_duration(found.ufunc_call_s)),
         ("product (1, 16) @ (16, 16)", format_duration(found.dot_call_s)),
+        ("an empty builtin", format_duration(found.peaks.call_s)),
     )
     notes = (
+        f"Multiply-adds and reading: reached by {found.peaks.source}, which no code under test is part of. The floor of a case is made of "
+        "these and of the empty builtin.",
         "The best of several sizes and repeats, on operands that lie in the cache they fit into. A copy counts bytes read and written.",
     )
     return Table("Ceilings", ("what", "at most"), rows, notes)
@@ -32,25 +37,43 @@ def ceilings_table(found: Ceilings) -> Table:
 
 def distances_table(found: Sequence[Distance]) -> Table:
     """Return the distance of each case to the limit as a table."""
-    headers = ("case", "latency", "GFLOP/s", "of GEMM", "GB/s", "of bandwidth", "calls", "floor ratio", "95 % interval")
+    headers = (
+        "case",
+        "latency",
+        "GFLOP/s",
+        "of peak",
+        "GB/s",
+        "of bandwidth",
+        "calls",
+        "floor",
+        "floor ratio",
+        "95 % interval",
+        "of the floor",
+        "which is",
+    )
     rows = tuple(
         (
             each.case,
             format_duration(each.latency_s),
             f"{each.limit.flop_per_s / 1e9:.1f}",
-            _percent(each.limit.of_gemm),
+            _percent(each.limit.of_peak),
             f"{each.limit.bytes_per_s / 1e9:.1f}",
             _percent(each.limit.of_bandwidth),
             _percent(each.limit.calls_share),
+            format_duration(each.floor.seconds),
             format_ratio(each.floor_ratio.estimate),
             format_interval(each.floor_ratio),
+            _percent(1 / each.floor_ratio.estimate),
+            each.floor.bound,
         )
         for each in found
     )
     notes = (
-        "GFLOP/s of the matrix products. GB/s of what must move: weights, input and output once, each hidden activation twice; its ceiling "
-        "is the better of copy and product with one row at that size. Calls: what their overhead takes at least. Floor ratio: latency / "
-        "an empty run plus the bare matrix products; 1.00x is the limit.",
+        "GFLOP/s of the matrix products. GB/s of what must move: weights, input and output once, each hidden activation twice. Calls: what "
+        "their overhead takes at least.",
+        "The floor contains no code under test: the larger of the products' arithmetic at the peak and of reading weights, input and "
+        "output from the level of memory they fit into, and an empty builtin. Floor ratio: latency / floor; 1.00x is the machine, and "
+        "below 1 the floor would be wrong.",
         "Limits add up what the calls, the products and the passes take at least. What they do not explain is allocation, page faults, "
         "Python, and shapes that suit BLAS badly; 'mlbench ablation' takes the baseline apart.",
         *_doubts(found),
@@ -75,6 +98,10 @@ def _doubts(found: Sequence[Distance]) -> tuple[str, ...]:
         *((busy,) if wide else ()),
         *((f"Fewer than {FEWEST_PROCESSES} processes hardly show how far processes are apart; one does not at all.",) if few else ()),
     )
+
+
+def _level(level: Level) -> str:
+    return f"{level.name} ({format_bytes(level.capacity_bytes)} with the levels before it)" if level.capacity_bytes else level.name
 
 
 def _rate(bytes_per_s: float) -> str:

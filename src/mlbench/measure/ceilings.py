@@ -16,13 +16,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from mlbench.measure.caches import Caches, caches
+from mlbench.measure.peaks import Peaks
 from mlbench.units import BYTES_PER_KB
 
 _MB = BYTES_PER_KB**2
 GEMM_SIZES = ((64, 64, 64), (128, 256, 256), (256, 256, 256), (512, 512, 512), (1024, 1024, 1024))
 LARGE_BYTES = (32 * _MB, 256 * _MB)
 """Beyond a second-level cache, and beyond what most processes get of a third-level one."""
-MOST_WEIGHT_BYTES = 128 * _MB
 REPEATS = 40
 LEAST_REPEATS = 5
 BATCH_S = 1e-3
@@ -51,29 +51,29 @@ class Ceilings:
     """The most this machine reached, with the BLAS threads of the process.
 
     Attributes:
-        gemm_flop_per_s: float32 matrix product, the best of GEMM_SIZES.
-        gemv: weights read by a product with one row, by size, the better of both memory orders.
+        peaks: of the cores that may be used, by loops that do nothing else.
+        gemm_flop_per_s: NumPy's float32 matrix product, the best of GEMM_SIZES.
         copy: bytes read plus bytes written by a copy, by the size of source and target together.
         ufunc_call_s: the shortest element-wise call, on one row of 16 numbers.
         dot_call_s: the shortest product, (1, 16) @ (16, 16).
     """
 
+    peaks: Peaks
     gemm_flop_per_s: float
-    gemv: tuple[Rate, ...]
     copy: tuple[Rate, ...]
     ufunc_call_s: float
     dot_call_s: float
 
 
-def measure_ceilings(clock: Clock = time.perf_counter, found: Caches | None = None) -> Ceilings:
-    """Measure every ceiling in this process, in about three seconds; `found` are the caches, which are asked for where it is None."""
+def measure_ceilings(peaks: Peaks, clock: Clock = time.perf_counter, found: Caches | None = None) -> Ceilings:
+    """Measure NumPy's ceilings in this process, in about three seconds; `found` are the caches, which are asked for where it is None."""
     sizes = copy_sizes(found or caches())
     return Ceilings(
-        gemm_flop_per_s=max(2.0 * m * k * n / fastest_s(_product(m, k, n), clock) for m, k, n in GEMM_SIZES),
-        gemv=tuple(_gemv_rate(size, clock) for size in sizes[1:] if size <= MOST_WEIGHT_BYTES),
+        peaks=peaks,
+        gemm_flop_per_s=max(2.0 * m * k * n / fastest_s(product_call(m, k, n), clock) for m, k, n in GEMM_SIZES),
         copy=tuple(Rate(size, size / fastest_s(_copy(size // 2), clock)) for size in sizes),
         ufunc_call_s=fastest_s(_maximum(16), clock),
-        dot_call_s=fastest_s(_product(1, 16, 16), clock),
+        dot_call_s=fastest_s(product_call(1, 16, 16), clock),
     )
 
 
@@ -107,18 +107,12 @@ def rate_at(rates: Sequence[Rate], size_bytes: float) -> float:
     return at_least[-1]
 
 
-def _gemv_rate(size: int, clock: Clock) -> Rate:
-    side = math.isqrt(size // 4)
-    read = 4 * side * side
-    return Rate(read, max(read / fastest_s(_product(1, side, side, order), clock) for order in ("C", "F")))
-
-
-def _product(m: int, k: int, n: int, order: str = "C") -> Callable[[], object]:
+def product_call(m: int, k: int, n: int) -> Callable[[], object]:
+    """Return NumPy's product (m, k) @ (k, n), whose result goes where it belongs."""
     random = np.random.default_rng(0)
     a, b = random.standard_normal((m, k), dtype=np.float32), random.standard_normal((k, n), dtype=np.float32)
-    weight = b.T if order == "F" else b
     out = np.empty((m, n), np.float32)
-    return lambda: a.dot(weight, out)
+    return lambda: a.dot(b, out)
 
 
 def _copy(size: int) -> Callable[[], object]:

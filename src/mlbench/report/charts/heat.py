@@ -51,8 +51,8 @@ MEMORY_WITHOUT_COPIES = Quantity(
 )  # fmt: skip
 FLOOR_RATIO = Quantity(
     "floor-ratio", "Floor ratio",
-    "The compiled runner's time over that of an empty run plus the bare products: 1 is the limit. Darker is farther "
-    "from it.", "oranges", ".2f",
+    "The compiled runner's time over the least that this machine needs for its arithmetic and its bytes: 1 is the limit. Darker is "
+    "farther from it.", "oranges", ".2f",
 )  # fmt: skip
 
 

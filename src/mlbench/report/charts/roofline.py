@@ -28,12 +28,12 @@ class Dot:
     bound: str
 
 
-def roofline_chart(dots: Sequence[Dot], gemm_flop_per_s: float, bytes_per_s: Mapping[str, float]) -> Chart | None:
+def roofline_chart(dots: Sequence[Dot], peak_flop_per_s: float, bytes_per_s: Mapping[str, float]) -> Chart | None:
     """Return the roofline, or None without a case.
 
     Args:
         dots: the cases.
-        gemm_flop_per_s: the flat roof.
+        peak_flop_per_s: the flat roof.
         bytes_per_s: name of a bandwidth to it; each is a slope.
 
     Returns:
@@ -43,7 +43,7 @@ def roofline_chart(dots: Sequence[Dot], gemm_flop_per_s: float, bytes_per_s: Map
         return None
     least, most = min(dot.intensity for dot in dots) / 2, max(dot.intensity for dot in dots) * 2
     xs = [least * (most / least) ** (place / (_POINTS - 1)) for place in range(_POINTS)]
-    roofs: list[Row] = [{"roof": name, "x": x, "y": min(gemm_flop_per_s, rate * x) / 1e9} for name, rate in bytes_per_s.items() for x in xs]
+    roofs: list[Row] = [{"roof": name, "x": x, "y": min(peak_flop_per_s, rate * x) / 1e9} for name, rate in bytes_per_s.items() for x in xs]
     rows = [{"case": dot.case, "x": dot.intensity, "y": dot.flop_per_s / 1e9, "runner": dot.case.partition("-")[0], "bound": dot.bound}
             for dot in dots]  # fmt: skip
     spec = base_spec(rows, "Roofline", 320)
@@ -60,7 +60,7 @@ def roofline_chart(dots: Sequence[Dot], gemm_flop_per_s: float, bytes_per_s: Map
     cells = tuple((dot.case, f"{dot.intensity:.2f}", f"{dot.flop_per_s / 1e9:.2f}", dot.bound) for dot in dots)
     how = ("Dashed lines are what this machine can do: to the left a case is held back by moving bytes, to the right by arithmetic. The "
            "farther a point lies below the lines, the more is lost to calls, allocation and shapes that suit BLAS badly. The floor ratio "
-           "asks something else: how far a case is from an empty run and its bare matrix products. "
+           "counts what must be touched alone: weights, input and output, once. "
            "Point at a line or a dot for its name.")  # fmt: skip
     table = Table("Roofline", ("case", "FLOP/byte", "GFLOP/s", "what bounds it"), cells)
     return Chart("roofline", "Roofline", how, spec, table, len(dots) + len(bytes_per_s))
