@@ -9,7 +9,7 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +20,12 @@ from mlbench.cases import RUNNERS, Case, Cell
 from mlbench.cli import explain, main, run
 from mlbench.errors import WorkerError
 from mlbench.measure import ArmTimes, Environment, Footprint
+from mlbench.measure.peaks import LOOPS, Floor, Level, Peaks
 from mlbench.measuring import Effort, Interrupted, measurement
 from mlbench.results import COMPLETE, INTERRUPTED, Measurement, StaticBytes, load, new_result, save
 
 HERE = Environment("Some CPU", 2, "Linux 6", "3.12.1", "2.1.0", "openblas 0.3", 1, "fresh", None, "0.1.0", None, None, None, {})
+PEAKS = Peaks(1e11, (Level("memory", 0, 1e10),), 3e-8, LOOPS)
 TINY = ("--no-digits", "--hidden", "8", "--processes", "1", "--rounds", "1")
 NAMES = ("b1-h8", "b2-h8", "b3-h8")
 OPTIONS = {
@@ -47,22 +49,25 @@ OPTIONS = {
 
 
 def both(cell: Cell, status: str = COMPLETE) -> list[Measurement]:
-    """Return made-up measurements of both runners: 40 us, 20 us and a floor of 10 us."""
-    arms = {"baseline": 4e-05, "optimized": 2e-05, "floor": 1e-05}
+    """Return made-up measurements of both runners: 40 us, 20 us and products of 10 us."""
+    arms = {"baseline": 4e-05, "optimized": 2e-05, "products": 1e-05}
     times = {name: [ArmTimes((each,), (each,), 0.0)] for name, each in arms.items()}
     return [measurement(Case(cell, runner), times, 0.5, Footprint(4096, 5, "memray"), status=status) for runner in RUNNERS]
 
 
 class Measured:
-    """What stands for `measure_cell`: made-up numbers, a diary, and what happens at a chosen cell."""
+    """What stands for `measure_cells`, of which each takes one cell: made-up numbers, a diary, and what happens at a chosen cell."""
 
     def __init__(self) -> None:
         self.cells: list[str] = []
         self.efforts: list[Effort] = []
         self.trouble: dict[str, Callable[[Cell], BaseException]] = {}
 
-    def __call__(self, cell: Cell, effort: Effort, step: Callable[[str], None]) -> list[Measurement]:
+    def __call__(self, cells: Mapping[Cell, Floor], effort: Effort, step: Callable[[str], None]) -> list[Measurement]:
         """Measure a cell, or raise what was asked for."""
+        if not cells:
+            return []
+        (cell,) = cells
         self.cells.append(cell.id)
         self.efforts.append(effort)
         if cell.id in self.trouble:
@@ -93,7 +98,9 @@ def measured(monkeypatch: pytest.MonkeyPatch) -> Measured:
     """Measure nothing: every cell has made-up numbers at once."""
     stand_in = Measured()
     monkeypatch.setattr("mlbench.measuring.static_bytes", lambda case: StaticBytes(arena=1024))
-    monkeypatch.setattr(run, "measure_cell", stand_in)
+    monkeypatch.setattr(run, "measure_cells", stand_in)
+    monkeypatch.setattr(run, "measure_peaks", lambda: PEAKS)
+    monkeypatch.setattr(run, "TOGETHER", 1)
     return stand_in
 
 

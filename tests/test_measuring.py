@@ -12,35 +12,35 @@ from typing import Any, Self
 import numpy as np
 import pytest
 
-from mlbench.cases import BASELINE, OPTIMIZED, RUNNERS, Case, Cell, input_of, model_of, optimized_runner, static_bytes
+from mlbench.cases import BASELINE, OPTIMIZED, RUNNERS, Case, Cell, input_of, model_of, static_bytes
 from mlbench.errors import WorkerError
-from mlbench.graph import op_named
 from mlbench.measure import FRESH_HEAP, KEPT_HEAP, ArmTimes, Footprint
+from mlbench.measure.peaks import Floor
 from mlbench.measuring import (
-    FLOOR,
     LEAST_ROUNDS,
+    PRODUCTS,
     ROUNDS_S,
     SPREAD_LIMIT,
+    THIS,
+    Arms,
     Effort,
     Interrupted,
     affordable_rounds,
-    bare_products,
+    ballast,
     compare,
     compare_kept,
-    fastest_floor,
-    floor_call,
-    floors,
     in_worker,
     measure_cell,
+    measure_cells,
     measurement,
     per_round,
+    products_call,
 )
-from mlbench.passes import Choices, Way, choices_to_json
-from mlbench.results import COMPLETE, INTERRUPTED, Measurement
-from mlbench.runtime import OptimizedRunner
+from mlbench.results import COMPLETE, FASTEST_ROUNDS, INTERRUPTED, Measurement
 
 TINY = Cell(2, (8,))
-PLAIN = Choices(None, (Way(),) * 3)
+LOW = Floor(1e-9, "arithmetic")
+HALF = Floor(0.5, "arithmetic")
 EFFORT = Effort(processes=2, rounds=2, singles_s=0.01)
 FOOTPRINTS = {BASELINE: Footprint(4096, 5, "memray"), OPTIMIZED: Footprint(0, 0, "memray")}
 
@@ -74,9 +74,7 @@ class Workers:
             raise KeyboardInterrupt
         if arguments["step"] == "footprint":
             return {"worst_error": 0.5, "footprint": dataclasses.asdict(FOOTPRINTS[arguments["runner"]])}
-        if arguments["step"] == "floor":
-            return choices_to_json(PLAIN)
-        rounds = {BASELINE: 4.0, OPTIMIZED: 2.0, FLOOR: 1.0}
+        rounds = {BASELINE: 4.0, OPTIMIZED: 2.0, PRODUCTS: 1.0}
         return {name: {"rounds_s": [each] * 2, "singles_s": [each], "minor_faults_per_call": self.faults} for name, each in rounds.items()}
 
     @property
@@ -100,7 +98,7 @@ def workers(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Workers]:
 @pytest.fixture(scope="module")
 def measured() -> dict[str, Measurement]:
     """A tiny cell, measured for real in worker processes."""
-    return {each.case["runner"]: each for each in measure_cell(TINY, EFFORT)}
+    return {each.case["runner"]: each for each in measure_cell(TINY, EFFORT, LOW)}
 
 
 def times(*rounds_s: float, faults: float | None = 0.0) -> ArmTimes:
@@ -123,11 +121,12 @@ def test_both_runners_are_measured_completely(measured: dict[str, Measurement]) 
 
 
 def test_ratios_of_a_real_cell(measured: dict[str, Measurement]) -> None:
-    """Both have their distance to the floor; the optimized one has the speed-up and the floor's rounds as well."""
-    assert set(measured[BASELINE].ratios) == {"floor_ratio"}
-    assert {"floor_ratio", "speedup"} <= set(measured[OPTIMIZED].ratios)
-    assert measured[BASELINE].arms == measured[OPTIMIZED].arms
-    assert [len(process) for process in measured[OPTIMIZED].arms[FLOOR]] == [2, 2]
+    """Both have their distance to the floor and to NumPy's products; the optimized one has the speed-up and both yardsticks' rounds."""
+    assert set(measured[BASELINE].ratios) == {"floor_ratio", "products_ratio"}
+    assert {"floor_ratio", "products_ratio", "speedup"} <= set(measured[OPTIMIZED].ratios)
+    assert set(measured[BASELINE].arms) == {THIS, PRODUCTS}
+    assert set(measured[OPTIMIZED].arms) == {THIS, PRODUCTS, BASELINE}
+    assert [len(process) for process in measured[OPTIMIZED].arms[PRODUCTS]] == [2, 2]
     for interval in measured[OPTIMIZED].ratios.values():
         assert 0 < interval.low <= interval.estimate <= interval.high
         assert (interval.processes, interval.rounds) == (2, 4)
@@ -144,28 +143,49 @@ def test_footprints_of_a_real_cell(measured: dict[str, Measurement]) -> None:
 
 
 def test_the_order_of_the_steps(workers: Callable[..., Workers]) -> None:
-    """Right first, footprints, floor, then the rounds in fresh processes, then with a kept heap; every process is stopped."""
+    """Right first, footprints, then the rounds in processes with a fresh heap and with a kept one in turn; every process is stopped."""
     made = workers()
-    measure_cell(dataclasses.replace(TINY, threads=3), EFFORT)
-    assert made.steps == ["footprint", "footprint", "floor", *["rounds"] * 4]
-    assert made.started == [(3, FRESH_HEAP)] * 3 + [(3, KEPT_HEAP)] * 2
+    measure_cell(dataclasses.replace(TINY, threads=3), EFFORT, LOW)
+    assert made.steps == ["footprint", "footprint", *["rounds"] * 4]
+    assert made.started == [(3, FRESH_HEAP), *[(3, FRESH_HEAP), (3, KEPT_HEAP)] * 2]
     assert made.stopped == 5
 
 
-def test_rounds_are_asked_for_with_the_effort(workers: Callable[..., Workers]) -> None:
-    """Rounds, turns and singles are those of the effort, and the floor is the one that was found."""
+def test_processes_of_several_cells_take_turns(workers: Callable[..., Workers]) -> None:
+    """Each cell has a process before any has its second one, so that those of a cell are spread over the whole time."""
     made = workers(faults=0.0)
-    measure_cell(TINY, Effort(processes=1, rounds=7, turn_s=0.5, singles_s=0.25))
+    found = measure_cells({TINY: LOW, Cell(3, (8,)): LOW}, EFFORT)
+    assert [(each["step"], each["cell"]["batch"]) for each in made.asked[4:]] == [("rounds", batch) for batch in (2, 3, 2, 3)]
+    assert [each.case["id"] for each in found] == [f"{runner}-b{batch}-h8" for batch in (2, 3) for runner in RUNNERS]
+
+
+def test_a_cell_that_faults_late_has_as_many_processes_with_a_kept_heap(workers: Callable[..., Workers]) -> None:
+    """Where the first process did not fault and the second one does, what is missing is measured at the end."""
+    made = workers(faults=0.0)
+    answer = made.call
+
+    def late(function: str, **arguments: Any) -> Any:
+        made.faults = 2.0 if made.steps.count("rounds") else 0.0
+        return answer(function, **arguments)
+
+    made.call = late  # type: ignore[method-assign]
+    measure_cell(TINY, EFFORT, LOW)
+    assert [heap for _, heap in made.started].count(KEPT_HEAP) == EFFORT.processes
+
+
+def test_rounds_are_asked_for_with_the_effort(workers: Callable[..., Workers]) -> None:
+    """Rounds, turns and singles are those of the effort."""
+    made = workers(faults=0.0)
+    measure_cell(TINY, Effort(processes=1, rounds=7, turn_s=0.5, singles_s=0.25), LOW)
     asked = made.asked[-1]
     assert (asked["rounds"], asked["turn_s"], asked["singles_s"]) == (7, 0.5, 0.25)
-    assert asked["floor"] == choices_to_json(PLAIN)
 
 
 def test_progress_is_told_after_the_judging_and_after_each_process(workers: Callable[..., Workers]) -> None:
     """A cell has 1 + processes steps."""
     workers()
     told: list[str] = []
-    measure_cell(TINY, Effort(processes=3), told.append)
+    measure_cell(TINY, Effort(processes=3), LOW, told.append)
     assert told == ["b2-h8"] * 4
 
 
@@ -175,12 +195,11 @@ def test_progress_is_told_after_the_judging_and_after_each_process(workers: Call
         (1, [], 0),
         (2, [BASELINE], 0),
         (3, [BASELINE, OPTIMIZED], 0),
-        (4, [BASELINE, OPTIMIZED], 0),
+        (4, [BASELINE, OPTIMIZED], 1),
         (5, [BASELINE, OPTIMIZED], 1),
         (6, [BASELINE, OPTIMIZED], 2),
-        (7, [BASELINE, OPTIMIZED], 2),
     ],
-    ids=["first-footprint", "second-footprint", "floor", "first-rounds", "second-rounds", "first-kept", "second-kept"],
+    ids=["first-footprint", "second-footprint", "first-rounds", "first-kept", "second-rounds", "second-kept"],
 )
 def test_an_interrupt_carries_what_was_measured(
     workers: Callable[..., Workers], interrupt_at: int, judged: list[str], processes: int
@@ -188,7 +207,7 @@ def test_an_interrupt_carries_what_was_measured(
     """Ctrl-C at any step loses nothing of the steps before it, and everything it leaves is marked as interrupted."""
     made = workers(interrupt_at=interrupt_at)
     with pytest.raises(Interrupted) as caught:
-        measure_cell(TINY, EFFORT)
+        measure_cell(TINY, EFFORT, LOW)
     halves = caught.value.measurements
     assert judged == [each.case["runner"] for each in halves]
     for each in halves:
@@ -222,15 +241,16 @@ def test_the_kept_heap_is_measured_where_the_baseline_faults(
     """Once a call faults in some process with a fresh heap, the arms run again with a kept one; else no process is started."""
     made = workers()
     fresh = {BASELINE: [times(1.0, faults=each) for each in faults], OPTIMIZED: [times(1.0, faults=99.0)]}
-    kept = compare_kept(TINY, PLAIN, dataclasses.replace(EFFORT, heap=heap), fresh)
+    kept: Arms = {}
+    compare_kept(TINY, dataclasses.replace(EFFORT, heap=heap), fresh, kept)
     assert made.started == ([(1, KEPT_HEAP)] * 2 if expected else [])
-    assert set(kept) == ({BASELINE, OPTIMIZED, FLOOR} if expected else set())
+    assert set(kept) == ({BASELINE, OPTIMIZED, PRODUCTS} if expected else set())
 
 
 def test_the_kept_heap_has_no_singles(workers: Callable[..., Workers]) -> None:
     """The second time only ratios are wanted: no time goes into single calls."""
     made = workers()
-    compare_kept(TINY, PLAIN, EFFORT, {BASELINE: [times(1.0, faults=5.0)]})
+    compare_kept(TINY, EFFORT, {BASELINE: [times(1.0, faults=5.0)]}, {})
     assert {asked["singles_s"] for asked in made.asked} == {0.0}
 
 
@@ -239,8 +259,8 @@ def test_compare_hands_over_each_process_at_once(workers: Callable[..., Workers]
     workers(interrupt_at=3)
     arms: dict[str, list[ArmTimes]] = {}
     with pytest.raises(KeyboardInterrupt):
-        compare(TINY, PLAIN, Effort(processes=5), arms)
-    assert {name: len(processes) for name, processes in arms.items()} == {BASELINE: 2, OPTIMIZED: 2, FLOOR: 2}
+        compare(TINY, Effort(processes=5), arms)
+    assert {name: len(processes) for name, processes in arms.items()} == {BASELINE: 2, OPTIMIZED: 2, PRODUCTS: 2}
 
 
 def test_ratios_are_of_the_same_round(workers: Callable[..., Workers]) -> None:
@@ -250,14 +270,29 @@ def test_ratios_are_of_the_same_round(workers: Callable[..., Workers]) -> None:
 
 
 def test_ratios_of_a_measurement() -> None:
-    """Speed-up is baseline / optimized, the floor ratio is this / floor, and the kept heap has its own speed-up."""
-    fresh = {BASELINE: [times(8.0)], OPTIMIZED: [times(2.0)], FLOOR: [times(1.0)]}
-    kept = {BASELINE: [times(3.0)], OPTIMIZED: [times(2.0)], FLOOR: [times(1.0)]}
-    found = measurement(Case(TINY, OPTIMIZED), fresh, 0.5, FOOTPRINTS[OPTIMIZED], kept)
+    """Speed-up is baseline / optimized, the floor ratio this / floor, and with a kept heap there are a speed-up and this / products."""
+    fresh = {BASELINE: [times(8.0)], OPTIMIZED: [times(2.0)], PRODUCTS: [times(1.0)]}
+    kept = {BASELINE: [times(3.0)], OPTIMIZED: [times(2.0)], PRODUCTS: [times(1.6)]}
+    found = measurement(Case(TINY, OPTIMIZED), fresh, 0.5, FOOTPRINTS[OPTIMIZED], kept, HALF)
     estimates = {name: interval.estimate for name, interval in found.ratios.items()}
-    assert estimates == pytest.approx({"speedup": 4.0, "floor_ratio": 2.0, "speedup_kept_heap": 1.5})
-    assert measurement(Case(TINY, BASELINE), fresh, 0.5, None, kept).ratios["floor_ratio"].estimate == pytest.approx(8.0)
-    assert found.arms == {FLOOR: ((1.0,),)}
+    assert estimates == pytest.approx({"speedup": 4.0, "floor_ratio": 4.0, "speedup_kept_heap": 1.5, "products_ratio": 1.25})
+    eager = measurement(Case(TINY, BASELINE), fresh, 0.5, None, kept, HALF)
+    eager_ratios = {name: interval.estimate for name, interval in eager.ratios.items()}
+    assert eager_ratios == pytest.approx({"floor_ratio": 16.0, "products_ratio": 1.875})
+    assert (found.floor_s, found.arms) == (0.5, {THIS: ((2.0,),), BASELINE: ((3.0,),), PRODUCTS: ((1.6,),)})
+
+
+def test_arms_keep_the_fastest_rounds() -> None:
+    """Of each process the fastest, ascending; what disturbs a round makes it longer."""
+    rounds = times(*(float(number) for number in range(FASTEST_ROUNDS + 3, 0, -1)))
+    found = measurement(Case(TINY, BASELINE), {BASELINE: [rounds], PRODUCTS: [rounds]}, 0.5, None)
+    assert found.arms[THIS] == (tuple(range(1, FASTEST_ROUNDS + 1)),)
+
+
+def test_without_a_floor_there_is_no_distance() -> None:
+    """Where nobody measured the machine's peaks nothing is said of a floor."""
+    found = measurement(Case(TINY, OPTIMIZED), {name: [times(1.0)] for name in (*RUNNERS, PRODUCTS)}, 0.5, None)
+    assert (found.floor_s, "floor_ratio" in found.ratios) == (None, False)
 
 
 def test_nothing_measured_has_no_ratios() -> None:
@@ -276,7 +311,7 @@ def test_a_wide_interval_is_warned_about(spread: float, warned: bool) -> None:
     """An interval wider than a quarter of its estimate carries a warning that names it and says what to do."""
     half = STUDENT_2 * 1.0 / 3**0.5  # of the interval of three processes that are one apart
     three = [times(math.exp(place * math.asinh(spread / 2) / half)) for place in (-1, 0, 1)]
-    fresh = {BASELINE: three, OPTIMIZED: [times(1.0)] * 3, FLOOR: [times(1.0)] * 3}
+    fresh = {BASELINE: three, OPTIMIZED: [times(1.0)] * 3, PRODUCTS: [times(1.0)] * 3}
     warnings = measurement(Case(TINY, OPTIMIZED), fresh, 0.5, None).warnings
     assert warned == any(line.startswith("speedup: ") and "measure again" in line for line in warnings)
 
@@ -287,45 +322,34 @@ def test_an_unsteady_footprint_is_warned_about() -> None:
     assert [line.partition(":")[0] for line in measurement(Case(TINY, BASELINE), {}, 0.5, unsteady).warnings] == ["footprint"]
 
 
-@pytest.mark.parametrize(("batch", "tiles"), [(1, [None]), (56, [None]), (57, [None, 56]), (513, [None, 56, 84, 126, 256, 512])])
-def test_the_floors_that_compete(batch: int, tiles: list[int | None]) -> None:
-    """The whole batch and every tile smaller than it, each in both memory orders and generated; and what the runners themselves chose."""
-    cell = Cell(batch, (8,))
-    found = floors(cell)
-    plain = [Choices(rows, (way, way)) for rows in tiles for way in (Way(), Way(order="F"), Way(generated=True))]
-    own = {optimized_runner(Case(dataclasses.replace(cell, tuned=tuned), OPTIMIZED)).compiled.choices for tuned in (False, True)}
-    assert set(plain) | own == set(found)
-
-
-def test_the_fastest_floor_is_one_of_the_floors() -> None:
-    """The race is run for real and has a winner among those that competed."""
-    cell = Cell(80, (8,))
-    assert fastest_floor(cell) in floors(cell)
-
-
-@pytest.mark.parametrize("winner", [0, 1, 2, 3])
-def test_the_floor_with_the_fastest_round_wins(monkeypatch: pytest.MonkeyPatch, winner: int) -> None:
-    """The least round decides, wherever it is: the floor is the least time there is."""
-    cell = Cell(80, (8,))
-
-    def race(arms: dict[str, Any], *_: object, **__: object) -> dict[str, ArmTimes]:
-        return {name: times(3.0, 1.0 if name == str(winner) else 2.0, 5.0) for name in arms}
-
-    monkeypatch.setattr("mlbench.measuring.take_turns", race)
-    assert fastest_floor(cell) == floors(cell)[winner]
-
-
-@pytest.mark.parametrize("floor", [PLAIN, *(Choices(2, (way,) * 3) for way in (Way(), Way(order="F"), Way(generated=True)))], ids=str)
-def test_the_floor_runs_only_matrix_products(floor: Choices) -> None:
-    """A floor is the products of the model's weights and nothing else: no bias, no activation, in the given tiles and order."""
+def test_the_products_are_the_model_without_anything_else() -> None:
+    """The yardstick is the products of the model's weights: no bias, no activation; in plain C order, written into what is there."""
     cell = Cell(5, (8, 9))
-    call = floor_call(cell, floor)
-    graph = OptimizedRunner(bare_products(cell), cell.batch, choices=floor).compiled.graph
-    assert all(op_named(node.op).is_product and not node.epilogue for node in graph.nodes)
-    assert not any(graph.constants[name].any() for node in graph.nodes for name in node.inputs[2:])
-    assert graph.tile_rows == floor.tile_rows
+    results: list[np.ndarray[Any, Any]] = []
+    call = products_call(cell)
+    call()
+    steps = next(each.cell_contents for each in call.__closure__ or () if isinstance(each.cell_contents, list))
+    for _, weight, result in steps:
+        assert weight.flags.c_contiguous
+        results.append(result)
     first, second, third = (layer.weight.astype(np.float64) for layer in model_of(cell).layers)
-    np.testing.assert_allclose(call(), input_of(cell) @ first @ second @ third, rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(results[-1], input_of(cell) @ first @ second @ third, rtol=1e-4, atol=1e-4)
+
+
+def test_the_products_contain_no_code_under_test() -> None:
+    """What the call runs is NumPy's own function, on arrays of nobody else."""
+    cell = Cell(5, (8,))
+    steps = next(each.cell_contents for each in products_call(cell).__closure__ or () if isinstance(each.cell_contents, list))
+    for (dot, weight, result), layer in zip(steps, model_of(cell).layers, strict=True):
+        assert type(dot).__name__ == "builtin_function_or_method"
+        assert type(dot.__self__) is np.ndarray
+        assert not np.shares_memory(weight, layer.weight)
+        assert result.flags.owndata
+
+
+def test_each_process_lies_elsewhere() -> None:
+    """Ballasts differ in size, so that the pages behind them do."""
+    assert len({ballast().nbytes for _ in range(8)}) > 1
 
 
 @pytest.mark.parametrize(
@@ -371,15 +395,15 @@ def test_a_wrong_runner_is_never_timed(tmp_path: Path, monkeypatch: pytest.Monke
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     told: list[str] = []
     with pytest.raises(WorkerError, match="WrongResultError: optimized-b2-h8 gave"):
-        measure_cell(TINY, EFFORT, told.append)
+        measure_cell(TINY, EFFORT, LOW, told.append)
     assert told == []
 
 
 @pytest.mark.parametrize(("faults", "has_number"), [(0.9, True), (1.0, False)])
 def test_a_kept_heap_that_still_faults_gives_no_number(faults: float, has_number: bool) -> None:
     """An allocator that gives memory back all the same leaves no speed-up "without page faults", and the reader is told."""
-    fresh = {BASELINE: [times(4.0, faults=50.0)], OPTIMIZED: [times(1.0)], FLOOR: [times(0.5)]}
-    kept = {BASELINE: [times(3.0, faults=faults)], OPTIMIZED: [times(2.0)], FLOOR: [times(1.0)]}
+    fresh = {BASELINE: [times(4.0, faults=50.0)], OPTIMIZED: [times(1.0)], PRODUCTS: [times(0.5)]}
+    kept = {BASELINE: [times(3.0, faults=faults)], OPTIMIZED: [times(2.0)], PRODUCTS: [times(1.0)]}
     found = measurement(Case(TINY, OPTIMIZED), fresh, 0.5, FOOTPRINTS[OPTIMIZED], kept)
     assert ("speedup_kept_heap" in found.ratios) is has_number
     assert any(line.startswith("kept heap: ") for line in found.warnings) is not has_number
@@ -388,7 +412,7 @@ def test_a_kept_heap_that_still_faults_gives_no_number(faults: float, has_number
 @pytest.mark.parametrize(("processes", "said"), [(1, "one process: "), (2, "two processes: "), (3, None)])
 def test_few_processes_are_warned_about(processes: int, said: str | None) -> None:
     """An interval of fewer than three processes is too narrow or very wide, and the row says which."""
-    fresh = {name: [times(seconds)] * processes for name, seconds in ((BASELINE, 4.0), (OPTIMIZED, 1.0), (FLOOR, 0.5))}
+    fresh = {name: [times(seconds)] * processes for name, seconds in ((BASELINE, 4.0), (OPTIMIZED, 1.0), (PRODUCTS, 0.5))}
     warnings = measurement(Case(TINY, OPTIMIZED), fresh, 0.5, None).warnings
     few = [line for line in warnings if "take 3 or more" in line]
     assert [line.startswith(str(said)) for line in few] == [True] * (said is not None)

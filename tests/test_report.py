@@ -135,6 +135,7 @@ def test_the_latency_row() -> None:
         "speed-up": "2.00x",
         "95 % interval": "1.75x to 2.25x",
         "kept heap": "-",
+        "/ products": "-",
         "floor ratio": "1.25x",
         "p99/median": "1.50 -> 1.25",
         "faults/call": "0 -> 0",

@@ -23,6 +23,8 @@ from mlbench.results import (
     COMPLETE,
     INTERRUPTED,
     MOST_ROUNDS,
+    OLD_FLOOR_ARM,
+    OLD_FLOOR_RATIO,
     Accepted,
     Measurement,
     Result,
@@ -34,6 +36,7 @@ from mlbench.results import (
     save,
     timing_of,
     to_json,
+    with_run,
 )
 from mlbench.stats import Interval
 
@@ -47,7 +50,8 @@ FULL = Measurement(
     static=StaticBytes(arena=4096, operands=128, staging=0, staging_if_needed=2048, weight_copies=64),
     timing=Timing(1.25e-05, 1.5, 400, 0.25, ((1.25e-05, 1.5e-05), (1.125e-05,))),
     ratios={"speedup": Interval(1.5, 1.25, 1.75, 0.95, 2, 3), "floor_ratio": Interval(1.125, 1.0, 1.25, 0.95, 2, 3)},
-    arms={"floor": ((1.0e-05, 1.0e-05), (1.0e-05,))},
+    floor_s=1.0e-05,
+    arms={"this": ((1.25e-05, 1.5e-05), (1.125e-05,)), "products": ((1.0e-05, 1.0e-05), (1.0e-05,))},
     warnings=("speedup: the interval is wide",),
 )
 EMPTY = Measurement({"id": "baseline-b8-h64", "cell": "b8-h64", "runner": "baseline"}, INTERRUPTED)
@@ -230,11 +234,11 @@ def test_foreign_json_is_refused(tmp_path: Path, data: object) -> None:
         load(path)
 
 
-@pytest.mark.parametrize("version", [0, 3, "1", None], ids=["old", "new", "text", "null"])
+@pytest.mark.parametrize("version", [0, 4, "1", None], ids=["old", "new", "text", "null"])
 def test_another_schema_version_is_refused(tmp_path: Path, version: object) -> None:
     """A version this mlbench does not read is named, with the one it reads."""
     path = written(tmp_path / "version.json", to_json(RESULT) | {"schema": version})
-    with pytest.raises(FileError, match=re.escape(f"{path}: schema version {version!r}; this mlbench reads version 2")):
+    with pytest.raises(FileError, match=re.escape(f"{path}: schema version {version!r}; this mlbench reads version 3")):
         load(path)
 
 
@@ -321,7 +325,7 @@ def test_damage_is_refused_with_its_place(tmp_path: Path, damage: Damage, place:
         lambda data: data["benchmarks"][0].update(extra_info=[]),
         lambda data: data["benchmarks"][0]["extra_info"].update(mlbench=[]),
         lambda data: data["benchmarks"][0]["extra_info"]["mlbench"].update(schema="one"),
-        lambda data: data["benchmarks"][0]["extra_info"]["mlbench"].update(schema=3),
+        lambda data: data["benchmarks"][0]["extra_info"]["mlbench"].update(schema=4),
         lambda data: data["benchmarks"][0]["extra_info"]["mlbench"].pop("timing"),
         lambda data: data.update(mlbench=None),
         lambda data: data["mlbench"].update(environment=None),
@@ -412,25 +416,70 @@ def test_memory_is_all_that_is_held_and_the_peak_of_a_call() -> None:
     assert (unmeasured.memory_bytes, unmeasured.memory_without_copies_bytes) == (None, None)
 
 
+AGED = dataclasses.replace(
+    RESULT,
+    measurements=(dataclasses.replace(FULL, floor_s=None, arms={"floor": ((1.0e-05,), (1.0e-05,))}), EMPTY),
+)
+"""A result whose floor was generated code, and how it is read: under another name, so that nothing is compared with it."""
+RENAMED = dataclasses.replace(
+    AGED,
+    measurements=(
+        dataclasses.replace(
+            AGED.measurements[0],
+            ratios={"speedup": FULL.ratios["speedup"], OLD_FLOOR_RATIO: FULL.ratios["floor_ratio"]},
+            arms={OLD_FLOOR_ARM: ((1.0e-05,), (1.0e-05,))},
+        ),
+        EMPTY,
+    ),
+)
+
+
 def as_version_1(data: dict[str, Any]) -> dict[str, Any]:
-    """Return a result as the first version of the schema had it: without plans and errors."""
+    """Return a result as the first version of the schema had it: without plans, errors and floors."""
     data["schema"] = 1
     for each in data["measurements"]:
-        del each["plan"], each["error"]
+        del each["plan"], each["error"], each["floor_s"], each["runs"]
     data.pop("accepted", None)
     return data
 
 
 def test_files_of_version_1_are_read(tmp_path: Path) -> None:
-    """With the plan unknown, and nothing else lost; also inside a file of pytest-benchmark."""
-    assert load(written(tmp_path / "old.json", as_version_1(to_json(RESULT)))) == RESULT
+    """With the plan unknown, the floor under its old meaning, and nothing else lost; also inside a file of pytest-benchmark."""
+    assert load(written(tmp_path / "old.json", as_version_1(to_json(AGED)))) == RENAMED
     data = saved_by_pytest_benchmark()
     for bench in data["benchmarks"]:
         if bench["extra_info"].get("mlbench"):
             ours = bench["extra_info"]["mlbench"]
-            del ours["plan"], ours["error"]
+            del ours["plan"], ours["error"], ours["floor_s"], ours["runs"]
             ours["schema"] = 1
-    assert load(written(tmp_path / "saved.json", data)).measurements == (FULL, EMPTY)
+    ratios = {"speedup": FULL.ratios["speedup"], OLD_FLOOR_RATIO: FULL.ratios["floor_ratio"]}
+    expected = (dataclasses.replace(FULL, floor_s=None, ratios=ratios), EMPTY)
+    assert load(written(tmp_path / "saved.json", data)).measurements == expected
+
+
+def test_files_of_version_2_are_read(tmp_path: Path) -> None:
+    """Their floor ratio keeps its meaning under another name."""
+    data = to_json(AGED) | {"schema": 2}
+    for each in data["measurements"]:
+        del each["floor_s"], each["runs"]
+    assert load(written(tmp_path / "old.json", data)) == RENAMED
+
+
+def test_one_more_run_is_added_to_the_arms() -> None:
+    """The rounds beside the yardsticks of both, and how many processes each run had; the rest stays."""
+    one = dataclasses.replace(RESULT, measurements=(FULL,))
+    twice = with_run(with_run(one, one), one)
+    assert twice.measurements[0].arms["this"] == FULL.arms["this"] * 3
+    assert twice.measurements[0].runs == (2, 2, 2)
+    assert dataclasses.replace(twice.measurements[0], arms=FULL.arms, runs=()) == FULL
+
+
+def test_a_run_of_other_rows_is_not_added() -> None:
+    """Rows must be the same, and must have rounds beside yardsticks."""
+    with pytest.raises(FileError, match="do not have the same rows"):
+        with_run(RESULT, dataclasses.replace(RESULT, measurements=(FULL,)))
+    with pytest.raises(FileError, match="baseline-b8-h64: there are no rounds beside yardsticks"):
+        with_run(RESULT, RESULT)
 
 
 def test_a_plan_an_error_and_what_was_accepted_come_back(tmp_path: Path) -> None:

@@ -7,15 +7,16 @@ on one page.
 from __future__ import annotations
 
 import dataclasses
+import secrets
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
+
+import numpy as np
 
 from mlbench.cases import (
     BASELINE,
-    OPTIMIZED,
     RUNNERS,
     Case,
     Cell,
@@ -23,68 +24,59 @@ from mlbench.cases import (
     check,
     input_of,
     model_of,
-    optimized_runner,
     plan_of,
     static_bytes,
 )
-from mlbench.graph import FloatArray, Graph, Node
+from mlbench.graph import FloatArray
 from mlbench.measure import FRESH_HEAP, KEPT_HEAP, ArmTimes, Footprint, Worker, footprint, take_turns
-from mlbench.measure.latency import ROUNDS, SINGLES_S, TURN_S
-from mlbench.passes import Choices, Way, choices_from_json, choices_to_json
-from mlbench.results import COMPLETE, INTERRUPTED, Measurement, timing_of
-from mlbench.runtime import OptimizedRunner
+from mlbench.measure.latency import TURN_S
+from mlbench.measure.peaks import Floor
+from mlbench.results import COMPLETE, INTERRUPTED, Measurement, fastest_rounds, timing_of
 from mlbench.stats import FEWEST_PROCESSES, ratio_interval
 
-FLOOR = "floor"
-FLOOR_TILES = (56, 84, 126, 256, 512)
-MOST_SEARCHED_FLOP = 1e9
-ROUNDS_S = 3.0
+PRODUCTS = "products"
+"""The arm of NumPy's bare products: a yardstick that contains no code under test."""
+THIS = "this"
+"""The name of a case's own rounds among the arms that took turns with a warm heap."""
+CASE_PROCESSES, CASE_ROUNDS, CASE_SINGLES_S = 8, 30, 0.16
+"""Of a case: processes, rounds in each, and seconds of single calls in each. Among eight moments some are undisturbed, whatever the machine
+does besides; with five, recombined runs on a heavily loaded machine were in doubt or red in one of eight, with eight in none of 150."""
+ROUNDS_S = 1.5
 """Time for the rounds of a case in one process; cases with calls of 0.1 s and more get fewer rounds."""
 LEAST_ROUNDS = 3
 PROCESSES = 5
+"""Of comparisons that no gate judges."""
 _IN_WORKER = "mlbench.measuring:in_worker"
 _ALLOCATOR_DEAF = "kept heap: this allocator gives memory back all the same, so there is no number without page faults"
 SPREAD_LIMIT = 0.25
 """An interval wider than this share of its estimate is warned about."""
+MOST_BALLAST_BYTES = 32 * 1024**2
 
 
-def bare_products(cell: Cell) -> Graph:
-    """Return the cell's model without biases and activations."""
-    model = model_of(cell)
-    constants = {f"w{index}": layer.weight for index, layer in enumerate(model.layers)}
-    values = ["x", *(f"v{index}" for index in range(len(model.layers)))]
-    nodes = tuple(Node("matmul", (values[index], f"w{index}"), values[index + 1], layer.weight.shape[1])
-                  for index, layer in enumerate(model.layers))  # fmt: skip
-    return Graph("x", model.inputs, constants, nodes, values[-1])
+def products_call(cell: Cell) -> Callable[[], None]:
+    """Return a call of NumPy's bare products: pre-allocated, in plain C order, without bias and activation, and without code under test."""
+    value, steps = input_of(cell), []
+    for layer in model_of(cell).layers:
+        weight = np.array(layer.weight, order="C")
+        result = np.empty((cell.batch, weight.shape[1]), np.float32)
+        steps.append((value.dot, weight, result))
+        value = result
+
+    def products() -> None:
+        for dot, weight, result in steps:
+            dot(weight, result)
+
+    return products
 
 
-def floor_call(cell: Cell, floor: Choices) -> Callable[[], FloatArray]:
-    """Return a call that runs an empty `run` plus the bare matrix products, pre-allocated, as chosen."""
-    runner = OptimizedRunner(bare_products(cell), cell.batch, choices=floor, threads=cell.threads)
-    return partial(runner.run, input_of(cell))
+def ballast() -> FloatArray:
+    """Touch memory of a random size, to be held while the arms live.
 
-
-def floors(cell: Cell) -> tuple[Choices, ...]:
-    """Return the ways to run the bare products that compete to be the floor; the runners' own are among them.
-
-    They differ in tile, weight order and in whose code runs them: what is the least time must not depend on what a rule chose. Above
-    MOST_SEARCHED_FLOP the search would take longer than the measuring, and only the rule's choices and the plain ways compete.
+    The kernel hands a process the pages that the one before it has freed, so that processes after each other get the same ones, and with
+    them the same conflicts in the caches: they agree with each other, and not with the next run. After a ballast of another size in each
+    of them the arms lie elsewhere, and the spread between processes holds what differs between runs.
     """
-    searched = (False, True) if cell.tuned or cell.work_flop <= MOST_SEARCHED_FLOP else (False,)
-    own = [optimized_runner(Case(dataclasses.replace(cell, tuned=tuned), OPTIMIZED)).compiled.choices for tuned in searched]
-    first = next(choices for choices in own if choices is not None)
-    tiles = (None, *(rows for rows in FLOOR_TILES if rows < cell.batch))
-    ways = (Way(), Way(order="F"), Way(generated=True))
-    rest = [Choices(rows, (way,) * len(first.ways), first.threading) for rows in tiles for way in ways]
-    return tuple(dict.fromkeys(each for each in (*own, *rest) if each is not None))
-
-
-def fastest_floor(cell: Cell) -> Choices:
-    """Return the fastest of the floors, by a short race in this process."""
-    race = {str(index): floor_call(cell, floor) for index, floor in enumerate(floors(cell))}
-    times = take_turns(race, affordable_rounds(race, 3), singles_s=0, count_faults=False)
-    best = min(times, key=lambda name: min(times[name].rounds_s))
-    return floors(cell)[int(best)]
+    return np.ones(secrets.randbelow(MOST_BALLAST_BYTES) // 4, np.float32)
 
 
 def affordable_rounds(arms: Mapping[str, Callable[[], object]], rounds: int, clock: Callable[[], float] = time.perf_counter) -> int:
@@ -102,20 +94,20 @@ def in_worker(step: str, cell: dict[str, Any], **more: Any) -> Any:  # JSON in, 
     """Run one step of a measurement; what a worker process is asked to call.
 
     Args:
-        step: `footprint`, `floor` or `rounds`.
+        step: `footprint` or `rounds`.
         cell: the cell as JSON data.
-        more: `runner` for a footprint; `floor`, `rounds` and `turn_s` for rounds.
+        more: `runner` for a footprint; `rounds`, `turn_s` and `singles_s` for rounds.
     """
     here = Cell(**{**cell, "hidden": tuple(cell["hidden"])})
     if step == "footprint":
         case = Case(here, more["runner"])
         agreement = check(case)
         return {"worst_error": agreement.worst, "footprint": dataclasses.asdict(footprint(call_of(case)))}
-    if step == "floor":
-        return choices_to_json(fastest_floor(here))
-    arms = {runner: call_of(Case(here, runner)) for runner in RUNNERS}
-    arms[FLOOR] = floor_call(here, choices_from_json(more["floor"]))
+    held = ballast()
+    arms: dict[str, Callable[[], object]] = {runner: call_of(Case(here, runner)) for runner in RUNNERS}
+    arms[PRODUCTS] = products_call(here)
     times = take_turns(arms, affordable_rounds(arms, more["rounds"]), more["turn_s"], more["singles_s"])
+    del held
     return {name: dataclasses.asdict(each) for name, each in times.items()}
 
 
@@ -147,32 +139,19 @@ class Effort:
         heap: `fresh` or `kept`, see `mlbench.measure.worker`.
     """
 
-    processes: int = PROCESSES
-    rounds: int = ROUNDS
+    processes: int = CASE_PROCESSES
+    rounds: int = CASE_ROUNDS
     turn_s: float = TURN_S
-    singles_s: float = SINGLES_S
+    singles_s: float = CASE_SINGLES_S
     heap: str = FRESH_HEAP
 
 
-def find_floor(cell: Cell) -> Choices:
-    """Find the floor of a cell in a process of its own.
-
-    Raises:
-        WorkerError: when the worker fails.
-    """
-    with Worker(cell.threads) as worker:
-        return choices_from_json(worker.call(_IN_WORKER, step="floor", cell=dataclasses.asdict(cell)))
-
-
-def judge(cell: Cell, judged: dict[str, tuple[float, Footprint]]) -> Choices:
-    """In a process of its own, check both runners, take their footprints, and find the floor.
+def judge(cell: Cell, judged: dict[str, tuple[float, Footprint]]) -> None:
+    """In a process of its own, check both runners and take their footprints.
 
     Args:
         cell: the cell.
         judged: where error / tolerance and the footprint of each runner go, as soon as they are there.
-
-    Returns:
-        the floor.
 
     Raises:
         WorkerError: when the worker fails; a wrong result is among the reasons.
@@ -182,15 +161,13 @@ def judge(cell: Cell, judged: dict[str, tuple[float, Footprint]]) -> Choices:
         for runner in RUNNERS:
             answer = worker.call(_IN_WORKER, step="footprint", cell=data, runner=runner)
             judged[runner] = (float(answer["worst_error"]), Footprint(**answer["footprint"]))
-        return choices_from_json(worker.call(_IN_WORKER, step="floor", cell=data))
 
 
-def compare(cell: Cell, floor: Choices, effort: Effort, arms: Arms, step: Step = silent) -> None:
-    """Time the cell's arms (both runners and the floor), interleaved, in fresh processes, one after the other.
+def compare(cell: Cell, effort: Effort, arms: Arms, step: Step = silent) -> None:
+    """Time the cell's arms (both runners and the bare products), interleaved, in fresh processes, one after the other.
 
     Args:
         cell: the cell.
-        floor: how the bare products run.
         effort: how much.
         arms: where each process's times go, arm by arm, as soon as they are there, so that an interrupt loses none.
         step: told after each process.
@@ -198,7 +175,7 @@ def compare(cell: Cell, floor: Choices, effort: Effort, arms: Arms, step: Step =
     Raises:
         WorkerError: when a worker fails.
     """
-    what = {"step": "rounds", "cell": dataclasses.asdict(cell), "floor": choices_to_json(floor)}
+    what = {"step": "rounds", "cell": dataclasses.asdict(cell)}
     for _ in range(effort.processes):
         time_in_process(_IN_WORKER, what, cell.threads, effort, arms)
         step(cell.id)
@@ -226,17 +203,15 @@ def time_in_process(function: str, arguments: Mapping[str, Any], threads: int, e
         arms.setdefault(name, []).append(found)
 
 
-def compare_kept(cell: Cell, floor: Choices, effort: Effort, fresh: Mapping[str, Sequence[ArmTimes]]) -> dict[str, list[ArmTimes]]:
-    """Time the arms once more with a kept heap, if the baseline faulted in the fresh one; else return nothing.
+def compare_kept(cell: Cell, effort: Effort, fresh: Mapping[str, Sequence[ArmTimes]], kept: Arms) -> None:
+    """Time the arms once more with a kept heap, if the baseline faulted in a fresh one, and add the times to `kept`.
 
     Most of a speed-up over a runner that faults in every call is the kernel's work. A process that has freed larger blocks before does
     not pay for it, so both numbers are true, and the reader gets both.
     """
     faults = [times.minor_faults_per_call or 0.0 for times in fresh.get(BASELINE, ())]
-    kept: Arms = {}
     if effort.heap == FRESH_HEAP and faults and max(faults) >= 1:
-        compare(cell, floor, dataclasses.replace(effort, heap=KEPT_HEAP, singles_s=0.0), kept)
-    return kept
+        compare(cell, dataclasses.replace(effort, heap=KEPT_HEAP, singles_s=0.0), kept)
 
 
 def measurement(
@@ -245,13 +220,29 @@ def measurement(
     worst_error: float | None,
     found: Footprint | None,
     kept: Mapping[str, Sequence[ArmTimes]] | None = None,
+    floor: Floor | None = None,
     status: str = COMPLETE,
 ) -> Measurement:
-    """Put together what the steps measured of a case; `kept` are times with a kept heap, where they were taken."""
+    """Put together what the steps measured of a case.
+
+    Args:
+        case: the case.
+        times: of the arms.
+        worst_error: error / tolerance.
+        found: the footprint.
+        kept: times with a kept heap, where they were taken, because the baseline faulted without it.
+        floor: of the cell; None where nobody measured the machine's peaks.
+        status: `complete`, or `interrupted`.
+    """
     own = times.get(case.runner)
-    ratios = {}
+    warm = kept or times
+    ratios, arms = {}, {}
     if own:
-        ratios["floor_ratio"] = ratio_interval(per_round(own, times[FLOOR]))
+        yardsticks = (PRODUCTS,) if case.runner == BASELINE else (BASELINE, PRODUCTS)
+        arms = {THIS: warm[case.runner], **{name: warm[name] for name in yardsticks}}
+        ratios["products_ratio"] = ratio_interval(per_round(warm[case.runner], warm[PRODUCTS]))
+        if floor is not None:
+            ratios["floor_ratio"] = ratio_interval([[each / floor.seconds for each in process.rounds_s] for process in own])
         if case.runner != BASELINE:
             ratios["speedup"] = ratio_interval(per_round(times[BASELINE], own))
     deaf: tuple[str, ...] = ()
@@ -267,36 +258,64 @@ def measurement(
         footprint=found,
         static=static_bytes(case),
         timing=timing_of(own) if own else None,
+        floor_s=None if floor is None else floor.seconds,
         ratios=ratios,
-        arms={FLOOR: timing_of(times[FLOOR]).rounds_s} if own else {},
-        warnings=(*doubts(ratios, found), *deaf),
+        arms={name: fastest_rounds(each) for name, each in arms.items()},
+        warnings=(*doubts({name: each for name, each in ratios.items() if name != "products_ratio"}, found), *deaf),
         plan=plan_of(case),
     )
 
 
-def measure_cell(cell: Cell, effort: Effort, step: Step = silent) -> list[Measurement]:
-    """Measure both runners of a cell in worker processes: right first, then the footprint, then the rounds.
+def measure_cells(cells: Mapping[Cell, Floor], effort: Effort, step: Step = silent) -> list[Measurement]:
+    """Measure both runners of some cells in worker processes: right first, then the footprints, then the rounds.
+
+    The processes of the cells take turns, so that those of each cell are spread over the whole time: a machine is in another state for
+    seconds and minutes, and processes one after the other would all be in one of them.
 
     Args:
-        cell: the cell.
+        cells: each with its floor.
         effort: how much.
-        step: told 1 + `effort.processes` times that something ended.
+        step: told 1 + `effort.processes` times for each cell that something ended.
 
     Raises:
         WorkerError: when a worker fails; a wrong result is among the reasons.
         Interrupted: on Ctrl-C, with what is there so far.
     """
-    judged: dict[str, tuple[float, Footprint]] = {}
-    times: dict[str, list[ArmTimes]] = {}
+    judged: dict[Cell, dict[str, tuple[float, Footprint]]] = {cell: {} for cell in cells}
+    times: dict[Cell, Arms] = {cell: {} for cell in cells}
+    kept: dict[Cell, Arms] = {cell: {} for cell in cells}
+    one = dataclasses.replace(effort, processes=1)
+
+    def made(status: str) -> list[Measurement]:
+        return [
+            measurement(Case(cell, runner), times[cell], *judged[cell][runner], kept[cell] if status == COMPLETE else None, floor, status)
+            for cell, floor in cells.items()
+            for runner in judged[cell]
+        ]
+
     try:
-        floor = judge(cell, judged)
-        step(cell.id)
-        compare(cell, floor, effort, times, step)
-        kept = compare_kept(cell, floor, effort, times)
+        for cell in cells:
+            judge(cell, judged[cell])
+            step(cell.id)
+        for _ in range(effort.processes):
+            for cell in cells:
+                compare(cell, one, times[cell], step)
+                compare_kept(cell, one, times[cell], kept[cell])
+        for cell in cells:
+            compare_kept(cell, dataclasses.replace(effort, processes=effort.processes - _count(kept[cell])), times[cell], kept[cell])
     except KeyboardInterrupt:
-        halves = [measurement(Case(cell, runner), times, *judged[runner], status=INTERRUPTED) for runner in judged]
-        raise Interrupted(halves) from None
-    return [measurement(Case(cell, runner), times, *judged[runner], kept) for runner in RUNNERS]
+        raise Interrupted(made(INTERRUPTED)) from None
+    return made(COMPLETE)
+
+
+def measure_cell(cell: Cell, effort: Effort, floor: Floor, step: Step = silent) -> list[Measurement]:
+    """Measure both runners of one cell; see `measure_cells`."""
+    return measure_cells({cell: floor}, effort, step)
+
+
+def _count(arms: Arms) -> int:
+    """Return from how many processes there are times."""
+    return len(next(iter(arms.values()), ()))
 
 
 def per_round(over: Sequence[ArmTimes], under: Sequence[ArmTimes]) -> list[list[float]]:

@@ -36,7 +36,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         metavar="N",
         help="threads of BLAS, and that a call of the compiled runner may use (default 1)",
     )
-    group.addoption("--mlbench-processes", type=int, default=None, metavar="N", help="fresh processes for the ratios of a case (default 5)")
+    group.addoption("--mlbench-processes", type=int, default=None, metavar="N", help="fresh processes for the ratios of a case (default 8)")
     group.addoption("--mlbench-heap", choices=("fresh", "kept"), default="fresh",
                     help="allocator of these processes: as new, or keeping freed memory")  # fmt: skip
     group.addoption("--mlbench-memray", type=Path, default=None, metavar="DIR",
@@ -215,7 +215,7 @@ class MlbenchFixture:
             flame_graph(case, self._recorder.folder)
         self.benchmark(call)
         times, kept = self._recorder.times(case.cell)
-        self._mark(measurement(case, times, agreement.worst, found, kept))
+        self._mark(measurement(case, times, agreement.worst, found, kept, self._recorder.floor(case.cell)))
 
     def ablation(self, cell: Cell) -> None:
         """Measure what each optimisation is worth in a cell, in fresh processes; pytest-benchmark's row is of the runner with all of them.
@@ -223,8 +223,6 @@ class MlbenchFixture:
         Raises:
             WorkerError: when a worker fails; a wrong result is among the reasons.
         """
-        import dataclasses
-
         from mlbench.ablating import KEY, ablate, ablation_to_json
         from mlbench.cases import OPTIMIZED, Case, call_of
 
@@ -235,7 +233,7 @@ class MlbenchFixture:
         self.benchmark.group = cell.id
         self._recorder.ablations[self.benchmark.fullname] = None
         self.benchmark(call)
-        found = ablate(cell, dataclasses.replace(self._recorder.effort, singles_s=0.0))
+        found = ablate(cell, self._recorder.ablation_effort)
         self.benchmark.extra_info[KEY] = ablation_to_json(found)
         self._recorder.ablations[self.benchmark.fullname] = found
 

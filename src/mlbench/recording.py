@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,9 +10,12 @@ import pytest
 
 from mlbench.ablating import Ablation
 from mlbench.cases import RUNNERS, Case, Cell
+from mlbench.floor import floor_of_cell, measure_peaks
 from mlbench.gating.again import Twice
-from mlbench.measure import ArmTimes, Footprint
-from mlbench.measuring import Arms, Effort, compare, compare_kept, find_floor, judge, measurement
+from mlbench.measure import Footprint
+from mlbench.measure.latency import ROUNDS
+from mlbench.measure.peaks import Floor, Peaks
+from mlbench.measuring import PROCESSES, Arms, Effort, compare, compare_kept, judge, measurement
 from mlbench.results import FAILED, Measurement
 
 MOST_OF_AN_ERROR = 300
@@ -34,6 +37,7 @@ class Recorder:
         self.calls: dict[str, Callable[[], object]] = {}
         """Callables that were measured, kept where a gate may want to record them again."""
         self._times: dict[str, tuple[Arms, Arms]] = {}
+        self._peaks: Peaks | None = None
         if self.threads < 1:
             raise pytest.UsageError(f"--mlbench-threads {self.threads}: expected 1 or more")
 
@@ -45,14 +49,27 @@ class Recorder:
             raise pytest.UsageError(f"--mlbench-processes {processes}: expected 1 or more")
         return Effort(heap=self.heap) if processes is None else Effort(processes=processes, heap=self.heap)
 
+    @property
+    def ablation_effort(self) -> Effort:
+        """How much is measured of an ablation, in which many arms take turns and which no gate judges."""
+        asked = self.config.getoption("--mlbench-processes") is not None
+        return replace(self.effort, processes=self.effort.processes if asked else PROCESSES, rounds=ROUNDS, singles_s=0.0)
+
     def times(self, cell: Cell) -> tuple[Arms, Arms]:
         """Return the interleaved rounds of a cell, fresh and with a kept heap, measured once for both of its runners."""
         if cell.id not in self._times:
-            floor = find_floor(cell)
             arms: Arms = {}
-            compare(cell, floor, self.effort, arms)
-            self._times[cell.id] = arms, compare_kept(cell, floor, self.effort, arms)
+            kept: Arms = {}
+            compare(cell, self.effort, arms)
+            compare_kept(cell, self.effort, arms, kept)
+            self._times[cell.id] = arms, kept
         return self._times[cell.id]
+
+    def floor(self, cell: Cell) -> Floor:
+        """Return the floor of a cell; the peaks of the machine are measured once."""
+        if self._peaks is None:
+            self._peaks = measure_peaks().of_cores(self.threads)
+        return floor_of_cell(cell, self._peaks)
 
     def again(self, cell: Cell) -> Twice | None:
         """Measure a cell again in fresh processes: what these say alone, and together with those before; None where it was not measured.
@@ -63,7 +80,7 @@ class Recorder:
         if cell.id not in self._times:
             return None
         before = {each.case["runner"]: each for each in self.measured.values() if each.case["cell"] == cell.id and "batch" in each.case}
-        return measure_again(cell, self.effort, self._times[cell.id][0], before)
+        return measure_again(cell, self.effort, self._times[cell.id], before, self.floor(cell))
 
     def fail(self, name: str, report: pytest.TestReport) -> None:
         """Mark a row as failed, with the reason in one line."""
@@ -72,15 +89,16 @@ class Recorder:
 
 
 def measure_again(
-    cell: Cell, effort: Effort, before: Mapping[str, Sequence[ArmTimes]], known: Mapping[str, Measurement]
+    cell: Cell, effort: Effort, before: tuple[Arms, Arms], known: Mapping[str, Measurement], floor: Floor
 ) -> tuple[list[Measurement], list[Measurement]]:
-    """Measure runners of a cell again, footprint, floor and rounds, in fresh processes.
+    """Measure runners of a cell again, footprint and rounds, in fresh processes.
 
     Args:
         cell: the cell.
         effort: how much.
-        before: the times of the processes before.
+        before: the times of the processes before, with a fresh heap and with a kept one.
         known: what was measured before, by runner; the other runner is left out.
+        floor: of the cell.
 
     Returns:
         what the fresh processes say alone, and what they say together with those before, whose footprint stays.
@@ -90,8 +108,16 @@ def measure_again(
     """
     judged: dict[str, tuple[float, Footprint]] = {}
     fresh: Arms = {}
-    compare(cell, judge(cell, judged), effort, fresh)
-    both = {name: [*before[name], *times] for name, times in fresh.items()}
-    alone = [measurement(Case(cell, runner), fresh, *judged[runner]) for runner in RUNNERS if runner in known]
-    together = [measurement(Case(cell, name), both, each.worst_error, each.footprint) for name, each in known.items()]
+    kept: Arms = {}
+    judge(cell, judged)
+    compare(cell, effort, fresh)
+    compare_kept(cell, effort, fresh, kept)
+    both = _together(before[0], fresh)
+    both_kept = _together(before[1], kept) if before[1] and kept else {}
+    alone = [measurement(Case(cell, runner), fresh, *judged[runner], kept, floor) for runner in RUNNERS if runner in known]
+    together = [measurement(Case(cell, name), both, each.worst_error, each.footprint, both_kept, floor) for name, each in known.items()]
     return alone, together
+
+
+def _together(before: Arms, after: Arms) -> Arms:
+    return {name: [*before[name], *times] for name, times in after.items()}

@@ -19,9 +19,12 @@ from mlbench.errors import FileError
 from mlbench.measure import ArmTimes, Environment, Footprint
 from mlbench.stats import Interval, median, tail_ratio, thinned
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 KIND = "mlbench-result"
 FORM = Form(KIND, SCHEMA_VERSION, "result-schema.json", "result")
+OLD_FLOOR_RATIO, OLD_FLOOR_ARM = "generated_floor_ratio", "generated_floor"
+FASTEST_ROUNDS = 5
+"""Of an arm that is a yardstick so many rounds of each process are kept, the fastest."""
 MOST_ROUNDS = 20
 """Rounds kept for each process, arm and case; a sweep's file stays below 1 MB."""
 COMPLETE = "complete"
@@ -90,9 +93,12 @@ class Measurement:
         static: bytes held between calls.
         timing: of the interleaved rounds.
         ratios: name to interval: `speedup` (baseline / this), `speedup_kept_heap` (the same without the page faults of a fresh process,
-            where there are any), `floor_ratio` (this / floor), `reference_ratio` (reference / this).
-        arms: rounds of other arms that took turns with it, `floor` or `reference`, as in `Timing.rounds_s`; version 1 kept the floor's
-            with the compiled runner alone.
+            where there are any), `floor_ratio` (this / floor), `products_ratio` (this / NumPy's bare products, with a warm heap),
+            `reference_ratio` (reference / this); `generated_floor_ratio` of files before version 3.
+        floor_s: the least time of a call, see `mlbench.floor`; None where it is not known.
+        arms: rounds that took turns, as in `Timing.rounds_s`. Of a case `this`, `products` and, of the compiled runner, `baseline`,
+            all with a warm heap: of each process the fastest, ascending. Of a callable `reference`, which took turns with the timing's.
+        runs: where the arms are of several runs, how many processes of each; empty where they are of one.
         warnings: what the reader should know before believing a number.
         plan: what was chosen for the compiled runner, as `mlbench.passes.choices_to_json` writes it, and the names of its passes; None
             where there is no plan or none was recorded.
@@ -106,8 +112,10 @@ class Measurement:
     reference_footprint: Footprint | None = None
     static: StaticBytes = StaticBytes()
     timing: Timing | None = None
+    floor_s: float | None = None
     ratios: dict[str, Interval] = field(default_factory=dict)
     arms: dict[str, tuple[tuple[float, ...], ...]] = field(default_factory=dict)
+    runs: tuple[int, ...] = ()
     warnings: tuple[str, ...] = ()
     plan: dict[str, Any] | None = None
     error: str | None = None
@@ -174,9 +182,33 @@ def timing_of(processes: Sequence[ArmTimes]) -> Timing:
     )
 
 
+def fastest_rounds(processes: Sequence[ArmTimes]) -> tuple[tuple[float, ...], ...]:
+    """Return the fastest rounds of each process, ascending."""
+    return tuple(tuple(sorted(times.rounds_s)[:FASTEST_ROUNDS]) for times in processes)
+
+
 def new_result(environment: Environment, command: str, measurements: Iterable[Measurement], status: str = COMPLETE) -> Result:
     """Make a result of today."""
     return Result(environment, command, now(), status, tuple(measurements))
+
+
+def with_run(baseline: Result, more: Result) -> Result:
+    """Return a result that holds the arms of one more run of the same code; all else stays as it was measured first.
+
+    Raises:
+        FileError: when the two do not have the same rows, or a row has no arms that a run could be added to.
+    """
+    rows = {each.case["id"]: each for each in more.measurements}
+    if list(rows) != [each.case["id"] for each in baseline.measurements]:
+        raise FileError("the two do not have the same rows in the same order; measure the same sizes")
+    return dataclasses.replace(baseline, measurements=tuple(_with_run(each, rows[each.case["id"]]) for each in baseline.measurements))
+
+
+def _with_run(row: Measurement, more: Measurement) -> Measurement:
+    if row.arms.keys() != more.arms.keys() or "this" not in row.arms:
+        raise FileError(f"{row.case['id']}: there are no rounds beside yardsticks to add to; both must be cases, measured by this version")
+    runs = tuple(count for each in (row, more) for count in each.runs or (len(each.arms["this"]),))
+    return dataclasses.replace(row, arms={name: (*rounds, *more.arms[name]) for name, rounds in row.arms.items()}, runs=runs)
 
 
 def now() -> str:
@@ -213,16 +245,28 @@ def load(path: str | Path) -> Result:
 
 
 def _upgraded(data: Any) -> Any:  # whatever JSON holds
-    """Bring data of version 1 to version 2 in place, with the plan unknown; what is no such data stays as it is, to be refused."""
-    if not isinstance(data, dict) or data.get("schema") != 1 or not isinstance(data.get("measurements"), list):
+    """Bring data of versions 1 and 2 to version 3 in place; what is no such data stays as it is, to be refused.
+
+    Version 1 has no plan. The floor of both was the bare products as generated code ran them: its ratio keeps its meaning under the name
+    `generated_floor_ratio`, its rounds under `generated_floor`, and nothing is compared with them.
+    """
+    if not isinstance(data, dict) or data.get("schema") not in (1, 2) or not isinstance(data.get("measurements"), list):
         return data
+    version = data["schema"]
     data["schema"] = SCHEMA_VERSION
     for each in data["measurements"]:
-        if isinstance(each, dict):
+        if not isinstance(each, dict):
+            continue
+        if version == 1:
             each.setdefault("plan", None)
             each.setdefault("error", None)
-            if each.get("schema") == 1:
-                each["schema"] = SCHEMA_VERSION
+        each.setdefault("floor_s", None)
+        each.setdefault("runs", [])
+        for part, old, new in (("ratios", "floor_ratio", OLD_FLOOR_RATIO), ("arms", "floor", OLD_FLOOR_ARM)):
+            if isinstance(each.get(part), dict) and old in each[part]:
+                each[part][new] = each[part].pop(old)
+        if each.get("schema") == version:
+            each["schema"] = SCHEMA_VERSION
     return data
 
 
@@ -255,8 +299,10 @@ def measurement_from_json(data: dict[str, Any]) -> Measurement:
         reference_footprint=_footprint(data["reference_footprint"]),
         static=StaticBytes(**data["static"]),
         timing=None if timing is None else Timing(**{**timing, "rounds_s": _rounds(timing["rounds_s"])}),
+        floor_s=data["floor_s"],
         ratios={name: Interval(**interval) for name, interval in data["ratios"].items()},
         arms={name: _rounds(rounds) for name, rounds in data["arms"].items()},
+        runs=tuple(data["runs"]),
         warnings=tuple(data["warnings"]),
         plan=data["plan"],
         error=data["error"],

@@ -27,7 +27,8 @@ from mlbench.cli.options import (
 from mlbench.errors import UsageError
 from mlbench.files import write_atomically
 from mlbench.measure import Environment, describe, environment
-from mlbench.measuring import Effort
+from mlbench.measure.latency import ROUNDS
+from mlbench.measuring import PROCESSES, Effort
 from mlbench.report import format_interval, progress, render
 from mlbench.results import COMPLETE, INTERRUPTED
 from mlbench.units import format_ratio
@@ -57,7 +58,7 @@ def add(commands: Commands) -> None:
     add_sizes(parser, QUICK["batches"], QUICK["hidden"])
     parser.add_argument("--depth", type=sizes, metavar="N,…", help="hidden layers (default 1)")
     parser.add_argument("--cold", action="store_true", help="cold caches: time single calls, with the caches evicted before each")
-    add_effort(parser)
+    add_effort(parser, PROCESSES, ROUNDS)
     add_places(parser, "cell")
     parser.set_defaults(act=_ablation, no_digits=True, quick=True, large=False, tuned=False)
 

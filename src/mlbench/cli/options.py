@@ -18,8 +18,7 @@ from mlbench.cases import BATCHES, HIDDEN, LARGE_BATCHES, LARGE_DEPTHS, LARGE_HI
 from mlbench.documents import plain
 from mlbench.errors import FileError, MissingExtraError, UsageError
 from mlbench.measure import FRESH_HEAP, HEAPS, Environment, environment
-from mlbench.measure.latency import ROUNDS
-from mlbench.measuring import PROCESSES
+from mlbench.measuring import CASE_PROCESSES, CASE_ROUNDS
 from mlbench.units import parse_sizes
 
 Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"  # noqa: SLF001  # argparse has no public name for it
@@ -66,13 +65,13 @@ def add_tuned(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def add_effort(parser: argparse.ArgumentParser) -> None:
+def add_effort(parser: argparse.ArgumentParser, processes: int = CASE_PROCESSES, rounds: int = CASE_ROUNDS) -> None:
     """Add the options that say how much is measured."""
     parser.add_argument(
-        "--processes", type=positive, default=PROCESSES, metavar="N", help=f"fresh processes per case (default {PROCESSES})"
+        "--processes", type=positive, default=processes, metavar="N", help=f"fresh processes per case (default {processes})"
     )
     parser.add_argument(
-        "--rounds", type=positive, default=ROUNDS, metavar="N", help=f"interleaved rounds in each process (default {ROUNDS})"
+        "--rounds", type=positive, default=rounds, metavar="N", help=f"interleaved rounds in each process (default {rounds})"
     )
     parser.add_argument(
         "--heap", choices=HEAPS, default=FRESH_HEAP, help="allocator of the measuring processes: as new, or keeping freed memory"

@@ -27,11 +27,15 @@ from mlbench.cli.options import (
 )
 from mlbench.errors import WorkerError
 from mlbench.files import write_atomically
+from mlbench.floor import floor_of_cell, measure_peaks
 from mlbench.measure import Environment, environment
-from mlbench.measuring import Effort, Interrupted, measure_cell
+from mlbench.measuring import Effort, Interrupted, measure_cells
 from mlbench.report import format_interval, pairs, progress, result_text
 from mlbench.results import COMPLETE, INTERRUPTED, Measurement, Result, load, new_result, save
 from mlbench.units import format_duration, format_ratio
+
+TOGETHER = 16
+"""Cells whose processes take turns. Ctrl-C loses what they have so far."""
 
 
 def add(commands: Commands) -> None:
@@ -41,11 +45,11 @@ def add(commands: Commands) -> None:
         help="measure the digits model and the sweep, and sum up",
         description=wrapped(
             "Measure both runners on the trained digits model and over batch x hidden, without pytest. Each case is checked against "
-            "float64 first, then its memory is recorded, then both runners and the floor take turns in fresh processes."
+            "float64 first, then its memory is recorded, then both runners and NumPy's bare products take turns in fresh processes."
         ),
         epilog=textwrap.dedent("""\
             examples:
-              mlbench run                                    the default sweep, under a minute on two cores
+              mlbench run                                    the default sweep, some two minutes
               mlbench run --json now.json --output now.txt   keep the data and the log
               mlbench run --batch 32 --hidden 128,512        single values
               mlbench run --large --no-digits                up to 10 GFLOP a call, depths 1, 2 and 4
@@ -71,23 +75,26 @@ def _run(options: argparse.Namespace) -> int:
     found = environment(options.threads, options.heap)
     results = _known(options, found) if options.resume else {}
     effort = Effort(processes=options.processes, rounds=options.rounds, heap=options.heap)
+    peaks = measure_peaks().of_cores(options.threads)
     status = INTERRUPTED  # until the last cell is there
 
     def result() -> Result:
-        return new_result(found, options.command_line, [each for both in results.values() for each in both], status)
+        ordered = [each for cell in cells for each in results.get(cell.id, ())]
+        return new_result(found, options.command_line, ordered, status)
 
     try:
         with progress(len(cells) * (1 + effort.processes)) as shown:
-            for number, cell in enumerate(cells, start=1):
-                if cell.id not in results:
-                    results[cell.id] = measure_cell(cell, effort, shown.step)
-                shown.say(f"[{number}/{len(cells)}] {_line(results[cell.id])}")
+            for first in range(0, len(cells), TOGETHER):
+                some = cells[first : first + TOGETHER]
+                missing = {cell: floor_of_cell(cell, peaks) for cell in some if cell.id not in results}
+                results |= _by_cell(measure_cells(missing, effort, shown.step))
+                for number, cell in enumerate(some, start=first + 1):
+                    shown.say(f"[{number}/{len(cells)}] {_line(results[cell.id])}")
                 if options.json is not None:
                     save(result(), options.json)
         status = COMPLETE
     except Interrupted as half:
-        if half.measurements:
-            results[cell.id] = list(half.measurements)
+        results |= _by_cell(half.measurements)
     except KeyboardInterrupt:
         pass  # between two cells
     except WorkerError:
@@ -95,6 +102,13 @@ def _run(options: argparse.Namespace) -> int:
         raise
     _report(options, result())
     return EXIT_DONE if status == COMPLETE else EXIT_INTERRUPTED
+
+
+def _by_cell(measured: Sequence[Measurement]) -> dict[str, list[Measurement]]:
+    found: dict[str, list[Measurement]] = {}
+    for each in measured:
+        found.setdefault(each.case["cell"], []).append(each)
+    return found
 
 
 def _report(options: argparse.Namespace, result: Result, *, failed: bool = False) -> None:
@@ -132,8 +146,5 @@ def _known(options: argparse.Namespace, found: Environment) -> dict[str, list[Me
         return {}
     earlier = load(options.json)
     check_same_environment(options.json, earlier.environment, found)
-    complete: dict[str, list[Measurement]] = {}
-    for each in earlier.measurements:
-        if each.status == COMPLETE:
-            complete.setdefault(each.case["cell"], []).append(each)
+    complete = _by_cell([each for each in earlier.measurements if each.status == COMPLETE])
     return {cell: both for cell, both in complete.items() if len(both) == 2}  # the two runners

@@ -167,7 +167,7 @@ def _case(pair: Pair, files: Files) -> Section:
         name: each.timing.rounds_s for name, each in (("baseline", pair.baseline), ("optimized", pair.optimized)) if each and each.timing
     }
     if pair.optimized is not None:
-        arms |= pair.optimized.arms
+        arms |= {name: rounds for name, rounds in pair.optimized.arms.items() if name == "reference"}
     charts = [rounds_chart(pair.cell, arms), *_peers_of(pair, files)]
     doubts = [line for each in (pair.baseline, pair.optimized) if each is not None for line in each.warnings]
     text = [f"{describe(result.environment)}.", *(f"Warning: {line}" for line in dict.fromkeys(doubts))]
@@ -249,8 +249,8 @@ def _roofline_of(run: Limits) -> Chart | None:
         for each in run.distances
         if each.limit.bytes_per_s > 0
     ]
-    rates = {f"copy of {each.size_bytes / 1024:g} KB": each.bytes_per_s for each in run.ceilings.copy}
-    return roofline_chart(dots, run.ceilings.gemm_flop_per_s, rates)
+    rates = {f"reading from {each.name}": each.bytes_per_s for each in run.ceilings.peaks.levels}
+    return roofline_chart(dots, run.ceilings.peaks.flop_per_s, rates)
 
 
 def _peers(files: Files) -> Section:
