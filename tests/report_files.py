@@ -45,7 +45,7 @@ def write_every_kind(folder: Path) -> list[Path]:
     verdicts = ("pass", "improved", "inconclusive", "regression")
     rows_judged = [
         row_of(f"test_mlp.py::test_mlp[optimized-b{batch}-h1024]", [Finding(quantity, verdict, "why", 1.0, 1.1, "s", interval(1.1), 0.02)
-                                                                   for quantity in ("latency", "floor ratio")])
+                                                                   for quantity in ("latency", "products ratio")])
         for batch, verdict in enumerate(verdicts, start=1)
     ]  # fmt: skip
     (folder / "gate.json").write_text(verdicts_json(Judgement("main", "topic", tuple(rows_judged))), encoding="utf-8")

@@ -12,6 +12,7 @@ ENVIRONMENT = Environment("CPU", 2, "Linux 6", "3.12.1", "2.1.0", "openblas (Has
 PLAN = {"tile_rows": 48, "ways": [{"layout": "rows", "order": "C", "parts": 1, "generated": False}], "threading": "one", "passes": ["fuse"]}
 SPREAD = (1.0, 0.99, 1.01, 1.005, 0.995)
 """Of five processes: some 0.8 % of standard deviation."""
+RATIO = 1.2
 ROW = "optimized-b8-h64"
 CALLABLE = "test_mine.py::test_square"
 
@@ -19,7 +20,8 @@ CALLABLE = "test_mine.py::test_square"
 def case(
     name: str = ROW,
     *,
-    ratio: float = 1.2,
+    ratio: float = RATIO,
+    eager_ratio: float | None = None,
     latency_s: float = 1e-5,
     spread: Sequence[float] = SPREAD,
     peak_bytes: int = 0,
@@ -32,17 +34,26 @@ def case(
     instrument: str = "memray",
     steady: bool = True,
 ) -> Measurement:
-    """Return a case of ours: a time and a ratio to its floor for each process, and a footprint."""
+    """Return a case of ours: a time and ratios to its yardsticks for each process, and a footprint.
+
+    `ratio` is its time / the products', of which `latency_s` sets the seconds; the ratio to the eager runner, `eager_ratio`, is a
+    quarter of that where nothing else is said.
+    """
     runner, _, cell = name.partition("-")
-    own = tuple((latency_s * factor,) * 3 for factor in spread)
-    floor = tuple((latency_s / ratio,) * 3 for _ in spread)
+    this_s = latency_s * ratio / RATIO
+    own = tuple((this_s * factor,) * 3 for factor in spread)
+    yardsticks = {"products": latency_s / RATIO} | ({} if runner == "baseline" else {"baseline": this_s / (eager_ratio or ratio / 4)})
+    arms: dict[str, tuple[tuple[float, ...], ...]] = {
+        "this": own,
+        **{arm: ((each,) * 3,) * len(spread) for arm, each in yardsticks.items()},
+    }
     return Measurement(
         case={"id": name, "cell": cell, "runner": runner},
         status=status,
         footprint=Footprint(peak_bytes, allocations, instrument, steady),
         static=StaticBytes(arena=static_bytes, weight_copies=weight_copies),
-        timing=Timing(latency_s, None, 0, None, own),
-        arms={"floor": floor},
+        timing=Timing(this_s, None, 0, None, own),
+        arms=arms,
         plan=plan,
         error=error,
     )

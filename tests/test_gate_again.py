@@ -6,12 +6,12 @@ import datetime as dt
 
 import pytest
 
-from mlbench.gate import INCONCLUSIVE, PASS, REGRESSION, Judgement, judge_results
+from mlbench.gate import INCONCLUSIVE, MEAN_ROW, PASS, REGRESSION, Judgement, judge_results
 from mlbench.gating.again import Twice, settle
 from mlbench.results import FAILED, Measurement, Result
 from saved_results import ROW, SPREAD, case, result
 
-WILD = (1.0, 1.6, 0.7, 1.3, 0.8)
+WILD = (1.0, 1.6, 1.4, 1.3, 1.8)
 SLOW = case(ratio=1.68)
 UNSURE = case(spread=WILD)
 FINE = case()
@@ -102,3 +102,24 @@ def test_both_runners_of_a_cell_are_measured_once() -> None:
     found = settle(judge, result(SLOW, eager), again)
     assert (found.verdict, asked) == (PASS, [ROW])
     assert len(SPREAD) == 5
+
+
+NAMES = [f"optimized-b{batch}-h64" for batch in (1, 8, 64, 512, 4096)]
+
+
+@pytest.mark.parametrize(("again", "verdict"), [(1.05, REGRESSION), (1.0, PASS)], ids=["confirmed", "not-confirmed"])
+def test_a_mean_that_is_red_is_measured_again(again: float, verdict: str) -> None:
+    """No row is red by itself, so all that the mean is of are measured again, and red stays what they confirm."""
+    asked = []
+
+    def judge(after: Result) -> Judgement:
+        return judge_results(result(*map(case, NAMES)), after, None, dt.date(2026, 1, 2))
+
+    def measure(measured: Measurement) -> Twice:
+        asked.append(measured.case["id"])
+        fresh = [case(measured.case["id"], ratio=1.2 * again)]
+        return fresh, fresh
+
+    found = settle(judge, result(*(case(name, ratio=1.2 * 1.05) for name in NAMES)), measure)
+    assert asked == NAMES
+    assert (found.rows[-1].id, found.rows[-1].verdict, found.verdict) == (MEAN_ROW, verdict, verdict)

@@ -151,7 +151,7 @@ def test_no_page_is_written_into_nowhere(files: Path, capsys: pytest.CaptureFixt
 def test_a_history_has_the_gates_verdicts(tmp_path: Path) -> None:
     """Each run is judged by the one before it; another processor is another machine."""
     slow = dataclasses.replace(run((64,)), date="2026-01-03T03:04:05+00:00")
-    slow.measurements[1].arms["floor"] = tuple((each[0] / 3,) * 3 for each in slow.measurements[1].arms["floor"])
+    slow.measurements[1].arms["this"] = tuple((3 * each[0],) * 3 for each in slow.measurements[1].arms["this"])
     other = dataclasses.replace(run((64,)), date="2026-01-04T03:04:05+00:00", environment=dataclasses.replace(ENVIRONMENT, cpu="Another"))
     for name, each in (("1", other), ("3", run((64,))), ("2", slow)):  # the names are in another order than the dates
         save(each, tmp_path / f"{name}.json")

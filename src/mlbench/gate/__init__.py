@@ -1,7 +1,7 @@
 """The gate: the policy that turns two measurements of the same thing into a verdict, and verdicts into an exit code.
 
-`verdict` is the vocabulary, `policy` the numbers, `machine` says how two machines are related, `memory` and `timing` make findings,
-`tolerances` is what a person allows besides, and `saved` judges one result by another.
+`verdict` is the vocabulary, `policy` the numbers, `machine` says how two machines are related, `memory`, `yardsticks` and `timing` make
+findings, `tolerances` is what a person allows besides, and `saved` judges one result by another.
 """
 
 from mlbench.gate.saved import judge_results
@@ -12,6 +12,7 @@ from mlbench.gate.verdict import (
     EXIT_REGRESSION,
     IMPROVED,
     INCONCLUSIVE,
+    MEAN_ROW,
     MISSING,
     NEW,
     PASS,
@@ -31,6 +32,7 @@ __all__ = [
     "EXIT_REGRESSION",
     "IMPROVED",
     "INCONCLUSIVE",
+    "MEAN_ROW",
     "MISSING",
     "NEW",
     "PASS",

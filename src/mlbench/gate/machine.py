@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from mlbench.measure import Environment
 
 CLASS = ("cpu", "python", "numpy", "blas", "threads", "heap", "settings")
-"""What a floor ratio depends on: kernels, interpreter, allocator."""
+"""What ratios depend on: kernels, interpreter, allocator."""
 FINGERPRINT = (*CLASS, "cores", "system", "governor", "cpu_limit", "memory_limit_bytes")
 """What must agree besides before seconds are compared."""
 

@@ -1,8 +1,9 @@
 """Two saved results -> verdicts.
 
-A row is judged by its memory first, then by the ratio to its floor (or, of a callable, to its reference), which carries to other machines
-as far as kernels and caches allow, and by its seconds on the same machine only. The median of the suite is never divided out: a
-uniform slowdown of the code must show, and one of the machine hits the floor as well.
+A row is judged by its memory first, then by the ratios to its yardsticks (or, of a callable, to its reference), which carry to other
+machines as far as kernels and caches allow, and by its seconds on the same machine only. The median of the suite is never divided out: a
+uniform slowdown of the code must show, and the mean of all rows is judged besides; one of the machine hits the yardsticks as well. The
+eager runner is a yardstick itself: its memory is judged, and its times are shown.
 
 Everything that is not there is red: a row that the new run lacks, a test that failed or was broken off, a quantity that is no longer
 measured, a suite without a row.
@@ -10,6 +11,7 @@ measured, a suite without a row.
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -18,50 +20,66 @@ from mlbench.errors import FileError
 from mlbench.gate.machine import OTHER, SAME, Kinship, kinship
 from mlbench.gate.memory import Allowance, memory_allowances, memory_findings
 from mlbench.gate.policy import (
+    ALONE_BOUNDS,
     BACKSTOP_BOUNDS,
-    FLOOR_RATIO,
+    FEWEST_ROWS,
     LATENCY,
     LATENCY_BOUNDS,
+    MEAN_ALONE_BOUNDS,
+    MEAN_BOUNDS,
+    MEAN_SPREAD,
+    PRODUCTS_RATIO,
     RATIO_BOUNDS,
     REFERENCE_RATIO,
+    SHIFT_SHARE,
     TEST,
+    YARDSTICK_BOUNDS,
     Bounds,
     least_bounds,
     percent,
 )
-from mlbench.gate.timing import Rounds, Series, compare_series, latency_of, noise_of, ratio_to, reference_ratio_of
+from mlbench.gate.timing import Series, compare_series, latency_of, noise_of, reference_ratio_of
 from mlbench.gate.tolerances import GONE, Tolerances
-from mlbench.gate.verdict import INCONCLUSIVE, MISSING, NEW, PASS, RED, REGRESSION, Finding, Judgement, Row, row_of
-from mlbench.results import COMPLETE, FAILED, Measurement, Result
+from mlbench.gate.verdict import INCONCLUSIVE, MEAN_ROW, MISSING, NEW, PASS, RED, REGRESSION, Finding, Judgement, Row, row_of
+from mlbench.gate.yardsticks import THIS, YARDSTICKS, Change, Seen, change_of, findings_of, mean_change, seen, shown_only, usual_spread
+from mlbench.results import COMPLETE, FAILED, OLD_FLOOR_ARM, Measurement, Result
 
-FLOOR_ARM = "floor"
-TIMES = (FLOOR_RATIO, REFERENCE_RATIO, LATENCY)
+TIMES = (REFERENCE_RATIO, LATENCY)
+EAGER = "baseline"
+"""The runner that is a yardstick."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Side:
-    """The measurements of a result by id, and the floor's rounds by cell."""
+    """The measurements of a result by id."""
 
     rows: dict[str, Measurement]
-    floors: dict[str, Rounds]
 
     def series(self, quantity: str, name: str) -> Series | None:
         """Return a number of a row for each of its processes."""
-        row = self.rows[name]
-        if quantity == FLOOR_RATIO:
-            return ratio_to(row, row.arms.get(FLOOR_ARM) or self.floors.get(row.case["cell"]))
-        return latency_of(row) if quantity == LATENCY else reference_ratio_of(row)
+        return (latency_of if quantity == LATENCY else reference_ratio_of)(self.rows[name])
 
 
 @dataclass(frozen=True, slots=True)
 class _Context:
-    """What every row is judged with: both sides, how their machines are related, what is allowed, and the noise of each quantity."""
+    """What every row is judged with.
+
+    Attributes:
+        old: the baseline.
+        new: what is judged.
+        kin: how their machines are related.
+        allowed: what a person allows.
+        noise: spread between processes of each of TIMES.
+        usual: spread between runs of each ratio to a yardstick.
+        reasons: why rows are missing.
+    """
 
     old: _Side
     new: _Side
     kin: Kinship
     allowed: Tolerances
     noise: dict[str, float]
+    usual: dict[str, float]
     reasons: Mapping[str, str]
 
 
@@ -92,17 +110,29 @@ def judge_results(
     kin = kinship(before.environment, after.environment)
     allowed = (tolerances or Tolerances()).on(today)
     noise = {what: noise_of([[side.series(what, name) for name in side.rows] for side in (old, new)]) for what in TIMES}
-    context = _Context(old, new, kin, allowed, noise, reasons or {})
+    usual = {quantity: _usual_spread(old, arm) for quantity, arm in YARDSTICKS.items()}
+    context = _Context(old, new, kin, allowed, noise, usual, reasons or {})
     every = (*old.rows, *(name for name in new.rows if name not in old.rows))
-    rows = [_row(name, context) for name in every if name not in left_out]
+    judged = [name for name in every if name not in left_out]
+    rows = [*(_row(name, context) for name in judged), *_mean_row(judged, context)]
     notes = (
         *_machine_notes(kin),
+        *_age_notes(old, new, names),
         *((f"left out, because other rows were chosen: {_counted(left_out)}",) if left_out else ()),
         *(tolerances.notes((*old.rows, *new.rows), today) if tolerances else ()),
         *((f"{names[1]} was broken off",) if after.status != COMPLETE else ()),
         *((_nothing_compared(old, new, names),) if all(row.verdict == NEW for row in rows) else ()),
     )
     return Judgement(*names, tuple(rows), notes)
+
+
+def _usual_spread(old: _Side, arm: str) -> float:
+    """Return the spread between runs that is assumed at least; a row with what is no number says nothing of it, and is red by itself."""
+    found = []
+    for row in old.rows.values():
+        with contextlib.suppress(ValueError):
+            found.append(seen(row, arm) or [])
+    return usual_spread(found)
 
 
 def _nothing_compared(old: _Side, new: _Side, names: tuple[str, str]) -> str:
@@ -116,38 +146,48 @@ def _counted(names: Collection[str]) -> str:
     return f"{len(names)} rows of the baseline, such as {', '.join(shown)}" if len(names) > 1 else f"{shown[0]}"
 
 
+def _age_notes(old: _Side, new: _Side, names: tuple[str, str]) -> tuple[str, ...]:
+    aged = [name for side, name in zip((old, new), names, strict=True) if any(OLD_FLOOR_ARM in row.arms for row in side.rows.values())]
+    return tuple(
+        f"{name} was measured before there were yardsticks without code under test: its ratios to the floor mean something else, and times "
+        "of cases are not compared by them; measure it again"
+        for name in aged
+    )
+
+
 def _machine_notes(kin: Kinship) -> tuple[str, ...]:
     if kin.relation == SAME:
         return ()
     told = f"{kin.relation} than the baseline's ({'; '.join(kin.differences)})" if kin.relation == OTHER else (
         f"{kin.relation} as the baseline's ({'; '.join(kin.differences)})"
     )  # fmt: skip
-    bounds = RATIO_BOUNDS[kin.relation]
-    return (f"{told}: seconds are not compared, and {percent(bounds.tolerance)} is tolerated in ratios where nothing else is said",)
+    bounds = YARDSTICK_BOUNDS[kin.relation]
+    slips = f", so that a slowdown to {1 + bounds.tolerance:g} times slips through" if kin.relation == OTHER else ""
+    tolerated = f"{percent(bounds.tolerance)} is tolerated in ratios of cases where nothing else is said{slips}"
+    return (f"{told}: seconds are not compared, and {tolerated}",)
 
 
 def _side(result: Result, name: str) -> _Side:
     rows: dict[str, Measurement] = {}
-    floors: dict[str, Rounds] = {}
     for each in result.measurements:
         if each.case["id"] in rows:
             raise FileError(f"{name}: has two rows called {each.case['id']}; measure each case once, so that it is clear which one counts")
         _check_arms(each, name)
         rows[each.case["id"]] = each
-        if FLOOR_ARM in each.arms:
-            floors[each.case["cell"]] = each.arms[FLOOR_ARM]
-    return _Side(rows, floors)
+    return _Side(rows)
 
 
 def _check_arms(measured: Measurement, name: str) -> None:
     """Refuse arms that did not take turns with the row in each of its processes: without its ratio the row would pass by its seconds."""
     if measured.status != COMPLETE or measured.timing is None:
         return
-    expected = len(measured.timing.rounds_s)
+    place, own = f"{name}: {measured.case['id']}", measured.arms.get(THIS)
+    expected = len(measured.timing.rounds_s if own is None else own)
+    if sum(measured.runs) not in (0, expected):
+        raise FileError(f"{place}: runs {list(measured.runs)} do not add up to {expected} processes; measure it again")
     for arm, rounds in measured.arms.items():
         if len(rounds) != expected:
-            place = f"{name}: {measured.case['id']}: arms.{arm}"
-            raise FileError(f"{place} has {len(rounds)} processes; expected {expected}, as in timing.rounds_s; measure it again")
+            raise FileError(f"{place}: arms.{arm} has {len(rounds)} processes; expected {expected}, as the row has; measure it again")
 
 
 def _row(name: str, context: _Context) -> Row:
@@ -159,7 +199,7 @@ def _row(name: str, context: _Context) -> Row:
         found = [*_memory(name, before, after, context), *_times(name, context)]
     else:
         found = [alone]
-    return row_of(name, [_excused(name, each, context.allowed) for each in found or [_nothing_in_common(context.kin)]])
+    return row_of(name, _all_excused(name, found or [_nothing_in_common(context.kin)], context.allowed))
 
 
 def _alone(before: Measurement | None, after: Measurement | None, reason: str | None) -> Finding | None:
@@ -194,21 +234,92 @@ def _memory(name: str, before: Measurement, after: Measurement, context: _Contex
 
 
 def _times(name: str, context: _Context) -> Sequence[Finding]:
-    ratios = RATIO_BOUNDS[context.kin.relation]
-    policy = {FLOOR_RATIO: ratios, REFERENCE_RATIO: ratios} | ({LATENCY: LATENCY_BOUNDS} if context.kin.relation == SAME else {})
-    found: list[Finding] = []
+    is_same = context.kin.relation == SAME
+    policy = {REFERENCE_RATIO: RATIO_BOUNDS[context.kin.relation]} | ({LATENCY: LATENCY_BOUNDS} if is_same else {})
+    found: list[Finding] = list(_to_yardsticks(name, context))
     for quantity, default in policy.items():
         is_backstop = quantity == LATENCY and bool(found)
         bounds = _bounds(name, quantity, BACKSTOP_BOUNDS if is_backstop else default, context.allowed)
         series = (context.old.series(quantity, name), context.new.series(quantity, name))
         compared = compare_series(quantity, *series, bounds, context.noise[quantity])
         found += [] if compared is None else [compared]
+    if context.new.rows[name].case["runner"] == EAGER:
+        return [each if each.change is None else shown_only(each) for each in found]
     return found
+
+
+def _to_yardsticks(name: str, context: _Context) -> Sequence[Finding]:
+    """Return what the gate says of a row's ratios to its yardsticks, as far as the baseline has them."""
+    changes, gone = {}, []
+    for quantity, arm in YARDSTICKS.items():
+        try:
+            before, after = (seen(side.rows[name], arm) for side in (context.old, context.new))
+            if before is not None and after is not None:
+                changes[quantity] = _change(name, quantity, before, after, context)
+            elif before is not None:
+                gone.append(Finding(quantity, MISSING, f"the baseline has a {quantity}, this run has none"))
+        except ValueError as error:
+            gone.append(Finding(quantity, REGRESSION, f"{quantity}: cannot be compared ({error})", unit="ratio"))
+    relation = context.kin.relation
+    bounds = {quantity: _bounds(name, quantity, YARDSTICK_BOUNDS[relation], context.allowed) for quantity in changes}
+    return [*gone, *(findings_of(changes, bounds, ALONE_BOUNDS[relation]) if changes else ())]
+
+
+def _change(name: str, quantity: str, before: Sequence[Seen], after: Sequence[Seen], context: _Context) -> Change:
+    processes = min(len(side.rows[name].arms[THIS]) for side in (context.old, context.new))
+    share = 0.0 if context.kin.relation == OTHER else SHIFT_SHARE[quantity]  # another machine is in another state anyway
+    return change_of(before, after, context.usual[quantity], processes, share)
+
+
+def _changes(name: str, context: _Context) -> dict[str, Change]:
+    """Return the changes of a row's ratios, as far as both sides measured them to the end; what is no number is red in its own row."""
+    sides = [side.rows.get(name) for side in (context.old, context.new)]
+    found = {}
+    for quantity, arm in YARDSTICKS.items():
+        with contextlib.suppress(ValueError):
+            before, after = (seen(each, arm) if each is not None and each.status == COMPLETE else None for each in sides)
+            if before is not None and after is not None:
+                found[quantity] = _change(name, quantity, before, after, context)
+    return found
+
+
+def _mean_row(names: Sequence[str], context: _Context) -> list[Row]:
+    """Return the row of the mean of all rows of the compiled runner, for which nobody allows anything of their own."""
+    if context.kin.relation == OTHER:
+        return []
+    changes: dict[str, list[Change]] = {quantity: [] for quantity in YARDSTICKS}
+    for name in names:
+        found = {} if any(_has_entry(name, each, context.allowed) for each in YARDSTICKS) else _changes(name, context)
+        if len(found) == len(YARDSTICKS):
+            for quantity, change in found.items():
+                changes[quantity].append(change)
+    if len(changes[PRODUCTS_RATIO]) < FEWEST_ROWS:
+        return []
+    means = {quantity: mean_change(each, MEAN_SPREAD) for quantity, each in changes.items()}
+    return [row_of(MEAN_ROW, findings_of(means, dict.fromkeys(means, MEAN_BOUNDS), MEAN_ALONE_BOUNDS))]
+
+
+def _has_entry(name: str, quantity: str, allowed: Tolerances) -> bool:
+    return allowed.tolerance(name, quantity) is not None or allowed.acceptance(name, quantity) is not None
 
 
 def _bounds(name: str, quantity: str, default: Bounds, allowed: Tolerances) -> Bounds:
     entry = allowed.tolerance(name, quantity)
     return default if entry is None or entry.tolerance is None else least_bounds(entry.tolerance, entry.limit, default)
+
+
+def _all_excused(name: str, found: Sequence[Finding], allowed: Tolerances) -> list[Finding]:
+    """Let pass what somebody accepted; a time that is accepted by one yardstick is not red by the other one."""
+    excused = [_excused(name, each, allowed) for each in found]
+    accepted = [after for before, after in zip(found, excused, strict=True) if after is not before and after.quantity in YARDSTICKS]
+    if not accepted:
+        return excused
+    return [
+        replace(each, verdict=PASS, why=f"{each.why}; accepted by the {accepted[0].quantity}")
+        if each.quantity in YARDSTICKS and each.verdict in RED
+        else each
+        for each in excused
+    ]
 
 
 def _excused(name: str, found: Finding, allowed: Tolerances) -> Finding:

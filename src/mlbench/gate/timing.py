@@ -1,4 +1,4 @@
-"""Findings on times: floor ratio, reference ratio and latency, each from the medians of its processes.
+"""Findings on the reference ratio of a callable and on latency, each from the medians of its processes.
 
 The unit is the process: its rounds share a bias, so that many rounds of one process say no more about the next run than few.
 """
@@ -47,19 +47,19 @@ def latency_of(measured: Measurement) -> Series | None:
     return None if measured.timing is None else Series(tuple(median(rounds) for rounds in measured.timing.rounds_s), "s")
 
 
-def ratio_to(measured: Measurement, arm: Rounds | None) -> Series | None:
-    """Return the time of a call / the time of another arm that took turns with it."""
-    if measured.timing is None or arm is None or len(arm) != len(measured.timing.rounds_s):
-        return None
-    return Series(tuple(_median_ratio(own, other) for own, other in zip(measured.timing.rounds_s, arm, strict=True)), "ratio")
-
-
 def reference_ratio_of(measured: Measurement) -> Series | None:
     """Return the time of a callable / that of its reference; of a file without the reference's rounds, what it says of all of them."""
     if "reference" in measured.arms:
-        return ratio_to(measured, measured.arms["reference"])
+        return _ratio_to(measured, measured.arms["reference"])
     stated = measured.ratios.get("reference_ratio")
     return None if stated is None else Series((1 / stated.estimate,), "ratio")
+
+
+def _ratio_to(measured: Measurement, arm: Rounds) -> Series | None:
+    """Return the time of a call / the time of another arm that took turns with it."""
+    if measured.timing is None or len(arm) != len(measured.timing.rounds_s):
+        return None
+    return Series(tuple(_median_ratio(own, other) for own, other in zip(measured.timing.rounds_s, arm, strict=True)), "ratio")
 
 
 def _median_ratio(own: Sequence[float], other: Sequence[float]) -> float:

@@ -21,6 +21,9 @@ VERDICTS = (PASS, NEW, IMPROVED, INCONCLUSIVE, MISSING, REGRESSION)
 """From the best to the worst: the one that stands later wins."""
 RED = (MISSING, REGRESSION)
 
+MEAN_ROW = "mean of the compiled runner's rows"
+"""The row that no benchmark has: what all of them have in common."""
+
 EXIT_PASS, EXIT_REGRESSION, EXIT_INCONCLUSIVE = 0, 1, 3
 
 
@@ -29,8 +32,9 @@ class Finding:
     """What the gate says of one quantity of a row.
 
     Attributes:
-        quantity: what was compared: `latency`, `floor ratio`, `reference ratio` (of a callable: its time / its reference's), `peak bytes`,
-            `allocations`, or `test` where there is nothing to compare: it failed, is missing, or is new.
+        quantity: what was compared: `latency`, `baseline ratio` and `products ratio` (of a case: its time / the eager runner's, and /
+            NumPy's bare products), `reference ratio` (of a callable: its time / its reference's), `peak bytes`, `allocations`, or `test`
+            where there is nothing to compare: it failed, is missing, or is new.
         verdict: one of VERDICTS.
         why: one sentence, with the numbers in it.
         before: of the baseline; None where there is none.

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
-from mlbench.gate import INCONCLUSIVE, RED, REGRESSION, Finding, Judgement, Row, row_of
+from mlbench.gate import INCONCLUSIVE, MEAN_ROW, RED, REGRESSION, Finding, Judgement, Row, row_of
 from mlbench.results import Measurement, Result
 
 Twice = tuple[Sequence[Measurement], Sequence[Measurement]]
@@ -31,9 +31,7 @@ def settle(judge: Callable[[Result], Judgement], after: Result, again: Again) ->
     fresh: dict[str, Measurement] = {}
     pooled: dict[str, Measurement] = {}
     settled = set()
-    for row in judged.rows:
-        if not _is_open(row) or row.id not in measured:
-            continue
+    for row in _to_measure(judged, measured):
         twice = (fresh.values(), pooled.values()) if row.id in fresh else again(measured[row.id])
         if twice is None:
             continue
@@ -43,8 +41,28 @@ def settle(judge: Callable[[Result], Judgement], after: Result, again: Again) ->
     if not settled:
         return judged
     alone, together = (_rows(judge(_replaced(after, new))) for new in (fresh, pooled))
-    rows = tuple(_settled(row, alone[row.id], together[row.id]) if row.id in settled else row for row in judged.rows)
+    rows = tuple(
+        _settled(row, alone[row.id], together[row.id])
+        if row.id in settled or (row.id == MEAN_ROW and _is_open(row))
+        else _kept(row, together)
+        for row in judged.rows
+    )
     return replace(judged, rows=rows, notes=(*judged.notes, f"measured again in fresh processes: {', '.join(sorted(settled))}"))
+
+
+def _kept(row: Row, together: Mapping[str, Row]) -> Row:
+    """Return a row that was not measured again; the mean of the rows is of what is known of them now."""
+    return together.get(row.id, row) if row.id == MEAN_ROW else row
+
+
+def _to_measure(judged: Judgement, measured: Mapping[str, Measurement]) -> list[Row]:
+    """Return the rows that are open; where the mean of the rows is, all that it is of."""
+    is_mean_open = any(row.id == MEAN_ROW and _is_open(row) for row in judged.rows)
+    return [
+        row
+        for row in judged.rows
+        if row.id in measured and (_is_open(row) or (is_mean_open and measured[row.id].case["runner"] == "optimized"))
+    ]
 
 
 def _is_open(row: Row) -> bool:

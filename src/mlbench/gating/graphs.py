@@ -14,7 +14,7 @@ from pathlib import Path
 from mlbench.cases import flame_graph, keep_recording, parse_case
 from mlbench.errors import MlbenchError
 from mlbench.files import file_name
-from mlbench.gate import MISSING, RED, REGRESSION, Judgement, Row
+from mlbench.gate import MEAN_ROW, MISSING, RED, REGRESSION, Judgement, Row
 
 BEFORE, AFTER = "before", "after"
 Calls = Mapping[str, Callable[[], object]]
@@ -36,7 +36,7 @@ def keep_graphs(judgement: Judgement, folder: Path, baseline: Path, calls: Calls
     """
     rows, notes = [], list(judgement.notes)
     for row in judgement.rows:
-        if row.verdict not in RED:
+        if row.verdict not in RED or row.id == MEAN_ROW:
             rows.append(row)
             continue
         before, why_not = _before(row, folder / BEFORE, baseline)
