@@ -35,8 +35,8 @@ def test_their_gate_looks_at_the_shortest_round(tmp_path: Path, shortest_s: floa
     assert (found.red, found.still_open, found.judgement.verdict) == (0, 0, "pass")
 
 
-def test_our_gate_looks_at_the_floor_ratio(tmp_path: Path) -> None:
-    """A floor ratio that doubled is red to our gate, whatever the shortest round."""
+def test_our_gate_looks_at_the_ratios(tmp_path: Path) -> None:
+    """Ratios that doubled are red to our gate, whatever the shortest round."""
     (found,) = saved_runs([saved(tmp_path / "a.json", 1e-5), saved(tmp_path / "b.json", 1e-5, ratio=2.4)], TODAY)
     assert (found.red, found.their_red) == (1, 0)
 

@@ -17,7 +17,7 @@ from mlbench.measure.footprint import has_memray
 from mlbench.results import INTERRUPTED, Measurement, load, save, to_json
 from saved_results import ENVIRONMENT, ROW, case, result
 
-WILD = (1.0, 1.6, 0.7, 1.3, 0.8)
+WILD = (1.0, 1.6, 1.4, 1.3, 1.8)
 OTHER = "baseline-b8-h64"
 Write = Callable[..., str]
 
@@ -107,7 +107,7 @@ def test_all_lists_what_passes(write: Write, capsys: pytest.CaptureFixture[str])
     main(["gate", *files])
     assert capsys.readouterr().out == "pass: 1 row: 1 pass\n"
     main(["gate", *files, "--all"])
-    assert "floor ratio" in capsys.readouterr().out
+    assert "products ratio" in capsys.readouterr().out
 
 
 def test_formats_and_output(write: Write, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -140,7 +140,7 @@ def test_tolerances_next_to_the_baseline_count(write: Write, tmp_path: Path) -> 
     files = write("before.json", case()), write("after.json", case(ratio=1.7))
     assert main(["gate", *files]) == 1
     (tmp_path / "before.toml").write_text(
-        'kind = "mlbench-tolerances"\nschema = 1\n[[accepted]]\nrows = "*"\nquantity = "floor ratio"\nup_to = 2\nreason = "x"\n'
+        'kind = "mlbench-tolerances"\nschema = 1\n[[accepted]]\nrows = "*"\nquantity = "products ratio"\nup_to = 2\nreason = "x"\n'
         "expires = 9999-12-31\n",
         encoding="utf-8",
     )
@@ -219,6 +219,44 @@ def test_a_baseline_is_replaced_by_what_passes(write: Write, capsys: pytest.Capt
         )
 
 
+def test_runs_are_added_to_a_baseline(write: Write, capsys: pytest.CaptureFixture[str]) -> None:
+    """Three runs of one version stand in one file, and the gate judges by it."""
+    place = write("baseline.json", case())
+    for number, ratio in enumerate((1.203, 1.198)):
+        assert main(["baseline", "add", place, write(f"{number}.json", case(ratio=ratio))]) == 0
+    assert load(place).measurements[0].runs == (5, 5, 5)
+    assert "3 runs" in capsys.readouterr().out
+    assert main(["gate", place, write("now.json", case(ratio=1.2 * 1.055))]) == 1
+
+
+@pytest.mark.parametrize(
+    ("after", "code", "said"),
+    [
+        ((case(ratio=1.7),), 1, "was not added"),
+        ((case(OTHER),), 1, "was not added"),
+        ((case(), case("optimized-b1-h1")), 2, "do not have the same rows"),
+    ],
+    ids=["worse", "missing", "more-rows"],
+)
+def test_a_run_of_something_else_is_not_added(
+    write: Write, capsys: pytest.CaptureFixture[str], after: tuple[Measurement, ...], code: int, said: str
+) -> None:
+    """What is worse, or has other rows, leaves the baseline as it was."""
+    place = Path(write("baseline.json", case()))
+    old = place.read_bytes()
+    assert main(["baseline", "add", str(place), write("now.json", *after)]) == code
+    assert place.read_bytes() == old
+    assert said in capsys.readouterr().err
+
+
+def test_a_run_of_another_machine_is_not_added(tmp_path: Path, write: Write, capsys: pytest.CaptureFixture[str]) -> None:
+    """Its spread would be that between machines."""
+    place = write("baseline.json", case())
+    save(result(case(), environment=dataclasses.replace(ENVIRONMENT, cpu="another")), tmp_path / "now.json")
+    assert main(["baseline", "add", place, str(tmp_path / "now.json")]) == 2
+    assert "another cpu" in capsys.readouterr().err
+
+
 def test_doubt_may_replace_a_baseline_on_request(write: Write) -> None:
     """With --inconclusive=pass."""
     files = write("baseline.json", case()), write("now.json", case(spread=WILD))
@@ -233,7 +271,7 @@ def test_a_forced_row_is_stored_with_its_reason(write: Write, capsys: pytest.Cap
     assert main(["baseline", "update", place, now, "--force", ROW, OTHER, "--reason", "a copy"]) == 0
     accepted = load(place).accepted
     assert [(each.id, each.reason) for each in accepted] == [(ROW, "a copy"), (OTHER, "a copy")]
-    assert accepted[0].why.startswith("floor ratio 1.20x -> 1.70x")
+    assert accepted[0].why.startswith("baseline ratio 0.30x -> 0.42x")
     assert main(["baseline", "update", place, write("then.json", case(ratio=1.7))]) == 0
     assert load(place).accepted == accepted
     capsys.readouterr()

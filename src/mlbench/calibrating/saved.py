@@ -1,4 +1,4 @@
-"""Saved runs of unchanged code judged twice: by our gate, and as pytest-benchmark's `--benchmark-compare-fail=min:10%` does."""
+"""Saved runs of unchanged code judged by our gate, and those of pytest-benchmark as its `--benchmark-compare-fail=min:10%` does."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 from mlbench.documents import read_json
-from mlbench.errors import FileError
 from mlbench.gate import INCONCLUSIVE, RED, Judgement, judge_results
 from mlbench.results import Result, is_pytest_benchmark, load
 
@@ -46,14 +45,14 @@ class SavedRun:
 
 
 def saved_runs(files: Sequence[Path], today: dt.date) -> list[SavedRun]:
-    """Judge runs that pytest-benchmark saved, each by the first of them.
+    """Judge runs that pytest-benchmark or `mlbench run` saved, each by the first of them.
 
     Args:
         files: the baseline, then the runs.
         today: the day, for nothing but tolerances that expire, of which there are none here.
 
     Raises:
-        FileError: for a file that cannot be read, or that pytest-benchmark did not save.
+        FileError: for a file that cannot be read.
     """
     baseline, *runs = _read(files)
     return [_judged(baseline, run, today) for run in runs]
@@ -88,8 +87,8 @@ def _judged(baseline: _File, run: _File, today: dt.date) -> SavedRun:
 
 
 def _shortest(path: Path) -> dict[str, float]:
-    """Return the shortest round of each benchmark, in seconds."""
+    """Return the shortest round of each benchmark of pytest-benchmark, in seconds; none of a file of ours."""
     data: Any = read_json(path)
     if not is_pytest_benchmark(data):
-        raise FileError(f"{path}: pytest-benchmark did not save it; expected what `pytest --benchmark-json` wrote")
+        return {}
     return {each["fullname"]: float(each["stats"]["min"]) for each in data["benchmarks"]}

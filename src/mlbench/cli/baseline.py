@@ -1,4 +1,4 @@
-"""`mlbench baseline`: replace a baseline, on request only, and show what was accepted into it."""
+"""`mlbench baseline`: replace a baseline, on request only, add runs to it, and show what was accepted into it."""
 
 from __future__ import annotations
 
@@ -12,25 +12,26 @@ from pathlib import Path
 from mlbench.cases import flame_graph, parse_case
 from mlbench.cli.gate import add_files, judge_files
 from mlbench.cli.gating import add_inconclusive
-from mlbench.cli.options import EXIT_DONE, Commands, check_place, say, wrapped
+from mlbench.cli.options import EXIT_DONE, Commands, check_place, check_same_environment, say, wrapped
 from mlbench.errors import FileError, UsageError
 from mlbench.gate import EXIT_PASS, INCONCLUSIVE, RED, Judgement
 from mlbench.gating.graphs import folder_of
 from mlbench.measure import describe
 from mlbench.report import Table, render, result_text, verdict_text
-from mlbench.results import COMPLETE, Accepted, Result, load, now, save
+from mlbench.results import COMPLETE, Accepted, Result, load, now, save, with_run
 
 
 def add(commands: Commands) -> None:
     """Add the command and its two verbs."""
     parser = commands.add_parser(
         "baseline",
-        help="replace a baseline on request, or show one",
+        help="replace a baseline on request, add a run to one, or show one",
         description=wrapped("A baseline is a saved result that others are judged by. No run replaces it by itself."),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     verbs = parser.add_subparsers(title="what to do", required=True, metavar="VERB")
     _add_update(verbs)
+    _add_add(verbs)
     shown = verbs.add_parser("show", help="print a baseline and what was accepted into it", description="Print a baseline.")
     shown.add_argument("baseline", type=Path, metavar="BASELINE", help="the file")
     shown.set_defaults(act=_show)
@@ -58,6 +59,44 @@ def _add_update(verbs: Commands) -> None:
     update.add_argument("--reason", metavar="TEXT", help="why, stored in the baseline")
     update.add_argument("--graphs", action="store_true", help="keep flame graphs of its cases next to it, for a later red gate")
     update.set_defaults(act=_update)
+
+
+def _add_add(verbs: Commands) -> None:
+    more = verbs.add_parser(
+        "add",
+        help="add one more run of the same version to a baseline",
+        description=wrapped(
+            "Add a run of the same version on the same machine to a baseline. Of three runs or more the gate knows how much they differ, "
+            "and needs to assume nothing. A run that is worse than the baseline in a row, or lacks one, is refused: make a new baseline."
+        ),
+        epilog=textwrap.dedent("""\
+            examples:
+              mlbench baseline update baseline.json one.json
+              mlbench baseline add baseline.json two.json && mlbench baseline add baseline.json three.json
+
+            exit codes: 0 added, 1 refused: worse or missing, 2 usage or unreadable input, 3 refused: inconclusive"""),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add_files(more)
+    add_inconclusive(more)
+    more.set_defaults(act=_add)
+
+
+def _add(options: argparse.Namespace) -> int:
+    check_place(options.baseline)
+    judged, before, after = judge_files(options)
+    _check_whole(options.current, after)
+    check_same_environment(options.baseline, before.environment, after.environment)
+    passes = options.inconclusive == "pass"
+    code = judged.exit_code(inconclusive_passes=passes)
+    if code != EXIT_PASS:
+        say(verdict_text(judged, colour=sys.stdout.isatty(), inconclusive_passes=passes))
+        print(f"mlbench: {options.current} was not added to {options.baseline}, because it is not like it", file=sys.stderr)
+        return code
+    together = with_run(before, after)
+    runs = len(together.measurements[0].runs)
+    say(f"Baseline: {save(together, options.baseline)}, {runs} runs")
+    return EXIT_DONE
 
 
 def _update(options: argparse.Namespace) -> int:

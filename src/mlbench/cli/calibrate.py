@@ -68,8 +68,8 @@ def add(commands: Commands) -> None:
     parser.add_argument("--store", type=Path, default=STORE, metavar="DIR", help=f"where the comparisons are kept (default {STORE})")
     parser.add_argument("--suites", type=natural, default=10_000, metavar="N", help="suites that are recombined (default 10000)")
     parser.add_argument("--saved", type=Path, nargs="+", metavar="FILE",
-                        help="judge runs of unchanged code that pytest-benchmark saved, by the first of them, and as its own "
-                        "--benchmark-compare-fail=min:10%% does; measures nothing")  # fmt: skip
+                        help="judge saved runs of unchanged code by the first of them and each by every other one, and those of "
+                        "pytest-benchmark as its own --benchmark-compare-fail=min:10%% does; measures nothing")  # fmt: skip
     parser.add_argument("--output", type=Path, metavar="FILE", help="write what is printed here as well")
     parser.set_defaults(act=_run, pytest_arguments=[])
 

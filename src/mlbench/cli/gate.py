@@ -25,8 +25,8 @@ def add(commands: Commands) -> None:
         help="judge a saved result by a baseline: did it become slower or hungrier?",
         description=wrapped(
             "Judge a result by a saved baseline, row by row: peak bytes and allocations exactly where NumPy, memray and the plan agree, "
-            "floor ratios by an interval that carries the spread between processes, seconds on the same machine only. What is missing is "
-            "red. Both files are what 'mlbench run --json' wrote or pytest-benchmark saved."
+            "times by their ratios to two yardsticks, the eager runner and NumPy's bare products, seconds on the same machine only. What "
+            "is missing is red. Both files are what 'mlbench run --json' wrote or pytest-benchmark saved."
         ),
         epilog=textwrap.dedent("""\
             examples:
