@@ -108,6 +108,13 @@ def test_the_fastest_rounds_are_compared() -> None:
     assert judged(case(), case(spread=busy)).verdict == PASS
 
 
+def test_one_undisturbed_round_of_a_process_suffices() -> None:
+    """Two rounds of three that a neighbour made longer leave the verdict as it was."""
+    busy = replace(case(), arms={name: tuple((1.8 * each[0], each[0], 1.8 * each[0]) for each in rounds) if name == "this" else rounds
+                                 for name, rounds in case().arms.items()})  # fmt: skip
+    assert judged(case(), busy).verdict == PASS
+
+
 def test_a_yardstick_that_moved_is_trusted_less() -> None:
     """Where the products themselves took 1.5 times as long the machine was in another state, and 8 % in the ratios prove nothing."""
     found = judged(case(), case(ratio=1.2 * 1.08, latency_s=1.5e-5))
