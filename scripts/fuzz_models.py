@@ -216,49 +216,49 @@ def _activated(name: str, z: Wide) -> Wide:
     return z
 
 
-def wrong(model: Model, x: Floats, y: FloatArray, *, merged: bool) -> str:
+def wrong(model: Model, eager: BaselineRunner, x: Floats, y: FloatArray, *, merged: bool) -> str:
     """Return what is wrong with an output, or nothing.
 
     Args:
         model: the model.
+        eager: its eager runner.
         x: (batch, inputs).
         y: (batch, outputs).
         merged: Linears were merged, so that NaN and infinities may stand for each other.
     """
     with np.errstate(all="ignore"):
-        eager = BaselineRunner(model).run(np.ascontiguousarray(x, np.float32))
+        plain = eager.run(x)
     right, lost = exact(model, x)
     if y.shape != right.shape or y.dtype != np.float32:
         return f"{y.dtype} of shape {y.shape}; expected float32 of shape {right.shape}"
     if not y.size:
         return ""
-    same = np.isfinite(y) == np.isfinite(eager) if merged else _kind(y) == _kind(eager)
+    same = np.isfinite(y) == np.isfinite(plain) if merged else _kind(y) == _kind(plain)
     if not (same | lost).all():
         row, column = np.argwhere(~(same | lost))[0]
-        return f"row {row}, column {column}: {y[row, column]}; the eager runner gives {eager[row, column]}"
-    usable = np.isfinite(eager) & np.isfinite(right) & ~lost
+        return f"row {row}, column {column}: {y[row, column]}; the eager runner gives {plain[row, column]}"
+    usable = np.isfinite(plain) & np.isfinite(right) & ~lost
     if not usable.any():
         return ""
     with np.errstate(all="ignore"):
         error = np.where(usable, np.abs(y - right), 0)
-        allowed = FACTOR * eager_error(model, x) + FLOOR_ULPS * ULP * np.abs(right[usable]).max() + np.finfo(np.float32).tiny
+        allowed = FACTOR * eager_error(model, eager, x) + FLOOR_ULPS * ULP * np.abs(right[usable]).max() + np.finfo(np.float32).tiny
     if error.max() > allowed:
         row, column = np.unravel_index(int(error.argmax()), error.shape)
         return f"row {row}, column {column}: {y[row, column]!r} is off {right[row, column]!r} by {error.max():.3g} > {allowed:.3g}"
     return ""
 
 
-def eager_error(model: Model, x: Floats) -> float:
+def eager_error(model: Model, eager: BaselineRunner, x: Floats) -> float:
     """Return by how much the eager runner is off at most, for this input and some that are nearby."""
     random = np.random.default_rng(0)
-    run = BaselineRunner(model).run
     most = 0.0
     for index in range(NEARBY):
         with np.errstate(all="ignore"):
             near = np.array(x, np.float32, order="C")
             near *= (1 + (index > 0) * ULP * random.integers(-8, 9, x.shape)).astype(np.float32)
             right, lost = exact(model, near)
-            error = np.abs(run(near) - right)
+            error = np.abs(eager.run(near) - right)
         most = max(most, float(np.where(np.isfinite(error) & ~lost, error, 0).max(initial=0)))
     return most
 
@@ -272,16 +272,15 @@ def failure(case: Case) -> str:
     """Run a case and return what is wrong with it, or nothing."""
     runner = OptimizedRunner(case.model, case.max_batch, passes=case.passes, choices=case.choices, threads=case.threads)
     products = sum(op_named(node.op).is_product for node in runner.compiled.graph.nodes)
+    eager = BaselineRunner(case.model)
     for number, x in enumerate(case.inputs):
         with np.errstate(all="ignore"):
-            y = runner.run(x).copy()
-            plain = BaselineRunner(case.model).run(np.ascontiguousarray(x, np.float32))
-        found = wrong(case.model, x, y, merged=products < len(case.model.layers))
+            y, plain = runner.run(x).copy(), eager.run(x)
+        found = wrong(case.model, eager, x, y, merged=products < len(case.model.layers))
         if not found and _is_refused(case.model, x, y) and not _is_refused(case.model, x, plain):
             found = "check_result refuses it, and not the eager runner's"
         if found:
             return f"call {number}: {found}"
-    runner.compiled.notes  # noqa: B018  # an explanation of whatever was chosen
     return ""
 
 

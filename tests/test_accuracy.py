@@ -47,7 +47,7 @@ def _scaled(model: Model, biases: float) -> Model:
 def _is_right(model: Model, x: FloatArray, passes: Sequence[str]) -> None:
     """Fail where the compiled runner errs more than it may, or the project's own check refuses what it gives."""
     y = OptimizedRunner(model, max(1, len(x)), passes=passes).run(x)
-    assert not FUZZ.wrong(model, x, y, merged="clean" in passes)
+    assert not FUZZ.wrong(model, BaselineRunner(model), x, y, merged="clean" in passes)
     check_result(model, x, y)
 
 

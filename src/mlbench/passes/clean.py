@@ -63,13 +63,17 @@ def _merged(graph: Graph) -> Graph:
     for position in range(len(graph.nodes) - len(_PATTERN) + 1):
         window = graph.nodes[position : position + len(_PATTERN)]
         chained = all(later.inputs[0] == node.output for node, later in itertools.pairwise(window))
-        keeps = all(node.op in _KEEP_INFINITIES for node in graph.nodes[position:])
-        if keeps and tuple(node.op for node in window) == _PATTERN and chained and _is_private(graph, window[:-1]):
+        if tuple(node.op for node in window) == _PATTERN and chained and _is_private(graph, window[:-1]) and _keeps(graph, position):
             merged = _one_linear(graph, window)
             if merged is not None:
                 constants, nodes = merged
                 return graph.with_nodes((*graph.nodes[:position], *nodes, *graph.nodes[position + len(_PATTERN) :]), constants)
     return graph
+
+
+def _keeps(graph: Graph, position: int) -> bool:
+    """Whether nothing from a node on makes a number of an infinity."""
+    return all(node.op in _KEEP_INFINITIES for node in graph.nodes[position:])
 
 
 def _is_private(graph: Graph, nodes: tuple[Node, ...]) -> bool:
