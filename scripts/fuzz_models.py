@@ -145,7 +145,7 @@ def _values(random: np.random.Generator, batch: int, columns: int, kind: str) ->
     if kind == "odd":
         normal[random.random(normal.shape) < 0.5 / columns] = random.choice([np.nan, np.inf, -np.inf])
         return normal
-    scaled = normal * 10.0 ** random.uniform(-4, 4)
+    scaled: Wide = normal * 10.0 ** random.uniform(-4, 4)
     return np.abs(scaled) if kind == "positive" else scaled
 
 
