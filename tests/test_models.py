@@ -288,7 +288,7 @@ def test_a_zip_without_arrays_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "text.zip"
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("readme.txt", "hello")
-    _refused(path, "expected 'mlbench-model'")
+    _refused(path, "found 'readme.txt'; expected arrays alone")
 
 
 def test_a_missing_file_is_refused(tmp_path: Path) -> None:

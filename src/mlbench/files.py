@@ -1,4 +1,4 @@
-"""Files are written whole or not at all.
+"""Files are written whole or not at all, and read up to a size that is known before.
 
 A reader never meets half a file: the text goes to a temporary file in the same folder, which then takes the name in one
 step (`os.replace` is atomic on POSIX and Windows when both names are on one file system).
@@ -14,6 +14,8 @@ from pathlib import Path
 from mlbench.errors import FileError
 
 _LONGEST = 120
+_PART_BYTES = 1 << 20
+"""What is read at a time: a read makes room for all it is asked for, however little comes."""
 
 
 def write_atomically(path: str | os.PathLike[str], content: bytes | str) -> Path:
@@ -44,6 +46,27 @@ def write_atomically(path: str | os.PathLike[str], content: bytes | str) -> Path
             raise FileError(f"{target}: cannot write ({error.strerror})") from error
         raise
     return target
+
+
+def read_limited(path: str | os.PathLike[str], most_bytes: int) -> bytes:
+    """Return what a file holds, of which not more than `most_bytes` are read.
+
+    Raises:
+        FileError: when it is missing, unreadable or larger.
+    """
+    try:
+        with Path(path).open("rb") as stream:
+            parts = [part for _ in range(most_bytes // _PART_BYTES + 1) if (part := stream.read(_PART_BYTES))]
+    except FileNotFoundError as error:
+        raise FileError(f"{path}: no such file") from error
+    except OSError as error:
+        raise FileError(f"{path}: cannot be read ({error.strerror})") from error
+    except ValueError as error:
+        raise FileError(f"{str(path)!r}: no name of a file ({error})") from error
+    content = b"".join(parts)
+    if len(content) > most_bytes:
+        raise FileError(f"{path}: larger than {most_bytes:,} bytes, which is the most that is read of such a file")
+    return content
 
 
 def file_name(name: str) -> str:

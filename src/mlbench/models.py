@@ -9,8 +9,6 @@ from __future__ import annotations
 import io
 import itertools
 import os
-import zipfile
-import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import resources
@@ -20,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mlbench.alignment import ReadOnly, read_only
+from mlbench.archives import MOST_BYTES, read_arrays
 from mlbench.errors import FileError, ModelError
 from mlbench.files import write_atomically
 from mlbench.graph import FloatArray, Graph, Node, frozen
@@ -30,8 +29,6 @@ OUTPUT_ACTIVATIONS = (*HIDDEN_ACTIVATIONS, "softmax")
 LEAKY_SLOPE = 0.01
 _FORMAT = "mlbench-model"
 _VERSION = 1
-_DAMAGE = (OSError, ValueError, EOFError, AttributeError, RuntimeError, MemoryError, zipfile.BadZipFile, zlib.error)
-"""What NumPy and zipfile raise on damaged, truncated, encrypted or boastful archives."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -129,13 +126,17 @@ class Model(ReadOnly):
         return write_atomically(path, content.getvalue())
 
     @classmethod
-    def load(cls, path: str | os.PathLike[str]) -> Model:
+    def load(cls, path: str | os.PathLike[str], *, most_bytes: int = MOST_BYTES) -> Model:
         """Read a model that `save` wrote.
 
+        Args:
+            path: the file.
+            most_bytes: of the file, and of all its arrays together: a small file may unpack to many gigabytes.
+
         Raises:
-            FileError: when the file is missing, damaged, truncated, foreign or of an unknown version.
+            FileError: when the file is missing, damaged, truncated, foreign, of an unknown version, or too large.
         """
-        arrays = _read_arrays(path)
+        arrays = read_arrays(path, most_bytes)
         try:
             return cls(*_parse(arrays))
         except (KeyError, ModelError) as error:
@@ -215,7 +216,7 @@ def load_digits_mlp() -> tuple[Model, Digits]:
     with resources.as_file(folder / "digits_model.npz") as path:
         model = Model.load(path)
     with resources.as_file(folder / "digits_heldout.npz") as path:
-        arrays = _read_arrays(path)
+        arrays = read_arrays(path)
     images = frozen(arrays["images"].astype(np.float32) / 16)
     return model, Digits(images, read_only(arrays["labels"].astype(np.int64)))
 
@@ -243,28 +244,14 @@ def _check_layers(layers: Sequence[Layer]) -> None:
             )
 
 
-def _read_arrays(path: str | os.PathLike[str]) -> dict[str, npt.NDArray[np.generic]]:
-    """Read every array of an archive, so that a truncated member is found now and not at first use."""
-    try:
-        archive = np.load(io.BytesIO(Path(path).read_bytes()), allow_pickle=False)
-        if not isinstance(archive, np.lib.npyio.NpzFile):
-            raise FileError(f"{path}: a single array; expected an .npz archive")
-        with archive:
-            return {name: archive[name] for name in archive.files}
-    except FileNotFoundError as error:
-        raise FileError(f"{path}: no such file") from error
-    except _DAMAGE as error:
-        if isinstance(error, FileError):
-            raise
-        raise FileError(f"{path}: damaged, truncated or no .npz archive ({_reason(error)})") from error
-
-
 def _parse(arrays: dict[str, npt.NDArray[np.generic]]) -> tuple[str, tuple[Layer, ...]]:
     if str(arrays.get("format")) != _FORMAT:
         raise ModelError(f"its format is {str(arrays.get('format'))!r}; expected {_FORMAT!r}")
     if str(arrays["version"]) != str(_VERSION):
         raise ModelError(f"its version is {arrays['version']}; this mlbench reads version {_VERSION}")
-    activations = [str(name) for name in np.atleast_1d(arrays["activations"])]
+    if arrays["activations"].size > len(arrays):
+        raise ModelError(f"found {arrays['activations'].size} activations and {len(arrays)} arrays; expected two arrays for each")
+    activations = [str(name) for name in np.ravel(arrays["activations"])]
     expected = {"format", "version", "name", "activations"}
     expected |= {f"{kind}{index}" for kind in ("weight", "bias") for index in range(len(activations))}
     if set(arrays) != expected:
