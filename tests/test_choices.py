@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import re
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -302,6 +304,39 @@ def test_a_damaged_memory_is_ignored_with_a_warning(monkeypatch: pytest.MonkeyPa
     path.write_text(path.read_text().replace('"tile_rows"', '"rows"'))
     with pytest.warns(CacheWarning, match="remembered choices are ignored: found no choices"):
         assert len(tune(model, 4).ways) == len(first.ways)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        tune(model, 4)
+
+
+@pytest.mark.parametrize(
+    ("damage", "told"),
+    [
+        (lambda value: value.update(tile_rows=float("inf")), "Infinity is no finite number"),
+        (lambda value: value.update(tile_rows=2.5), "where a whole number is expected"),
+        (lambda value: value.update(tile_rows=10**30), "tiles of 1000000000000000000000000000000 rows; this batch may have None"),
+        (lambda value: value.update(tile_rows=4), "tiles of 4 rows; this batch may have None"),
+        (lambda value: value["ways"].pop(), "the choices are for 1 matrix products; this model has 2"),
+        (lambda value: value["ways"][0].update(parts=10**9), "product 0 as Way"),
+        (lambda value: value["ways"][1].update(layout="features"), "product 1 as Way"),
+        (lambda value: value.update(threading="tiles"), "threading 'tiles' with 1 threads; expected one of one"),
+    ],
+    ids=["infinite", "fraction", "huge-tile", "tile-of-the-batch", "too-few-ways", "parts", "layout", "threads"],
+)
+def test_remembered_choices_are_checked_by_the_graph(
+    damage: Callable[[Any], object], told: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Any
+) -> None:
+    """What no search can have found is searched anew with a warning, and never an error of the search or the runner."""
+    monkeypatch.setenv("MLBENCH_CACHE", str(tmp_path))
+    model = mlp(5, 6, 3)
+    tune(model, 4)
+    (path,) = cache_folder().glob("choices-*.json")
+    data = json.loads(path.read_text())
+    damage(data["value"])
+    path.write_text(json.dumps(data))
+    with pytest.warns(CacheWarning, match=re.escape(told)):
+        found = tune(model, 4)
+    OptimizedRunner(model, 4, choices=found)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         tune(model, 4)

@@ -15,8 +15,10 @@ from pathlib import Path
 from typing import Any
 
 from mlbench.errors import FileError
-from mlbench.files import write_atomically
+from mlbench.files import read_limited, write_atomically
 
+MOST_BYTES = 1 << 20
+"""Of a file; what is remembered has some hundreds."""
 VARIABLE = "MLBENCH_CACHE"
 """Environment variable that names the folder."""
 
@@ -44,9 +46,9 @@ def recall(kind: str, key: dict[str, Any]) -> Any:  # whatever was remembered, o
     """
     path = _path(kind, key)
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return None
+        if not path.exists():
+            return None
+        found = json.loads(read_limited(path, MOST_BYTES).decode("utf-8"), parse_constant=_no_number)
     except (OSError, ValueError, RecursionError) as error:
         return _ignored(path, f"cannot be read ({error})")
     if not isinstance(found, dict) or found.get("kind") != kind or found.get("key") != key or "value" not in found:
@@ -76,3 +78,7 @@ def _path(kind: str, key: dict[str, Any]) -> Path:
 
 def _ignored(path: Path, why: str) -> None:
     warnings.warn(f"{path} {why}; it is ignored and written anew", CacheWarning, stacklevel=3)
+
+
+def _no_number(name: str) -> float:
+    raise ValueError(f"{name} is no finite number")

@@ -22,7 +22,7 @@ from mlbench.measure import kernel_key, take_turns
 from mlbench.models import Model
 from mlbench.passes import PASSES, Choices, choices_from_json, choices_to_json, compile_graph, passes_named
 from mlbench.passes.choices import memory_budget_bytes
-from mlbench.passes.search import best_choices
+from mlbench.passes.search import best_choices, check_findable
 from mlbench.runtime import OptimizedRunner
 from mlbench.stats import median
 
@@ -57,9 +57,9 @@ def tune(model: Model, max_batch: int, *, threads: int = 1, passes: Sequence[str
     """
     names = [each.name for each in (PASSES if passes is None else passes_named(passes))]
     key = _key(model, max_batch, threads, names)
-    if use_cache and (known := _recalled(key)) is not None:
-        return known
     graph = undecided(model.graph(), max_batch, threads, names)
+    if use_cache and (known := _recalled(key, graph, names)) is not None:
+        return known
     found = best_choices(graph, names, partial(_race, model, max_batch, threads, names))
     if use_cache:
         remember(KIND, key, choices_to_json(found))
@@ -73,15 +73,18 @@ def undecided(source: Graph, max_batch: int, threads: int, names: Sequence[str])
     return compile_graph(source, max_batch, chosen[:first], threads=threads).graph
 
 
-def _recalled(key: dict[str, Any]) -> Choices | None:
+def _recalled(key: dict[str, Any], graph: Graph, names: Sequence[str]) -> Choices | None:
+    """Return the choices that were remembered, where a search could have found them for this graph."""
     data = recall(KIND, key)
     if data is None:
         return None
     try:
-        return choices_from_json(data)
+        found = choices_from_json(data)
+        check_findable(graph, names, found)
     except ModelError as error:
         warnings.warn(f"remembered choices are ignored: {error}", CacheWarning, stacklevel=3)
         return None
+    return found
 
 
 def _key(model: Model, max_batch: int, threads: int, names: Sequence[str]) -> dict[str, Any]:

@@ -236,8 +236,8 @@ def choices_from_json(data: Any) -> Choices:  # whatever JSON holds
         ModelError: where the data are no choices.
     """
     try:
-        ways = tuple(Way(str(way["layout"]), str(way["order"]), int(way["parts"]), bool(way["generated"])) for way in data["ways"])
-        tile_rows = None if data["tile_rows"] is None else int(data["tile_rows"])
+        ways = tuple(Way(str(way["layout"]), str(way["order"]), _whole(way["parts"]), bool(way["generated"])) for way in data["ways"])
+        tile_rows = None if data["tile_rows"] is None else _whole(data["tile_rows"])
         found = Choices(tile_rows, ways, str(data["threading"]))
     except (KeyError, TypeError, ValueError) as error:
         raise ModelError(f"found no choices in {str(data)[:80]!r} ({type(error).__name__}: {error})") from error
@@ -245,3 +245,9 @@ def choices_from_json(data: Any) -> Choices:  # whatever JSON holds
     if not fits or found.threading not in THREADING or (tile_rows is not None and tile_rows < 1):
         raise ModelError(f"found choices that do not exist in {str(data)[:80]!r}")
     return found
+
+
+def _whole(value: Any) -> int:  # whatever JSON holds
+    if type(value) is not int:
+        raise TypeError(f"found {str(value)[:20]!r} where a whole number is expected")
+    return value

@@ -12,9 +12,10 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
+from mlbench.errors import ModelError
 from mlbench.graph import FEATURES, Graph, op_named
 from mlbench.machine import find
-from mlbench.passes.choices import BLAS, ONE, ORDERS, SPLIT, TILES, Choices, Way, default_choices, products_of, weight_shape
+from mlbench.passes.choices import BLAS, ONE, ORDERS, SPLIT, TILES, Choices, Way, check_choices, default_choices, products_of, weight_shape
 
 MARGIN = 0.015
 """A candidate replaces what is held only if it takes this much less time."""
@@ -78,6 +79,30 @@ def best_choices(graph: Graph, switched_on: Sequence[str], cost: Cost) -> Choice
         if held == before:
             break
     return held
+
+
+def check_findable(graph: Graph, switched_on: Sequence[str], choices: Choices) -> None:
+    """Refuse choices that no search for this graph can find, whatever its cost: they come from a damaged memory.
+
+    Args:
+        graph: compiled for a batch, up to the first pass that chooses.
+        switched_on: names of the passes that will run.
+        choices: what is said to have been found.
+
+    Raises:
+        ModelError: with what was found and what may be chosen.
+    """
+    check_choices(graph, choices)
+    space = space_of(graph, switched_on)
+    starts = _starts(graph, space, switched_on)
+    tiles = {*space.tiles, *(start.tile_rows for start in starts)}
+    if choices.tile_rows not in tiles:
+        raise ModelError(f"tiles of {choices.tile_rows} rows; this batch may have {', '.join(map(str, sorted(map(str, tiles))))}")
+    for index, (way, ways) in enumerate(zip(choices.ways, space.ways, strict=True)):
+        if way not in {*ways, *(start.ways[index] for start in starts)}:
+            raise ModelError(f"product {index} as {way}; it may be one of {', '.join(map(str, ways))}")
+    if choices.threading not in space.threadings:
+        raise ModelError(f"threading {choices.threading!r} with {graph.threads} threads; expected one of {', '.join(space.threadings)}")
 
 
 def _cheapest(candidates: Sequence[Choices], cost: Cost) -> Choices:
