@@ -136,7 +136,9 @@ def parse_case(text: str) -> Case:
     Raises:
         UsageError: when no case is called so.
     """
-    match = re.fullmatch(r"(baseline|optimized)-(?:digits-b(\d+)|b(\d+)-h(\d+(?:x\d+)*)(?:-i(\d+)-o(\d+))?)(?:-t(\d+))?(-tuned)?", text)
+    match = re.fullmatch(
+        r"(baseline|optimized)-(?:digits-b(N)|b(N)-h(N(?:xN)*)(?:-i(N)-o(N))?)(?:-t(N))?(-tuned)?".replace("N", "[0-9]{1,9}"), text
+    )
     if match is None:
         raise UsageError(f"no case is called {text!r}; expected RUNNER-bBATCH-hHIDDEN like optimized-b512-h1024 or baseline-digits-b360")
     runner, digits_batch, batch, hidden, inputs, outputs, threads, tuned = match.groups()

@@ -66,7 +66,7 @@ def environment(threads: int, heap: str) -> Environment:
     allowed = container(_read)
     return Environment(
         cpu=_cpu(),
-        cores=_cores(),
+        cores=cores(),
         system=f"{platform.system()} {'.'.join(platform.release().split('.')[:2])}",
         python=platform.python_version(),
         numpy=np.__version__,
@@ -84,7 +84,7 @@ def environment(threads: int, heap: str) -> Environment:
 
 def kernel_key() -> dict[str, Any]:
     """Return what decides which kernels are fastest here; without asking py-cpuinfo, which takes a second."""
-    return {"cpu": _model_name(), "cores": _cores(), "numpy": np.__version__, "blas": _blas(), "mlbench": __version__,
+    return {"cpu": _model_name(), "cores": cores(), "numpy": np.__version__, "blas": _blas(), "mlbench": __version__,
             "settings": _settings()}  # fmt: skip
 
 
@@ -123,7 +123,8 @@ def _model_name() -> str:
     return platform.processor() or platform.machine()
 
 
-def _cores() -> int:
+def cores() -> int:
+    """Return the cores that this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
