@@ -16,12 +16,15 @@ from pathlib import Path
 from typing import Any
 
 from mlbench.errors import FileError, MissingExtraError
-from mlbench.files import write_atomically
+from mlbench.files import read_limited, write_atomically
+from mlbench.units import visible
 
 _SHARED = "result-schema.json"
 _SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 MOST = 2**63
 """No whole number in a document of ours is larger."""
+MOST_BYTES = 1 << 28
+"""Of a file; the largest of ours have a few megabytes."""
 MOST_SHOWN = 200
 """Characters of what is wrong that a message has."""
 
@@ -54,21 +57,29 @@ def write_document(path: str | Path, form: Form, data: dict[str, Any]) -> Path:
 
 
 def read_json(path: str | Path) -> Any:  # whatever JSON holds
-    """Read a file of JSON whose numbers are all finite, and whose text can be written again.
+    """Read a file of JSON whose numbers are all finite, and whose text can be shown and written again.
 
     Raises:
-        FileError: when it is missing or damaged.
+        FileError: when it is missing, damaged, or larger than MOST_BYTES.
     """
+    content = read_limited(path, MOST_BYTES)
     try:
-        text = Path(path).read_text(encoding="utf-8")
-        data = json.loads(text, parse_constant=_no_number, parse_float=_finite, parse_int=_exact)
+        text = content.decode("utf-8")
+        data = shown(json.loads(text, parse_constant=_no_number, parse_float=_finite, parse_int=_exact))
         if _SURROGATE.search(text):  # a half of a pair cannot be written again
             json.dumps(data, ensure_ascii=False).encode("utf-8")
-    except FileNotFoundError as error:
-        raise FileError(f"{path}: no such file") from error
-    except (OSError, ValueError, RecursionError) as error:
-        raise FileError(f"{path}: cannot be read as JSON ({error})") from error
+    except (ValueError, RecursionError) as error:
+        raise FileError(f"{path}: cannot be read as JSON ({_short(str(error))})") from error
     return data
+
+
+def shown(data: Any) -> Any:  # whatever JSON holds
+    """Return data from elsewhere with `visible` text, so that no name in a file can tell a terminal what to do, whoever prints it."""
+    if isinstance(data, dict):
+        return {visible(name): shown(each) for name, each in data.items()}
+    if isinstance(data, list):
+        return [shown(each) for each in data]
+    return visible(data) if isinstance(data, str) else data
 
 
 def check_document(path: str | Path, data: Any, form: Form) -> None:  # whatever JSON holds

@@ -7,6 +7,7 @@ as memray prints them.
 from __future__ import annotations
 
 import math
+import re
 
 from mlbench.errors import UsageError
 
@@ -111,3 +112,17 @@ def _three_digits(number: float) -> str:
     rounded = float(f"{number:.3g}") if abs(number) < 1000 else number
     decimals = max(0, 2 - math.floor(math.log10(abs(rounded)))) if rounded else 2
     return f"{number:.{decimals}f}"
+
+
+_COLOURS = re.compile("\x1b\\[[0-9;]*m")
+_UNSEEN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
+"""Control characters but for tab and line feed, and what turns the direction of text around."""
+
+
+def visible(text: str) -> str:
+    r"""Return text from elsewhere that a terminal only shows: colours are left out, and what else would control it is spelled.
+
+    >>> visible("\x1b[31mred\x1b[0m"), visible("\x1b]0;title\x07")
+    ('red', '\\x1b]0;title\\x07')
+    """
+    return _UNSEEN.sub(lambda found: found[0].encode("unicode_escape").decode("ascii"), _COLOURS.sub("", text))

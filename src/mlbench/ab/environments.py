@@ -60,7 +60,7 @@ def prepare(checkout: Checkout, place: Path, install: Sequence[str], say: Callab
     folder = place / f"env-{checkout.side}-{environment_key(checkout, install)}"
     python = str(folder / ("Scripts/python.exe" if os.name == "nt" else "bin/python"))
     mark = folder / _MARK
-    installed = json.loads(mark.read_text(encoding="utf-8")) if mark.exists() else None
+    installed = _installed(mark)
     is_here = checkout.mark.exists() and checkout.mark.read_text(encoding="utf-8") == folder.name
     if installed == checkout.commit and is_here:
         return python
@@ -129,3 +129,11 @@ def _has(python: str, module: str) -> bool:
 def _variables() -> dict[str, str]:
     """Return the environment variables without PYTHONPATH: what lies there would count as installed."""
     return {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+
+
+def _installed(mark: Path) -> object:
+    """Return which version an environment has; None where there is none, or half of one that must be made anew."""
+    try:
+        return json.loads(mark.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None

@@ -14,7 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from mlbench.documents import shown
 from mlbench.errors import WorkerError
+from mlbench.units import visible
 
 SCRIPT = Path(__file__).with_name("arm.py")
 LOG_TAIL = 2000
@@ -108,7 +110,7 @@ class ArmProcess:
             raise ArmError(self.arm.name, f"no answer within {timeout_s:g} s; the process was ended") from None
         if not line.endswith("\n"):  # nothing more, or a message cut short
             raise ArmError(self.arm.name, f"the process died ({self._end()}){self._tail()}")
-        message: dict[str, Any] = json.loads(line)
+        message: dict[str, Any] = shown(json.loads(line))
         if "failed" in message:
             raise ArmError(self.arm.name, f"{message['failed']}{self._tail()}")
         return message
@@ -134,7 +136,7 @@ class ArmProcess:
 
     def _tail(self) -> str:
         text = self._log.read_text(encoding="utf-8", errors="replace")[-LOG_TAIL:].strip()
-        return f"; it printed last:\n{text}" if text else ""
+        return f"; it printed last:\n{visible(text)}" if text else ""
 
     def _listen(self, stream: Any) -> None:  # a text stream
         for line in stream:

@@ -14,6 +14,8 @@ from mlbench.errors import FileError
 from mlbench.gate.paired import PairedPolicy
 from mlbench.results import COMPLETE, INTERRUPTED
 
+MOST_SETS = 500
+"""Of processes, that a comparison may ask for; its schema says so as well. Intervals of many more take long to compute."""
 FORM = Form("mlbench-ab", 2, "ab-schema.json", "comparison")
 
 
@@ -114,6 +116,8 @@ def load_comparison(path: str | Path) -> Comparison:
     data = read_json(path)
     check_document(path, data, FORM)
     found = _comparison(data)
+    if found.policy.tolerance >= found.policy.limit:
+        raise FileError(f"{path}: its tolerance is {found.policy.tolerance:g}; expected less than its limit of {found.policy.limit:g}")
     for number, visits in enumerate(found.sets):
         for visit in visits:
             if len({len(rounds) for rounds in visit.rounds_s.values()}) > 1:

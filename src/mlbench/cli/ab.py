@@ -35,6 +35,7 @@ from mlbench.ab import (
     save_comparison,
 )
 from mlbench.ab.environments import environment_folder, share_libraries
+from mlbench.ab.records import MOST_SETS
 from mlbench.cli.gating import add_gate_options, check_gate_options, tell
 from mlbench.cli.options import EXIT_INTERRUPTED, Commands, check_place, fraction, positive, seconds, wrapped
 from mlbench.documents import plain
@@ -178,6 +179,8 @@ def _new(options: argparse.Namespace, base: Checkout, head: Checkout, arguments:
     policy = dataclasses.replace(
         POLICY, tolerance=options.tolerance, limit=options.limit, screen=options.sets, most=max(options.sets, options.most_sets)
     )
+    if max(policy.most, policy.screen) > MOST_SETS:
+        raise UsageError(f"{max(policy.most, policy.screen)} sets of processes; ask for {MOST_SETS} or fewer")
     if policy.most < policy.least:
         raise UsageError(f"--most-sets {policy.most}: a slowdown is red after {policy.least} sets at the earliest, {policy.screen} that "
                          f"screen and {policy.least - policy.screen} that confirm; ask for as many or more")  # fmt: skip

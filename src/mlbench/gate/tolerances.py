@@ -35,8 +35,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mlbench.documents import Form, check_document
+from mlbench.documents import MOST_BYTES, Form, check_document, shown
 from mlbench.errors import FileError
+from mlbench.files import read_limited
 
 FORM = Form("mlbench-tolerances", 1, "tolerances-schema.json", "tolerance file")
 GONE = "missing"
@@ -134,11 +135,10 @@ def load_tolerances(path: str | Path) -> Tolerances:
         FileError: when it is missing, no TOML, or holds something that does not belong in it; with the place.
         MissingExtraError: without jsonschema.
     """
+    content = read_limited(path, MOST_BYTES)
     try:
-        data = _plain(tomllib.loads(Path(path).read_text(encoding="utf-8"), parse_float=_finite))
-    except FileNotFoundError as error:
-        raise FileError(f"{path}: no such file") from error
-    except (OSError, ValueError, RecursionError) as error:
+        data = shown(_plain(tomllib.loads(content.decode("utf-8"), parse_float=_finite)))
+    except (ValueError, RecursionError) as error:
         raise FileError(f"{path}: cannot be read as TOML ({error})") from error
     check_document(path, data, FORM)
     return Tolerances(

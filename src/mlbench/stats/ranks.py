@@ -42,18 +42,13 @@ def signed_rank_interval(values: Sequence[float], confidence: float = CONFIDENCE
 def signed_rank_quantile(count: int, tail: float) -> int:
     """Return the largest w with P(W <= w) <= tail for Wilcoxon's signed-rank statistic W of `count` values, or -1 where there is none.
 
-    Counted exactly: of the 2**count choices of signs, those whose positive ranks add up to w.
+    Counted: of the 2**count choices of signs, those whose positive ranks add up to w; exactly up to 2**53.
 
     >>> signed_rank_quantile(8, 0.025), signed_rank_quantile(5, 0.025)
     (3, -1)
     """
-    ways = [1] + [0] * (count * (count + 1) // 2)
+    ways = np.zeros(count * (count + 1) // 2 + 1)
+    ways[0] = 1
     for rank in range(1, count + 1):
-        for total in range(len(ways) - 1, rank - 1, -1):
-            ways[total] += ways[total - rank]
-    below, most = 0, int(tail * 2**count)
-    for total, number in enumerate(ways):
-        below += number
-        if below > most:
-            return total - 1
-    return len(ways) - 1
+        ways[rank:] = ways[rank:] + ways[:-rank]
+    return int(np.searchsorted(np.cumsum(ways), tail * 2.0**count, side="right")) - 1
