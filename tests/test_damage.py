@@ -24,7 +24,7 @@ from mlbench.cases import parse_case
 from mlbench.cli import main
 from mlbench.documents import read_json
 from mlbench.errors import FileError, UsageError
-from mlbench.gate.tolerances import load_tolerances
+from mlbench.gate.tolerances import load_tolerances, matches
 from mlbench.reporting import memory
 from mlbench.reporting.memory import is_drawn, memory_charts
 from mlbench.results import save
@@ -182,6 +182,13 @@ def test_tolerances_have_visible_text(tmp_path: Path) -> None:
     path = tmp_path / "a.toml"
     path.write_text(damage_files.TOLERANCES.replace("a trade", json.dumps(EVIL)[1:-1]), encoding="utf-8")
     assert load_tolerances(path).accepted[0].reason == visible(EVIL)
+
+
+def test_a_pattern_of_many_stars_is_matched_soon() -> None:
+    """A backtracking search would take longer than anybody lives; brackets stand for themselves."""
+    assert not matches("*a" * 40 + "b", "a" * 400)
+    assert matches("t[*-?]", "t[a-b]")
+    assert not matches("t[ab]", "ta")
 
 
 def test_a_file_that_is_too_large_is_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -27,8 +27,8 @@ the day it expires an entry is still valid.
 from __future__ import annotations
 
 import datetime as dt
+import fnmatch
 import math
-import re
 import tomllib
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -118,8 +118,7 @@ def matches(pattern: str, name: str) -> bool:
     >>> matches("test_mlp[*]", "test_mlp[optimized-b8-h64]")
     True
     """
-    parts = (".*" if char == "*" else "." if char == "?" else re.escape(char) for char in pattern)
-    return re.fullmatch("".join(parts), name, flags=re.DOTALL) is not None
+    return fnmatch.fnmatchcase(name, pattern.replace("[", "[[]"))  # whose time does not grow with the power of the stars
 
 
 def beside(baseline: Path) -> Path | None:
