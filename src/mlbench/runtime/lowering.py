@@ -57,7 +57,7 @@ def eager_source(graph: Graph) -> str:
     names = {graph.input: "x"}
     # A product refuses a wrong width by itself; anything else would take it.
     unfit = "" if op_named(graph.nodes[0].op).is_product else f" or x.shape[1] != {graph.input_columns}"
-    body = [f"if x.dtype is not float32 or x.ndim != 2{unfit}:", "    x = admit(x)"]
+    body = [f"if x.__class__ is not ndarray or x.dtype is not float32 or x.ndim != 2{unfit}:", "    x = admit(x)"]
     for position, node in enumerate(graph.nodes):
         if not op_named(node.op).eager:
             raise GraphError(f"node {position} ({node.output} = {node.op}): only the compiled runner has this op")
