@@ -7,9 +7,12 @@ import json
 import math
 import os
 import queue
+import signal
+import subprocess
 import sys
 import textwrap
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -314,3 +317,58 @@ def test_a_system_without_the_signal_cannot_freeze(worker: Worker, monkeypatch: 
     monkeypatch.setattr("mlbench.measure.worker.signal", object())
     assert not worker.freeze()
     assert not worker.thaw()
+
+
+PARENT = """
+import sys, threading
+from mlbench.measure import Worker
+worker = Worker(2)
+number = worker.call("os:getpid")
+if sys.argv[1] == "stopped":
+    worker.freeze()
+print(number, flush=True)
+sys.stdin.read()
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the kernel ends a process with its parent on Linux alone")
+@pytest.mark.parametrize("state", ["stopped", "waiting"])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL], ids=lambda each: each.name)
+def test_a_worker_ends_with_its_parent(number: signal.Signals, state: str) -> None:
+    """Also when the parent has no time to end it, and the worker is stopped."""
+    parent = subprocess.Popen([sys.executable, "-c", PARENT, state], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    assert parent.stdin is not None
+    assert parent.stdout is not None
+    worker = int(parent.stdout.readline())
+    try:
+        assert lives(worker)
+        parent.send_signal(number)
+        assert parent.wait(60) == -number
+        deadline = time.monotonic() + 60
+        while lives(worker) and time.monotonic() < deadline:
+            time.sleep(0.01)
+        assert not lives(worker)
+    finally:
+        parent.stdin.close()
+        parent.stdout.close()
+        if lives(worker):
+            os.kill(worker, signal.SIGKILL)
+
+
+def lives(process: int) -> bool:
+    """Whether there is such a process that is not just waiting for somebody to ask how it ended."""
+    try:
+        state = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0]
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+    return state not in "ZX"
+
+
+def test_a_worker_of_a_thread_outlives_that_thread(asked: str) -> None:
+    """The kernel would take the thread for the parent; a worker that a thread has started answers when it is gone."""
+    started: list[Worker] = []
+    thread = threading.Thread(target=lambda: started.append(Worker()))
+    thread.start()
+    thread.join(60)
+    with started[0] as worker:
+        assert worker.call(f"{asked}:add", one=1, other=2)["sum"] == 3

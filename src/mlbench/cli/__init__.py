@@ -9,13 +9,14 @@ from __future__ import annotations
 import argparse
 import io
 import shlex
+import signal
 import sys
 import textwrap
 from collections.abc import Callable, Sequence
 
 from mlbench import __version__
 from mlbench.cli import ab, ablation, baseline, calibrate, doctor, explain, flamegraph, gate, limits, peers, report, run, show
-from mlbench.cli.options import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_USAGE
+from mlbench.cli.options import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_SIGNAL, EXIT_USAGE
 from mlbench.errors import FileError, MissingExtraError, MlbenchError, ModelError, UsageError
 
 _RUN_PYTEST = ("ab", "calibrate")
@@ -23,8 +24,13 @@ _USAGE_ERRORS = (UsageError, FileError, ModelError, MissingExtraError)
 
 
 def entry_point() -> None:
-    """Run the command and end the process with its exit code."""
+    """Run the command and end the process with its exit code; a request to end leaves no worker process behind."""
+    signal.signal(signal.SIGTERM, _end)
     sys.exit(main())
+
+
+def _end(number: int, _frame: object) -> None:
+    sys.exit(EXIT_SIGNAL + number)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -23,7 +23,7 @@ from mlbench.units import parse_sizes
 
 Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"  # noqa: SLF001  # argparse has no public name for it
 
-EXIT_DONE, EXIT_FAILED, EXIT_USAGE, EXIT_INTERRUPTED = 0, 1, 2, 130
+EXIT_DONE, EXIT_FAILED, EXIT_USAGE, EXIT_SIGNAL, EXIT_INTERRUPTED = 0, 1, 2, 128, 130
 QUICK = {"batches": (1, 64, 512), "hidden": (256,)}
 
 

@@ -8,12 +8,17 @@ the process. So every replicate is a fresh process that does nothing else.
 The number of BLAS threads is set in the environment of the process, before NumPy is loaded, which needs no library and cannot come
 too late.
 
+A worker ends with its parent, however that ends. It would see the end of its input, but not while a signal has stopped it (`freeze`); so on
+Linux it asks the kernel to kill it then. The kernel takes the thread that started a process for its parent, so a worker asks only if that
+was the main thread.
+
 A request is a line `{"function": "module:name", "arguments": {...}}` on standard input; the answer is a line `{"ok": ...}` or
 `{"error": ..., "kind": ...}` on what was standard output; anything printed meanwhile goes to standard error.
 """
 
 from __future__ import annotations
 
+import ctypes
 import importlib
 import json
 import os
@@ -33,6 +38,7 @@ import mlbench
 from mlbench.errors import WorkerError
 
 TIMEOUT_S = 600.0
+_PR_SET_PDEATHSIG = 1
 FRESH_HEAP = "fresh"
 KEPT_HEAP = "kept"
 HEAPS = (FRESH_HEAP, KEPT_HEAP)
@@ -61,8 +67,8 @@ class Worker:
     """
 
     def __init__(self, threads: int = 1, heap: str = FRESH_HEAP) -> None:
-        self._process = subprocess.Popen(  # our own interpreter and module
-            [sys.executable, "-c", "from mlbench.measure.worker import main; main()"],
+        self._process = subprocess.Popen(  # noqa: S603  # our own interpreter and module
+            [sys.executable, "-c", f"from mlbench.measure.worker import main; main({_parent()})"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
@@ -151,6 +157,19 @@ def worker_environment(threads: int, heap: str = FRESH_HEAP, base: Mapping[str, 
     return environment
 
 
+def _parent() -> int | None:
+    """Return the number of this process, for a worker to end with; None where that cannot be, or this thread may end first."""
+    is_main = threading.current_thread() is threading.main_thread()
+    return os.getpid() if sys.platform == "linux" and is_main else None
+
+
+def _end_with(parent: int) -> None:
+    """Have the kernel end this process when its parent ends."""
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, int(signal.SIGKILL))
+    if os.getppid() != parent:  # it ended before
+        sys.exit()
+
+
 def serve(requests: IO[str], answers: IO[str]) -> None:
     """Answer every request until the input ends."""
     for line in requests:
@@ -175,8 +194,14 @@ def _answers_only() -> Iterator[IO[str]]:
         yield answers
 
 
-def main() -> None:
-    """Serve the parent process; Ctrl-C reaches the whole process group, and the parent decides what it means."""
+def main(parent: int | None = None) -> None:
+    """Serve the parent process; Ctrl-C reaches the whole process group, and the parent decides what it means.
+
+    Args:
+        parent: its number, to end with it; None for when the input ends.
+    """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if parent is not None:
+        _end_with(parent)
     with _answers_only() as stream:
         serve(sys.stdin, stream)
