@@ -20,8 +20,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mlbench import machine
-from mlbench.errors import UsageError
-from mlbench.machine import AVX2, AVX512, Layer, Rows, Shape, Team, Vectors, X, Y, best_width, chain, pack, processor
+from mlbench.alignment import aligned_bytes
+from mlbench.errors import CodeError, CrewError, UsageError
+from mlbench.machine import AVX2, AVX512, Guard, Layer, Own, Rows, Shape, Team, Vectors, X, Y, best_width, chain, pack, processor
+from mlbench.machine import cores as cores_code
 from mlbench.machine.assembler import (
     R8,
     R9,
@@ -85,6 +87,7 @@ GENERAL: dict[str, tuple[Callable[[Assembler], object], str]] = {
     "rdpid rcx": (lambda a: a.rdpid(RCX), "f3 0f c7 f9"),
     "rdpid r9": (lambda a: a.rdpid(R9), "f3 41 0f c7 f9"),
     "btr [r8+256], rcx": (lambda a: a.clear_bit(Mem(R8, 256), RCX), "49 0f b3 88 00 01 00 00"),
+    "bts [r8+256], rcx": (lambda a: a.set_bit(Mem(R8, 256), RCX), "49 0f ab 88 00 01 00 00"),
     "xgetbv": (lambda a: a.xgetbv(), "0f 01 d0"),
     "prefetcht1 [r12+256]": (lambda a: a.prefetch(Mem(R12, 256)), "49 0f 18 94 24 00 01 00 00"),
     "vzeroupper": (lambda a: a.vzeroupper(), "c5 f8 77"),
@@ -556,7 +559,7 @@ def test_a_team_works_on_one_core(monkeypatch: pytest.MonkeyPatch) -> None:
 def core_of_the_caller() -> int:
     """Return the number of the core that the processor says this is."""
     a = Assembler()
-    processor.emit_core(a)
+    processor.emit_core_and_node(a)
     a.mov(RAX, RCX)
     a.and_number(RAX, 0xFFF)
     a.ret()
@@ -565,27 +568,67 @@ def core_of_the_caller() -> int:
     return core
 
 
-@needs_code
-@pytest.mark.skipif(os.cpu_count() == 1 or not hasattr(os, "sched_setaffinity"), reason="needs two cores")
-def test_a_thread_leaves_the_core_of_the_caller() -> None:
-    """A thread that finds itself on the calling thread's core moves to the others, and may not come back."""
-    cores = os.sched_getaffinity(0)
-    if len(cores) == 1:
+def two_cores() -> set[int]:
+    """Return the cores that this process may use, two or more."""
+    cores = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else set()
+    if len(cores) < 2:
         pytest.skip("needs two cores")
+    return cores
+
+
+@needs_code
+def test_a_thread_leaves_a_core_for_another_one() -> None:
+    """A thread that finds itself on the core to be left goes to another one, and may use the same cores afterwards as before."""
+    cores = two_cores()
+    room = aligned_bytes(4 + cores_code.CORES_BYTES)
+    a = Assembler()
+    a.push(RBX)
+    a.mov_number(RBX, int(room.ctypes.data))
+    cores_code.emit_parting(a, Mem(RBX, cores_code.CORES_BYTES), Mem(RBX))
+    cores_code.emit_core(a)
+    a.mov(RAX, RCX)
+    a.pop(RBX)
+    a.ret()
+    code = Code(a.finish())
+    left: set[int] = set()
+
+    def part() -> None:
+        for mine in sorted(cores) * 20:
+            os.sched_setaffinity(0, {mine})
+            if core_of_the_caller() != mine:
+                return
+            os.sched_setaffinity(0, cores)
+            room[cores_code.CORES_BYTES :].view(np.uint32)[0] = mine
+            if ctypes.CFUNCTYPE(ctypes.c_int)(code.address)() != mine:
+                left.add(mine)
+            assert os.sched_getaffinity(0) == cores
+
+    thread = threading.Thread(target=part)
+    thread.start()
+    thread.join(60)
+    if core_of_the_caller() not in cores:
+        pytest.skip("this system does not tell the processor which core it is")
+    assert left == cores
+
+
+@needs_code
+def test_a_thread_stays_on_the_cores_that_it_may_use() -> None:
+    """Whoever changes the cores of a running team is obeyed, on the core of the calling thread too."""
+    cores = two_cores()
     before = team_threads()
     layers, arrays, kept = two_layers(HERE[0], 40, 40, (20, 70, 13))
     team = Team(2)
     (thread,) = team_threads() - before
     function = machine.columns_shared_chain(HERE[0], layers, Rows(0, 40, 40), team, None, kept, arrays)
     assert thread.native_id is not None
-    mine = max(cores)
     try:
-        os.sched_setaffinity(0, {mine})
-        if core_of_the_caller() != mine:
-            pytest.skip("this system does not tell the processor which core it is")
-        os.sched_setaffinity(thread.native_id, {mine})
-        check_chain(function, arrays, 40)
-        assert os.sched_getaffinity(thread.native_id) == cores - {mine}
+        for mine in (max(cores), min(cores)):
+            os.sched_setaffinity(0, {mine})
+            for allowed in ({mine}, cores, cores - {mine}):
+                os.sched_setaffinity(thread.native_id, allowed)
+                for _ in range(3):
+                    check_chain(function, arrays, 40)
+                    assert os.sched_getaffinity(thread.native_id) == allowed
     finally:
         os.sched_setaffinity(0, cores)
 
@@ -603,6 +646,143 @@ def test_numbers_of_jobs_may_pass_their_end() -> None:
     for _ in range(5):
         check_chain(function, arrays, 40)
     assert words[32] == words[48] < 100
+
+
+def end_threads(team: Team) -> None:
+    """Let the threads of a team end, and forget that they did."""
+    words = team.lines.view(np.uint32)
+    team._close()
+    for helper in team._helpers:
+        helper.join(60)
+        assert not helper.is_alive()
+    words[1] = 0
+
+
+@needs_code
+@pytest.mark.parametrize("threads", [2, 3])
+@pytest.mark.parametrize("shared", ["rows", "columns"])
+def test_a_thread_that_died_is_an_error(threads: int, shared: str) -> None:
+    """A call that waits for a thread which is no more returns x, gives the lock and the guard back, and the team says what happened."""
+    team, guard = Team(threads), Guard()
+    made = [two_layers(HERE[0], 40, 40, (20, 70, 13)) for _ in range(threads)]
+    layers, arrays, _ = made[0]
+    own = Own(np.zeros((40, 13), np.float32), guard)
+    if shared == "columns":
+        function = machine.columns_shared_chain(HERE[0], layers, Rows(0, 40, 40), team, own, made)
+    else:
+        parts = [(each[0], Rows(0, 20 * (not index), 40)) for index, each in enumerate(made)]
+        function = machine.rows_shared_chain(HERE[0], parts, team, own, made)
+    x = numbers(40, arrays[0].shape[0])
+    assert function(x) is own.y
+    end_threads(team)
+    assert function(x) is x
+    assert guard.word[0] == 0
+    with pytest.raises(CrewError, match="the threads of this runner have ended"):
+        team.check()
+    assert function(x) is x
+
+
+@needs_code
+def test_a_closed_team_is_not_waited_for() -> None:
+    """A call returns x at once, with a result of its own or the caller's."""
+    team = Team(2)
+    layers, arrays, kept = two_layers(HERE[0], 40, 40, (20, 70, 13))
+    own = Own(np.zeros((40, 13), np.float32), Guard())
+    function = machine.columns_shared_chain(HERE[0], layers, Rows(0, 40, 40), team, own, kept, arrays)
+    team._close()
+    x = numbers(40, 20)
+    assert function(x) is x
+    assert function(x, np.zeros((40, 13), np.float32)) is x
+    assert not own.y.any()
+
+
+@needs_code
+def test_threads_that_do_not_start_are_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The error says how many there were, and those that had started end."""
+    before = team_threads()
+    real = threading.Thread.start
+
+    def start(thread: threading.Thread) -> None:
+        if team_threads() - before:
+            raise RuntimeError("can't start new thread")
+        real(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", start)
+    with pytest.raises(CrewError, match=r"the system started 1 of the 2 threads .* \(can't start new thread\); allow this process more"):
+        Team(3)
+    deadline = time.monotonic() + 60
+    while team_threads() - before and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert not team_threads() - before
+
+
+@needs_code
+def test_a_taken_guard_keeps_calls_out() -> None:
+    """Short code only looks at the guard: taken, the call returns x and writes nothing, unless it brings a result and so the guard."""
+    layers, arrays, kept = two_layers(HERE[0], 40, 40, (20, 70, 13))
+    own = Own(np.zeros((40, 13), np.float32), Guard())
+    function = chain(HERE[0], layers, Rows(0, 40, 40), own, kept, arrays)
+    x, out = numbers(40, 20), np.zeros((40, 13), np.float32)
+    own.guard.word[0] = 1
+    assert function(x) is x
+    assert not own.y.any()
+    assert function(x, out) is out
+    assert out.any()
+    assert own.guard.word[0] == 1
+    own.guard.word[0] = 0
+    assert function(x) is own.y
+    assert own.guard.word[0] == 0
+    np.testing.assert_array_equal(own.y, out)
+
+
+@needs_code
+@pytest.mark.parametrize("threads", [1, 2])
+def test_code_that_gives_the_lock_away_takes_the_guard(threads: int) -> None:
+    """While it runs, another thread's call returns its x; afterwards the guard is free."""
+    layers, arrays, kept = two_layers(HERE[0], 8192, 64, (256, 512, 256))
+    own, x = Own(np.zeros((8192, 256), np.float32), Guard()), np.ones((8192, 256), np.float32)
+    rows = Rows(0, 8192, 64)
+    function = (
+        chain(HERE[0], layers, rows, own, kept, arrays)
+        if threads == 1
+        else machine.columns_shared_chain(HERE[0], layers, rows, Team(threads), own, kept, arrays)
+    )
+    is_over = threading.Event()
+    results: list[object] = []
+
+    def call() -> None:
+        while not is_over.is_set():
+            results.append(function(x) is own.y)
+
+    thread = threading.Thread(target=call)
+    thread.start()
+    other = np.zeros_like(x)
+    deadline = time.monotonic() + 60
+    refused = 0
+    while refused < 3 and time.monotonic() < deadline:
+        if own.guard.word[0]:
+            assert function(other) is other
+            refused += 1
+        time.sleep(0.001)
+    is_over.set()
+    thread.join(60)
+    assert refused == 3
+    assert all(results)
+    assert own.guard.word[0] == 0
+
+
+@needs_code
+def test_memory_that_may_not_run_is_an_error_of_ours(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The system's refusal comes with what the system said."""
+
+    class Libc:
+        def mprotect(self, *_: object) -> int:
+            ctypes.set_errno(13)
+            return -1
+
+    monkeypatch.setattr("mlbench.machine.callables.ctypes.CDLL", lambda *_, **__: Libc())
+    with pytest.raises(CodeError, match=r"this system gives no memory that code may run in \(Permission denied\)"):
+        Code(b"\xc3")
 
 
 @needs_code
@@ -653,12 +833,15 @@ def test_a_team_is_there_from_the_first_call_to_the_last(code: str, threading_: 
 
 
 @needs_code
-@pytest.mark.parametrize(("rows", "inputs", "columns"), [(64, 2**16, 2**14), (64, 2**18, 2**12), (1, 2**20, 2**20)])
+@pytest.mark.parametrize(
+    ("rows", "inputs", "columns"), [(64, 2**16, 2**14), (64, 2**18, 2**12), (1, 2**20, 2**20), (2**22, 2**10, 1), (2**22, 1, 2**10 - 1)]
+)
 def test_distances_of_gigabytes_have_code(rows: int, inputs: int, columns: int) -> None:
-    """Code for weights of gigabytes is generated, on one thread and for a share of the columns; nobody runs it here."""
+    """Code for weights and batches of gigabytes is generated, on one thread and for any share of a product; nobody runs it here."""
     layer = Layer(Shape(inputs, columns, 2, ("add",)), 1 << 40, (1 << 41,), X, Y)
     assert callable(chain(HERE[0], [layer], Rows(0, rows, rows), None))
-    assert callable(machine.columns_shared_chain(HERE[0], [layer], Rows(0, rows, rows), Team(2), None))
+    for threads in (2, 3):
+        assert callable(machine.columns_shared_chain(HERE[0], [layer], Rows(0, rows, rows), Team(threads), None))
     assert callable(machine.rows_shared_chain(HERE[0], [([layer], Rows(0, 2**19, 64)), ([layer], Rows(2**19, 2**20, 64))], Team(2), None))
 
 

@@ -176,7 +176,7 @@ def test_a_core_is_read_in_the_way_that_there_is(
     monkeypatch.setattr(processor, "_cpuid", answers(*features))
     code = {"rdpid": "f3 0f c7 f9", "rdtscp": "0f 01 f9", "syscall": "0f 05"}
     a = Assembler()
-    processor.emit_core(a)
+    processor.emit_core_and_node(a)
     assert code[used] in a.finish().hex(" ")
     assert code[unused] not in a.finish().hex(" ")
 

@@ -36,11 +36,23 @@ class InputError(MlbenchError, ValueError):
 
 
 class BusyError(MlbenchError, RuntimeError):
-    """A runner was called from a second thread while a call was under way."""
+    """A runner was called while a call of it was under way, on another thread or further down on the same one."""
 
 
 class CrewError(MlbenchError, RuntimeError):
-    """A runner of several threads was used in a process that does not have its threads."""
+    """The threads of a runner do not start, have ended, or belong to another process."""
+
+
+class CodeError(MlbenchError, OSError):
+    """The system gives no memory that generated code may run in."""
+
+    def __str__(self) -> str:
+        """Say so, and why."""
+        return f"this system gives no memory that code may run in ({self.strerror})"
+
+
+class CodeWarning(RuntimeWarning):
+    """A runner uses NumPy's calls in place of generated code, because the system no longer gives memory that code may run in."""
 
 
 class CopyError(MlbenchError, TypeError):

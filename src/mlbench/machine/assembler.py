@@ -182,9 +182,15 @@ class Assembler:
         self.code += b"\xf3" + (b"\x41" if to > 7 else b"") + bytes((0x0F, 0xC7, 0xF8 | to & 7))
 
     def clear_bit(self, bits: Mem, number: int) -> None:
-        """Clear the bit whose number is in a register, of bits that begin in memory (btr)."""
+        """Clear the bit whose number is in a register, of bits that begin in memory (btr); ae where it was clear."""
         self._rex(number, 1, bits.base)
         self.code += b"\x0f\xb3"
+        self._operand(number, bits)
+
+    def set_bit(self, bits: Mem, number: int) -> None:
+        """Set the bit whose number is in a register, of bits that begin in memory (bts)."""
+        self._rex(number, 1, bits.base)
+        self.code += b"\x0f\xab"
         self._operand(number, bits)
 
     def xgetbv(self) -> None:

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import ctypes
 import mmap
+import os
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+
+from mlbench.errors import CodeError
 
 ARRAY_DATA, ARRAY_FLAGS = 16, 64
 """Where an array has the address of its data and its flags (`PyArrayObject_fields` of NumPy's C interface, which extension modules are
@@ -28,19 +31,37 @@ class Code:
         address: where they lie.
 
     Raises:
-        OSError: when the system gives no such memory.
+        CodeError: when the system gives no such memory.
     """
 
     def __init__(self, code: bytes) -> None:
-        self._memory = mmap.mmap(-1, len(code), mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS, mmap.PROT_READ | mmap.PROT_WRITE)
+        try:
+            self._memory = mmap.mmap(-1, len(code), mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS, mmap.PROT_READ | mmap.PROT_WRITE)
+        except OSError as error:
+            raise CodeError(error.errno, error.strerror) from error
         self._memory.write(code)
         self._view = ctypes.c_char.from_buffer(self._memory)
         self.address = ctypes.addressof(self._view)
         libc = ctypes.CDLL(None, use_errno=True)
         size = -(-len(code) // mmap.PAGESIZE) * mmap.PAGESIZE
         if libc.mprotect(ctypes.c_void_p(self.address), ctypes.c_size_t(size), mmap.PROT_READ | mmap.PROT_EXEC):
-            raise OSError(ctypes.get_errno(), "mprotect refused")
+            number = ctypes.get_errno()
+            raise CodeError(number, os.strerror(number))
         self.size_bytes = size
+
+
+class Guard:
+    """A word in memory that code and Python read and write: whether somebody is inside.
+
+    Attributes:
+        word: its first byte is 0 or 1.
+        address: where it lies.
+    """
+
+    def __init__(self) -> None:
+        self.word = bytearray(4)
+        self._view = ctypes.c_char.from_buffer(self.word)
+        self.address = ctypes.addressof(self._view)
 
 
 def builtin(name: str, code: Code, *kept: object) -> Callable[..., Any]:

@@ -6,9 +6,9 @@ from mlbench.machine.assembler import R12, R13, R14, R15, RBP, RBX, RSP, Assembl
 
 KEPT = (RBX, RBP, R12, R13, R14, R15)
 """Registers that a function must give back as they were."""
-RESULT, STATE, TILES, FRAME = 0, 8, 16, 40
-"""Offsets on the stack: the result's object, the interpreter's or a thread's state, tiles that are left; and the size, so that rsp is a
-multiple of 16."""
+RESULT, STATE, TILES, FOUND, GIVEN, FRAME = 0, 8, 16, 24, 32, 40
+"""Offsets on the stack: the result's object, the interpreter's or a thread's state, tiles that are left, what the guard's word was, and x's
+object; and the size, so that rsp is a multiple of 16."""
 
 
 def save(a: Assembler) -> None:

@@ -111,7 +111,7 @@ def has(feature: Feature) -> bool:
     return most >= feature.leaf and bool(_cpuid(feature.leaf)[feature.register] >> feature.bit & 1)
 
 
-def emit_core(a: Assembler) -> None:
+def emit_core_and_node(a: Assembler) -> None:
     """Put what reads the number of this core and its node into rcx, in the way that this processor has; takes rax, rdx, rdi, rsi and r11.
 
     Where there is neither instruction, the kernel is asked, which answers into the 128 bytes below rsp that nobody else may use.

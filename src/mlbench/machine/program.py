@@ -4,9 +4,12 @@ A chain is a few layers. It runs on a tile of rows from its first layer to its l
 cache, and then on the next tile. All sizes and addresses are in the code, but for those of the caller's input and result.
 
 The function is called with `(x)` or `(x, y)`, arrays that the caller has checked but for one thing: an x that is not contiguous cannot be
-read by it, and then it returns that x instead of y. For work of more than RELEASED_FLOP or RELEASED_BYTES of weights it gives the
-interpreter's lock away meanwhile, as NumPy's products do; below, that would cost more than it brings. So does a team, whatever the work: a
-thread that it waits for may be slow to come.
+read by it, and then it returns that x instead of y. So it does where a team is closed, and, called with x alone, where the word of its
+guard says that somebody is using the memory it works in; whoever calls it with y has taken the guard.
+
+For work of more than RELEASED_FLOP or RELEASED_BYTES of weights it gives the interpreter's lock away meanwhile, as NumPy's products do;
+below, that would cost more than it brings. So does a team, whatever the work: a thread that it waits for may be slow to come. Then, called
+with x alone, it takes the guard itself.
 """
 
 from __future__ import annotations
@@ -18,12 +21,12 @@ from typing import Any
 
 import numpy as np
 
-from mlbench.machine.assembler import R15, RAX, RBP, RCX, RDI, RDX, RSI, RSP, Label, Mem
+from mlbench.machine.assembler import R9, R15, RAX, RBP, RCX, RDI, RDX, RSI, RSP, Label, Mem
 from mlbench.machine.blocks import FLOAT_BYTES, OPERANDS, Shape
-from mlbench.machine.callables import ARRAY_DATA, ARRAY_FLAGS, IS_READABLE, Code, builtin, interpreter_address
-from mlbench.machine.frame import RESULT, STATE, TILES, restore, save
+from mlbench.machine.callables import ARRAY_DATA, ARRAY_FLAGS, IS_READABLE, Code, Guard, builtin, interpreter_address
+from mlbench.machine.frame import FOUND, GIVEN, RESULT, STATE, TILES, restore, save
 from mlbench.machine.products import Floats, emit_product, panels_of
-from mlbench.machine.team import Team, emit_done, emit_job, emit_part_end, emit_part_start, emit_wait
+from mlbench.machine.team import Team, emit_done, emit_job, emit_look, emit_part_end, emit_part_start, emit_wait
 from mlbench.machine.vectors import VectorAssembler, Vectors
 
 X, Y = "x", "y"
@@ -69,26 +72,39 @@ class Rows:
     tile: int
 
 
-def chain(vectors: Vectors, layers: Sequence[Layer], rows: Rows, y: Floats | None, *kept: object) -> Callable[..., Any]:
+@dataclass(frozen=True, slots=True, eq=False)
+class Own:
+    """What a call with x alone uses.
+
+    Attributes:
+        y: its result.
+        guard: keeps everybody else away from that, and from what lies between x and y.
+    """
+
+    y: Floats
+    guard: Guard
+
+
+def chain(vectors: Vectors, layers: Sequence[Layer], rows: Rows, own: Own | None, *kept: object) -> Callable[..., Any]:
     """Return the function that runs a chain on the calling thread.
 
     Args:
         vectors: the instructions.
         layers: in order.
         rows: of a call.
-        y: the result of a call without one.
+        own: what a call with x alone uses; None where there is none such.
         kept: what lives as long as the function, because the code has its address.
     """
     writer = _ChainWriter(vectors)
     long = _is_long(layers, rows.last - rows.first)
-    writer.enter(y, gives_lock=long)
+    writer.enter(own, gives_lock=long)
     writer.rows(layers, rows)
-    writer.leave(gives_lock=long)
-    return builtin("chain", Code(writer.a.finish()), y, _MASKS, *kept)
+    writer.leave(own, gives_lock=long)
+    return builtin("chain", Code(writer.a.finish()), own, _MASKS, *kept)
 
 
 def rows_shared_chain(
-    vectors: Vectors, parts: Sequence[tuple[Sequence[Layer], Rows]], team: Team, y: Floats | None, *kept: object
+    vectors: Vectors, parts: Sequence[tuple[Sequence[Layer], Rows]], team: Team, own: Own | None, *kept: object
 ) -> Callable[..., Any]:
     """Return the function that runs a chain on a team, of which each thread computes rows of its own.
 
@@ -96,18 +112,18 @@ def rows_shared_chain(
         vectors: the instructions.
         parts: for each thread the layers, whose values between x and y are its own, and its rows.
         team: the threads.
-        y: the result of a call without one.
+        own: what a call with x alone uses; None where there is none such.
         kept: what lives as long as the function, because the code has its address.
     """
 
     def write(writer: _ChainWriter, member: int) -> None:
         writer.rows(*parts[member])
 
-    return _shared(vectors, team, write, y, *kept)
+    return _shared(vectors, team, write, own, *kept)
 
 
 def columns_shared_chain(
-    vectors: Vectors, layers: Sequence[Layer], rows: Rows, team: Team, y: Floats | None, *kept: object
+    vectors: Vectors, layers: Sequence[Layer], rows: Rows, team: Team, own: Own | None, *kept: object
 ) -> Callable[..., Any]:
     """Return the function that runs a chain on a team, of which each thread computes a part of each product; see `rows_shared_chain`."""
 
@@ -115,29 +131,29 @@ def columns_shared_chain(
         writer.member, writer.team = member, team
         writer.rows(layers, rows)
 
-    return _shared(vectors, team, write, y, *kept)
+    return _shared(vectors, team, write, own, *kept)
 
 
-def _shared(
-    vectors: Vectors, team: Team, write: Callable[[_ChainWriter, int], None], y: Floats | None, *kept: object
-) -> Callable[..., Any]:
+def _shared(vectors: Vectors, team: Team, write: Callable[[_ChainWriter, int], None], own: Own | None, *kept: object) -> Callable[..., Any]:
     writer = _ChainWriter(vectors)
     a = writer.a
     parts = {member: Label() for member in range(1, team.threads)}
-    writer.enter(y, gives_lock=True)
+    writer.enter(own, team, gives_lock=True)
     emit_job(a, team.address, parts)
     write(writer, 0)
     emit_done(a, team.address, 0)
-    emit_wait(a, 0, team)
-    writer.leave(gives_lock=True)
+    emit_wait(a, 0, team, writer.closed)
+    writer.leave(own, gives_lock=True, may_close=True)
     for member, label in parts.items():
         a.align(16)
         a.put(label)
         emit_part_start(a, team.address)
+        writer.closed = Label()
         write(writer, member)
+        a.put(writer.closed)
         a.vzeroupper()
         emit_part_end(a)
-    return builtin("chain", Code(a.finish()), y, team, _MASKS, *kept)
+    return builtin("chain", Code(a.finish()), own, team, _MASKS, *kept)
 
 
 def _is_long(layers: Sequence[Layer], rows: int) -> bool:
@@ -155,15 +171,18 @@ class _ChainWriter:
         a: the code so far.
         team: the threads that share each product; None where each one has rows of its own.
         member: which of them this code is for.
+        closed: where it goes on when the team turns out to be closed.
     """
 
     def __init__(self, vectors: Vectors) -> None:
         self.a = VectorAssembler(vectors)
         self.team: Team | None = None
         self.member = 0
+        self.closed = Label()
+        self._refused = Label()
 
-    def enter(self, y: Floats | None, *, gives_lock: bool) -> None:
-        """Put what a builtin function begins with."""
+    def enter(self, own: Own | None, team: Team | None = None, *, gives_lock: bool) -> None:
+        """Put what a builtin function begins with: the object of x is in rax until the call is admitted."""
         a = self.a
         save(a)
         a.load(RAX, Mem(RSI))
@@ -171,19 +190,14 @@ class _ChainWriter:
         a.load32(RCX, Mem(RAX, ARRAY_FLAGS))
         a.and_number(RCX, IS_READABLE)
         a.cmp_number(RCX, IS_READABLE)
-        readable = Label()
-        a.jump_if("e", readable)
-        self._give()
-        a.put(readable)
-        if y is not None:
-            bound = Label()
-            a.mov_number(RAX, id(y))
-            a.cmp_number(RDX, 2)
-            a.jump_if("b", bound)
+        a.jump_if("ne", self._refused)
+        if team is not None:
+            a.store(Mem(RSP, GIVEN), RAX)
+            emit_look(a, team.address, self._refused)
+        if own is None:
             a.load(RAX, Mem(RSI, 8))
-            a.put(bound)
         else:
-            a.load(RAX, Mem(RSI, 8))
+            self._pass_guard(own, takes=gives_lock)
         a.store(Mem(RSP, RESULT), RAX)
         a.load(R15, Mem(RAX, ARRAY_DATA))
         if gives_lock:
@@ -191,16 +205,49 @@ class _ChainWriter:
             a.call(RAX)
             a.store(Mem(RSP, STATE), RAX)
 
-    def leave(self, *, gives_lock: bool) -> None:
-        """Put what it ends with."""
+    def _pass_guard(self, own: Own, *, takes: bool) -> None:
+        """Load the object of y into rax: of a call with x alone its own one, if the guard is free, and take that if others may come."""
         a = self.a
+        given, bound = Label(), Label()
+        a.mov_number(R9, own.guard.address)
+        a.load32(RCX, Mem(R9))
+        if takes:
+            a.store(Mem(RSP, FOUND), RCX)
+        a.cmp_number(RDX, 2)
+        a.jump_if("ae", given)
+        a.cmp_number(RCX, 0)
+        a.jump_if("ne", self._refused)
+        if takes:
+            a.mov_number(RAX, 1)
+            a.store32(Mem(R9), RAX)
+        a.mov_number(RAX, id(own.y))
+        a.jump(bound)
+        a.put(given)
+        a.load(RAX, Mem(RSI, 8))
+        a.put(bound)
+
+    def leave(self, own: Own | None, *, gives_lock: bool, may_close: bool = False) -> None:
+        """Put what it ends with: the guard is as it was found."""
+        a = self.a
+        end = Label()
+        a.put(end)
         a.vzeroupper()
         if gives_lock:
             a.load(RDI, Mem(RSP, STATE))
             a.mov_number(RAX, interpreter_address("PyEval_RestoreThread"))
             a.call(RAX)
+        if gives_lock and own is not None:
+            a.mov_number(R9, own.guard.address)
+            a.load(RCX, Mem(RSP, FOUND))
+            a.store32(Mem(R9), RCX)
         a.load(RAX, Mem(RSP, RESULT))
+        a.put(self._refused)
         self._give()
+        if may_close:
+            a.put(self.closed)
+            a.load(RAX, Mem(RSP, GIVEN))
+            a.store(Mem(RSP, RESULT), RAX)
+            a.jump(end)
 
     def rows(self, layers: Sequence[Layer], rows: Rows) -> None:
         """Put the layers for some rows of the batch."""
@@ -233,7 +280,7 @@ class _ChainWriter:
             self._part(layer, rows)
             if not is_last or index + 1 < len(layers):
                 emit_done(self.a, self.team.address, self.member)
-                emit_wait(self.a, self.member, self.team)
+                emit_wait(self.a, self.member, self.team, self.closed)
 
     def _part(self, layer: Layer, rows: int) -> None:
         """Put this thread's part of a layer: some panels, or some rows."""
@@ -257,7 +304,9 @@ class _ChainWriter:
             if isinstance(place, int):
                 a.mov_number(register, place + shift)
             else:
-                a.lea(register, Mem(RBP if place == X else R15, shift))
+                a.mov(register, RBP if place == X else R15)
+                if shift:
+                    a.add_distance(register, shift)
         a.mov_number(RDX, layer.weight)
         for register, address in zip(OPERANDS, layer.operands, strict=False):
             a.mov_number(register, address)

@@ -8,6 +8,10 @@ the others.
 A thread that wakes on the core of the calling thread would wait for it, and be waited for, until the scheduler's next tick parts them. So
 each thread looks where the calling thread runs, and leaves that core to it.
 
+No wait here is endless. A thread that ended, or that a fork did not copy, does no part: the team is closed then, and a call of a closed
+team returns at once, as one does whose x cannot be read. The calling thread asks the kernel now and then whether the one that it waits for
+is still there, and closes the team if not; the others look whether it was closed.
+
 What they share has a cache line each, so that nobody's writing disturbs another's watching. x86-64 lets no store overtake an earlier store
 and no load an earlier load (SDM volume 3, section 9.2), so a plain store says that all before it is done; where a thread writes one word
 and then reads another that decides whether somebody sleeps, it exchanges, which waits for the store.
@@ -28,24 +32,25 @@ from mlbench.alignment import ALIGNMENT_BYTES, aligned_bytes
 from mlbench.errors import CrewError
 from mlbench.machine.assembler import R8, R9, R10, R15, RAX, RBP, RCX, RDI, RDX, RSI, RSP, Assembler, Label, Mem
 from mlbench.machine.callables import Code
+from mlbench.machine.cores import CORES_BYTES, emit_core, emit_parting
 from mlbench.machine.frame import FRAME, STATE, restore, save
-from mlbench.machine.processor import emit_core
 
 LOOKS, PATIENCE = 200, 50
 """Looks at a word before a thread lets others run, with their pauses some 10 us, and how often it does so before it sleeps. Whoever is
 waited for may be waiting for this very core: without letting it run, a wait lasted until the scheduler's next tick, milliseconds. Where
 there are fewer cores than threads, that is always so, and one look is enough."""
 _JOB, _STOP, _X, _Y, _CORE, _THREADS = 0, 4, 64, 72, 80, 128
-_STAGE, _ASLEEP, _CODE, _READY = 0, 4, 8, 16
-START_S, START_PAUSE_S = 30.0, 2e-5
-"""Offsets: of the job's number and whether to stop, of the call's addresses and the core it comes from, and of the threads' own lines; in
-each of these the number of parts it has done, whether it sleeps, the code of its part, and whether it is there."""
-_CORES_BYTES = 128
-"""Behind the threads' lines a bit for each core that may be used, up to 1024, and then the same bits for each thread to change."""
-_FUTEX, _SCHED_YIELD, _SCHED_SETAFFINITY = 202, 24, 203
+_STAGE, _ASLEEP, _CODE, _NUMBER = 0, 4, 8, 16
+"""Offsets: of the job's number and whether the team is closed, of the call's addresses and the core it comes from, and of the threads' own
+lines; in each of these the number of parts it has done, whether it sleeps, the code of its part, and the kernel's number of the thread once
+it is there."""
+START_S, START_PAUSE_S, END_S = 30.0, 2e-5, 5.0
+_FUTEX, _SCHED_YIELD, _GETTID, _TGKILL = 202, 24, 186, 234
+_NO_SUCH_THREAD = -3
 _WAIT_PRIVATE, _WAKE_PRIVATE = 128, 129
-_CORE_BITS = 0xFFF
 _ALL = 2**31 - 1
+FORKED = "the threads of this runner did not survive the fork; make the runner in the process that uses it"
+ENDED = "the threads of this runner have ended, because it is being collected, the interpreter ends, or one of them died; make a new runner"
 
 
 class Team:
@@ -66,39 +71,51 @@ class Team:
 
     def __init__(self, threads: int) -> None:
         self.threads = threads
-        self.lines = aligned_bytes(_cores(threads, threads))
-        cores = os.sched_getaffinity(0)
-        self.looks = LOOKS if len(cores) >= threads else 1
-        allowed = sum(1 << core for core in cores if core < 8 * _CORES_BYTES)
-        first = _cores(threads, 0)
-        self.lines[first : first + _CORES_BYTES] = np.frombuffer(allowed.to_bytes(_CORES_BYTES, "little"), np.uint8)
+        self.lines = aligned_bytes(_cores(threads, 0))
+        self.looks = LOOKS if len(os.sched_getaffinity(0)) >= threads else 1
         self.address = self.lines.ctypes.data
-        self._process = os.getpid()
-        weakref.finalize(self, _dismiss, self.lines).atexit = False  # calls may come until the very end, and daemons need no goodbye
-        for member in range(1, threads):
+        self.process = os.getpid()
+        self._helpers: list[threading.Thread] = []
+        self._close = weakref.finalize(self, _dismiss, self.lines, ctypes.CDLL(None))
+        self._close.atexit = False  # calls may come until the very end, and daemons need no goodbye
+        _teams.add(self)
+        try:
+            self._start()
+        except BaseException:
+            self._close()
+            raise
+
+    def _start(self) -> None:
+        for member in range(1, self.threads):
             a = Assembler()
             emit_service(a, self, member)
-            code = Code(a.finish())
-            threading.Thread(target=_serve, args=(code, self.lines), name="mlbench-team", daemon=True).start()
+            helper = threading.Thread(target=_serve, args=(Code(a.finish()), self.lines), name="mlbench-team", daemon=True)
+            start_helper(helper, member - 1, self.threads - 1)
+            self._helpers.append(helper)
         self._wait_for_threads()
 
     def _wait_for_threads(self) -> None:
         """Return when every thread is in machine code: before, it needs the interpreter's lock, which a caller may hold while it waits."""
         words = self.lines.view(np.uint32)
         deadline = time.monotonic() + START_S
-        while not all(words[(_line(member) + _READY) // 4] for member in range(1, self.threads)):
+        while not all(words[(_line(member) + _NUMBER) // 4] for member in range(1, self.threads)):
             if time.monotonic() > deadline:
                 raise CrewError(f"the threads of this runner did not start within {START_S:g} s; is this machine overloaded?")
             time.sleep(START_PAUSE_S)
 
     def check(self) -> None:
-        """Refuse to wait for threads that do not exist.
+        """Return if the threads are there; see that none of them still works, if not.
 
         Raises:
-            CrewError: in a forked process.
+            CrewError: in a forked process, and where the team is closed.
         """
-        if os.getpid() != self._process:
-            raise CrewError("the threads of this runner did not survive the fork; make the runner in the process that uses it")
+        if os.getpid() != self.process:
+            raise CrewError(FORKED)
+        if self.lines.view(np.uint32)[_STOP // 4]:
+            self._close()
+            for helper in self._helpers:
+                helper.join(END_S)
+            raise CrewError(ENDED)
 
 
 def _serve(code: Code, lines: npt.NDArray[np.uint8]) -> None:
@@ -107,12 +124,43 @@ def _serve(code: Code, lines: npt.NDArray[np.uint8]) -> None:
     del lines
 
 
-def _dismiss(lines: npt.NDArray[np.uint8]) -> None:
-    """Let the threads end; in a forked child, whose memory is its own, nobody hears it."""
+def _dismiss(lines: npt.NDArray[np.uint8], libc: ctypes.CDLL) -> None:
+    """Let the threads end; in a forked child, whose memory is its own, nobody hears it.
+
+    The collector may call this anywhere, also where the dynamic linker is busy, so the library comes from before.
+    """
     words = lines.view(np.uint32)
     words[_STOP // 4] = 1
     words[_JOB // 4] += 1
-    ctypes.CDLL(None).syscall(_FUTEX, ctypes.c_void_p(lines.ctypes.data + _JOB), _WAKE_PRIVATE, _ALL)
+    libc.syscall(_FUTEX, ctypes.c_void_p(lines.ctypes.data + _JOB), _WAKE_PRIVATE, _ALL)
+
+
+def start_helper(thread: threading.Thread, number: int, others: int) -> None:
+    """Start a thread, of which `number` of `others` run already.
+
+    Raises:
+        CrewError: when the system has none.
+    """
+    try:
+        thread.start()
+    except RuntimeError as error:
+        raise CrewError(
+            f"the system started {number} of the {others} threads that this runner needs beside the calling one ({error}); allow this "
+            "process more threads, or make the runner with fewer"
+        ) from error
+
+
+_teams: weakref.WeakSet[Team] = weakref.WeakSet()
+
+
+def _close_all() -> None:
+    """Close every team, in a forked child, which has none of their threads."""
+    for team in list(_teams):
+        team.lines.view(np.uint32)[_STOP // 4] = 1
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_close_all)
 
 
 def _line(member: int) -> int:
@@ -120,8 +168,8 @@ def _line(member: int) -> int:
 
 
 def _cores(threads: int, member: int) -> int:
-    """Return the offset of the bits of cores: that may be used for member 0, that a thread may change for the others."""
-    return _THREADS + ALIGNMENT_BYTES * threads + _CORES_BYTES * member
+    """Return the offset of a thread's bits of cores, behind the threads' lines; of the calling thread, which needs none, their end."""
+    return _THREADS + ALIGNMENT_BYTES * threads + CORES_BYTES * ((member or threads) - 1)
 
 
 def emit_service(a: Assembler, team: Team, member: int) -> None:
@@ -132,9 +180,10 @@ def emit_service(a: Assembler, team: Team, member: int) -> None:
     save(a)
     a.mov_number(RAX, 0)
     a.store(Mem(RSP, STATE), RAX)
+    a.mov_number(RAX, _GETTID)
+    a.syscall()
     a.mov_number(R8, lines)
-    a.mov_number(RAX, 1)
-    a.store32(Mem(R8, _line(member) + _READY), RAX)
+    a.store32(Mem(R8, _line(member) + _NUMBER), RAX)
     a.put(again)
     a.mov_number(R8, lines)
     a.load(RDX, Mem(RSP, STATE))
@@ -159,7 +208,7 @@ def emit_service(a: Assembler, team: Team, member: int) -> None:
     a.load32(RCX, Mem(R8, _STOP))
     a.cmp_number(RCX, 0)
     a.jump_if("ne", end)
-    emit_parting(a, team, member)
+    emit_parting(a, Mem(R8, _CORE), Mem(R8, _cores(team.threads, member)))
     a.load(RAX, Mem(R8, code))
     a.call(RAX)
     emit_done(a, lines, member)  # here and not in the part, whose code may be gone as soon as the caller knows
@@ -186,24 +235,12 @@ def _emit_sleep(a: Assembler, asleep: int) -> None:
     a.exchange32(RAX, Mem(R8, asleep))
 
 
-def emit_parting(a: Assembler, team: Team, member: int) -> None:
-    """Go to another core than the calling thread's, if need be; r8 has the address of the lines."""
-    allowed, mine = _cores(team.threads, 0), _cores(team.threads, member)
-    apart = Label()
-    emit_core(a)
-    a.and_number(RCX, _CORE_BITS)
-    a.cmp32(RCX, Mem(R8, _CORE))
-    a.jump_if("ne", apart)
-    for shift in range(0, _CORES_BYTES, 8):
-        a.load(RAX, Mem(R8, allowed + shift))
-        a.store(Mem(R8, mine + shift), RAX)
-    a.clear_bit(Mem(R8, mine), RCX)
-    a.mov_number(RDI, 0)
-    a.mov_number(RSI, _CORES_BYTES)
-    a.lea(RDX, Mem(R8, mine))
-    a.mov_number(RAX, _SCHED_SETAFFINITY)
-    a.syscall()
-    a.put(apart)
+def emit_look(a: Assembler, lines: int, closed: Label) -> None:
+    """Jump where the team is closed; takes rcx and r8."""
+    a.mov_number(R8, lines)
+    a.load32(RCX, Mem(R8, _STOP))
+    a.cmp_number(RCX, 0)
+    a.jump_if("ne", closed)
 
 
 def emit_job(a: Assembler, lines: int, parts: dict[int, Label]) -> None:
@@ -216,7 +253,6 @@ def emit_job(a: Assembler, lines: int, parts: dict[int, Label]) -> None:
         a.lea_label(RAX, part)
         a.store(Mem(R8, _line(member) + _CODE), RAX)
     emit_core(a)
-    a.and_number(RCX, _CORE_BITS)
     a.store32(Mem(R8, _CORE), RCX)
     a.load32(RAX, Mem(R8, _JOB))
     a.add_number(RAX, 1)
@@ -257,8 +293,8 @@ def emit_done(a: Assembler, lines: int, member: int) -> None:
     a.store32(Mem(R8, _line(member) + _STAGE), RDX)
 
 
-def emit_wait(a: Assembler, member: int, team: Team) -> None:
-    """Wait until every other thread has done as many parts, after `emit_done`."""
+def emit_wait(a: Assembler, member: int, team: Team, closed: Label) -> None:
+    """Wait until every other thread has done as many parts, after `emit_done`; jump where that will never be."""
     for other in range(team.threads):
         if other == member:
             continue
@@ -274,5 +310,26 @@ def emit_wait(a: Assembler, member: int, team: Team) -> None:
         a.jump_if("ne", watch)
         a.mov_number(RAX, _SCHED_YIELD)
         a.syscall()
+        if member:
+            emit_look(a, team.address, closed)
+        else:
+            _emit_life(a, team, other, closed)
         a.jump(again)
         a.put(done)
+
+
+def _emit_life(a: Assembler, team: Team, other: int, closed: Label) -> None:
+    """Close the team and jump where a thread is no more (a signal that is none finds nobody); r8 has the address of the lines."""
+    lives = Label()
+    a.mov_number(RDI, team.process)
+    a.load32(RSI, Mem(R8, _line(other) + _NUMBER))
+    a.mov_number(RDX, 0)
+    a.mov_number(RAX, _TGKILL)
+    a.syscall()
+    a.load32(RDX, Mem(R8, _line(0) + _STAGE))
+    a.cmp_number(RAX, _NO_SUCH_THREAD)
+    a.jump_if("ne", lives)
+    a.mov_number(RAX, 1)
+    a.store32(Mem(R8, _STOP), RAX)
+    a.jump(closed)
+    a.put(lives)

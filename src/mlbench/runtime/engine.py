@@ -18,21 +18,18 @@ import numpy.typing as npt
 from mlbench.alignment import aligned_bytes, aligned_floats
 from mlbench.errors import InputError
 from mlbench.graph import FloatArray
-from mlbench.machine import IS_READABLE, Layer, Rows, Team, chain, columns_shared_chain, rows_shared_chain
+from mlbench.machine import IS_READABLE, Guard, Layer, Own, Rows, Team, chain, columns_shared_chain, rows_shared_chain
 from mlbench.memory import MemoryPlan
 from mlbench.passes import Compiled
 from mlbench.runtime.admission import checked, checked_out
 from mlbench.runtime.binding import Binder
-from mlbench.runtime.calls import Call, Cut, call_of_code, call_of_tiles
+from mlbench.runtime.calls import F32, Call, Cut, Floats, call_of_tiles
 from mlbench.runtime.crew import Crew
 from mlbench.runtime.generated import chain_text, code_bytes, instructions, layers_of, whole_run
 from mlbench.runtime.lowering import forget
 
-F32 = np.dtype(np.float32)
 _KEPT_PROGRAMS = 32
 """Batch sizes whose views an engine keeps; each costs some hundred bytes of Python objects. The next one replaces the oldest."""
-
-Floats = npt.NDArray[np.floating]
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +92,7 @@ class Engine:
 
     Attributes:
         calls: shape of x to what runs a float32 x of that shape where it lies, or returns that x when it cannot read it.
+        guard: says whether a call is under way; whoever calls `run` has taken it.
         binder: makes the tile functions.
     """
 
@@ -109,6 +107,7 @@ class Engine:
         owns_output: bool = True,
     ) -> None:
         self.calls: dict[tuple[int, ...], Call] = {}
+        self.guard = Guard()
         self._compiled = compiled
         self._graph = graph = compiled.graph
         self._crew, self._team = crew, team
@@ -234,7 +233,9 @@ class Engine:
         if staged:
             self.reserve_staging()
         elif program.whole is not None:
-            program.whole(source, target)
+            done = program.whole(source, target)
+            if self._team is not None and done is not target:
+                self._team.check()  # it was closed meanwhile
             return
         for tile, first, last in self._cuts(program):
             rows = source[first:last]
@@ -257,28 +258,30 @@ class Engine:
             whole = self._whole(batch, output)
             program = self._programs[shape] = _Program(batch, None, whole, output, code_bytes(whole))
             if output is not None:
-                self.calls[shape] = call_of_code(whole, self._team)
+                self.calls[shape] = whole
             return program
         program = self._with_cuts(_Program(batch, None, None, output, 0))
         if self._crew is None and output is not None and batch:
-            self.calls[shape] = call_of_tiles(self._cuts(program), output, has_code=any(node.width for node in self._graph.nodes))
+            has_code = any(node.width for node in self._graph.nodes)
+            self.calls[shape] = call_of_tiles(self._cuts(program), output, self.guard.word, has_code=has_code)
         return program
 
     def _whole(self, batch: int, output: FloatArray | None) -> Callable[..., FloatArray]:
         """Return the code that runs all tiles of a batch, on one thread or on a team."""
         vectors, kept = instructions(), (self._graph, self._storage)
         rows = Rows(0, batch, self._graph.rows_at_once or batch)
+        own = None if output is None else Own(output, self.guard)
         if self._team is None:
-            return chain(vectors, self.layers(), rows, output, *kept)
+            return chain(vectors, self.layers(), rows, own, *kept)
         if not self._members:
-            return columns_shared_chain(vectors, self.layers(), rows, self._team, output, *kept)
+            return columns_shared_chain(vectors, self.layers(), rows, self._team, own, *kept)
         members = len(self._members)
         edges = [batch * member // members for member in range(members + 1)]
         parts = [
             (member.layers(), Rows(first, last, member.rows_at_once or batch))
             for member, (first, last) in zip(self._members, itertools.pairwise(edges), strict=True)
         ]
-        return rows_shared_chain(vectors, parts, self._team, output, *kept, self._members)
+        return rows_shared_chain(vectors, parts, self._team, own, *kept, self._members)
 
     def layers(self) -> tuple[Layer, ...]:
         """Return the layers of a graph that is all generated code."""

@@ -2,31 +2,22 @@
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
-from typing import NoReturn, Protocol
+from typing import NoReturn
 
 import numpy as np
-import numpy.typing as npt
 
-from mlbench.errors import BusyError, CopyError, ModelError
-from mlbench.graph import ROWS, FloatArray, Graph, verify
+from mlbench.errors import CopyError, ModelError
+from mlbench.graph import ROWS, Graph, verify
 from mlbench.machine import Team
 from mlbench.memory import MemoryPlan, check_plan, plan_beside_output, plan_memory
 from mlbench.models import Model
 from mlbench.passes import PASSES, Choices, Compiled, Pass, compile_graph, passes_named, released
+from mlbench.runtime.calls import Run, entrance
 from mlbench.runtime.crew import BlasThreads, Crew
-from mlbench.runtime.engine import F32, Engine, StaticMemory
-
-Floats = npt.NDArray[np.floating]
-
-
-class Run(Protocol):
-    """The signature of `OptimizedRunner.run`."""
-
-    def __call__(self, x: Floats, out: FloatArray | None = None) -> FloatArray:
-        """Run the model."""
+from mlbench.runtime.engine import Engine, StaticMemory
+from mlbench.runtime.without_code import Engines, passes_without_code, refusal, warn, weakly
 
 
 class OptimizedRunner:
@@ -34,9 +25,13 @@ class OptimizedRunner:
 
     The first call of a batch size makes views for it; the calls after it allocate nothing.
 
-    A runner is used by one thread at a time; a second thread that calls `run` meanwhile gets a `BusyError`. To run on several threads,
-    make one runner for each of them from the same model: weights are shared, packed ones where they are packed alike, and only the arena
-    is their own. Or allow one runner several threads, which then share the rows of a call.
+    A runner runs one call at a time; a second one meanwhile, from another thread or from a signal handler, a finalizer or a trace function
+    on the same one, gets a `BusyError`. To run on several threads, make one runner for each of them from the same model: weights are
+    shared, packed ones where they are packed alike, and only the arena is their own. Or allow one runner several threads, which then share
+    the rows of a call.
+
+    An exception that arrives in a call, such as Ctrl-C, comes out of `run` when no thread works for that call any more, and the next call
+    is right.
 
     A runner keeps of the model what it reads. Where all products are generated that is no weight but the packed ones, so that a program
     which drops its model holds one set.
@@ -61,7 +56,7 @@ class OptimizedRunner:
             y: (batch, outputs) float32: `out`, or a view of the arena that is valid until the next call; without the pass `static` a new
             array.
             Raises `InputError` when x or out do not fit, or overlap each other or the arena in a way that would give a wrong result;
-            `BusyError` when another thread is running this runner; `CrewError` when its threads did not survive a fork.
+            `BusyError` when a call of this runner is under way; `CrewError` when its threads have ended or did not survive a fork.
         compiled: the graph as written, the graph as it runs, and what each pass did. A constant of the former that the latter does not
             read has its shape alone; its numbers are NaN.
         plan: where each buffer lies in the arena, with `arena_bytes` and `lower_bound_bytes`; `print(runner.plan)` draws it.
@@ -70,6 +65,10 @@ class OptimizedRunner:
     Raises:
         ModelError: for a max_batch below 1, or choices that were made for another model.
         MissingExtraError: for more than one thread without threadpoolctl.
+        CrewError: when the system starts no threads.
+
+    Warns:
+        CodeWarning: when the system no longer gives memory that code may run in; `run` does so at the first batch size without code.
 
     >>> from mlbench import OptimizedRunner, mlp
     >>> import numpy as np
@@ -80,7 +79,7 @@ class OptimizedRunner:
     640
     """
 
-    __slots__ = ("__weakref__", "_engine", "compiled", "max_batch", "plan", "run")
+    __slots__ = ("__weakref__", "_engine", "_engines", "compiled", "max_batch", "plan", "run")
 
     # An attribute and not a method: looking up a bound method and its `self` costs 5 % of the smallest case.
     run: Run
@@ -102,21 +101,31 @@ class OptimizedRunner:
                 raise ModelError(f"{name} is {size!r}; expected a whole number of 1 or more")
         source = model.graph() if isinstance(model, Model) else model
         self.max_batch = int(max_batch)
-        self.compiled = released(compile_graph(source, self.max_batch, _resolved(passes), choices, int(threads)))
-        self.plan = plan_memory(self.compiled.graph)
-        check_plan(self.compiled.graph, self.plan)
+        wanted = _resolved(passes)
+        written = weakly(source)
+        self.compiled = released(compile_graph(source, self.max_batch, wanted, choices, int(threads)))
+        refused = refusal(self.compiled.graph)
+
+        def plain() -> Compiled:
+            return compile_graph(written(), self.max_batch, passes_without_code(wanted), None, int(threads))
+
+        if refused is not None:
+            self.compiled = plain()
+            warn(refused, "this runner", 2)
+        self.plan = _plan(self.compiled)
         self._engine = _engine(self.compiled, self.plan)
-        self.run = _entrance(self._engine)
+        self._engines = Engines(self._engine, lambda: _engine(plain()))
+        self.run = entrance(self._engine, self._engines.run)
 
     @property
     def memory(self) -> StaticMemory:
         """The bytes the runner holds between calls."""
-        return self._engine.memory
+        return self._engines.memory
 
     @property
     def sources(self) -> tuple[str, ...]:
         """What runs, for each form that the batch sizes so far have needed: Python, or in words what generated code does."""
-        return self._engine.sources
+        return self._engines.sources
 
     def __reduce__(self) -> NoReturn:
         """Refuse to be copied, pickled or sent to another process: code and arena are bound to where they lie.
@@ -129,40 +138,23 @@ class OptimizedRunner:
 
     def reserve_staging(self) -> None:
         """Make the staging buffer now, so that the first float64 or strided input allocates nothing either."""
-        self._engine.reserve_staging()
+        self._engines.reserve_staging()
 
 
 def _is_size(number: object) -> bool:
     return isinstance(number, (int, np.integer)) and int(number) >= 1
 
 
-def _entrance(engine: Engine) -> Run:
-    """Return `run`: one caller at a time, and the shortest way for an input that needs no look at its memory."""
-    lock = threading.RLock()  # the thread that a signal threw out of `run` gets in again
-    acquire, release = lock.acquire, lock.release
-    call_for: Callable[[tuple[int, ...]], Callable[[FloatArray], FloatArray] | None] = engine.calls.get
-    is_apart, run_any, array, single = engine.is_apart, engine.run, np.ndarray, F32
-
-    def run(x: Floats, out: FloatArray | None = None) -> FloatArray:
-        if not acquire(False):  # noqa: FBT003  # the keyword costs 80 ns, 4 % of the smallest case
-            raise BusyError("this runner is running on another thread; make one runner per thread from the same model, weights are shared")
-        try:
-            if out is None and x.__class__ is array and x.dtype is single:
-                call = call_for(x.shape)
-                if call is not None and (x.base is None or is_apart(x)):
-                    y = call(x)
-                    if y is not x:
-                        return y
-            return run_any(x, out)
-        finally:
-            release()
-
-    return run
+def _plan(compiled: Compiled) -> MemoryPlan:
+    plan = plan_memory(compiled.graph)
+    check_plan(compiled.graph, plan)
+    return plan
 
 
-def _engine(compiled: Compiled, plan: MemoryPlan) -> Engine:
+def _engine(compiled: Compiled, plan: MemoryPlan | None = None) -> Engine:
     """Return the engine of a compiled graph, and the threads that help it."""
     graph = compiled.graph
+    plan = plan or _plan(compiled)
     members = _members(compiled)
     if graph.is_generated:
         return Engine(compiled, plan, members, team=None if graph.workers is None else Team(graph.workers))
