@@ -133,7 +133,7 @@ def _preallocated(graph: Graph, rows: int, *, products_only: bool = False) -> Ca
         places[node.output] = place
         if source != graph.input and max(graph.readers_of(source)) == position:
             free.setdefault(made[places[source]].shape[1], []).append(places[source])
-    head = ["def run(x):", "    if x.dtype is not float32 or x.ndim != 2:", "        raise TypeError"]
+    head = ["def run(x):", "    if x.__class__ is not ndarray or x.dtype is not float32 or x.ndim != 2:", "        raise TypeError"]
     source_text = "\n".join([*head, *(f"    {line}" for line in lines), f"    return {places[graph.output]}"]) + "\n"
     run, _ = load(source_text, "run", "preallocated", graph.constants, **made)
     return run
