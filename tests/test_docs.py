@@ -31,10 +31,12 @@ def test_every_option_that_is_shown_exists(capsys: pytest.CaptureFixture[str]) -
     help_text = subprocess.run(
         [sys.executable, "-m", "pytest", "benchmarks", "--help"], cwd=ROOT, capture_output=True, text=True, check=True
     ).stdout
-    for command in (["gate"], ["baseline", "update"], ["run"]):
+    for command in (["gate"], ["baseline", "update"], ["baseline", "add"], ["run"], ["calibrate"]):
         with pytest.raises(SystemExit):
             main([*command, "--help"])
     help_text += capsys.readouterr().out
+    for script in set(re.findall(r"scripts/\w+\.py", GATE)):
+        help_text += subprocess.run([sys.executable, ROOT / script, "--help"], capture_output=True, text=True, check=True).stdout
     shown = set(re.findall(r"--[a-z]+(?:-[a-z]+)*", GATE + WORKFLOW))
     assert {option for option in shown if option not in help_text} == set()
     assert len(shown) > 10
