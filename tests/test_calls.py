@@ -22,6 +22,7 @@ from mlbench.errors import BusyError, CrewError
 from mlbench.graph import FloatArray
 from mlbench.passes import PASSES, Choices, Way
 from mlbench.passes.choices import ONE, SPLIT, TILES
+from mlbench.runtime import calls
 from mlbench.runtime.crew import BlasThreads
 from strategies import batch_of
 
@@ -224,6 +225,24 @@ def test_a_signal_handler_that_calls_harms_nobody(kind: str) -> None:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, old)
     assert set(ends) <= {"right", "busy"}
+
+
+@pytest.mark.parametrize("left_in_the_word", [0, 1], ids=["left", "came-back"])
+def test_whoever_comes_while_a_call_ends_is_turned_away(left_in_the_word: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A look for calls takes time; when the one inside leaves meanwhile, or comes in again, the one that looks does not come in as well."""
+    runner = runner_of("numpy")
+    word = runner._engine.guard.word
+    frames = calls._frames
+
+    def ends_meanwhile() -> Iterator[FrameType]:
+        yield from frames()
+        word[0] = left_in_the_word
+
+    monkeypatch.setattr(calls, "_frames", ends_meanwhile)
+    word[0] = 1
+    with pytest.raises(BusyError):
+        runner.run(X)
+    assert word[0] == left_in_the_word
 
 
 class _Inside(np.ndarray):

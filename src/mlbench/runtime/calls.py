@@ -35,6 +35,7 @@ Cut = tuple[Tile, int, int]
 """A tile function, the first of its rows, and their end."""
 Floats = npt.NDArray[np.floating]
 F32 = np.dtype(np.float32)
+_TAKEN, _LOOKED_AT = 1, 2
 
 
 class Run(Protocol):
@@ -56,7 +57,7 @@ def entrance(engine: Engine, run_any: Callable[[object, object], FloatArray]) ->
                 y = call(x)
                 if y is not x:
                     return y
-        was_taken, word[0] = word[0], 1
+        was_taken, word[0] = word[0], _TAKEN
         if was_taken:
             _check_that_nobody_is_inside(word)
         try:
@@ -68,11 +69,16 @@ def entrance(engine: Engine, run_any: Callable[[object, object], FloatArray]) ->
 
 
 def _check_that_nobody_is_inside(word: bytearray) -> None:
-    """Look for calls of a runner, by its word; the one that asks is there itself."""
+    """Look for calls of a runner, by its word; the one that asks is there itself.
+
+    Other threads run meanwhile. One that leaves, or comes in, writes another number than this look has left in the word; then somebody was
+    inside when this call came.
+    """
     here = globals()
+    word[0] = _LOOKED_AT
     mine = (frame for frame in _frames() if frame.f_globals is here and frame.f_code.co_name == "run")
     calls = [frame for frame in mine if frame.f_locals.get("word") is word]
-    if len(calls) > 1:
+    if len(calls) > 1 or word[0] != _LOOKED_AT:
         raise BusyError(
             "this runner is running, on another thread or further down on this one; make one runner per thread from the same model, "
             "weights are shared"
@@ -103,7 +109,7 @@ def _in_order(call: Call) -> Call:
 
 def _one_tile(tile: Tile, output: FloatArray, word: bytearray) -> Call:
     def call(x: FloatArray) -> FloatArray:
-        was_taken, word[0] = word[0], 1
+        was_taken, word[0] = word[0], _TAKEN
         if was_taken:
             return x
         try:
@@ -119,7 +125,7 @@ def _some_tiles(cuts: Sequence[Cut], output: FloatArray, word: bytearray) -> Cal
     steps = tuple((tile, first, last, output[first:last]) for tile, first, last in cuts)
 
     def call(x: FloatArray) -> FloatArray:
-        was_taken, word[0] = word[0], 1
+        was_taken, word[0] = word[0], _TAKEN
         if was_taken:
             return x
         try:
