@@ -388,3 +388,12 @@ def test_a_candidate_far_behind_does_not_race(monkeypatch: pytest.MonkeyPatch) -
     assert raced[1] == {"0", "1", "2"}
     assert costs[3] == heats["3"]
     assert np.argmin(costs) == 3 or costs[1] < costs[2] < costs[0]
+
+
+def test_zeros_of_both_layouts_are_not_confused() -> None:
+    """At batch 1, behind a layer that lies feature after feature and one that does not, each ReLU has zeros of its own form."""
+    model, x = mlp(4, (8, 8), 3), batch_of(1, 4)
+    passes = [name for name in PLAIN if name != "fold_bias"]
+    for ways in ((TURNED, Way(), Way()), (Way(), TURNED, Way())):
+        runner = OptimizedRunner(model, 1, passes=passes, choices=Choices(None, ways))
+        check_result(model, x, runner.run(x), str(ways))

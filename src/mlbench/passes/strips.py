@@ -44,7 +44,10 @@ def explain(before: Graph, after: Graph) -> str:
 
 
 class _Strips:
-    """The constants of a graph, and the strips made of them so far; layers that share a row share its strip."""
+    """The constants of a graph, and the strips made of them so far, by row and height; layers that share a row share its strip.
+
+    Of height 0 is the row itself: a strip of one row is a matrix.
+    """
 
     def __init__(self, graph: Graph, rows_at_once: int) -> None:
         self.constants = dict(graph.constants)
@@ -66,10 +69,10 @@ class _Strips:
         if step.op != "relu":
             return step
         name = f"zeros_{columns}"
-        if (name, 1) not in self._made:
-            self._made[name, 1] = new_name(self.constants, name)
-            self.constants[self._made[name, 1]] = frozen(np.zeros(columns, np.float32))
-        return Step("maximum", (self._made[name, 1],))
+        if (name, 0) not in self._made:
+            self._made[name, 0] = new_name(self.constants, name)
+            self.constants[self._made[name, 0]] = frozen(np.zeros(columns, np.float32))
+        return Step("maximum", (self._made[name, 0],))
 
     def _strip_step(self, step: Step, rows: int, columns: int) -> Step:
         if step.op == "relu":
