@@ -55,7 +55,7 @@ kind = "mlbench-tolerances"
 
 [[tolerance]]
 rows = "optimized-*"
-quantity = "floor ratio"
+quantity = "products ratio"
 tolerance = 0.1
 limit = 0.2
 reason = "measured twice"

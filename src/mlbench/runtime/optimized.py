@@ -100,14 +100,14 @@ class OptimizedRunner:
             if not _is_size(size):
                 raise ModelError(f"{name} is {size!r}; expected a whole number of 1 or more")
         source = model.graph() if isinstance(model, Model) else model
-        self.max_batch = int(max_batch)
+        self.max_batch = most = int(max_batch)
         wanted = _resolved(passes)
         written = weakly(source)
-        self.compiled = released(compile_graph(source, self.max_batch, wanted, choices, int(threads)))
+        self.compiled = released(compile_graph(source, most, wanted, choices, int(threads)))
         refused = refusal(self.compiled.graph)
 
-        def plain() -> Compiled:
-            return compile_graph(written(), self.max_batch, passes_without_code(wanted), None, int(threads))
+        def plain() -> Compiled:  # without `self`, which would be kept by itself
+            return compile_graph(written(), most, passes_without_code(wanted), None, int(threads))
 
         if refused is not None:
             self.compiled = plain()
