@@ -158,6 +158,34 @@ def test_another_infinity_is_wrong(number: float, given: float) -> None:
         check_result(model, x, y)
 
 
+@pytest.mark.parametrize(("activation", "is_right"), [("identity", True), ("leaky_relu", False)])
+def test_an_infinity_is_right_for_nan_behind_two_linears(activation: str, is_right: bool) -> None:
+    """Two Linears may be computed as one, which gives an infinity where they give NaN; a number is wrong all the same."""
+    model, x = mlp(8, 16, 4, activation=activation), batch_of(3, 8)
+    x[1, 2] = np.inf
+    y = _answer(model, x)
+    assert np.isnan(y[1]).all()
+    y[1] = np.inf
+    if is_right:
+        check_result(model, x, y)
+        y[1, 0] = 0
+    with pytest.raises(WrongResultError, match="row 1, column 0"):
+        check_result(model, x, y)
+
+
+def test_what_may_overflow_is_not_judged() -> None:
+    """Finite inputs near the end of float32 overflow in one order of a sum and not in another; rows beside them are judged."""
+    model = mlp(8, 16, 4)
+    x = batch_of(3, 8)
+    x[1] = 3e38
+    y = _answer(model, x)
+    y[1] = (np.nan, np.inf, 0, 1)
+    check_result(model, x, y)
+    y[2, 3] += 1
+    with pytest.raises(WrongResultError, match="row 2, column 3"):
+        check_result(model, x, y)
+
+
 @pytest.mark.parametrize(
     ("activation", "number"), [("relu", -np.inf), ("tanh", -np.inf), ("tanh", np.inf), ("sigmoid", -np.inf), ("sigmoid", np.inf)]
 )
