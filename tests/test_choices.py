@@ -247,8 +247,12 @@ def _without_biases(model: Model) -> Model:
 
 
 def _every_choice(space: Space) -> list[Choices]:
-    """Return choices in which each way, tile and threading of a space comes up."""
-    ways = [tuple(each[index % len(each)] for each in space.ways) for index in range(max(map(len, space.ways)))]
+    """Return choices in which each way, tile and threading of a space comes up, the same ways for all layers and different ones."""
+    ways = [
+        tuple(each[(index + shift * layer) % len(each)] for layer, each in enumerate(space.ways))
+        for index in range(max(map(len, space.ways)))
+        for shift in (0, 2)
+    ]
     return [Choices(rows, each, threading) for rows in space.tiles for each in ways for threading in space.threadings]
 
 
@@ -267,7 +271,7 @@ EXPLAINED = {
 @pytest.mark.parametrize("activation", ["relu", "leaky_relu"])
 def test_every_choice_compiles_and_is_explained(activation: str, has_biases: bool, batch: int, names: list[str]) -> None:
     """Whatever a search may choose, of models with and without biases, compiles, and each pass says what it did."""
-    model = mlp(20, (70, 30), 12, activation=activation, output_activation="softmax")
+    model = mlp(20, (30, 30), 12, activation=activation, output_activation="softmax")
     model = model if has_biases else _without_biases(model)
     graph = graph_of(model, batch, 2, names)
     for choices in _every_choice(space_of(graph, names)):

@@ -22,6 +22,8 @@ NAME = "strips"
 SUMMARY = "repeat row operands over a strip of rows, so that the epilogue allocates nothing and vectorises"
 STRIP_BYTES = 16 * 1024
 LEAST_ROWS = 8
+_FLAT = 0
+"""The height of zeros that are a row; a strip of a batch of one has the height 1."""
 
 
 def apply(graph: Graph) -> Graph:
@@ -44,10 +46,7 @@ def explain(before: Graph, after: Graph) -> str:
 
 
 class _Strips:
-    """The constants of a graph, and the strips made of them so far, by row and height; layers that share a row share its strip.
-
-    Of height 0 is the row itself: a strip of one row is a matrix.
-    """
+    """The constants of a graph, and the strips made of them so far; layers that share a row share its strip."""
 
     def __init__(self, graph: Graph, rows_at_once: int) -> None:
         self.constants = dict(graph.constants)
@@ -69,10 +68,10 @@ class _Strips:
         if step.op != "relu":
             return step
         name = f"zeros_{columns}"
-        if (name, 0) not in self._made:
-            self._made[name, 0] = new_name(self.constants, name)
-            self.constants[self._made[name, 0]] = frozen(np.zeros(columns, np.float32))
-        return Step("maximum", (self._made[name, 0],))
+        if (name, _FLAT) not in self._made:
+            self._made[name, _FLAT] = new_name(self.constants, name)
+            self.constants[self._made[name, _FLAT]] = frozen(np.zeros(columns, np.float32))
+        return Step("maximum", (self._made[name, _FLAT],))
 
     def _strip_step(self, step: Step, rows: int, columns: int) -> Step:
         if step.op == "relu":
