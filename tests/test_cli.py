@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 import mlbench
-from mlbench.cases import RUNNERS, Case, Cell
+from mlbench.cases import RUNNERS, Case, Cell, plan_of
 from mlbench.cli import explain, main, run
 from mlbench.errors import WorkerError
 from mlbench.measure import ArmTimes, Environment, Footprint
@@ -95,8 +95,10 @@ def machine(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def measured(monkeypatch: pytest.MonkeyPatch) -> Measured:
-    """Measure nothing: every cell has made-up numbers at once."""
+    """Measure nothing and compile nothing: every cell has made-up numbers at once, and the plan of a tiny one."""
     stand_in = Measured()
+    plans = {runner: plan_of(Case(Cell(2, (8,)), runner)) for runner in RUNNERS}
+    monkeypatch.setattr("mlbench.measuring.plan_of", lambda case: plans[case.runner])
     monkeypatch.setattr("mlbench.measuring.static_bytes", lambda case: StaticBytes(arena=1024))
     monkeypatch.setattr(run, "measure_cells", stand_in)
     monkeypatch.setattr(run, "measure_peaks", lambda: PEAKS)
