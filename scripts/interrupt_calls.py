@@ -42,7 +42,8 @@ def model_of(name: str) -> Model:
 
 
 def serve(name: str, threads: int, *, has_code: bool) -> None:
-    """Call a runner until Ctrl-C, answer with a checked call, and go on, until the input ends."""
+    """Call a runner until Ctrl-C, answer with a checked call, and go on, as long as the parent lives."""
+    parent = os.getppid()
     model = model_of(name)
     way = Way(generated=has_code)
     choices = Choices(16, (way,) * len(model.layers), "tiles" if threads > 1 else "one")
@@ -60,13 +61,14 @@ def serve(name: str, threads: int, *, has_code: bool) -> None:
         try:
             print(answer, flush=True)
             try:
-                while True:
+                while os.getppid() == parent:
                     runner.run(inputs[0])
                     runner.run(inputs[0], out)
             except Exception as error:  # noqa: BLE001  # whatever it is, it is the answer
                 fault = f"{type(error).__name__}: {error}"
-            while True:
+            while os.getppid() == parent:
                 time.sleep(1)
+            return
         except KeyboardInterrupt:
             number += 1
         try:
@@ -142,6 +144,7 @@ def main() -> int:
     if options.serve:
         name, threads, code = options.serve
         serve(name, int(threads), has_code=code == "code")
+        return 0
     kinds = [
         (name, threads, code)
         for name in options.activations.split(",")
