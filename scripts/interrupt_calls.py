@@ -56,7 +56,7 @@ def serve(name: str, threads: int, *, has_code: bool) -> None:
     gc.collect()  # Python loses an exception that arrives in a finalizer, and the baseline runners have one
     number = 0
     answer = READY
-    while True:
+    while os.getppid() == parent:
         fault = ""
         try:
             print(answer, flush=True)
@@ -68,7 +68,6 @@ def serve(name: str, threads: int, *, has_code: bool) -> None:
                 fault = f"{type(error).__name__}: {error}"
             while os.getppid() == parent:
                 time.sleep(1)
-            return
         except KeyboardInterrupt:
             number += 1
         try:
