@@ -26,7 +26,7 @@ ROW_S = 1.0
 TIMEOUT_S = 120.0
 _CALLS_OF_A_FOOTPRINT = 10
 _REPLACEABLE = 6
-"""Planned rounds from which on a disturbed one is made up for: fewer are of calls so long that most are disturbed."""
+"""Planned rounds from which on a disturbed one is made up for; with fewer the calls are long, most are disturbed, and all of them count."""
 PASSED, FAILED, SKIPPED, DIED, UNUSED, UNLIKE = "passed", "failed", "skipped", "died", "unused", "unlike"
 
 
@@ -289,7 +289,7 @@ class Arms:
             warm_up = longest < effort.turn_s
             rounds = min(effort.rounds, max(LEAST_ROUNDS, int(effort.row_s / (turns * whole * calls))))
         found: list[Round] = []
-        most = rounds if done.once or rounds < _REPLACEABLE else 2 * rounds
+        most = 2 * rounds if rounds >= _REPLACEABLE else rounds
         while len(found) < most and sum(each.is_quiet for each in found) < rounds:
             first = (self._first + len(found)) % len(names)
             order = names[first:] + names[:first]
@@ -299,7 +299,8 @@ class Arms:
             found.append(round_)
             if not round_.is_quiet:
                 self._place += 1
-        done.rounds_s = {name: [each.spent_s[name] for each in undisturbed(found)] for name in names}
+        counted = undisturbed(found) if rounds >= _REPLACEABLE else found
+        done.rounds_s = {name: [each.spent_s[name] for each in counted] for name in names}
 
     def _round(self, done: Visit, order: Sequence[str], effort: Effort, **request: Any) -> Round | None:
         """Let arms take turns in this order on one core; return what each took for a turn, or None where the test ended instead."""
