@@ -103,6 +103,7 @@ class _Step:
 def traced(step: _Step) -> Iterator[None]:
     """Trace this thread for a while."""
     before = sys.gettrace()
+    sys._getframe().f_trace_opcodes = True  # CPython 3.12 looks for one such frame when the tracing begins
     sys.settrace(step)
     try:
         yield

@@ -25,7 +25,8 @@ def checked(x: object, columns: int, max_batch: int | None = None) -> npt.NDArra
     fits = f"(batch, {columns})" + (f" with batch <= {max_batch}" if max_batch is not None else "")
     if not isinstance(x, np.ndarray):
         raise InputError(f"x is a {type(x).__name__}; this model takes a NumPy array of shape {fits}")
-    _refuse_mask(x, "x")
+    if x.__class__ is not np.ndarray:
+        _refuse_mask(x, "x")
     if x.ndim != 2 or x.shape[1] != columns or (max_batch is not None and x.shape[0] > max_batch):
         hint = ""
         if x.shape == (columns,):
@@ -46,7 +47,8 @@ def checked_out(out: object, shape: tuple[int, int]) -> FloatArray:
     """
     if not isinstance(out, np.ndarray):
         raise InputError(f"out is a {type(out).__name__}; expected a float32 array of shape {shape}")
-    _refuse_mask(out, "out")
+    if out.__class__ is not np.ndarray:
+        _refuse_mask(out, "out")
     if out.shape != shape or out.dtype != np.float32:
         raise InputError(f"out is {out.dtype} of shape {out.shape}; expected float32 of shape {shape}")
     if not (out.flags.c_contiguous and out.flags.aligned and out.flags.writeable):

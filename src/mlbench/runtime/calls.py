@@ -21,13 +21,14 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from mlbench.errors import BusyError
+from mlbench.errors import BusyError, CodeError
 from mlbench.graph import FloatArray
 from mlbench.machine import IS_READABLE
 from mlbench.runtime.binding import Tile
 
 if TYPE_CHECKING:
     from mlbench.runtime.engine import Engine
+    from mlbench.runtime.without_code import Engines
 
 Call = Callable[[FloatArray], FloatArray]
 """What runs an x and returns the result; or that x, where it cannot read it as it lies, or somebody is inside."""
@@ -45,8 +46,9 @@ class Run(Protocol):
         """Run the model."""
 
 
-def entrance(engine: Engine, run_any: Callable[[object, object], FloatArray]) -> Run:
+def entrance(engine: Engine, engines: Engines) -> Run:
     """Return `run`: one caller at a time, and the shortest way for an input that needs no look at its memory."""
+    run_any, without_code = engines.run, engines.without_code
     call_for: Callable[[tuple[int, ...]], Call | None] = engine.calls.get
     is_apart, array, single, word = engine.is_apart, np.ndarray, F32, engine.guard.word
 
@@ -61,7 +63,9 @@ def entrance(engine: Engine, run_any: Callable[[object, object], FloatArray]) ->
         if was_taken:
             _check_that_nobody_is_inside(word)
         try:
-            return run_any(x, out)
+            return run_any[0](x, out)
+        except CodeError as error:
+            return without_code(error)(x, out)
         finally:
             word[0] = 0
 

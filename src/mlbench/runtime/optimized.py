@@ -115,7 +115,7 @@ class OptimizedRunner:
         self.plan = _plan(self.compiled)
         self._engine = _engine(self.compiled, self.plan)
         self._engines = Engines(self._engine, lambda: _engine(plain()))
-        self.run = entrance(self._engine, self._engines.run)
+        self.run = entrance(self._engine, self._engines)
 
     @property
     def memory(self) -> StaticMemory:

@@ -71,21 +71,22 @@ class Engines:
     Args:
         engine: the first.
         make_plain: makes the other.
+
+    Attributes:
+        run: the one function that runs whatever a caller gives, in a list, because it changes.
     """
 
     def __init__(self, engine: Engine, make_plain: Callable[[], Engine]) -> None:
+        self.run: list[Callable[[object, object], FloatArray]] = [engine.run]
         self._made = [engine]
         self._make_plain = make_plain
 
-    def run(self, x: object, out: object) -> FloatArray:
-        """Run with whatever the caller gave."""
-        if len(self._made) == 1:
-            try:
-                return self._made[0].run(x, out)
-            except CodeError as error:
-                self._made.append(self._make_plain())
-                warn(error, "the batch sizes that have no code yet", 3)
-        return self._made[-1].run(x, out)
+    def without_code(self, error: CodeError) -> Callable[[object, object], FloatArray]:
+        """Make the other engine, warn the caller of the caller, and return what runs from now on."""
+        self._made.append(self._make_plain())
+        self.run[0] = self._made[-1].run
+        warn(error, "the batch sizes that have no code yet", 3)
+        return self.run[0]
 
     def reserve_staging(self) -> None:
         """Make the staging buffers now."""
