@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import gc
 import subprocess
 import sys
 from collections.abc import Callable
@@ -12,6 +13,7 @@ import pytest
 
 from mlbench import OptimizedRunner, machine, mlp
 from mlbench.errors import CodeError, CodeWarning
+from mlbench.models import Model
 from mlbench.passes import Choices, Way
 from mlbench.passes.choices import ONE, SPLIT, TILES
 from mlbench.runtime import check_result
@@ -23,9 +25,12 @@ KINDS = [("relu", ONE, 1), ("tanh", ONE, 1), ("relu", TILES, 2), ("relu", SPLIT,
 CODE = Way(generated=True)
 
 
-def runner_of(activation: str, threading: str, threads: int) -> OptimizedRunner:
-    """Return a runner with code."""
-    return OptimizedRunner(mlp(20, 40, 12, activation=activation), 100, choices=Choices(16, (CODE, CODE), threading), threads=threads)
+MODELS = {activation: mlp(20, 40, 12, activation=activation) for activation in ("relu", "tanh")}
+
+
+def runner_of(activation: str, threading: str, threads: int, model: Model | None = None) -> OptimizedRunner:
+    """Return a runner with code, of a model that lives on, or of another one."""
+    return OptimizedRunner(model or MODELS[activation], 100, choices=Choices(16, (CODE, CODE), threading), threads=threads)
 
 
 @pytest.fixture
@@ -43,7 +48,7 @@ def refuse(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
 def test_batch_sizes_without_code_run_with_numpy(activation: str, threading: str, threads: int, refuse: Callable[[], None]) -> None:
     """Sizes that have code go on with it; the first one without warns, once, at the caller's line, and all are right in every form."""
     runner = runner_of(activation, threading, threads)
-    model = mlp(20, 40, 12, activation=activation)
+    model = MODELS[activation]
     check_result(model, batch_of(8, 20), runner.run(batch_of(8, 20)))
     refuse()
     check_result(model, batch_of(8, 20), runner.run(batch_of(8, 20)))
@@ -68,6 +73,19 @@ def test_a_runner_is_made_without_code(activation: str, threading: str, threads:
     assert [each.filename for each in warned] == [__file__]
     assert not any(node.width for node in runner.compiled.graph.nodes)
     check_result(mlp(20, 40, 12, activation=activation), batch_of(9, 20), runner.run(batch_of(9, 20)))
+
+
+@needs_code
+def test_a_runner_whose_model_is_gone_cannot_go_on_without_code(refuse: Callable[[], None]) -> None:
+    """Packed weights alone are kept, so a size without code is an error that says what to keep; sizes that have code go on."""
+    runner = runner_of("relu", ONE, 1, mlp(20, 40, 12, seed=1))
+    expected = runner.run(batch_of(8, 20)).copy()
+    refuse()
+    gc.collect()
+    for _ in range(2):
+        with pytest.raises(CodeError, match="the model is gone.*keep it as long as its runner"):
+            runner.run(batch_of(9, 20))
+    np.testing.assert_array_equal(runner.run(batch_of(8, 20)), expected)
 
 
 @needs_code
