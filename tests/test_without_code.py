@@ -83,7 +83,7 @@ def test_a_runner_whose_model_is_gone_cannot_go_on_without_code(refuse: Callable
     refuse()
     gc.collect()
     for _ in range(2):
-        with pytest.raises(CodeError, match="the model is gone.*keep it as long as its runner"):
+        with pytest.raises(CodeError, match=r"the model is gone.*keep it as long as its runner"):
             runner.run(batch_of(9, 20))
     np.testing.assert_array_equal(runner.run(batch_of(8, 20)), expected)
 
