@@ -14,8 +14,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mlbench.graph import FloatArray, frozen
+from mlbench.measure import footprint
 from mlbench.models import HIDDEN_ACTIVATIONS, OUTPUT_ACTIVATIONS, Layer, Model, load_digits_mlp, mlp
-from mlbench.passes import PASSES
+from mlbench.passes import PASSES, Choices, Way
 from mlbench.runtime import BaselineRunner, OptimizedRunner, check_result
 from strategies import batch_of
 
@@ -179,3 +180,16 @@ def test_a_model_with_its_hidden_columns_in_another_order_is_the_same_function()
     other = FUZZ.shuffled(model, np.random.default_rng(1))
     np.testing.assert_allclose(FUZZ.exact(other, x)[0], FUZZ.exact(model, x)[0], rtol=1e-12)
     assert not np.array_equal(other.layers[1].weight, model.layers[1].weight)
+
+
+@pytest.mark.parametrize("batch", [1, 100])
+@pytest.mark.parametrize("way", [Way(), Way("features"), Way(order="F")], ids=["rows", "features", "fortran"])
+def test_one_weight_of_zero_keeps_nan(batch: int, way: Way) -> None:
+    """NumPy's `dot` skips a single weight of 0; the compiled runner gives NaN where the eager one does."""
+    one = frozen(np.zeros((1, 1), np.float32))
+    row = frozen(np.zeros(1, np.float32))
+    model = Model("one", (Layer(one, row, "tanh"), Layer(one, row, "tanh")))
+    x = np.full((batch, 1), np.nan, np.float32)
+    runner = OptimizedRunner(model, batch, passes=PLAIN, choices=Choices(None, (way, Way())))
+    np.testing.assert_array_equal(runner.run(x), BaselineRunner(model).run(x))
+    assert footprint(lambda: runner.run(x)).allocations in (0, None)

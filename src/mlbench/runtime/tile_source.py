@@ -14,6 +14,9 @@ from mlbench.memory import MemoryPlan, scratch_names
 from mlbench.runtime.generated import runs_of
 from mlbench.runtime.lowering import check_names
 
+_ONE_WEIGHT = ("multiply({x}, {0}, out={out})",)
+"""A product with one weight. `dot` leaves it to BLAS as a sum of multiples, which skips one of 0, so that NaN becomes 0."""
+
 
 class Kind(Enum):
     """What a name of the generated code stands for, for some number of rows."""
@@ -116,13 +119,14 @@ class _Writer:
 
     def _write_product(self, node: Node, op: Op) -> None:
         weight = node.inputs[1]
-        if node.layout == FEATURES:
-            places = {"x": self._turned(node.inputs[0]), "out": self._storage(node.output)}
-            operand = self._name(f"{weight}_turned", Argument(Kind.CONSTANT_TURNED, weight))
-            self.lines += [line.format(operand, **places) for line in op.turned]
-        else:
-            operand = self._name(weight, Argument(Kind.CONSTANT, weight))
-            self.lines += [line.format(operand, x=self._rows_of(node.inputs[0]), out=self._storage(node.output)) for line in op.into]
+        is_turned = node.layout == FEATURES
+        lines = op.turned if is_turned else op.into
+        if self._graph.constants[weight].size == 1:
+            lines = _ONE_WEIGHT
+        name, kind = (f"{weight}_turned", Kind.CONSTANT_TURNED) if is_turned else (weight, Kind.CONSTANT)
+        x = self._turned(node.inputs[0]) if is_turned else self._rows_of(node.inputs[0])
+        operand = self._name(name, Argument(kind, weight))
+        self.lines += [line.format(operand, x=x, out=self._storage(node.output)) for line in lines]
 
     def _write_parts(self, position: int) -> None:
         """Write a loop over parts of the features: product and epilogue of a part while it is in the first cache."""
