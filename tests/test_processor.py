@@ -24,8 +24,8 @@ MNEMONICS: dict[str, Feature | None] = {
     "add_distance": EVERY, "add_number": EVERY, "align": EVERY, "and_number": EVERY, "call": EVERY, "clear_bit": EVERY, "cmp32": EVERY,
     "cmp_number": EVERY, "cpuid": EVERY, "exchange32": EVERY, "jump": EVERY, "jump_if": EVERY, "kmovw": AVX512F, "lea": EVERY,
     "lea_label": EVERY, "load": EVERY, "load32": EVERY, "mov": EVERY, "mov_number": EVERY, "pause": EVERY, "pop": EVERY,
-    "prefetch": EVERY, "push": EVERY, "rdpid": RDPID, "rdtscp": RDTSCP, "ret": EVERY, "set_bit": EVERY, "store": EVERY, "store32": EVERY, "sub32": EVERY,
-    "sub_number": EVERY, "syscall": EVERY, "vzeroupper": AVX, "xgetbv": OSXSAVE,
+    "prefetch": EVERY, "push": EVERY, "rdpid": RDPID, "rdtscp": RDTSCP, "ret": EVERY, "set_bit": EVERY, "store": EVERY,
+    "store32": EVERY, "sub32": EVERY, "sub_number": EVERY, "syscall": EVERY, "vzeroupper": AVX, "xgetbv": OSXSAVE,
 }  # fmt: skip
 """Each method of the assembler that puts one instruction, and the bit of CPUID that the manual has on its page."""
 NO_INSTRUCTION = {"finish", "put", "vex", "evex", "usable"}

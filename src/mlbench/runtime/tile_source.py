@@ -14,7 +14,7 @@ from mlbench.memory import MemoryPlan, scratch_names
 from mlbench.runtime.generated import runs_of
 from mlbench.runtime.lowering import check_names
 
-_ONE_WEIGHT = ("multiply({x}, {0}, out={out})",)
+_ONE_WEIGHT = ("multiply({x}, {0}[0, 0], out={out})",)
 """A product with one weight. `dot` leaves it to BLAS as a sum of multiples, which skips one of 0, so that NaN becomes 0."""
 
 
