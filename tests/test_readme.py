@@ -43,7 +43,9 @@ def test_summary_is_from_results() -> None:
     results = (ROOT / "results.txt").read_text(encoding="utf-8")
     shown = blocks("text")[0].strip()
     assert shown
-    assert shown in results
+    _, _, after = results.partition(shown)
+    assert after
+    assert all(line.startswith(("  - baseline-", "  - optimized-", "    ")) for line in after.strip("\n").splitlines())
 
 
 @pytest.mark.parametrize("command", sorted(set(re.findall(r"^\$ mlbench (\w+)", README, flags=re.MULTILINE))))
