@@ -16,10 +16,11 @@ from typing import Any
 
 import pytest
 
-from mlbench.ab import arm as arm_script
 from mlbench.ab import process
+from mlbench.ab.arm import target as arm_target
 from mlbench.ab.process import SCRIPT, Arm, ArmError, ArmProcess, environment_of
-from mlbench.ab.turns import Arms, Effort, Visit, shuffled
+from mlbench.ab.turns import Arms, shuffled
+from mlbench.ab.visits import Effort, Visit
 from mlbench.measure import has_memray
 from mlbench.stats import median
 
@@ -35,12 +36,13 @@ class Clock:
     now_s = 0.0
     def __call__(self): self.now_s += 1e-7; return self.now_s
     def spend(self, seconds=1e-5): self.now_s += seconds
-clock = time.perf_counter = Clock()
+clock = Clock()
+pytestmark = pytest.mark.benchmark(timer=clock)
 def work(n=100):
     clock.spend()
     return sum(range(n))
 """
-"""A clock for the process of an arm that advances by what is spent, and by so little when it is read that a wait for it ends."""
+"""A clock for the tests of an arm that advances by what is spent, and by so little when it is read that a wait for it ends."""
 needs_memray = pytest.mark.skipif(not has_memray(), reason="memray is not installed")
 
 
@@ -110,10 +112,10 @@ def test_teardown(benchmark):
     def teardown(value): assert held.pop() == value
     benchmark.pedantic(use, args=(7,), teardown=teardown, rounds=3)
     assert held == []
-def test_setup_and_iterations(benchmark):
+def test_teardown_and_iterations(benchmark):
     calls = []
-    benchmark.pedantic(lambda: calls.append(1), setup=lambda: calls.clear(), rounds=3, iterations=5)
-    assert len(calls) in (1, 5)
+    benchmark.pedantic(lambda: calls.append(1), teardown=lambda: calls.clear(), rounds=3, iterations=5)
+    assert len(calls) == 0
 class TestClass:
     n = 3
     def test_method(self, benchmark):
@@ -127,7 +129,7 @@ def test_group(benchmark):
     assert benchmark.group == "sums"
     benchmark.extra_info["a"] = 1
     benchmark(work)
-    assert benchmark.stats is None
+    assert 0 < benchmark.stats.stats.min <= benchmark.stats.stats.mean == benchmark.stats["mean"] < 1
 def test_prints(benchmark):
     print("to stdout")
     def loud():
@@ -148,7 +150,7 @@ def test_every_way_to_ask_is_measured_and_returns_what_the_target_returns(suite:
     found = suite.visits()
     assert set(found) == {
         "test_plain", "test_arguments", "test_keywords", "test_decorator", "test_pedantic", "test_pedantic_keywords",
-        "test_setup_gives_arguments", "test_setup_gives_nothing", "test_teardown", "test_setup_and_iterations", "TestClass::test_method",
+        "test_setup_gives_arguments", "test_setup_gives_nothing", "test_teardown", "test_teardown_and_iterations", "TestClass::test_method",
         "test_parametrized[3]", "test_parametrized[4]", "test_group", "test_prints", "test_reads_input",
     }  # fmt: skip
     for visit in found.values():
@@ -203,8 +205,8 @@ def test_what_the_suite_asks_for_itself_is_harmless(suite: Suite, option: str) -
 
 
 ENDS = {
-    "twice": ("benchmark(work); benchmark(work)", "failed", "was called twice in one test"),
-    "weave": ("benchmark.weave(work)", "failed", "benchmark.weave cannot be measured in turns"),
+    "twice": ("benchmark(work); benchmark(work)", "failed", "Fixture can only be used once"),
+    "setup_and_iterations": ("benchmark.pedantic(work, setup=dict, iterations=2)", "failed", "more than 1 `iterations`"),
     "raises": ("benchmark(lambda: 1 / 0)", "failed", "ZeroDivisionError"),
     "asserts": ("assert benchmark(work) == 1", "failed", "assert 4950 == 1"),
     "before": ("raise LookupError('no data')", "failed", "no data"),
@@ -384,14 +386,14 @@ def test_a_package_of_the_checkout_or_of_its_environment_is_welcome(suite: Suite
 
 
 def test_the_environment_of_an_arm() -> None:
-    """The checkout's folders come before the user's, and pytest's own variable is left out."""
+    """The checkout's folders come before the user's, and what an arm sets itself is left out."""
     arm = Arm("base", sys.executable, Path(), path=("a", "b"))
-    given = {"PYTHONPATH": "c", "PYTEST_ADDOPTS": "-x", "PYTHONSAFEPATH": "1", "HOME": "/h"}
+    given = {"PYTHONPATH": "c", "PYTEST_ADDOPTS": "-k a", "PYTHONSAFEPATH": "1", "HOME": "/h"}
     separator = ";" if sys.platform == "win32" else ":"
-    assert environment_of(arm, given) == {"PYTHONPATH": separator.join("abc"), "HOME": "/h"}
+    assert environment_of(arm, given) == {"PYTHONPATH": separator.join("abc"), "PYTEST_ADDOPTS": "-k a", "HOME": "/h"}
     assert environment_of(Arm("base", sys.executable, Path()), {}) == {}
     made = Arm("base", sys.executable, Path(), environment=Path("env"))
-    assert environment_of(made, given) == {"HOME": "/h"}
+    assert environment_of(made, given) == {"PYTEST_ADDOPTS": "-k a", "HOME": "/h"}
 
 
 HOLDS = """
@@ -482,7 +484,7 @@ def test_without_memray_the_reason_stands_for_the_page(suite: Suite) -> None:
     suite.write("def test_a(benchmark): benchmark(work)\n")
     with suite.arms("base", path=block_memray(suite)) as arms:
         drawn = dict(arms.draw(arms.collected["base"].ids, {"test_it.py::test_a": suite.folder / "a"}, 60))
-    assert drawn == {"test_it.py::test_a": {"base": "its environment has no memray"}}
+    assert drawn == {"test_it.py::test_a": {"base": "its environment has no memray; --install memray puts it there"}}
 
 
 def test_the_time_of_a_setup_counts(suite: Suite) -> None:
@@ -610,7 +612,8 @@ from pathlib import Path
 from mlbench.ab.process import Arm
 from mlbench.ab.turns import Arms
 arms = Arms([Arm("base", sys.executable, Path({str(suite.home)!r}))], (), Path({str(suite.folder)!r}))
-arms.processes["base"].tell(order=list(arms.collected["base"].ids))
+arms.processes["base"].tell(test="", order=list(arms.collected["base"].ids))
+arms.processes["base"].tell(test=arms.collected["base"].ids[0], run=True)
 print(arms.processes["base"]._process.pid, flush=True)
 time.sleep(600)
 """
@@ -635,8 +638,8 @@ time.sleep(600)
 )
 def test_a_channel_that_ends_is_the_end_of_the_arm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, script: str, reason: str) -> None:
     """Half a message, or a process that lives on without its channel, is told as a death and ends in time."""
-    (tmp_path / "arm.py").write_text(script)
-    monkeypatch.setattr(process, "SCRIPT", tmp_path / "arm.py")
+    (tmp_path / "script.py").write_text(script)
+    monkeypatch.setattr(process, "SCRIPT", tmp_path / "script.py")
     monkeypatch.setattr(process, "END_S", 0.2)
     arm = ArmProcess(Arm("base", sys.executable, tmp_path), (), tmp_path / "log")
     with pytest.raises(ArmError) as died:
@@ -652,23 +655,23 @@ class Answering:
         self.name, self.diary = name, diary
         self.cores: list[int | None] = []
         self.interrupted: Callable[[int], bool] = lambda turn: False
-        self.ready = {"ready": "row", "once": False, "cost_s": 1e-4, **ready}
-        self.ready = {"wall_s": self.ready["cost_s"], **self.ready}
+        self.ready = {"ready": True, "once": False, "cost_s": 1e-4, "left": None, "coroutine": False, "calls": 1, **ready}
+        self.ready = {"whole_s": self.ready["cost_s"], **self.ready}
         self.waiting: list[dict[str, Any]] = []
 
     def tell(self, **request: Any) -> None:
         """Prepare the answer."""
-        if "order" in request:
+        if "run" in request:
             self.waiting.append(self.ready)
         elif "turn" in request:
             is_interrupted = self.interrupted(len(self.cores))
             self.diary.append((self.name, request["turn"], request["warm_up"]))
             self.cores.append(request.get("core"))
-            self.waiting.append({"s": 5.0 if is_interrupted else 2.0, "interrupted": int(is_interrupted)})
-        else:
-            self.waiting.append({"ended": "row", "outcome": "passed", "text": ""})
+            self.waiting.append({"s": 5.0 if is_interrupted else 2.0, "interrupted": int(is_interrupted), "calls": 1})
+        elif "go" in request:
+            self.waiting.append({"ended": True, "outcome": "passed", "text": ""})
 
-    def answer(self, timeout_s: float) -> dict[str, Any]:
+    def answer(self, timeout_s: float, test: str | None = None) -> dict[str, Any]:
         """Give it."""
         return self.waiting.pop(0)
 
@@ -678,6 +681,7 @@ def answering(diary: list[tuple[str, int, bool]], first: int = 0, **ready: Any) 
     arms = object.__new__(Arms)
     arms._first = arms._place = first
     arms._cores = [4, 7]
+    arms._made, arms._asked = {}, 0
     processes = {name: Answering(name, diary, **ready) for name in NAMES}
     arms.processes = processes  # type: ignore[assignment]  # what is asked of them they do
     return arms, processes
@@ -712,9 +716,9 @@ def test_another_arm_begins_in_each_set(first: int) -> None:
         ({"cost_s": 0.5}, 1, False, 1),
         ({"cost_s": 0.05}, 1, False, 3),
         ({"cost_s": 1e-5}, 100, True, 20),
-        ({"cost_s": 1e-5, "wall_s": 1e-4}, 83, True, 20),
-        ({"cost_s": 1e-5, "wall_s": 0.02}, 1, True, 8),
-        ({"cost_s": 1e-5, "wall_s": 5.0}, 1, True, 1),
+        ({"cost_s": 1e-5, "whole_s": 1e-4}, 83, True, 20),
+        ({"cost_s": 1e-5, "whole_s": 0.02}, 1, True, 8),
+        ({"cost_s": 1e-5, "whole_s": 5.0}, 1, True, 1),
         ({"once": True, "cost_s": None}, 1, False, 1),
     ],
     ids=["long", "longer", "short", "setup", "slow-setup", "slower-setup", "once"],
@@ -775,7 +779,7 @@ def test_moving_to_a_core_leaves_a_thread_free(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(os, "sched_getaffinity", lambda thread: {4, 7}, raising=False)
     monkeypatch.setattr(os, "sched_setaffinity", lambda thread, cores: asked.append(set(cores)), raising=False)
     for core in (7, 5, None):
-        arm_script.move_to(core)
+        arm_target.move_to(core)
     assert asked == [{7}, {4, 7}]
 
 
@@ -787,17 +791,17 @@ def test_a_system_that_moves_no_thread_measures_it_where_it_is(monkeypatch: pyte
 
     monkeypatch.setattr(os, "sched_getaffinity", lambda thread: {4, 7}, raising=False)
     monkeypatch.setattr(os, "sched_setaffinity", refuse, raising=False)
-    arm_script.move_to(4)
+    arm_target.move_to(4)
 
 
 def test_a_turn_says_how_often_it_was_interrupted(monkeypatch: pytest.MonkeyPatch) -> None:
     """While the clock ran, in all of its calls: what happens in a warm-up or a setup does not count."""
     counts = itertools.count()
-    monkeypatch.setattr(arm_script, "interruptions", lambda: next(counts))
-    bare = arm_script.Target(int, (), {})
+    monkeypatch.setattr(arm_target, "interruptions", lambda: next(counts))
+    bare = arm_target.Target(int, (), {})
     bare.turn(5, warm_up=True)
     assert bare.interrupted == 1
-    with_setup = arm_script.Target(int, (), {}, setup=lambda: None)
+    with_setup = arm_target.Target(int, (), {}, setup=lambda: None)
     with_setup.turn(3, warm_up=False)
     assert with_setup.interrupted == 3
 
@@ -805,8 +809,8 @@ def test_a_turn_says_how_often_it_was_interrupted(monkeypatch: pytest.MonkeyPatc
 def test_a_system_that_cannot_count_interruptions_has_none(monkeypatch: pytest.MonkeyPatch) -> None:
     """Without the module, as on Windows, or without the count of a thread, as on macOS."""
     for module in (None, SimpleNamespace()):
-        monkeypatch.setattr(arm_script, "resource", module)
-        assert arm_script.interruptions() == 0
+        monkeypatch.setattr(arm_target, "resource", module)
+        assert arm_target.interruptions() == 0
 
 
 def test_data_lie_elsewhere_in_each_process(suite: Suite) -> None:
@@ -846,15 +850,16 @@ def tops(tree: ast.Module) -> set[str]:
     for node in tree.body:
         if isinstance(node, ast.Import):
             found |= {alias.name.partition(".")[0] for alias in node.names}
-        elif isinstance(node, ast.ImportFrom):
+        elif isinstance(node, ast.ImportFrom) and not node.level:
             found.add(str(node.module).partition(".")[0])
     return found
 
 
-def test_the_script_is_of_the_standard_library_and_for_python_38() -> None:
-    """It can be brought into any environment by its path: its top level imports nothing else, and Python 3.8 can read it."""
-    tree = ast.parse(SCRIPT.read_text(encoding="utf-8"), feature_version=(3, 8))
-    assert tops(tree) <= sys.stdlib_module_names | {"__future__"}
+@pytest.mark.parametrize("file", sorted(SCRIPT.glob("*.py")), ids=lambda file: file.name)
+def test_an_arm_needs_pytest_alone_and_python_38(file: Path) -> None:
+    """It is brought into any environment by its path: it imports nothing else, and Python 3.8 can read it."""
+    tree = ast.parse(file.read_text(encoding="utf-8"), feature_version=(3, 8))
+    assert tops(tree) <= sys.stdlib_module_names | {"__future__", "pytest"}
     assert "mlbench" not in {name for node in ast.walk(tree) if isinstance(node, ast.Import) for name in (each.name for each in node.names)}
 
 

@@ -15,7 +15,7 @@ from comparisons import ROW, comparison, ended, memory, visit, weighed
 from mlbench.ab import Comparison, Memory, Visit, has_comparison, judge, load_comparison, open_rows, save_comparison, standings
 from mlbench.ab.weights import wants_weight, weight_findings
 from mlbench.errors import FileError
-from mlbench.gate import IMPROVED, INCONCLUSIVE, MISSING, NEW, PASS, REGRESSION
+from mlbench.gate import BROKEN, IMPROVED, INCONCLUSIVE, MISSING, NEW, PASS, REGRESSION
 from mlbench.gate.paired import PairedPolicy
 from mlbench.report import junit, markdown, verdict_text
 
@@ -190,8 +190,10 @@ def test_tracemalloc_counts_nothing() -> None:
     [
         ({"head": "failed: E  ZeroDivisionError: oh"}, REGRESSION, "failed in topic: ZeroDivisionError: oh"),
         ({"head": "died: killed"}, REGRESSION, "broke off in topic: killed"),
-        ({"base": "failed", "control": "failed", "head": "failed"}, REGRESSION, "failed in topic, as in the base"),
-        ({"base": "died", "head": "died"}, REGRESSION, "broke off in topic, as in the base"),
+        (dict.fromkeys(("base", "control", "head"), "failed: E  oh"), BROKEN, "failed in both versions alike: oh"),
+        ({"base": "died: killed", "head": "died: killed"}, BROKEN, "broke off in both versions alike: killed"),
+        ({"base": "failed: E  a", "head": "died: b"}, BROKEN, "failed in main: a, and broke off in topic: b"),
+        ({"head": "failed: E  OSError: [Errno 98] Address already in use"}, INCONCLUSIVE, "wants a port that another arm holds"),
         ({"head": "skipped: no GPU"}, MISSING, "was skipped in topic: no GPU"),
         ({"head": "unused"}, MISSING, "did not call `benchmark` in topic"),
         ({"base": "failed", "head": "skipped"}, MISSING, "was skipped in topic"),
@@ -218,13 +220,14 @@ def test_one_bad_end_alone_is_doubt(ends: dict[str, str]) -> None:
     assert row.why.endswith("another set would tell whether that was a hiccup")
 
 
-@pytest.mark.parametrize("ends", [{"base": "skipped", "head": "skipped"}, {"base": "unused", "head": "skipped"}])
+@pytest.mark.parametrize("ends", [{"base": "skipped: no GPU", "head": "skipped: no GPU"}, {"base": "skipped", "head": "unused"}])
 def test_what_neither_version_measures_is_no_row(ends: dict[str, str]) -> None:
     """A test that both skip is left out, and named; without any other row nothing was judged, which is red."""
     found = judge(comparison([[ended(**ends)]] * 2))
     assert found.rows == ()
     assert found.exit_code() == 1
-    assert f"{ROW}: skipped in both versions, or without a call of `benchmark`, and not judged" in found.notes
+    reason = "skipped in both versions: no GPU" if "skipped" in ends["head"] else "no call of `benchmark`"
+    assert f"{ROW}: {reason}; not judged" in found.notes
 
 
 @pytest.mark.parametrize(
@@ -306,16 +309,76 @@ def test_a_file_that_only_the_head_cannot_collect_is_red() -> None:
     assert (row.id, row.verdict, row.why) == ("test_a.py", REGRESSION, "could not be collected in topic: ImportError: no x")
 
 
-@pytest.mark.parametrize(("both", "where"), [(False, "main"), (True, "either version")])
-def test_a_file_that_the_base_cannot_collect_is_noted(both: bool, where: str) -> None:
+def test_a_file_that_the_base_cannot_collect_is_noted() -> None:
     """It is no fault of the head."""
     made = comparison([[visit(weights=LIGHT)]] * 8)
     made.base = dataclasses.replace(made.base, errors={"test_a.py": "boom"})
-    if both:
-        made.head = dataclasses.replace(made.head, errors={"test_a.py": "boom"})
     found = judge(made)
     assert found.verdict == PASS
-    assert f"test_a.py could not be collected in {where}: boom" in found.notes
+    assert "test_a.py could not be collected in main: boom" in found.notes
+
+
+def test_a_file_that_neither_version_can_collect_is_broken() -> None:
+    """Its benchmarks were left out, so that the answer is not green."""
+    made = comparison([[visit(weights=LIGHT)]] * 8)
+    for side in ("base", "head"):
+        setattr(made, side, dataclasses.replace(getattr(made, side), errors={"test_a.py": "boom"}))
+    found = judge(made)
+    assert (found.rows[-1].verdict, found.rows[-1].why) == (BROKEN, "could not be collected in either version: boom")
+    assert found.exit_code() == 3
+    assert found.exit_code(inconclusive_passes=True) == 0
+
+
+def test_names_that_change_from_process_to_process_are_in_doubt() -> None:
+    """Two processes of the base disagree about them, so that they are neither missing nor new."""
+    made = comparison([[visit(weights=LIGHT)]] * 8, rows=[ROW, "t.py::a[0x1]"], head_rows=[ROW, "t.py::a[0x3]", "t.py::b"])
+    made.base = dataclasses.replace(made.base, unstable=("t.py::a[0x1]", "t.py::a[0x2]"))
+    found = {row.id: row for row in judge(made).rows}
+    assert {name: row.verdict for name, row in found.items()} == {
+        ROW: PASS, "t.py::a[0x1]": INCONCLUSIVE, "t.py::a[0x3]": INCONCLUSIVE, "t.py::b": NEW,
+    }  # fmt: skip
+    assert "its name changes from one process to the next" in found["t.py::a[0x3]"].why
+
+
+def test_other_parameters_of_the_same_test_are_noted() -> None:
+    """Their rows are missing and new; a note says that the tests are the same."""
+    made = comparison([], rows=["t.py::a[old]", "t.py::gone[x]"], head_rows=["t.py::a[new]", "t.py::come[x]"])
+    notes = judge(made).notes
+    assert [note for note in notes if note.startswith("t.py::a: the same tests in both versions, with other parameters")]
+    assert not [note for note in notes if "gone" in note or "come" in note]
+
+
+def test_what_a_measurement_cannot_mean_is_noted() -> None:
+    """Calls that make coroutines, targets whose data ran out, and marks without the fixture."""
+    odd = dataclasses.replace(visit(weights=LIGHT), coroutine=True, exhausted="StopIteration: ")
+    made = comparison([[odd]] * 8)
+    for side in ("base", "head"):
+        setattr(made, side, dataclasses.replace(getattr(made, side), marked=("t.py::marked",)))
+    notes = " ".join(judge(made).notes)
+    assert "a call makes a coroutine and does not run it" in notes
+    assert f"{ROW} cannot be called more often than the rounds of pedantic say (StopIteration:)" in notes
+    assert "t.py::marked: the mark `benchmark`, and no use of the fixture" in notes
+
+
+def test_a_target_that_ran_out_before_a_round_says_so() -> None:
+    """There is nothing to judge, and the reader learns why."""
+    row = judge(comparison([[Visit(ROW, ends=dict.fromkeys(("base", "head", "control"), ("passed", "")), exhausted="KeyError: 5")]])).rows[
+        0
+    ]
+    assert (row.verdict, row.why) == (INCONCLUSIVE, "could not be called as often as one comparison needs: KeyError: 5")
+
+
+def test_one_reason_is_one_line() -> None:
+    """Fifty rows that fail alike take a line of the table and a sentence; a name that is long or has line ends is cut."""
+    rows = [f"t.py::test_{number}[{'x' * 500}\n]" for number in range(50)]
+    made = comparison([[ended(row, **dict.fromkeys(("base", "control", "head"), "failed: E  oh")) for row in rows]] * 2, rows=rows)
+    text = verdict_text(judge(made), colour=False)
+    assert text.count("failed in both versions alike: oh") == 1
+    assert "and 49 more: failed in both versions alike" in " ".join(text.split())
+    assert max(map(len, text.splitlines())) < 200
+    assert text.startswith("broken (exit code 3; --inconclusive=pass lets it pass): 50 rows: 50 broken in both")
+    assert markdown(judge(made)).count("failed in both versions alike") == 1
+    assert junit(judge(made)).count("<testcase") == 50
 
 
 def test_a_file_that_the_base_cannot_collect_leaves_its_rows_in_doubt() -> None:
@@ -461,7 +524,7 @@ def test_other_data_hold_no_comparison(data: object) -> None:
     ("name", "value", "message"),
     [
         ("kind", "mlbench-result", "no comparison of mlbench"),
-        ("schema", 3, "schema version 3; this mlbench reads version 2"),
+        ("schema", 2, "schema version 2; this mlbench reads version 3"),
         ("machine", {}, "not a valid comparison at $.machine"),
         ("status", "fine", "$.status"),
         ("sets", [[{"id": "x"}]], "$.sets[0][0]"),

@@ -24,7 +24,7 @@ from mlbench.ab import (
     save_comparison,
     session,
 )
-from mlbench.ab.turns import Collected
+from mlbench.ab.visits import Collected
 from mlbench.files import file_name
 from mlbench.gate import INCONCLUSIVE, NEW, PASS, REGRESSION
 from mlbench.gate.paired import PairedPolicy
@@ -54,7 +54,7 @@ class World:
         self.now = 0.0
         self.live = 0
 
-    def start(self, arms: Sequence[Arm], arguments: Sequence[str], logs: Path, first: int = 0) -> FakeArms:
+    def start(self, arms: Sequence[Arm], arguments: Sequence[str], logs: Path, first: int = 0, known: object = None) -> FakeArms:
         """Start processes."""
         assert logs.is_dir()
         self.firsts.append(first)
@@ -104,7 +104,7 @@ class FakeArms:
         """End."""
         self.world.live -= 1
 
-    def visit(self, rows: Sequence[str], effort: Effort, weighed: Collection[str]) -> Iterator[Visit]:
+    def visit(self, rows: Sequence[str], effort: Effort, weighed: Collection[str], spared: Collection[str] = ()) -> Iterator[Visit]:
         """Measure."""
         self.world.now += 10
         self.world.efforts.append(effort)

@@ -139,7 +139,7 @@ def test_a_renamed_test_is_red_and_a_deselected_one_is_not(pytester: pytest.Pyte
 def test_no_row_is_red(pytester: pytest.Pytester, baseline: Path) -> None:
     """A selection that measures nothing judges nothing: exit status 1, not 0 and not pytest's 5."""
     ran = run(pytester, "--mlbench-gate=before.json", "-k", "nothing")
-    ran.stdout.fnmatch_lines(["regression: 0 rows"])
+    ran.stdout.fnmatch_lines(["nothing was compared, which is red: 0 rows"])
     assert ran.ret == 1
 
 

@@ -11,7 +11,7 @@ from xml.etree import ElementTree as ET
 import pytest
 
 from mlbench.documents import check_document
-from mlbench.gate import IMPROVED, INCONCLUSIVE, MISSING, NEW, PASS, REGRESSION, VERDICTS, Finding, Judgement, Row, row_of
+from mlbench.gate import BROKEN, IMPROVED, INCONCLUSIVE, MISSING, NEW, PASS, REGRESSION, VERDICTS, Finding, Judgement, Row, row_of
 from mlbench.report import junit, markdown, verdict_text, verdicts_json
 from mlbench.report.machines import FORM
 from mlbench.report.markdown import MOST_CHARACTERS, escaped
@@ -26,6 +26,7 @@ ROWS = (
     row_of("slow", [Finding("latency", REGRESSION, "became slower", 1e-6, 1.4e-6, "s", CHANGE, 0.1),
                     Finding("allocations", PASS, "", 0, 0, "count")]),
     row_of("gone", [Finding("test", MISSING, "not there")]),
+    row_of("odd", [Finding("test", BROKEN, "failed in both versions")]),
     row_of("fresh", [Finding("test", NEW, "not there before")]),
     row_of("lean", [Finding("peak bytes", IMPROVED, "less", 10, 8, "bytes")]),
 )  # fmt: skip
@@ -40,9 +41,9 @@ def only(*verdicts: str) -> Judgement:
 
 def test_the_headline_counts_the_worst_first() -> None:
     """The verdict of the whole, then how many rows have which."""
-    assert headline(EVERY) == "regression: 6 rows: 1 worse, 1 missing, 1 inconclusive, 1 improved, 1 new, 1 pass"
+    assert headline(EVERY) == "regression: 7 rows: 1 worse, 1 missing, 1 broken in both, 1 inconclusive, 1 improved, 1 new, 1 pass"
     assert headline(only(PASS)) == "pass: 1 row: 1 pass"
-    assert headline(replace(EVERY, rows=())) == "regression: 0 rows"
+    assert headline(replace(EVERY, rows=())) == "nothing was compared, which is red: 0 rows"
 
 
 def test_the_headline_says_what_doubt_means() -> None:
@@ -53,7 +54,7 @@ def test_the_headline_says_what_doubt_means() -> None:
 
 def test_the_table_has_the_worst_first_and_no_passes() -> None:
     """A line for each finding that decides; rows that pass are in the count alone, unless everything is asked for."""
-    assert [row[0] for row in verdict_table(EVERY).rows] == ["slow", "gone", "doubtful", "lean", "fresh"]
+    assert [row[0] for row in verdict_table(EVERY).rows] == ["slow", "gone", "odd", "doubtful", "lean", "fresh"]
     assert verdict_table(EVERY).rows[0] == ("slow", REGRESSION, "latency", "1.00 us", "1.40 us", "1.400x", "1.300 to 1.500")
     everything = verdict_table(EVERY, everything=True).rows
     assert [row[2] for row in everything if row[0] == "slow"] == ["latency", "allocations"]
@@ -97,7 +98,7 @@ def test_markdown_shows_names_as_they_are() -> None:
 def test_markdown_folds_what_passes() -> None:
     """A headline, a table of what does not pass with the worst first, the rest folded away, the notes."""
     told = markdown(EVERY)
-    assert told.startswith("### :x: mlbench: regression: 6 rows")
+    assert told.startswith("### :x: mlbench: regression: 7 rows")
     assert told.index("| slow |") < told.index("| gone |") < told.index("| doubtful |") < told.index("<details>") < told.index("| same |")
     assert "- another machine" in told
     assert "<details>" not in markdown(only(REGRESSION))
@@ -105,7 +106,7 @@ def test_markdown_folds_what_passes() -> None:
 
 def test_markdown_fits_a_comment() -> None:
     """However many rows there are, GitHub takes it as a comment, and what does not fit is counted."""
-    rows = tuple(row_of(f"row-{number}", [Finding("test", MISSING, "not there " * 20)]) for number in range(2000))
+    rows = tuple(row_of(f"row-{number}", [Finding("test", MISSING, f"not there {number} " * 20)]) for number in range(2000))
     told = markdown(Judgement("main", "this", (*rows, *ROWS[:1] * 2000)))
     assert len(told) <= MOST_CHARACTERS
     assert "more do not fit here" in told
@@ -121,12 +122,12 @@ def test_json_fits_its_schema(tmp_path: Path) -> None:
     assert json.loads(verdicts_json(only(INCONCLUSIVE), inconclusive_passes=True))["exit_code"] == 0
 
 
-@pytest.mark.parametrize(("passes", "failures", "skipped"), [(False, 3, 0), (True, 2, 1)], ids=["doubt-fails", "doubt-passes"])
+@pytest.mark.parametrize(("passes", "failures", "skipped"), [(False, 4, 0), (True, 2, 2)], ids=["doubt-fails", "doubt-passes"])
 def test_junit_counts(passes: bool, failures: int, skipped: int) -> None:
     """Red rows are failures; doubt is one too, or skipped where it may pass; the rest are plain cases."""
     root = ET.fromstring(junit(EVERY, inconclusive_passes=passes))
     (suite,) = root.findall("testsuite")
-    assert [suite.get(name) for name in ("tests", "failures", "errors", "skipped")] == ["6", str(failures), "0", str(skipped)]
+    assert [suite.get(name) for name in ("tests", "failures", "errors", "skipped")] == ["7", str(failures), "0", str(skipped)]
     assert len(root.findall(".//failure")) == failures
     assert len(root.findall(".//skipped")) == skipped
     slow = next(each for each in suite.findall("testcase") if each.get("name") == "slow")

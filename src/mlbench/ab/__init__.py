@@ -6,7 +6,7 @@ from mlbench.ab.judging import judge, open_rows, standings
 from mlbench.ab.process import Arm, ArmError
 from mlbench.ab.records import FORM, Comparison, Version, has_comparison, load_comparison, save_comparison
 from mlbench.ab.session import Interrupted, Session, draw_graphs
-from mlbench.ab.turns import Effort, Memory, Visit
+from mlbench.ab.visits import Effort, Memory, Visit
 
 __all__ = [
     "DEFAULT_INSTALL",

@@ -2,15 +2,16 @@
 
 A test that ends badly is run again in the next set, because one hiccup of the machine says nothing about a version. What fails in the head
 alone, twice, is red; once beside sets that measured it leaves doubt. What stumbles in the base, or in both versions at once, is judged by
-the sets that measured it, and is new only where the base failed in every one.
+the sets that measured it, and is new only where the base failed in every one. What fails in both in every set is broken: nothing was
+compared, and it is nobody's regression.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from mlbench.ab.turns import DIED, FAILED, PASSED, SKIPPED, UNLIKE, UNUSED, Visit
-from mlbench.gate import INCONCLUSIVE, MISSING, NEW, REGRESSION
+from mlbench.ab.visits import DIED, FAILED, PASSED, SKIPPED, UNLIKE, UNUSED, Visit
+from mlbench.gate import BROKEN, INCONCLUSIVE, MISSING, NEW, REGRESSION
 
 AGAIN = 2
 """Sets in which a test must end badly to be called bad."""
@@ -22,6 +23,8 @@ _ENDS = {
     UNLIKE: "measures a target that may be called once only in one version and often in the other, and cold is not compared with warm",
 }
 _QUIET = (SKIPPED, UNUSED)
+_TAKEN = ("Address already in use", "[Errno 98]", "[Errno 48]", "WinError 10048")
+"""What a test says that wants a port which another arm has."""
 _UNREACHED = ("unreached", "")
 """Stands for the end of a test in an arm that another one's death kept from it."""
 
@@ -35,6 +38,8 @@ def is_settled(visits: Sequence[Visit]) -> bool:
     """Whether the way a test ended decides its row, so that it need not be measured again."""
     bad = bad_visits(visits)
     head = [visit for visit in bad if _is_bad(visit, "head")]
+    if len(_in_the_way(bad)) >= AGAIN:
+        return True
     if len(bad) < len(visits):
         return len(_of_head(bad)) >= AGAIN
     return len(head) >= AGAIN or (len(bad) >= AGAIN and not head)
@@ -48,6 +53,9 @@ def verdict_of_ends(visits: Sequence[Visit], versions: tuple[str, str]) -> tuple
         versions: names of base and head.
     """
     bad = bad_visits(visits)
+    if len(_in_the_way(bad)) >= AGAIN:
+        return INCONCLUSIVE, ("wants a port that another arm holds: all three run at the same time, so that each needs one of its own; let "
+                              "the test ask for port 0")  # fmt: skip
     if bad and len(bad) == len(visits):
         return _never_measured(bad, versions)
     head = _of_head(bad)
@@ -113,13 +121,27 @@ def _of_one(visit: Visit, versions: tuple[str, str]) -> tuple[str, str]:
     if head[0] in _QUIET:
         return MISSING, f"{_ENDS[head[0]]} in {versions[1]}{because(head[1])}"
     if _is_bad(visit, "head"):
-        both = ", as in the base" if base[0] == head[0] else ""
-        return REGRESSION, f"{_ENDS[head[0]]} in {versions[1]}{both}{because(head[1])}"
+        return _of_bad_head(base, head, versions)
     if base[0] == DIED and head == _UNREACHED:
         return INCONCLUSIVE, f"{_ENDS[DIED]} in {versions[0]}, before {versions[1]} was through with it{because(base[1])}"
     if _is_bad(visit, "base"):
         return NEW, f"{_ENDS[base[0]]} in {versions[0]}, so that there is nothing to compare with{because(base[1])}"
     return INCONCLUSIVE, f"{_ENDS[control[0]]} in one of two processes of {versions[0]}{because(control[1])}"
+
+
+def _of_bad_head(base: tuple[str, str], head: tuple[str, str], versions: tuple[str, str]) -> tuple[str, str]:
+    """Return the verdict of a test that failed or broke off in the head: broken where it did so in the base as well."""
+    reasons = [because(text) for _, text in (base, head)]
+    if base[0] not in (FAILED, DIED):
+        return REGRESSION, f"{_ENDS[head[0]]} in {versions[1]}{reasons[1]}"
+    if base[0] == head[0] and reasons[0] == reasons[1]:
+        return BROKEN, f"{_ENDS[head[0]]} in both versions alike{reasons[1]}"
+    return BROKEN, f"{_ENDS[base[0]]} in {versions[0]}{reasons[0]}, and {_ENDS[head[0]]} in {versions[1]}{reasons[1]}"
+
+
+def _in_the_way(bad: Sequence[Visit]) -> list[Visit]:
+    """Return the visits in which a test found that another arm had what it wanted."""
+    return [visit for visit in bad if any(mark in text for _, text in visit.ends.values() for mark in _TAKEN)]
 
 
 def _of_head(bad: Sequence[Visit]) -> list[Visit]:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from mlbench.ab.ends import because, doubt_of_ends, is_no_benchmark, is_settled, last_line, verdict_of_ends
 from mlbench.ab.notes import notes
 from mlbench.ab.records import Comparison, Version, visits_by_row
-from mlbench.ab.turns import Visit
+from mlbench.ab.visits import Visit
 from mlbench.ab.weights import wants_weight, weight_findings
-from mlbench.gate import IMPROVED, INCONCLUSIVE, MISSING, NEW, PASS, REGRESSION, Finding, Judgement, Row, row_of
+from mlbench.gate import BROKEN, IMPROVED, INCONCLUSIVE, MISSING, NEW, PASS, REGRESSION, Finding, Judgement, Row, row_of
 from mlbench.gate.paired import Effect, PairedPolicy, Standing, effect, may_go_on, standing
 from mlbench.stats import median
 from mlbench.units import format_change, format_percent
@@ -23,10 +23,12 @@ def judge(comparison: Comparison) -> Judgement:
     base, head, known = comparison.base, comparison.head, set(comparison.rows)
     aside = {row for row in comparison.rows if is_no_benchmark(visits.get(row, ()))}
     rows = [_judge_row(row, visits.get(row, ()), comparison) for row in comparison.rows if row not in aside]
-    rows += [_lacking(row, MISSING, head) for row in base.ids if row not in known]
-    rows += [_lacking(row, NEW, base) for row in head.ids if row not in known]
+    rows += [_lacking(row, MISSING, head, base.unstable) for row in base.ids if row not in known]
+    rows += [_lacking(row, NEW, base, base.unstable) for row in head.ids if row not in known]
     rows += [_one(file, REGRESSION, f"could not be collected in {head.revision}: {last_line(error)}")
              for file, error in head.errors.items() if file not in base.errors]  # fmt: skip
+    rows += [_one(file, BROKEN, f"could not be collected in either version{because(error)}")
+             for file, error in head.errors.items() if file in base.errors]  # fmt: skip
     return Judgement(_name(base), _name(head), tuple(rows), notes(comparison, rows, sorted(aside)))
 
 
@@ -73,15 +75,20 @@ def _judge_row(row: str, visits: Sequence[Visit], comparison: Comparison) -> Row
         return _one(row, *ended)
     stand = standing_of(visits, comparison.policy)
     if stand is None:
-        return _one(row, INCONCLUSIVE, "was not measured yet", quantity="latency")
+        exhausted = next((visit.exhausted for visit in visits if visit.exhausted), "")
+        why = f"could not be called as often as one comparison needs: {exhausted}" if exhausted else "was not measured yet"
+        return _one(row, INCONCLUSIVE, why, quantity="latency")
     doubt = doubt_of_ends(visits, versions)
     doubts = [Finding(_SUITE, INCONCLUSIVE, doubt)] if doubt else []
     return row_of(row, [_latency(visits, stand, comparison.policy), *weight_findings(visits), *doubts])
 
 
-def _lacking(row: str, verdict: str, version: Version) -> Row:
+def _lacking(row: str, verdict: str, version: Version, unstable: Collection[str]) -> Row:
     """Return the row of a test that one version does not have, with the reason where its file has one."""
     file = row.partition("::")[0]
+    if row in unstable or (verdict == NEW and _function(row) in {_function(each) for each in unstable}):
+        return _one(row, INCONCLUSIVE, "its name changes from one process to the next, so that nothing can be compared with it; give its "
+                                       "parameters names that stay (ids=)")  # fmt: skip
     if file in version.errors:  # in the head the file has a red row of its own
         verdict = INCONCLUSIVE if verdict == NEW else verdict
         return _one(row, verdict, f"its file could not be collected in {version.revision}{because(version.errors[file])}")
@@ -121,6 +128,11 @@ def _wish(stand: Standing, policy: PairedPolicy, visits: Sequence[Visit]) -> str
         return f"{policy.most} sets did not settle it: run it where less else runs, or with --most-sets {2 * policy.most}"
     once = ", because each can call the target only once" if any(visit.once for visit in visits) else ""
     return f"about {stand.missing} more sets of processes would settle it{once}"
+
+
+def _function(row: str) -> str:
+    """Return the name of a test without its parameters."""
+    return row.partition("[")[0]
 
 
 def _one(row: str, verdict: str, why: str, quantity: str = _SUITE) -> Row:

@@ -9,6 +9,7 @@ import queue
 import signal
 import subprocess
 import threading
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,9 +19,13 @@ from mlbench.documents import shown
 from mlbench.errors import WorkerError
 from mlbench.units import visible
 
-SCRIPT = Path(__file__).with_name("arm.py")
+SCRIPT = Path(__file__).with_name("arm")
 LOG_TAIL = 2000
 END_S = 10.0
+END_LOOK_S = 1.0
+"""Time between two looks whether a process that says nothing is still there."""
+_UNKNOWN = "unrecognized arguments"
+_LACKS = "where the option is a plugin's, its environment lacks the plugin: add it with --install, or say it in [tool.mlbench.ab]"
 START_S = 300.0
 """Time to import and collect the suite."""
 
@@ -63,9 +68,13 @@ class ArmProcess:
         arm: what runs in it.
         arguments: for pytest.
         log: where its output goes; told in errors.
+        variables: environment variables that it gets besides those of `environment_of`.
+        known: tests that are known to be benchmarks although they do not ask for the fixture by name; None to find out by running them.
     """
 
-    def __init__(self, arm: Arm, arguments: Sequence[str], log: Path) -> None:
+    def __init__(
+        self, arm: Arm, arguments: Sequence[str], log: Path, variables: Mapping[str, str] | None = None, known: Sequence[str] | None = None
+    ) -> None:
         self.arm = arm
         self._log = log
         try:
@@ -78,7 +87,7 @@ class ArmProcess:
                     text=True,
                     encoding="utf-8",
                     cwd=arm.home,
-                    env=environment_of(arm),
+                    env={**environment_of(arm), **(variables or {})},
                     start_new_session=True,
                 )
         except OSError as error:
@@ -89,7 +98,14 @@ class ArmProcess:
         self._answers: queue.SimpleQueue[str] = queue.SimpleQueue()
         threading.Thread(target=self._listen, args=(self._process.stdout,), daemon=True).start()
         homes = [str(place) for place in (arm.home, arm.environment) if place is not None]
-        self.tell(arguments=list(arguments), homes=homes, packages=list(arm.packages), plants=dict(arm.plants or {}))
+        self.tell(
+            arguments=list(arguments),
+            homes=homes,
+            packages=list(arm.packages),
+            plants=dict(arm.plants or {}),
+            seed=int((variables or {}).get("PYTHONHASHSEED", "0")),
+            known=None if known is None else list(known),
+        )
 
     def tell(self, **request: Any) -> None:  # whatever JSON holds
         """Send a request; that nobody is there to read it shows when the answer is awaited."""
@@ -97,23 +113,37 @@ class ArmProcess:
             self._requests.write(json.dumps(request) + "\n")
             self._requests.flush()
 
-    def answer(self, timeout_s: float) -> dict[str, Any]:
-        """Return the next message.
+    def answer(self, timeout_s: float, test: str | None = None) -> dict[str, Any]:
+        """Return the next message; with a test, the next one about it.
 
         Raises:
             ArmError: when the process died or took too long; it is ended then.
         """
-        try:
-            line = self._answers.get(timeout=timeout_s)
-        except queue.Empty:
-            self.stop()
-            raise ArmError(self.arm.name, f"no answer within {timeout_s:g} s; the process was ended") from None
-        if not line.endswith("\n"):  # nothing more, or a message cut short
-            raise ArmError(self.arm.name, f"the process died ({self._end()}){self._tail()}")
-        message: dict[str, Any] = shown(json.loads(line))
-        if "failed" in message:
-            raise ArmError(self.arm.name, f"{message['failed']}{self._tail()}")
-        return message
+        while True:
+            line = self._line(timeout_s)
+            if not line.endswith("\n"):  # nothing more, or a message cut short
+                raise ArmError(self.arm.name, f"the process died ({self._end()}){self._tail()}")
+            message: dict[str, Any] = shown(json.loads(line))
+            if "failed" in message:
+                tail = self._tail()
+                hint = f"; {_LACKS}" if _UNKNOWN in tail else ""
+                raise ArmError(self.arm.name, f"{message['failed']}{hint}{tail}")
+            if test is None or message.get("test") == test:
+                return message
+
+    def _line(self, timeout_s: float) -> str:
+        """Return the next line; an empty one where the process is gone, also if something that it started holds its channel open."""
+        waits_until = time.monotonic() + timeout_s
+        while True:
+            is_gone = self._process.poll() is not None
+            try:
+                return self._answers.get(timeout=max(0.0, min(END_LOOK_S, waits_until - time.monotonic())))
+            except queue.Empty:
+                if is_gone:
+                    return ""
+                if time.monotonic() >= waits_until:
+                    self.stop()
+                    raise ArmError(self.arm.name, f"no answer within {timeout_s:g} s; the process was ended") from None
 
     def stop(self) -> None:
         """End the process and what it started; calling it again is harmless."""
@@ -155,6 +185,5 @@ def environment_of(arm: Arm, base: Mapping[str, str] | None = None) -> dict[str,
         environment.pop("PYTHONPATH", None)
     if arm.path:
         environment["PYTHONPATH"] = os.pathsep.join([*arm.path, *filter(None, [environment.get("PYTHONPATH")])])
-    for name in ("PYTEST_ADDOPTS", "PYTHONSAFEPATH"):
-        environment.pop(name, None)
+    environment.pop("PYTHONSAFEPATH", None)  # an arm sets the path itself
     return environment

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from mlbench.ab.turns import ARMS, Effort, Memory, Visit
+from mlbench.ab.visits import ARMS, Effort, Memory, Visit
 from mlbench.documents import Form, check_document, plain, read_json, write_document
 from mlbench.errors import FileError
 from mlbench.gate.paired import PairedPolicy
@@ -16,7 +16,7 @@ from mlbench.results import COMPLETE, INTERRUPTED
 
 MOST_SETS = 500
 """Of processes, that a comparison may ask for; its schema says so as well. Intervals of many more take long to compute."""
-FORM = Form("mlbench-ab", 2, "ab-schema.json", "comparison")
+FORM = Form("mlbench-ab", 3, "ab-schema.json", "comparison")
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +30,9 @@ class Version:
         errors: what could not be collected, and why.
         versions: of Python and packages in its environment.
         skipped: what skipped itself as a whole when it was collected, and why.
+        hidden: those of its tests that do not ask for `benchmark` by name, and came to it when they were run.
+        marked: tests that carry the mark `benchmark` and do not use the fixture.
+        unstable: tests that one process of the version collected and another one did not.
     """
 
     revision: str
@@ -38,6 +41,9 @@ class Version:
     errors: dict[str, str] = field(default_factory=dict)
     versions: dict[str, str] = field(default_factory=dict)
     skipped: dict[str, str] = field(default_factory=dict)
+    hidden: tuple[str, ...] = ()
+    marked: tuple[str, ...] = ()
+    unstable: tuple[str, ...] = ()
 
 
 @dataclass(slots=True)
@@ -147,13 +153,14 @@ def _comparison(data: dict[str, Any]) -> Comparison:
 
 
 def _version(data: dict[str, Any]) -> Version:
-    return Version(**{**data, "ids": tuple(data["ids"])})
+    names = ("ids", "hidden", "marked", "unstable")
+    return Version(**{**data, **{name: tuple(data[name]) for name in names}})
 
 
 def _visit(data: dict[str, Any]) -> Visit:
     memory = {arm: _memory(each) for arm, each in data["memory"].items()}
     ends = {arm: (how, why) for arm, (how, why) in data["ends"].items()}
-    return Visit(data["id"], data["rounds_s"], memory, ends, once=data["once"])
+    return Visit(**{**data, "memory": memory, "ends": ends})
 
 
 def _memory(data: dict[str, Any]) -> Memory:

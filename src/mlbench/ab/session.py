@@ -8,13 +8,15 @@ import random
 import tempfile
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Protocol
 
 from mlbench.ab.judging import open_rows
 from mlbench.ab.process import Arm, ArmError
-from mlbench.ab.records import Comparison
-from mlbench.ab.turns import DIED, FAILED, Arms, Collected, Effort, Visit, shuffled
+from mlbench.ab.records import Comparison, Version
+from mlbench.ab.turns import Arms, shuffled
+from mlbench.ab.visits import DIED, FAILED, Collected, Effort, Visit
 from mlbench.files import file_name
 from mlbench.results import COMPLETE, INTERRUPTED
 from mlbench.units import format_duration
@@ -116,7 +118,7 @@ class Session:
         visits: list[Visit] = []
         waiting: dict[str, bool] | None = None
         for _ in range(1 + RESTARTS):
-            with tempfile.TemporaryDirectory(prefix="mlbench-ab-") as logs, self._start(Path(logs)) as arms:
+            with tempfile.TemporaryDirectory(prefix="ab-") as logs, self._start(Path(logs)) as arms:
                 if waiting is None:
                     self._collected(arms.collected)
                     waiting = open_rows(self._comparison)
@@ -125,8 +127,9 @@ class Session:
                     visits += _gone(waiting, arms.collected)
                 here = [row for row in waiting if all(row in found.ids for found in arms.collected.values())]
                 weighed = {row for row, weigh in waiting.items() if weigh}
+                spared = {visit.id for done in self._comparison.sets for visit in done if visit.exhausted}
                 effort = self._effort(len(here))
-                for visit in arms.visit(shuffled(here, self._chance), effort, weighed):
+                for visit in arms.visit(shuffled(here, self._chance), effort, weighed, spared):
                     visits.append(visit)
                     waiting.pop(visit.id)
                     self._telling.step(visit.id)
@@ -149,25 +152,31 @@ class Session:
         """Return live arms. What cannot start, or be collected in one version alone, is tried once more: one hiccup says nothing."""
         first = len(self._comparison.sets)
         order = self._chance.sample(self._arms, len(self._arms))  # which one starts first is chance, and not always the base
+        start = partial(Arms, order, self._comparison.arguments, logs, first, self._known())
         try:
-            arms = Arms(order, self._comparison.arguments, logs, first)
+            arms = start()
         except ArmError:
-            return Arms(order, self._comparison.arguments, logs, first)
+            return start()
         if first or len({frozenset(each.errors) for each in arms.collected.values()}) == 1:
             return arms
         arms.stop()
-        return Arms(order, self._comparison.arguments, logs, first)
+        return start()
+
+    def _known(self) -> dict[str, tuple[str, ...]] | None:
+        """Return arm to the hidden benchmarks that the first set found; None before it."""
+        comparison = self._comparison
+        if not comparison.sets:
+            return None
+        return {arm.name: (comparison.head if arm.name == "head" else comparison.base).hidden for arm in self._arms}
 
     def _collected(self, found: dict[str, Collected]) -> None:
         """Keep what the first set collected."""
         comparison = self._comparison
         if comparison.sets:
             return
-        base, head = found["base"], found["head"]
-        comparison.base, comparison.head = (
-            dataclasses.replace(version, ids=each.ids, errors=each.errors, versions=each.versions, skipped=each.skipped)
-            for version, each in ((comparison.base, base), (comparison.head, head))
-        )
+        base, head, again = found["base"], found["head"], found["control"]
+        comparison.base = _filled(comparison.base, base, tuple(sorted(set(base.ids) ^ set(again.ids))))
+        comparison.head = _filled(comparison.head, head)
         self._telling.say(f"{len(comparison.rows)} benchmarks in both versions, {len(base.ids)} in {comparison.base.revision} and "
                           f"{len(head.ids)} in {comparison.head.revision}")  # fmt: skip
 
@@ -182,6 +191,20 @@ class Session:
             self._telling.say(f"{line}; {len(left)} open: {names}")
         else:
             self._telling.say(f"{line}; every row is settled after {format_duration(comparison.spent_s)}")
+
+
+def _filled(version: Version, found: Collected, unstable: Sequence[str] = ()) -> Version:
+    """Return a version with what was collected of it."""
+    return dataclasses.replace(
+        version,
+        ids=found.ids,
+        errors=found.errors,
+        versions=found.versions,
+        skipped=found.skipped,
+        hidden=found.hidden,
+        marked=found.marked,
+        unstable=tuple(unstable),
+    )
 
 
 def _gone(waiting: dict[str, bool], collected: dict[str, Collected]) -> list[Visit]:
@@ -216,7 +239,8 @@ def draw_graphs(comparison: Comparison, arms: Sequence[Arm], rows: Sequence[str]
     pages = {row: place / file_name(row) for row in here}
     found = {}
     sides = [arm for arm in arms if arm.name in ("base", "head")]
-    with tempfile.TemporaryDirectory(prefix="mlbench-ab-") as logs, Arms(sides, comparison.arguments, Path(logs)) as live:
+    known = {"base": comparison.base.hidden, "head": comparison.head.hidden}
+    with tempfile.TemporaryDirectory(prefix="ab-") as logs, Arms(sides, comparison.arguments, Path(logs), known=known) as live:
         for row, drawn in live.draw(here, pages, comparison.effort.timeout_s):
             found[row] = tuple(page if page.endswith(".html") else f"{arm}: {page}" for arm, page in drawn.items())
     return found

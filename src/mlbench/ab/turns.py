@@ -9,99 +9,20 @@ from __future__ import annotations
 import os
 import random
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 from mlbench.ab.process import START_S, Arm, ArmError, ArmProcess
+from mlbench.ab.visits import DIED, FAILED, PASSED, UNLIKE, UNUSED, Collected, Effort, Memory, Visit
 
-ARMS = ("base", "head", "control")
-ROUNDS = 20
-"""What 20 rounds leave in a set's ratio is less than what sets differ by: more sets say more than more rounds."""
 LEAST_ROUNDS = 1
-TURN_S = 1e-3
-ROW_S = 1.0
-"""Time for the rounds of a row in one set of processes; rows with long calls get fewer rounds."""
-TIMEOUT_S = 120.0
 _CALLS_OF_A_FOOTPRINT = 10
+_MOST_FOLLOWING = 200
+"""Turns in which the other arms follow one that failed."""
 _REPLACEABLE = 6
 """Planned rounds from which on a disturbed one is made up for; with fewer the calls are long, most are disturbed, and all of them count."""
-PASSED, FAILED, SKIPPED, DIED, UNUSED, UNLIKE = "passed", "failed", "skipped", "died", "unused", "unlike"
-
-
-@dataclass(frozen=True, slots=True)
-class Memory:
-    """What one call allocated: the least and the most of its repeats, which are equal where it is steady.
-
-    Attributes:
-        instrument: memray or tracemalloc.
-        peak_bytes: least and most.
-        allocations: least and most; None where the instrument cannot count.
-    """
-
-    instrument: str
-    peak_bytes: tuple[int, int]
-    allocations: tuple[int, int] | None
-
-
-@dataclass(slots=True)
-class Visit:
-    """What one set of processes measured of a row.
-
-    Attributes:
-        id: the test's.
-        rounds_s: arm to seconds per call in each round.
-        memory: arm to what a call allocated; empty where it was not asked for.
-        ends: arm to how the test ended there and why: `passed`, `failed`, `skipped`, `died`, `unused` where it never measured anything, or
-            `unlike` where its target may be called once only, and that of the base often, or the other way round.
-        once: the target may be called once only.
-    """
-
-    id: str
-    rounds_s: dict[str, list[float]] = field(default_factory=dict)
-    memory: dict[str, Memory] = field(default_factory=dict)
-    ends: dict[str, tuple[str, str]] = field(default_factory=dict)
-    once: bool = False
-
-    @property
-    def is_whole(self) -> bool:
-        """Whether every arm was measured."""
-        return bool(self.rounds_s) and all(how == PASSED for how, _ in self.ends.values())
-
-
-@dataclass(frozen=True, slots=True)
-class Effort:
-    """How much a set measures.
-
-    Attributes:
-        rounds: of each row.
-        turn_s: length of a turn, in seconds.
-        row_s: most time for the rounds of a row, setups included, in seconds.
-        timeout_s: for the setup of a test and for a turn, in seconds.
-    """
-
-    rounds: int = ROUNDS
-    turn_s: float = TURN_S
-    row_s: float = ROW_S
-    timeout_s: float = TIMEOUT_S
-
-
-@dataclass(frozen=True, slots=True)
-class Collected:
-    """What an arm collected.
-
-    Attributes:
-        ids: the tests that use `benchmark`.
-        errors: what could not be collected, and why.
-        versions: of Python and of what decides how fast it is.
-        skipped: what skipped itself as a whole when it was collected, and why.
-    """
-
-    ids: tuple[str, ...]
-    errors: dict[str, str]
-    versions: dict[str, str]
-    skipped: dict[str, str] = field(default_factory=dict)
 
 
 Ready = dict[str, dict[str, Any]]
@@ -129,26 +50,41 @@ class Arms:
         arguments: for pytest.
         logs: folder for what they print.
         first: number of the arm that begins, modulo how many there are; it moves on from set to set.
+        known: arm to the tests that are known to be hidden benchmarks; none to find out by running what may be one.
 
     Raises:
         ArmError: when one cannot collect its suite; all are ended then.
     """
 
-    def __init__(self, arms: Sequence[Arm], arguments: Sequence[str], logs: Path, first: int = 0) -> None:
+    def __init__(
+        self, arms: Sequence[Arm], arguments: Sequence[str], logs: Path, first: int = 0, known: Mapping[str, Sequence[str]] | None = None
+    ) -> None:
         self.processes: dict[str, ArmProcess] = {}
+        self._made: dict[str, int] = {}
+        self._asked = 0
         self._first = self._place = first
         self._cores = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
         self.collected: dict[str, Collected] = {}
         try:
-            for arm in arms:
-                self.processes[arm.name] = ArmProcess(arm, arguments, logs / f"{arm.name}.log")
+            seed = _seed(os.environ.get("PYTHONHASHSEED", ""))
+            for number, arm in enumerate(arms):
+                variables = {"PYTHONHASHSEED": str(seed), "TMPDIR": str(_folder(logs / f"t{number}"))}
+                log = logs / f"{arm.name}.log"
+                self.processes[arm.name] = ArmProcess(arm, arguments, log, variables, None if known is None else known[arm.name])
             for arm in arms:
                 found = self.processes[arm.name].answer(START_S)
                 if found["outside"]:
                     name, file = next(iter(found["outside"].items()))
                     raise ArmError(arm.name, f"it imports {name} from {file}, which is not in its checkout {arm.home}: both arms would run "
                                              "the same code; install the project in an environment of its own (no --same-env)")  # fmt: skip
-                self.collected[arm.name] = Collected(tuple(found["collected"]), found["errors"], found["versions"], found["skipped"])
+                self.collected[arm.name] = Collected(
+                    tuple(found["collected"]),
+                    found["errors"],
+                    found["versions"],
+                    found["skipped"],
+                    tuple(found["hidden"]),
+                    tuple(found["marked"]),
+                )
         except BaseException:
             self.stop()
             raise
@@ -164,20 +100,21 @@ class Arms:
         for process in self.processes.values():
             process.stop()
 
-    def visit(self, rows: Sequence[str], effort: Effort, weighed: Collection[str] = ()) -> Iterator[Visit]:
+    def visit(self, rows: Sequence[str], effort: Effort, weighed: Collection[str] = (), spared: Collection[str] = ()) -> Iterator[Visit]:
         """Go through rows in this order and give what was measured of each; with an arm that died, that row is the last one.
 
         Args:
             rows: tests that every arm collected.
             effort: how much.
             weighed: rows of which the footprint is taken too.
+            spared: rows whose targets are called no more often than their tests foresee, and of which no footprint is taken.
         """
 
         def act(done: Visit, ready: Ready) -> None:
-            if done.id in weighed and not done.once:
+            if done.id in weighed and not done.once and done.id not in spared:
                 self._weigh(done, effort)
-            if not done.ends:
-                self._rounds(done, ready, effort)
+            if not done.ends and not done.exhausted:
+                self._rounds(done, ready, effort, is_spared=done.id in spared)
 
         return self._each(rows, effort.timeout_s, act)
 
@@ -194,7 +131,7 @@ class Arms:
         def act(done: Visit, ready: Ready) -> None:
             for name in self.processes:
                 page = f"{pages[done.id]}-{name}.html"
-                message = None if done.once else self._ask(done, name, timeout_s, graph=page)
+                message = None if done.once else self._ask(done, name, timeout_s, _CALLS_OF_A_FOOTPRINT, graph=page)
                 if message is None:
                     return
                 drawn[name] = message["graph"] or page
@@ -205,8 +142,10 @@ class Arms:
 
     def _each(self, rows: Sequence[str], timeout_s: float, act: Callable[[Visit, Ready], None]) -> Iterator[Visit]:
         for process in self.processes.values():
-            process.tell(order=list(rows))
+            process.tell(test="", order=list(rows))
         for row in rows:
+            for process in self.processes.values():
+                process.tell(test=row, run=True)
             done = Visit(row)
             try:
                 self._row(done, timeout_s, act)
@@ -224,14 +163,17 @@ class Arms:
         unlike = [name for name, each in ready.items() if each["once"] != next(iter(ready.values()))["once"]]
         if len(ready) == len(self.processes):
             done.once = any(each["once"] for each in ready.values())
+            done.coroutine = any(each["coroutine"] for each in ready.values())
             if not unlike:
+                self._made = {name: each["calls"] for name, each in ready.items()}
                 act(done, ready)
+                self._follow(done, timeout_s)
         for name in ready:
             if name not in done.ends:
-                self.processes[name].tell(go=True)
+                self.processes[name].tell(test=done.id, go=True)
         for name in ready:
             if name not in done.ends:
-                done.ends[name] = self._outcome(name, timeout_s)
+                done.ends[name] = self._outcome(done.id, name, timeout_s)
         done.ends |= {name: (UNLIKE, "") for name in unlike if done.ends[name][0] == PASSED}
 
     def _ready(self, done: Visit, timeout_s: float) -> Ready:
@@ -239,7 +181,7 @@ class Arms:
         ready: Ready = {}
         for name, process in self.processes.items():
             try:
-                message = process.answer(timeout_s)
+                message = process.answer(timeout_s, done.id)
             except ArmError as error:  # how the test ends in the others decides whether that is news
                 done.ends[name] = (DIED, str(error))
                 continue
@@ -249,66 +191,89 @@ class Arms:
                 ready[name] = message
         return ready
 
-    def _outcome(self, name: str, timeout_s: float) -> tuple[str, str]:
+    def _outcome(self, row: str, name: str, timeout_s: float) -> tuple[str, str]:
         """Return how a test ended that was told to go on; one that a plugin begins again is let go each time."""
         process = self.processes[name]
-        while "outcome" not in (message := process.answer(timeout_s)):
-            process.tell(go=True)
+        while "outcome" not in (message := process.answer(timeout_s, row)):
+            process.tell(test=row, go=True)
         return message["outcome"], message["text"]
 
-    def _ask(self, done: Visit, name: str, timeout_s: float, **request: Any) -> dict[str, Any] | None:
-        """Return the answer, or None where the test ended instead."""
+    def _ask(self, done: Visit, name: str, timeout_s: float, calls: int, **request: Any) -> dict[str, Any] | None:
+        """Return the answer to a request of so many calls, or None where the test ended instead, or its target has no more data."""
         process = self.processes[name]
-        process.tell(**request)
-        message = process.answer(timeout_s)
+        process.tell(test=done.id, **request)
+        self._asked = calls
+        message = process.answer(timeout_s, done.id)
         if "ready" in message:  # it failed, and a plugin began it again
-            process.tell(go=True)
-            done.ends[name] = (FAILED, self._outcome(name, timeout_s)[1] or "and was begun again by a plugin")
+            process.tell(test=done.id, go=True)
+            done.ends[name] = (FAILED, self._outcome(done.id, name, timeout_s)[1] or "and was begun again by a plugin")
             return None
-        if "ended" not in message:
-            return message
-        self._end(done, name, message)
-        return None
+        if "ended" in message:
+            self._end(done, name, message)
+            return None
+        self._made[name] = message["calls"]
+        if "exhausted" in message:
+            done.exhausted = message["exhausted"]
+            return None
+        return message
+
+    def _follow(self, done: Visit, timeout_s: float) -> None:
+        """Let the other arms make as many calls as one whose test failed in the midst of them: they may all fail there, for one reason."""
+        failed = [name for name, (how, _) in done.ends.items() if how == FAILED]
+        if not failed:
+            return
+        most = self._made[failed[0]] + self._asked
+        for name in self.processes:
+            for _ in range(_MOST_FOLLOWING):
+                if name in done.ends or self._made[name] > most or done.exhausted:
+                    break
+                self._ask(done, name, timeout_s, self._asked, turn=self._asked, warm_up=False)
 
     def _weigh(self, done: Visit, effort: Effort) -> None:
         for name in self.processes:
-            message = self._ask(done, name, _CALLS_OF_A_FOOTPRINT * effort.timeout_s, footprint=True)
+            message = self._ask(done, name, _CALLS_OF_A_FOOTPRINT * effort.timeout_s, _CALLS_OF_A_FOOTPRINT, footprint=True)
             if message is None:
                 return
             found = message["footprint"]
             counts = found["allocations"]
             done.memory[name] = Memory(found["instrument"], tuple(found["peak_bytes"]), None if counts is None else tuple(counts))
 
-    def _rounds(self, done: Visit, ready: Ready, effort: Effort) -> None:
+    def _rounds(self, done: Visit, ready: Ready, effort: Effort, *, is_spared: bool) -> None:
         names = list(self.processes)
         calls, rounds, warm_up = 1, 1, False
         if not done.once:
-            longest, whole = (max(each[part] for each in ready.values()) for part in ("cost_s", "wall_s"))
+            longest, whole = (max(each[part] for each in ready.values()) for part in ("cost_s", "whole_s"))
             turns = 2 * len(names)
             calls = max(1, min(int(effort.turn_s / longest), int(effort.row_s / (turns * effort.rounds * whole))))
             warm_up = longest < effort.turn_s
             rounds = min(effort.rounds, max(LEAST_ROUNDS, int(effort.row_s / (turns * whole * calls))))
+        left = min((each["left"] for each in ready.values() if each["left"] is not None), default=None) if is_spared else None
+        is_single = done.once
+        if left is not None and not done.once:
+            calls, warm_up = max(1, min(calls, left // (2 * rounds))), False
+            rounds, is_single = min(rounds, left // (2 * calls)) or left, left == 1
         found: list[Round] = []
         most = 2 * rounds if rounds >= _REPLACEABLE else rounds
         while len(found) < most and sum(each.is_quiet for each in found) < rounds:
             first = (self._first + len(found)) % len(names)
             order = names[first:] + names[:first]
-            round_ = self._round(done, order if done.once else (*order, *order[::-1]), effort, turn=calls, warm_up=warm_up)
+            round_ = self._round(done, order if is_single else (*order, *order[::-1]), effort, calls, warm_up=warm_up)
             if round_ is None:
-                return
+                break
             found.append(round_)
             if not round_.is_quiet:
                 self._place += 1
-        counted = undisturbed(found) if rounds >= _REPLACEABLE else found
-        done.rounds_s = {name: [each.spent_s[name] for each in counted] for name in names}
+        if found and not done.ends:
+            counted = undisturbed(found) if rounds >= _REPLACEABLE else found
+            done.rounds_s = {name: [each.spent_s[name] for each in counted] for name in names}
 
-    def _round(self, done: Visit, order: Sequence[str], effort: Effort, **request: Any) -> Round | None:
-        """Let arms take turns in this order on one core; return what each took for a turn, or None where the test ended instead."""
+    def _round(self, done: Visit, order: Sequence[str], effort: Effort, calls: int, *, warm_up: bool) -> Round | None:
+        """Let arms take turns in this order on one core; return what each took for a turn, or None where the measuring ended instead."""
         where = {"core": self._cores[self._place % len(self._cores)]} if self._cores else {}
         took: dict[str, list[float]] = {}
         interrupted = 0
         for name in order:
-            message = self._ask(done, name, effort.timeout_s, **request, **where)
+            message = self._ask(done, name, effort.timeout_s, calls + warm_up, turn=calls, warm_up=warm_up, **where)
             if message is None:
                 return None
             took.setdefault(name, []).append(message["s"])
@@ -340,3 +305,13 @@ def shuffled(rows: Sequence[str], chance: random.Random) -> list[str]:
     for group in groups:
         chance.shuffle(group)
     return [row for group in groups for row in group]
+
+
+def _folder(path: Path) -> Path:
+    path.mkdir(exist_ok=True)
+    return path
+
+
+def _seed(given: str) -> int:
+    """Return the seed of hashes for all arms of a set: the user's, or one of chance, so that sets differ and arms do not."""
+    return int(given) if given.isdigit() else random.randrange(2**32)  # noqa: S311  # no secret

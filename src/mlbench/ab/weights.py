@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 
-from mlbench.ab.turns import Memory, Visit
+from mlbench.ab.visits import Memory, Visit
 from mlbench.gate import IMPROVED, INCONCLUSIVE, PASS, REGRESSION, Finding
 from mlbench.units import format_bytes, format_count
 
@@ -29,7 +29,7 @@ def wants_weight(visits: Sequence[Visit]) -> bool:
     """Whether the footprint of a row is to be taken in another set: it was not yet, or it differed and that is not settled."""
     weighed = _weighed(visits)
     if not weighed:
-        return not any(visit.once for visit in visits)
+        return not any(visit.once or visit.exhausted for visit in visits)
     return any(
         _state(shifts, _varies(weighed, quantity)) is None for quantity, _, _ in _QUANTITIES if (shifts := _shifts(weighed, quantity))
     )

@@ -14,7 +14,7 @@ from mlbench.cli.gate import add_files, judge_files
 from mlbench.cli.gating import add_inconclusive
 from mlbench.cli.options import EXIT_DONE, Commands, check_place, check_same_environment, say, wrapped
 from mlbench.errors import FileError, UsageError
-from mlbench.gate import EXIT_PASS, INCONCLUSIVE, RED, Judgement
+from mlbench.gate import EXIT_PASS, OPEN, RED, Judgement
 from mlbench.gating.graphs import folder_of
 from mlbench.measure import describe
 from mlbench.report import Table, render, result_text, verdict_text
@@ -110,7 +110,7 @@ def _update(options: argparse.Namespace) -> int:
         judged, before, after = judge_files(options)
         accepted = before.accepted
         forced = _forced(judged, options.force)
-        left = [row for row in judged.rows if row.verdict in (*RED, INCONCLUSIVE) and row.id not in options.force]
+        left = [row for row in judged.rows if row.verdict in (*RED, *OPEN) and row.id not in options.force]
         code = replace(judged, rows=tuple(left)).exit_code(inconclusive_passes=options.inconclusive == "pass") if left else EXIT_PASS
         say(verdict_text(judged, colour=sys.stdout.isatty(), inconclusive_passes=options.inconclusive == "pass"))
         if code != EXIT_PASS:
@@ -142,7 +142,7 @@ def _check_whole(path: Path, result: Result) -> None:
 
 def _forced(judged: Judgement, names: Sequence[str]) -> list[tuple[str, str]]:
     """Return name and reason of the gate for each row that is forced."""
-    doubtful = {row.id: row.why for row in judged.rows if row.verdict in (*RED, INCONCLUSIVE)}
+    doubtful = {row.id: row.why for row in judged.rows if row.verdict in (*RED, *OPEN)}
     for name in names:
         if name not in doubtful:
             raise UsageError(f"--force {name}: this row is not red; red are {', '.join(doubtful) or 'none'}")

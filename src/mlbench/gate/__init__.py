@@ -7,6 +7,7 @@ findings, `tolerances` is what a person allows besides, and `saved` judges one r
 from mlbench.gate.saved import judge_results
 from mlbench.gate.tolerances import Tolerances, load_tolerances, matches
 from mlbench.gate.verdict import (
+    BROKEN,
     EXIT_INCONCLUSIVE,
     EXIT_PASS,
     EXIT_REGRESSION,
@@ -15,6 +16,7 @@ from mlbench.gate.verdict import (
     MEAN_ROW,
     MISSING,
     NEW,
+    OPEN,
     PASS,
     RED,
     REGRESSION,
@@ -27,6 +29,7 @@ from mlbench.gate.verdict import (
 )
 
 __all__ = [
+    "BROKEN",
     "EXIT_INCONCLUSIVE",
     "EXIT_PASS",
     "EXIT_REGRESSION",
@@ -35,6 +38,7 @@ __all__ = [
     "MEAN_ROW",
     "MISSING",
     "NEW",
+    "OPEN",
     "PASS",
     "RED",
     "REGRESSION",

@@ -15,11 +15,14 @@ PASS = "pass"  # noqa: S105  # a verdict
 IMPROVED = "improved"
 NEW = "new"
 INCONCLUSIVE = "inconclusive"
+BROKEN = "broken"
 MISSING = "missing"
 REGRESSION = "regression"
-VERDICTS = (PASS, NEW, IMPROVED, INCONCLUSIVE, MISSING, REGRESSION)
-"""From the best to the worst: the one that stands later wins."""
+VERDICTS = (PASS, NEW, IMPROVED, INCONCLUSIVE, BROKEN, MISSING, REGRESSION)
+"""From the best to the worst: the one that stands later wins. `broken` is what fails in both versions, so that nothing was compared."""
 RED = (MISSING, REGRESSION)
+OPEN = (INCONCLUSIVE, BROKEN)
+"""What is neither red nor green."""
 
 MEAN_ROW = "mean of the compiled runner's rows"
 """The row that no benchmark has: what all of them have in common."""
@@ -105,7 +108,7 @@ class Judgement:
         """Return 0 where nothing is worse, 1 where something is or is missing, 3 where that is open and may not pass."""
         if self.verdict in RED:
             return EXIT_REGRESSION
-        if self.verdict == INCONCLUSIVE and not inconclusive_passes:
+        if self.verdict in OPEN and not inconclusive_passes:
             return EXIT_INCONCLUSIVE
         return EXIT_PASS
 

@@ -11,7 +11,7 @@ from typing import Any
 from xml.etree import ElementTree as ET
 
 from mlbench.documents import Form, check_document, plain, read_json
-from mlbench.gate import INCONCLUSIVE, NEW, RED, Finding, Judgement, Row
+from mlbench.gate import NEW, OPEN, RED, Finding, Judgement, Row
 from mlbench.stats import Interval
 
 FORM = Form("mlbench-verdicts", 1, "verdicts-schema.json", "judgement")
@@ -79,9 +79,9 @@ def junit(judgement: Judgement, *, inconclusive_passes: bool = False) -> str:
 def _case(row: Row, *, inconclusive_passes: bool) -> ET.Element:
     case = ET.Element("testcase", {"classname": "mlbench.gate", "name": _clean(row.id), "time": "0"})
     told = "\n".join([*(f"{each.verdict}: {each.why}" for each in row.findings), *row.graphs])
-    if row.verdict in RED or (row.verdict == INCONCLUSIVE and not inconclusive_passes):
+    if row.verdict in RED or (row.verdict in OPEN and not inconclusive_passes):
         ET.SubElement(case, "failure", {"message": _clean(row.why), "type": row.verdict}).text = _clean(told)
-    elif row.verdict == INCONCLUSIVE:
+    elif row.verdict in OPEN:
         ET.SubElement(case, "skipped", {"message": _clean(row.why)})
     else:
         ET.SubElement(case, "system-out").text = _clean(told)

@@ -8,8 +8,8 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from mlbench.gate import IMPROVED, INCONCLUSIVE, MISSING, NEW, PASS, REGRESSION, Judgement, Row
-from mlbench.report.verdicts import HEADERS, deciding, finding_cells, headline, worst_first
+from mlbench.gate import BROKEN, IMPROVED, INCONCLUSIVE, MISSING, NEW, PASS, REGRESSION, Judgement, Row
+from mlbench.report.verdicts import HEADERS, alike, deciding, finding_cells, headline, worst_first
 
 MOST_CHARACTERS = 60_000
 """GitHub takes comments of up to 65,536 characters, and job summaries of 1 MB."""
@@ -18,6 +18,7 @@ _MARKS = {
     NEW: ":new:",
     IMPROVED: ":rocket:",
     INCONCLUSIVE: ":grey_question:",
+    BROKEN: ":broken_heart:",
     MISSING: ":x:",
     REGRESSION: ":x:",
 }
@@ -43,16 +44,17 @@ def markdown(judgement: Judgement, *, inconclusive_passes: bool = False) -> str:
     sides = f"{escaped(judgement.after)} against {escaped(judgement.before)}\n"
     notes = "".join(f"- {escaped(note)}\n" for note in judgement.notes)
     room = MOST_CHARACTERS - len(head) - len(sides) - len(notes)
-    shown = _cut([_loud_line(row) for row in loud], room)
-    table = _table(("row", "verdict", "why"), shown, len(loud)) if loud else ""
+    lines = [_loud_line(name, row) for name, row in alike(loud)]
+    shown = _cut(lines, room)
+    table = _table(("row", "verdict", "why"), shown, len(lines)) if loud else ""
     folded = _cut([line for row in quiet for line in _quiet_lines(row)], room - len(table))
     details = _details(folded, len(quiet)) if folded else ""
     return "\n".join(part for part in (head, sides, table, details, notes) if part)
 
 
-def _loud_line(row: Row) -> str:
+def _loud_line(name: str, row: Row) -> str:
     graphs = f" Flame graphs: {', '.join(map(escaped, row.graphs))}." if row.graphs else ""
-    return f"| {escaped(row.id)} | {_MARKS[row.verdict]} {row.verdict} | {escaped(row.why)}.{graphs} |\n"
+    return f"| {escaped(name)} | {_MARKS[row.verdict]} {row.verdict} | {escaped(row.why)}.{graphs} |\n"
 
 
 def _quiet_lines(row: Row) -> list[str]:

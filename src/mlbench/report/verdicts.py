@@ -9,7 +9,21 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Sequence
 
-from mlbench.gate import IMPROVED, INCONCLUSIVE, MISSING, NEW, PASS, REGRESSION, VERDICTS, Finding, Judgement, Row
+from mlbench.gate import (
+    BROKEN,
+    IMPROVED,
+    INCONCLUSIVE,
+    MISSING,
+    NEW,
+    OPEN,
+    PASS,
+    RED,
+    REGRESSION,
+    VERDICTS,
+    Finding,
+    Judgement,
+    Row,
+)
 from mlbench.report.summary import Figure
 from mlbench.report.tables import Table
 from mlbench.report.terminal import NOTE_WIDTH, render
@@ -17,9 +31,19 @@ from mlbench.units import format_duration, format_ratio
 
 HEADERS = ("row", "verdict", "quantity", "before", "after", "change", "interval")
 _NOTHING = "-"
-_NOUNS = {PASS: "pass", NEW: "new", IMPROVED: "improved", INCONCLUSIVE: "inconclusive", MISSING: "missing", REGRESSION: "worse"}
-_INCONCLUSIVE_FAILS = "inconclusive (exit code 3; --inconclusive=pass lets it pass)"
-_INCONCLUSIVE_PASSES = "inconclusive, which may pass here"
+_NOUNS = {
+    PASS: "pass",
+    NEW: "new",
+    IMPROVED: "improved",
+    INCONCLUSIVE: "inconclusive",
+    BROKEN: "broken in both",
+    MISSING: "missing",
+    REGRESSION: "worse",
+}
+_OPEN_FAILS = " (exit code 3; --inconclusive=pass lets it pass)"
+_OPEN_PASSES = ", which may pass here"
+NAME_WIDTH = 100
+"""Characters of a row's name that are shown; JSON and JUnit have all of it."""
 
 
 def worst_first(rows: Sequence[Row]) -> list[Row]:
@@ -30,10 +54,33 @@ def worst_first(rows: Sequence[Row]) -> list[Row]:
 def headline(judgement: Judgement, *, inconclusive_passes: bool = False) -> str:
     """Return the verdict and how many rows have which, in one line."""
     counts, verdict = _counts(judgement), judgement.verdict
-    if verdict == INCONCLUSIVE:
-        verdict = _INCONCLUSIVE_PASSES if inconclusive_passes else _INCONCLUSIVE_FAILS
+    if verdict in OPEN:
+        verdict += _OPEN_PASSES if inconclusive_passes else _OPEN_FAILS
+    if is_empty(judgement):
+        verdict = "nothing was compared, which is red"
     rows = "1 row" if len(judgement.rows) == 1 else f"{len(judgement.rows)} rows"
     return f"{verdict}: {rows}{': ' + counts if counts else ''}"
+
+
+def is_empty(judgement: Judgement) -> bool:
+    """Whether it is red although no row is: nothing was compared."""
+    return judgement.verdict in RED and not any(judgement.count(each) for each in RED)
+
+
+def shown_name(name: str) -> str:
+    """Return a row's name in one line, without its middle where it is long."""
+    line = " ".join(name.split())
+    half = (NAME_WIDTH - 3) // 2
+    return line if len(line) <= NAME_WIDTH else f"{line[:half]}...{line[-half:]}"
+
+
+def alike(rows: Sequence[Row]) -> list[tuple[str, Row]]:
+    """Return rows with the names to show; those without a number that have one verdict for one reason are one, in the first one's place."""
+    found: dict[object, list[Row]] = {}
+    for row in rows:
+        is_bare = all(each.before is None and each.after is None and each.change is None for each in row.findings)
+        found.setdefault((row.verdict, row.why) if is_bare and not row.graphs else len(found), []).append(row)
+    return [(shown_name(same[0].id) + (f" and {len(same) - 1} more" if len(same) > 1 else ""), same[0]) for same in found.values()]
 
 
 def _counts(judgement: Judgement) -> str:
@@ -42,9 +89,9 @@ def _counts(judgement: Judgement) -> str:
 
 def verdict_figure(judgement: Judgement) -> Figure:
     """Return how many rows are worse, or in doubt, as a number that stands out."""
-    worse, open_rows = (sum(judgement.count(each) for each in verdicts) for verdicts in ((REGRESSION, MISSING), (INCONCLUSIVE,)))
+    worse, open_rows = (sum(judgement.count(each) for each in verdicts) for verdicts in (RED, OPEN))
     value = f"{worse} worse" if worse else f"{open_rows} in doubt" if open_rows else "nothing worse"
-    if judgement.verdict == REGRESSION and not worse:
+    if is_empty(judgement):
         value = "nothing compared"
     return Figure(value, f"{judgement.after} against {judgement.before}", _counts(judgement))
 
@@ -52,7 +99,7 @@ def verdict_figure(judgement: Judgement) -> Figure:
 def verdict_table(judgement: Judgement, *, everything: bool = False) -> Table:
     """Return a line for each finding that decides a row's verdict, the worst first; rows that pass only with `everything`."""
     shown = [row for row in worst_first(judgement.rows) if everything or row.verdict != PASS]
-    rows = tuple(finding_cells(row, finding) for row in shown for finding in deciding(row, everything=everything))
+    rows = tuple(finding_cells(row, finding, name) for name, row in alike(shown) for finding in deciding(row, everything=everything))
     return Table(f"{judgement.after} against {judgement.before}", HEADERS, rows)
 
 
@@ -61,11 +108,11 @@ def deciding(row: Row, *, everything: bool = False) -> list[Finding]:
     return [each for each in row.findings if everything or each.verdict == row.verdict]
 
 
-def finding_cells(row: Row, finding: Finding) -> tuple[str, ...]:
-    """Return a finding as cells, as many as HEADERS."""
+def finding_cells(row: Row, finding: Finding, name: str = "") -> tuple[str, ...]:
+    """Return a finding as cells, as many as HEADERS; the row has its own name unless another one is given."""
     change = finding.change
     return (
-        row.id,
+        name or shown_name(row.id),
         finding.verdict,
         finding.quantity,
         value(finding.before, finding.unit),
@@ -97,8 +144,9 @@ def verdict_text(
         inconclusive_passes: what the reader decided on doubt.
     """
     table = verdict_table(judgement, everything=everything)
-    told = [f"{row.id}: {row.why}." for row in worst_first(judgement.rows) if row.verdict not in (PASS, IMPROVED, NEW)]
-    graphs = [f"{row.id}: flame graphs {', '.join(row.graphs)}" for row in judgement.rows if row.graphs]
+    loud = [row for row in worst_first(judgement.rows) if row.verdict not in (PASS, IMPROVED)]
+    told = [f"{name}: {row.why}." for name, row in alike(loud)]
+    graphs = [f"{shown_name(row.id)}: flame graphs {', '.join(row.graphs)}" for row in judgement.rows if row.graphs]
     paragraphs = [*told, *graphs, *(f"Note: {note}." for note in judgement.notes)]
     parts = [
         headline(judgement, inconclusive_passes=inconclusive_passes),
