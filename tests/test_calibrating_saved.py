@@ -12,8 +12,8 @@ import pytest
 from mlbench.calibrating import saved_pairs, saved_runs, saved_table
 from mlbench.cli import main
 from mlbench.errors import FileError
-from mlbench.results import to_json
-from saved_results import ENVIRONMENT, case
+from mlbench.results import save, to_json
+from saved_results import ENVIRONMENT, case, result
 
 TODAY = dt.date(2026, 11, 25)
 
@@ -54,6 +54,14 @@ def test_the_table_counts_runs_and_pairs(tmp_path: Path) -> None:
     assert table.rows == (("b.json", "pass", "0", "0", "1", "1 of 1"),)
     assert table.notes[0].startswith("Against the one baseline: 0 of 1 runs red (0 %")
     assert table.notes[5].startswith("Every run against every other one: 1 of 2 runs red by min:10% (50 %")
+
+
+def test_a_gate_that_compares_nothing_has_no_share(tmp_path: Path) -> None:
+    """Files of `mlbench run` hold nothing that pytest-benchmark compares: no share of red runs is claimed for it."""
+    files = [save(result(case()), tmp_path / f"{name}.json") for name in "ab"]
+    table = saved_table(saved_runs(files, TODAY), saved_pairs(files, TODAY))
+    assert table.rows == (("b.json", "pass", "0", "0", "1", "-"),)
+    assert not [note for note in table.notes if "min:10%" in note]
 
 
 def test_a_file_of_another_kind_is_refused(tmp_path: Path) -> None:

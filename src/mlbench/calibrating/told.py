@@ -58,7 +58,7 @@ def saved_table(runs: Sequence[SavedRun], pairs: Sequence[SavedRun]) -> Table:
     """
     rows = tuple(
         (each.name, each.judgement.verdict, str(each.red), str(each.still_open), str(len(each.judgement.rows)),
-         f"{each.their_red} of {each.their_rows}")
+         f"{each.their_red} of {each.their_rows}" if each.their_rows else "-")
         for each in runs
     )  # fmt: skip
     headers = ("run", "our gate", "red rows", "inconclusive", "of", "red by min:10%")
@@ -68,9 +68,10 @@ def saved_table(runs: Sequence[SavedRun], pairs: Sequence[SavedRun]) -> Table:
 
 
 def _suites(what: str, runs: Sequence[SavedRun]) -> Iterator[str]:
-    """Give how many runs are red, in doubt, and red by the other gate."""
-    counts = {"red": [run.red for run in runs], "inconclusive": [run.still_open for run in runs],
-              "red by min:10%": [run.their_red for run in runs]}  # fmt: skip
+    """Give how many runs are red, in doubt, and red by the other gate, which compares nothing in files of `mlbench run`."""
+    counts = {"red": [run.red for run in runs], "inconclusive": [run.still_open for run in runs]}
+    if any(run.their_rows for run in runs):
+        counts["red by min:10%"] = [run.their_red for run in runs]
     for name, each in counts.items():
         count, share, _ = _cells(Rate(sum(number > 0 for number in each), len(each)), bounds=False)
         yield f"{what}: {count} runs {name} ({share})."
