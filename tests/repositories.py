@@ -11,10 +11,17 @@ WHO = ("-c", "user.name=Test", "-c", "user.email=test@example.org", "-c", "commi
 class Project:
     """A repository with a branch main."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, *options: str) -> None:
         self.root = root
         root.mkdir()
-        self.git("init", "--quiet", "--initial-branch=main")
+        self.git("init", "--quiet", "--initial-branch=main", *options)
+
+    @classmethod
+    def of(cls, root: Path) -> Project:
+        """Return the one that is there."""
+        found = cls.__new__(cls)
+        found.root = root
+        return found
 
     def git(self, *arguments: str) -> str:
         """Run git in it, and return what it says."""

@@ -1,8 +1,8 @@
 """Two versions of one project side by side, as git has them; the user's repository and working tree are only read.
 
-A version is cloned with shared objects into a folder of the cache, at paths of the same length for both, because the length of a path moves
-what the processes keep in memory. The working tree is a clone as well, with the files as they are now: what is edited while the comparison
-runs does not get into it.
+A version is checked out into a folder of the cache, into a repository that borrows from the user's (`git`), at paths of the same length for
+both, because the length of a path moves what the processes keep in memory. The working tree is a checkout as well, with the files as they
+are now: what is edited while the comparison runs does not get into it.
 """
 
 from __future__ import annotations
@@ -11,14 +11,14 @@ import contextlib
 import hashlib
 import os
 import shutil
-import subprocess
 import sys
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from mlbench.ab.git import Source, fill, git, listed, shape, source_of
 from mlbench.cache import cache_folder
-from mlbench.errors import UsageError
+from mlbench.errors import FileError, UsageError
 from mlbench.files import write_atomically
 
 WORKING_TREE = "working tree"
@@ -39,7 +39,7 @@ class Checkout:
         revision: what the user called it.
         commit: its hash; of the working tree, the commit it grew from, followed by a hash of what differs where something does.
         home: folder of the project in it, where its commands run.
-        root: folder of the clone.
+        root: folder of its repository.
     """
 
     side: str
@@ -50,7 +50,7 @@ class Checkout:
 
     @property
     def mark(self) -> Path:
-        """A file for what was made of these files, such as where they are installed; it is gone when the clone is made anew."""
+        """A file for what was made of these files, such as where they are installed; it is gone when the checkout is made anew."""
         return self.root / ".git" / "mlbench-installed"
 
 
@@ -75,8 +75,8 @@ def find_repository(folder: Path) -> Repository:
     Raises:
         UsageError: when git is not there or knows of none.
     """
-    root = Path(_git(folder, "rev-parse", "--show-toplevel"))
-    prefix = Path(_git(folder, "rev-parse", "--show-prefix") or ".")
+    root = Path(git(folder, "rev-parse", "--show-toplevel"))
+    prefix = Path(git(folder, "rev-parse", "--show-prefix") or ".")
     name = hashlib.sha256(str(root / prefix).encode()).hexdigest()[:12]
     return Repository(root, prefix, cache_folder().resolve() / "ab" / f"{root.name}-{name}")
 
@@ -88,8 +88,9 @@ def held(repository: Repository) -> Iterator[None]:
     Raises:
         UsageError: when one is under way.
     """
-    repository.place.mkdir(parents=True, exist_ok=True)
-    with (repository.place / "lock").open("w") as lock:
+    path = repository.place / "lock"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w") as lock:
         try:
             import fcntl  # noqa: PLC0415  # not on Windows, where nothing keeps a second one out
         except ImportError:
@@ -97,8 +98,10 @@ def held(repository: Repository) -> Iterator[None]:
             return
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
+        except BlockingIOError:
             raise UsageError(f"another comparison of {repository.root.name} is under way; wait for it, or end it") from None
+        except OSError as error:
+            raise FileError(f"{path}: cannot be locked ({error.strerror})") from error
         yield
 
 
@@ -117,20 +120,21 @@ def check_out(repository: Repository, side: str, revision: str | None, apart: Co
     Raises:
         UsageError: when git does not know the revision, or cannot check it out.
     """
+    source = source_of(repository.root)
     commit = _commit(repository.root, "HEAD" if revision is None else revision)
-    changed = _changed(repository.root, (repository.root / repository.prefix / RESULTS, *apart)) if revision is None else []
+    own = (repository.root / repository.prefix / RESULTS, cache_folder(), *apart)
+    changed = _changed(repository.root, own) if revision is None else []
     name = commit + _suffix(repository.root, changed)
     target = repository.place / side
     mark = target / ".git" / _MARK
-    is_kept = mark.exists() and mark.read_text(encoding="utf-8") == name
+    marked = f"{name} {shape(source)}"
+    is_kept = mark.exists() and mark.read_text(encoding="utf-8") == marked
     try:
-        _fill(repository.root, target, commit, is_kept=is_kept)
-    except UsageError:
-        if not is_kept:
-            raise
-        _fill(repository.root, target, commit, is_kept=False)  # what a killed run left in it, such as a lock, is gone then
+        _fill(source, target, commit, is_kept=is_kept)
+    except UsageError as error:
+        raise UsageError(f"{revision or WORKING_TREE} cannot be checked out as your repository has it: {error}") from error
     _mirror(repository.root, target, changed)
-    write_atomically(mark, name)
+    write_atomically(mark, marked)
     home = target / repository.prefix
     if not home.is_dir():
         raise UsageError(f"{revision or WORKING_TREE} has no folder {repository.prefix}; run where both versions have the project")
@@ -144,8 +148,8 @@ def packages(home: Path) -> tuple[tuple[str, ...], Path]:
     the one they have in a namespace: what the tests import under such a name must come from the checkout.
     """
     place = home / "src" if (home / "src").is_dir() else home
-    listed = _listed(home, "ls-files", "-z", "--cached", "--others", "--exclude-standard")
-    files = [home / name for name in listed if name.endswith(".py") and (home / name).is_file()]
+    names = listed(home, "ls-files", "-z", "--cached", "--others", "--exclude-standard")
+    files = [home / name for name in names if name.endswith(".py") and (home / name).is_file()]
     inits = {file.parent for file in files if file.name == "__init__.py"}
     tops = {each for each in inits - {home} if each.parent not in inits and not _ASIDE & set(each.relative_to(home).parts)}
     found = {each.name for each in tops if each.parent in (place, home)}
@@ -165,31 +169,32 @@ def is_installable(home: Path) -> bool:
 
 def _commit(root: Path, name: str) -> str:
     try:
-        return _git(root, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{name}^{{commit}}")
+        return git(root, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{name}^{{commit}}")
     except UsageError:
-        raise UsageError(f"git knows no revision {name!r} in {root.name}; a branch, a tag, a commit, or main~3 was expected") from None
+        is_shallow = git(root, "rev-parse", "--is-shallow-repository") == "true"
+        more = "; its history is cut off, and git fetch --unshallow brings the rest" if is_shallow else ""
+        expected = f"a branch, a tag, a commit, or main~3 was expected{more}"
+        raise UsageError(f"git knows no revision {name!r} in {root.name}; {expected}") from None
 
 
-def _fill(root: Path, target: Path, commit: str, *, is_kept: bool) -> None:
-    """Make the clone's files those of a commit, in a new clone or in one that is kept."""
-    if not is_kept:
-        if target.exists():
-            shutil.rmtree(target)
-        _git(root, "clone", "--quiet", "--shared", "--no-checkout", str(root), str(target))
-    _git(target, "checkout", "--quiet", "--force", "--detach", commit)
-    if (target / ".gitmodules").exists():
-        _git(target, "submodule", "update", "--quiet", "--init", "--recursive", "--force")
+def _fill(source: Source, target: Path, commit: str, *, is_kept: bool) -> None:
+    try:
+        fill(source, target, commit, is_kept=is_kept)
+    except UsageError:
+        if not is_kept:
+            raise
+        fill(source, target, commit, is_kept=False)  # what a killed run left in it, such as a lock, is gone then
 
 
 def _changed(root: Path, apart: Collection[Path]) -> list[str]:
     """Return the files of the working tree that differ from HEAD, ignored ones and those apart left out."""
-    changed = _listed(root, "diff", "--name-only", "--no-renames", "-z", "HEAD")
+    changed = listed(root, "diff", "--name-only", "--no-renames", "--ignore-submodules=untracked", "-z", "HEAD")
     for name in changed:
         if (root / name / ".git").exists():
             raise UsageError(f"the submodule {name} differs from what HEAD has; commit it there and here, or compare two revisions")
     inside = {place.resolve() for place in apart if root.resolve() in place.resolve().parents}
-    ours = {place for place in inside if not _listed(root, "ls-files", "-z", "--", str(place))}
-    others = _listed(root, "ls-files", "-z", "--others", "--exclude-standard")
+    ours = {place for place in inside if not listed(root, "ls-files", "-z", "--", str(place))}
+    others = listed(root, "ls-files", "-z", "--others", "--exclude-standard")
     changed += [name for name in others if not ours & {(root / name).resolve(), *(root / name).resolve().parents}]
     return sorted(set(changed))
 
@@ -209,10 +214,12 @@ def _suffix(root: Path, changed: Sequence[str]) -> str:
 
 
 def _mirror(root: Path, target: Path, changed: Sequence[str]) -> None:
-    """Make these files of the clone those of the working tree."""
+    """Make these files of the checkout those of the working tree."""
     for name in changed:  # all of them first: a file may have become a folder, and a folder a file
         if not (target / name).is_dir() or (target / name).is_symlink():
             (target / name).unlink(missing_ok=True)
+        elif not os.path.lexists(root / name):  # a submodule that is gone
+            shutil.rmtree(target / name)
     for name in changed:
         source, copy = root / name, target / name
         if not _is_behind_a_link(root, name) and (source.is_symlink() or source.is_file()):
@@ -225,20 +232,3 @@ def _mirror(root: Path, target: Path, changed: Sequence[str]) -> None:
 def _is_behind_a_link(root: Path, name: str) -> bool:
     """Whether a folder of it is a link now, so that git's file of this name is gone."""
     return any((root / parent).is_symlink() for parent in Path(name).parents)
-
-
-def _listed(root: Path, *arguments: str) -> list[str]:
-    return [name for name in _git(root, *arguments).split("\0") if name]
-
-
-def _git(folder: Path, *arguments: str) -> str:
-    """Run git in a folder and return what it says, without the variables by which a hook's git would point elsewhere."""
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
-    command: Sequence[str] = ("git", "-C", str(folder), *arguments)
-    try:
-        ran = subprocess.run(command, capture_output=True, text=True, errors="surrogateescape", check=False, env=environment)  # noqa: S603  # git
-    except FileNotFoundError:
-        raise UsageError("comparing two versions needs git, which is not on the path") from None
-    if ran.returncode:
-        raise UsageError(f"git {arguments[0]} failed in {folder}: {ran.stderr.strip() or f'exit code {ran.returncode}'}")
-    return ran.stdout.rstrip("\n")

@@ -20,6 +20,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from mlbench.ab.checkouts import Checkout
+from mlbench.ab.git import variables
 from mlbench.errors import UsageError
 from mlbench.files import write_atomically
 
@@ -127,8 +128,8 @@ def _has(python: str, module: str) -> bool:
 
 
 def _variables() -> dict[str, str]:
-    """Return the environment variables without PYTHONPATH: what lies there would count as installed."""
-    return {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    """Return the environment variables without PYTHONPATH, whose modules would count as installed, and without those of a hook."""
+    return {name: value for name, value in variables().items() if name != "PYTHONPATH"}
 
 
 def _installed(mark: Path) -> object:
