@@ -162,9 +162,9 @@ def test_a_suite_without_benchmarks_is_red(project: Project, capsys: pytest.Capt
     assert "nothing was judged" in capsys.readouterr().out
 
 
-def test_a_suite_that_cannot_start_is_exit_code_1(project: Project, capsys: pytest.CaptureFixture[str]) -> None:
-    """The reason is told in a line, without a traceback."""
-    assert run("v1", *FEW, "--", "--no-such-option") == 1
+def test_a_suite_that_cannot_start_is_exit_code_2(project: Project, capsys: pytest.CaptureFixture[str]) -> None:
+    """The reason is told in a line, without a traceback; there is no verdict, so that it is not red."""
+    assert run("v1", *FEW, "--", "--no-such-option") == 2
     assert "pytest ended with 4" in capsys.readouterr().err
 
 

@@ -28,14 +28,39 @@ class CacheWarning(UserWarning):
 
 
 def cache_folder() -> Path:
-    """Return where things are remembered: $MLBENCH_CACHE, or the system's place for caches."""
+    """Return where things are remembered: $MLBENCH_CACHE, or the system's place for caches.
+
+    Raises:
+        FileError: where neither is known, as of a user without a home.
+    """
     if os.environ.get(VARIABLE):
         return Path(os.environ[VARIABLE])
-    if sys.platform == "win32":
-        return Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local") / "mlbench"
-    if sys.platform == "darwin":
-        return Path.home() / "Library" / "Caches" / "mlbench"
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "mlbench"
+    system = {"win32": ("LOCALAPPDATA", "AppData/Local"), "darwin": ("", "Library/Caches")}
+    name, usual = system.get(sys.platform, ("XDG_CACHE_HOME", ".cache"))
+    given = os.environ.get(name, "")
+    if Path(given).is_absolute():  # one that is not counts as none, says the XDG specification
+        return Path(given) / "mlbench"
+    try:
+        return Path.home() / usual / "mlbench"
+    except RuntimeError as error:
+        raise FileError(f"this user has no home folder that things could be kept in; ${VARIABLE} names a folder") from error
+
+
+def advice(text: str, error: BaseException) -> str:
+    """Return what a message about a place in the cache has to add: the variable that names another one.
+
+    Args:
+        text: the message.
+        error: what it is about; nothing is added where the system refused nothing.
+    """
+    cause = error if isinstance(error, OSError) else error.__cause__
+    if not isinstance(cause, OSError) or VARIABLE in text:
+        return ""
+    try:
+        folder = cache_folder()
+    except FileError:
+        return ""
+    return f"; ${VARIABLE} names another folder for what is kept" if str(folder) in text or str(folder.resolve()) in text else ""
 
 
 def recall(kind: str, key: dict[str, Any]) -> Any:  # whatever was remembered, or None
@@ -44,7 +69,11 @@ def recall(kind: str, key: dict[str, Any]) -> Any:  # whatever was remembered, o
     Warns:
         CacheWarning: where there is a file that cannot be used.
     """
-    path = _path(kind, key)
+    try:
+        path = _path(kind, key)
+    except FileError as error:
+        warnings.warn(f"nothing is remembered: {error}", CacheWarning, stacklevel=2)
+        return None
     try:
         if not path.exists():
             return None
@@ -62,7 +91,10 @@ def remember(kind: str, key: dict[str, Any], value: object) -> None:
     Warns:
         CacheWarning: where it cannot be written.
     """
-    path = _path(kind, key)
+    try:
+        path = _path(kind, key)
+    except FileError:
+        return  # of which the question for it has warned
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(path, json.dumps({"kind": kind, "key": key, "value": value}, indent=1) + "\n")

@@ -54,10 +54,19 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Bring in the gate where it is asked for, and refuse a report that could not be made, before anything is measured."""
+    """Bring in the gate where it is asked for, and refuse what could not be made in the end, before anything is measured."""
+    if config.getoption("--mlbench-memray") is not None:
+        from mlbench.errors import FileError
+        from mlbench.files import check_folder
+
+        try:
+            check_folder(config.getoption("--mlbench-memray"))
+        except FileError as error:
+            raise pytest.UsageError(f"--mlbench-memray: {error}") from error
     if config.getoption("--mlbench-report") is not None:
-        from mlbench.cli.options import check_place, check_report_extra
+        from mlbench.cli.options import check_report_extra
         from mlbench.errors import FileError, MissingExtraError
+        from mlbench.files import check_place
 
         try:
             check_place(config.getoption("--mlbench-report"))

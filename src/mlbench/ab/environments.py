@@ -36,7 +36,7 @@ def environment_key(checkout: Checkout, install: Sequence[str]) -> str:
     """Return the hash of everything that decides what is installed beside the project itself."""
     digest = hashlib.sha256(json.dumps([sys.version, sys.executable, checkout.side, list(install)]).encode())
     for pattern in DEPENDENCY_FILES:
-        for path in sorted(checkout.home.glob(pattern)):
+        for path in sorted(path for path in checkout.home.glob(pattern) if path.is_file()):
             digest.update(path.name.encode() + b"\0" + path.read_bytes())
     return digest.hexdigest()[:12]
 
@@ -61,7 +61,8 @@ def prepare(checkout: Checkout, place: Path, install: Sequence[str], say: Callab
     folder = place / f"env-{checkout.side}-{environment_key(checkout, install)}"
     python = str(folder / ("Scripts/python.exe" if os.name == "nt" else "bin/python"))
     mark = folder / _MARK
-    installed = _installed(mark)
+    is_orphan = Path(python).is_symlink() and not Path(python).exists()  # the Python that it was made of is gone
+    installed = None if is_orphan else _installed(mark)
     is_here = checkout.mark.exists() and checkout.mark.read_text(encoding="utf-8") == folder.name
     if installed == checkout.commit and is_here:
         return python

@@ -1,32 +1,52 @@
 """The command `mlbench`, also `python -m mlbench`.
 
-Exit codes: 0 done, 1 a result was wrong, a worker failed, or the gate is red, 2 usage or unreadable input, 3 the gate is inconclusive,
-130 interrupted.
+Exit codes: 0 done, 1 of a command that judges: worse or missing, and nothing else; of one that measures: a result was wrong or a worker
+failed; 2 usage, what the system refused, or that there could be no verdict; 3 the gate is inconclusive, 130 interrupted.
 """
 
 from __future__ import annotations
 
 import argparse
 import io
+import os
 import shlex
 import signal
 import sys
 import textwrap
+import traceback
 from collections.abc import Callable, Sequence
 
 from mlbench import __version__
+from mlbench.cache import advice
 from mlbench.cli import ab, ablation, baseline, calibrate, doctor, explain, flamegraph, gate, limits, peers, report, run, show
-from mlbench.cli.options import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_SIGNAL, EXIT_USAGE
+from mlbench.cli.options import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_SIGNAL, EXIT_USAGE, remark
 from mlbench.errors import FileError, MissingExtraError, MlbenchError, ModelError, UsageError
+from mlbench.files import print_to, refusal
 
 _RUN_PYTEST = ("ab", "calibrate")
+_JUDGE = ("ab", "baseline", "calibrate", "gate")
+"""Their exit code 1 is a verdict."""
+_SIGPIPE = 13
+"""Its number where there is such a signal: the reader left before the end."""
 _USAGE_ERRORS = (UsageError, FileError, ModelError, MissingExtraError)
 
 
 def entry_point() -> None:
     """Run the command and end the process with its exit code; a request to end leaves no worker process behind."""
     signal.signal(signal.SIGTERM, _end)
-    sys.exit(main())
+    code: object = EXIT_USAGE
+    try:
+        code = main()
+    except SystemExit as end:  # of --help, and of a request to end
+        code = end.code
+    except Exception:  # noqa: BLE001  # a fault of ours, for which Python's exit code is 1, as if something were worse
+        traceback.print_exc()
+    try:
+        print_to(sys.stdout, "", end="")  # what --help has printed may have lost its reader
+    except FileError as error:
+        remark(str(error))
+        code = EXIT_USAGE
+    sys.exit(code)  # type: ignore[arg-type]  # what main or sys.exit gave
 
 
 def _end(number: int, _frame: object) -> None:
@@ -36,6 +56,9 @@ def _end(number: int, _frame: object) -> None:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command with these arguments and return the exit code."""
     given = list(sys.argv[1:] if arguments is None else arguments)
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:  # closed by whoever started us
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: PTH123, SIM115  # it stays open
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # a terminal that knows few characters still gets its table
@@ -44,14 +67,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     act: Callable[[argparse.Namespace], int] = options.act
     try:
         return act(options)
-    except _USAGE_ERRORS as error:
-        print(f"mlbench: {error}", file=sys.stderr)
-        return EXIT_USAGE
     except MlbenchError as error:
-        print(f"mlbench: {error}", file=sys.stderr)
-        return EXIT_FAILED
+        remark(f"{error}{advice(str(error), error)}")
+        return EXIT_USAGE if isinstance(error, _USAGE_ERRORS) or given[0] in _JUDGE else EXIT_FAILED
+    except BrokenPipeError:
+        return EXIT_SIGNAL + _SIGPIPE
+    except OSError as error:
+        told = refusal(error)
+        remark(f"{told}{advice(told, error)}")
+        return EXIT_USAGE
     except KeyboardInterrupt:
-        print("mlbench: interrupted", file=sys.stderr)
+        remark("interrupted")
         return EXIT_INTERRUPTED
 
 
@@ -81,8 +107,8 @@ def _parser() -> argparse.ArgumentParser:
               mlbench gate before.json now.json       did it become slower or hungrier?
 
             'mlbench COMMAND --help' tells more. Exit codes: 0 done, 1 a wrong result, a failed worker
-            or a red gate, 2 usage or unreadable input, 3 an inconclusive gate, 130 interrupted (what was
-            measured is kept)."""),
+            or a red gate, 2 usage, unreadable input, or what the system refused, 3 an inconclusive gate,
+            130 interrupted (what was measured is kept)."""),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--version", action="version", version=f"mlbench {__version__}")

@@ -37,9 +37,10 @@ from mlbench.ab import (
 from mlbench.ab.environments import environment_folder, share_libraries
 from mlbench.ab.records import MOST_SETS
 from mlbench.cli.gating import add_gate_options, check_gate_options, tell
-from mlbench.cli.options import EXIT_INTERRUPTED, Commands, check_place, fraction, positive, seconds, wrapped
+from mlbench.cli.options import EXIT_INTERRUPTED, Commands, fraction, positive, remark, seconds, wrapped
 from mlbench.documents import plain
 from mlbench.errors import FileError, UsageError
+from mlbench.files import check_place, print_to
 from mlbench.gate import RED, Judgement
 from mlbench.gate.paired import PairedPolicy
 from mlbench.measure import FRESH_HEAP, environment
@@ -130,11 +131,11 @@ def _run(options: argparse.Namespace) -> int:
                 Session(comparison, arms, partial(save_comparison, comparison, place), shown, options.max_time).run()
         except Interrupted:
             tell(judge(comparison), options)
-            print("mlbench: interrupted; what was measured is kept, --resume goes on", file=sys.stderr)
+            remark("interrupted; what was measured is kept, --resume goes on")
             return EXIT_INTERRUPTED
         judgement = _with_graphs(judge(comparison), comparison, arms, options.keep_graphs)
     code = tell(judgement, options)
-    print(f"mlbench: every number is in {place}; mlbench show prints it", file=sys.stderr)
+    remark(f"every number is in {place}; mlbench show prints it")
     return code
 
 
@@ -163,7 +164,7 @@ def arms_of(repository: Repository, base: Checkout, head: Checkout, options: arg
             sides[checkout.side] = Arm(checkout.side, sys.executable, checkout.home, names, (str(place),))
         else:
             install = _install(options, settings)
-            python = prepare(checkout, repository.place, install, lambda line: print(line, file=sys.stderr, flush=True))
+            python = prepare(checkout, repository.place, install, lambda line: print_to(sys.stderr, line))
             sides[checkout.side] = Arm(checkout.side, python, checkout.home, names, environment=environment_folder(python))
     if not options.same_env:
         share_libraries([sides["base"].python, sides["head"].python])

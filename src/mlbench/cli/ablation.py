@@ -20,6 +20,7 @@ from mlbench.cli.options import (
     check_places,
     check_same_environment,
     chosen_cells,
+    remark,
     say,
     sizes,
     wrapped,
@@ -133,4 +134,4 @@ def _report(options: argparse.Namespace, run: Ablations) -> None:
         written.append(f"Log: {write_atomically(options.output, ablations_text(run, colour=False) + chr(10))}")
     say("\n\n".join([ablations_text(run, colour=sys.stdout.isatty()), *written]))
     if run.status == INTERRUPTED:
-        print(f"mlbench: interrupted; {len(run.ablations)} cells are complete", file=sys.stderr)
+        remark(f"interrupted; {len(run.ablations)} cells are complete")

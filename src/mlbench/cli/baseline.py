@@ -12,8 +12,9 @@ from pathlib import Path
 from mlbench.cases import flame_graph, parse_case
 from mlbench.cli.gate import add_files, judge_files
 from mlbench.cli.gating import add_inconclusive
-from mlbench.cli.options import EXIT_DONE, Commands, check_place, check_same_environment, say, wrapped
+from mlbench.cli.options import EXIT_DONE, Commands, check_same_environment, remark, say, wrapped
 from mlbench.errors import FileError, UsageError
+from mlbench.files import check_place
 from mlbench.gate import EXIT_PASS, OPEN, RED, Judgement
 from mlbench.gating.graphs import folder_of
 from mlbench.measure import describe
@@ -91,7 +92,7 @@ def _add(options: argparse.Namespace) -> int:
     code = judged.exit_code(inconclusive_passes=passes)
     if code != EXIT_PASS:
         say(verdict_text(judged, colour=sys.stdout.isatty(), inconclusive_passes=passes))
-        print(f"mlbench: {options.current} was not added to {options.baseline}, because it is not like it", file=sys.stderr)
+        remark(f"{options.current} was not added to {options.baseline}, because it is not like it")
         return code
     together = with_run(before, after)
     runs = len(together.measurements[0].runs)
@@ -126,10 +127,9 @@ def _update(options: argparse.Namespace) -> int:
 
 
 def _refuse(names: Sequence[str], options: argparse.Namespace) -> None:
-    print(
-        f"mlbench: {options.baseline} was not replaced, because of {', '.join(names)}; mend it, or accept each by name: "
-        f"--force {' '.join(names)} --reason TEXT",
-        file=sys.stderr,
+    remark(
+        f"{options.baseline} was not replaced, because of {', '.join(names)}; mend it, or accept each by name: "
+        f"--force {' '.join(names)} --reason TEXT"
     )
 
 

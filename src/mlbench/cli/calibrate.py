@@ -6,7 +6,6 @@ import argparse
 import dataclasses
 import datetime as dt
 import random
-import sys
 import textwrap
 from functools import partial
 from pathlib import Path
@@ -28,9 +27,9 @@ from mlbench.calibrating import (
     saved_table,
 )
 from mlbench.cli.ab import add_environments, arms_of, machine, pyproject_settings
-from mlbench.cli.options import EXIT_DONE, EXIT_INTERRUPTED, Commands, natural, say, wrapped
+from mlbench.cli.options import EXIT_DONE, EXIT_INTERRUPTED, Commands, natural, remark, say, wrapped
 from mlbench.errors import UsageError, WorkerError
-from mlbench.files import write_atomically
+from mlbench.files import check_place, write_atomically
 from mlbench.report import progress, render
 from mlbench.results import now
 
@@ -75,6 +74,8 @@ def add(commands: Commands) -> None:
 
 
 def _run(options: argparse.Namespace) -> int:
+    if options.output is not None:
+        check_place(options.output)
     if options.saved is not None:
         return _judge_saved(options)
     store = Store(options.store)
@@ -125,7 +126,7 @@ def _measure(options: argparse.Namespace, store: Store, stored: dict[str, int], 
                 try:
                     Session(comparison, here, partial(save_comparison, comparison, path), shown).run()
                 except Interrupted:
-                    print("mlbench: interrupted; what was measured is kept, and the same command goes on", file=sys.stderr)
+                    remark("interrupted; what was measured is kept, and the same command goes on")
                     return True
                 if comparison.trouble:
                     raise WorkerError(f"{path}: {comparison.trouble}; the same command goes on")

@@ -8,9 +8,9 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from mlbench.cli.options import check_place, say
+from mlbench.cli.options import remark, say
 from mlbench.errors import FileError
-from mlbench.files import write_atomically
+from mlbench.files import check_place, refusal, write_atomically
 from mlbench.gate import Judgement
 from mlbench.report import junit, markdown, verdict_text, verdicts_json
 
@@ -38,9 +38,10 @@ def add_gate_options(parser: argparse.ArgumentParser) -> None:
 
 
 def check_gate_options(options: argparse.Namespace) -> None:
-    """Refuse an output that could not be written, before anything is measured or read."""
+    """Refuse an output or a summary that could not be written, before anything is measured or read."""
     if options.output is not None:
         check_place(options.output)
+    _add("")
 
 
 def tell(judgement: Judgement, options: argparse.Namespace) -> int:
@@ -75,12 +76,18 @@ def add_to_summary(judgement: Judgement, *, inconclusive_passes: bool) -> None:
     Raises:
         FileError: when it cannot be written.
     """
+    if _add(markdown(judgement, inconclusive_passes=inconclusive_passes) + "\n"):
+        remark(f"the verdicts were added to the job's summary ({SUMMARY_VARIABLE})")
+
+
+def _add(text: str) -> bool:
+    """Append to the summary of a CI job, and return whether there is one."""
     place = os.environ.get(SUMMARY_VARIABLE)
     if not place:
-        return
+        return False
     try:
         with Path(place).open("a", encoding="utf-8") as summary:
-            summary.write(markdown(judgement, inconclusive_passes=inconclusive_passes) + "\n")
+            summary.write(text)
     except OSError as error:
-        raise FileError(f"{place}: cannot add to this file, which {SUMMARY_VARIABLE} names ({error.strerror})") from error
-    print(f"mlbench: the verdicts were added to the job's summary ({SUMMARY_VARIABLE})", file=sys.stderr)
+        raise FileError(f"{refusal(error, place)} (it is what {SUMMARY_VARIABLE} names)") from error
+    return True

@@ -16,12 +16,13 @@ from mlbench.cli.options import (
     add_sizes,
     add_sweep,
     add_tuned,
-    check_place,
     chosen_cells,
+    remark,
     say,
     wrapped,
 )
 from mlbench.errors import UsageError
+from mlbench.files import check_place
 from mlbench.limiting import (
     Distance,
     Limits,
@@ -91,7 +92,7 @@ def _limits(options: argparse.Namespace) -> int:
     written = [] if options.json is None else [f"Data: {save_limits(run(), options.json)}"]
     say("\n\n".join([limits_text(run(), colour=sys.stdout.isatty()), *written]))
     if status == INTERRUPTED:
-        print(f"mlbench: interrupted; {len(found)} cases are complete", file=sys.stderr)
+        remark(f"interrupted; {len(found)} cases are complete")
     return EXIT_DONE if status == COMPLETE else EXIT_INTERRUPTED
 
 

@@ -6,7 +6,6 @@ import argparse
 import dataclasses
 import importlib.util
 import math
-import os
 import sys
 import textwrap
 from collections.abc import Sequence
@@ -17,6 +16,7 @@ from typing import TypeAlias
 from mlbench.cases import BATCHES, HIDDEN, LARGE_BATCHES, LARGE_DEPTHS, LARGE_HIDDEN, LARGE_INPUTS, MOST_FLOP, Cell, digits_cell, sweep
 from mlbench.documents import plain
 from mlbench.errors import FileError, MissingExtraError, UsageError
+from mlbench.files import check_place, print_to
 from mlbench.measure import FRESH_HEAP, HEAPS, Environment, environment
 from mlbench.measuring import CASE_PROCESSES, CASE_ROUNDS
 from mlbench.units import parse_sizes
@@ -94,14 +94,6 @@ def check_places(options: argparse.Namespace) -> None:
     for path in (options.json, options.output):
         if path is not None:
             check_place(path)
-
-
-def check_place(path: Path) -> None:
-    """Refuse a place where no file can be written."""
-    if path.is_dir():
-        raise FileError(f"{path}: is a folder; name a file in it")
-    if not path.parent.is_dir():
-        raise FileError(f"{path}: its folder does not exist; make it first, so that nothing is measured in vain")
 
 
 def check_report_extra() -> None:
@@ -203,8 +195,10 @@ def listed(numbers: Sequence[int]) -> str:
 
 
 def say(text: str) -> None:
-    """Print, also to a reader that leaves early, as `head` does; what it does not take goes nowhere."""
-    try:
-        print(text, flush=True)
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    """Print, also to a reader that leaves early."""
+    print_to(sys.stdout, text)
+
+
+def remark(text: str) -> None:
+    """Print on standard error, as the command."""
+    print_to(sys.stderr, f"mlbench: {text}")

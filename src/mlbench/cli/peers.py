@@ -10,8 +10,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from mlbench.cases import LARGE_BATCHES, MOST_FLOP, Cell
-from mlbench.cli.options import EXIT_DONE, EXIT_INTERRUPTED, Commands, listed, positive, say, sizes
+from mlbench.cli.options import EXIT_DONE, EXIT_INTERRUPTED, Commands, listed, positive, remark, say, sizes
 from mlbench.errors import FileError, UsageError
+from mlbench.files import check_place
 from mlbench.measure import FRESH_HEAP, environment
 from mlbench.peering import PROCESSES, ROUNDS, PeerEffort, find_runtimes, measure
 from mlbench.peers import PEERS
@@ -102,7 +103,7 @@ def _report(options: argparse.Namespace, result: PeerResult) -> None:
     written = [f"Data: {save(result, options.json)}"] if options.json is not None and result.cells else []
     say("\n\n".join([peers_text(result, colour=sys.stdout.isatty()), *written]))
     if result.status == INTERRUPTED:
-        print(f"mlbench: interrupted; {len(result.cells)} cells were measured, the last ones perhaps in part", file=sys.stderr)
+        remark(f"interrupted; {len(result.cells)} cells were measured, the last ones perhaps in part")
 
 
 def _line(cell: PeerCell, effort: PeerEffort) -> str:
@@ -123,8 +124,8 @@ def _chosen_cells(options: argparse.Namespace) -> list[Cell]:
         raise UsageError(f"--threads {options.threads}: this process may use {cores} cores; more threads would wait for each other")
     if options.resume and options.json is None:
         raise UsageError("--resume needs --json FILE, the result to go on with")
-    if options.json is not None and (options.json.is_dir() or not options.json.parent.is_dir()):
-        raise FileError(f"{options.json}: is a folder, or in a folder that does not exist; name a file in one that does")
+    if options.json is not None:
+        check_place(options.json)
     every = [
         Cell(batch, shape[1:-1], shape[0], shape[-1], options.threads, tuned=True)
         for shape in dict.fromkeys(options.shapes)

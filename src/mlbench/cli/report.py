@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import sys
 import textwrap
 from pathlib import Path
 
-from mlbench.cli.options import EXIT_DONE, EXIT_USAGE, Commands, check_place, say, wrapped
+from mlbench.cli.options import EXIT_DONE, EXIT_USAGE, Commands, remark, say, wrapped
 from mlbench.errors import UsageError
+from mlbench.files import check_place
 from mlbench.report import progress
 
 PAGE = Path("report.html")
@@ -64,7 +64,7 @@ def _report(options: argparse.Namespace) -> int:
     page = write_page(found, options.output, options.command_line, sections)
     missing = [*found.refused, *(f"{section.title}: {gap}" for section in sections for gap in section.gaps)]
     for line in missing:
-        print(f"mlbench: {line}", file=sys.stderr)
+        remark(line)
     say(f"Report: {page}")
     return EXIT_USAGE if missing else EXIT_DONE
 

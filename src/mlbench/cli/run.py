@@ -17,16 +17,16 @@ from mlbench.cli.options import (
     add_sizes,
     add_sweep,
     add_tuned,
-    check_place,
     check_places,
     check_report_extra,
     check_same_environment,
     chosen_cells,
+    remark,
     say,
     wrapped,
 )
 from mlbench.errors import WorkerError
-from mlbench.files import write_atomically
+from mlbench.files import check_place, write_atomically
 from mlbench.floor import floor_of_cell, measure_peaks
 from mlbench.measure import Environment, environment
 from mlbench.measuring import Effort, Interrupted, measure_cells
@@ -124,7 +124,7 @@ def _report(options: argparse.Namespace, result: Result, *, failed: bool = False
         written.append(f"Report: {write_page(Files(results=[('this run', result)]), options.report, options.command_line)}")
     say("\n\n".join([result_text(result, colour=sys.stdout.isatty()), *written]))
     if result.status == INTERRUPTED and not failed:
-        print(f"mlbench: interrupted; {len(result.measurements)} cases were measured, the last ones perhaps in part", file=sys.stderr)
+        remark(f"interrupted; {len(result.measurements)} cases were measured, the last ones perhaps in part")
 
 
 def _line(done: Sequence[Measurement]) -> str:

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Protocol
 
+from mlbench.files import print_to
 from mlbench.report.summary import summary
 from mlbench.report.tables import Table, pairs, tables
 from mlbench.results import Result
@@ -133,4 +134,4 @@ class _PlainProgress:
         """Say nothing: a log is no place for a bar."""
 
     def say(self, line: str) -> None:
-        print(line, file=sys.stderr, flush=True)
+        print_to(sys.stderr, line)

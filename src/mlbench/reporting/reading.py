@@ -88,7 +88,13 @@ def read_files(paths: Sequence[Path], step: Callable[[str], object] = str) -> Fi
 
 
 def graphs_in(folder: Path, page: Path) -> list[tuple[str, str]]:
-    """Return the names of the HTML pages in a folder, and their addresses relative to `page`, so that both can be moved together."""
+    """Return the names of the HTML pages in a folder, and their addresses relative to `page`, so that both can be moved together.
+
+    Raises:
+        FileError: when there is no such folder.
+    """
+    if not folder.is_dir():
+        raise FileError(f"{folder}: no such folder; name the one that flame graphs were kept in")
     home = page.resolve().parent
     return [(each.stem, quote(Path(os.path.relpath(each.resolve(), home)).as_posix())) for each in sorted(folder.rglob("*.html"))
             if each.resolve() != page.resolve()]  # fmt: skip
