@@ -13,6 +13,7 @@ import pytest
 
 from mlbench.ab import Checkout, check_out, find_repository
 from mlbench.cache import VARIABLE
+from mlbench.cli import main
 from mlbench.errors import UsageError
 from repositories import WHO, Project
 
@@ -47,7 +48,8 @@ def made(root: Path, *options: str) -> Project:
 
 def cloned(source: Project, root: Path, *options: str) -> Project:
     """Return a clone, as over a network."""
-    subprocess.run(["git", *WHO, "clone", "--quiet", *options, f"file://{source.root}", str(root)], check=True, capture_output=True)
+    command = ["git", *WHO, "-c", "protocol.file.allow=always", "clone", "--quiet", *options, f"file://{source.root}", str(root)]
+    subprocess.run(command, check=True, capture_output=True)
     return Project.of(root)
 
 
@@ -253,96 +255,112 @@ def test_a_checkout_is_what_a_worktree_would_be(
         project.git("worktree", "add", "--quiet", "--detach", str(worktree), revision)
         assert files(checkout.root) == files(worktree)
         assert Project.of(checkout.root).git("status", "--porcelain") == ""
-        assert Project.of(checkout.root).git("describe", "--tags", "--always") == Project.of(worktree).git("describe", "--tags", "--always")
+        for question in (("describe", "--tags", "--always"), ("rev-list", "HEAD")):  # what tools ask for a version
+            assert Project.of(checkout.root).git(*question) == Project.of(worktree).git(*question)
 
 
-def library(place: Path) -> Project:
-    """Return what becomes a submodule, with one of its own and with two commits."""
-    inner = made(place / "upstream" / "inner")
-    made_one = Project(place / "upstream" / "lib")
-    made_one.git("submodule", "--quiet", "add", "../inner", "inner")
-    made_one.write("lib.txt", "one\n")
-    made_one.commit()
-    made_one.write("lib.txt", "two\n")
-    made_one.commit()
-    assert inner.root.exists()
-    return made_one
+def has_submodule(project: Project, other: str) -> None:
+    """Add a repository that lies beside the project to it, by a relative address."""
+    project.git("-c", "protocol.file.allow=always", "submodule", "--quiet", "add", f"../{other}", other)
 
 
-def superproject(place: Path) -> Project:
-    """Return the upstream of a project that has the library at its first commit in v1, and at its second one now."""
-    lib = library(place)
-    project = made(place / "upstream" / "project")
-    project.git("submodule", "--quiet", "add", "../lib", "lib")
-    within = Project.of(project.root / "lib")
-    for number, commit in enumerate((lib.git("rev-parse", "HEAD~1"), lib.git("rev-parse", "HEAD"))):
-        within.git("checkout", "--quiet", commit)
-        project.commit()
-        if not number:
+@pytest.fixture(scope="module")
+def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A project, its submodule, that one's own, which have one commit of the submodule in v1 and another one now; and a clone of them."""
+    template = tmp_path_factory.mktemp("template")
+    place = template / "upstream"
+    place.mkdir()
+    made(place / "inner")
+    lib = Project(place / "lib")
+    has_submodule(lib, "inner")
+    project = made(place / "project")
+    for text in ("one\n", "two\n"):
+        lib.write("lib.txt", text)
+        commit = lib.commit()
+        if text == "one\n":
+            has_submodule(project, "lib")
+            project.commit()
             project.git("tag", "--force", "v1")
-    return project
+    Project.of(place / "project/lib").git("pull", "--quiet")
+    assert Project.of(place / "project/lib").git("rev-parse", "HEAD") == commit
+    project.commit()
+    cloned(project, template / "project", "--recurse-submodules")
+    return template
+
+
+@pytest.fixture
+def upstream(template: Path, tmp_path: Path) -> Project:
+    """The project that has a submodule, where it is cloned from; beside its folder lies a clone with everything."""
+    shutil.copytree(template, tmp_path, symlinks=True, dirs_exist_ok=True)
+    for config in tmp_path.rglob("config"):
+        if config.is_file():
+            config.write_text(config.read_text().replace(str(template), str(tmp_path)))
+    return Project.of(tmp_path / "upstream/project")
+
+
+@pytest.fixture
+def complete(upstream: Project) -> Project:
+    """The clone with everything."""
+    return Project.of(upstream.root.parents[1] / "project")
 
 
 @pytest.mark.parametrize("is_worktree", [False, True], ids=["main", "worktree"])
-def test_submodules_come_from_those_of_the_user(tmp_path: Path, is_worktree: bool) -> None:
+def test_submodules_come_from_those_of_the_user(complete: Project, tmp_path: Path, is_worktree: bool) -> None:
     """With their own ones, at the commit of each version, with their own settings, and where nothing can be fetched."""
-    (tmp_path / "upstream").mkdir()
-    project = cloned(superproject(tmp_path), tmp_path / "project", "--recurse-submodules")
     if is_worktree:
-        project.git("worktree", "add", "--quiet", "--detach", str(tmp_path / "beside"))
-        project = Project.of(tmp_path / "beside")
-        project.git("submodule", "--quiet", "update", "--init", "--recursive")
-    lib = configured(Project.of(project.root / "lib"), {"core.autocrlf": "true"})
-    before = inside(project.root)
+        complete.git("worktree", "add", "--quiet", "--detach", str(tmp_path / "beside"))
+        complete = Project.of(tmp_path / "beside")
+        complete.git("submodule", "--quiet", "update", "--init", "--recursive")
+    lib = configured(Project.of(complete.root / "lib"), {"core.autocrlf": "true"})
+    before = inside(complete.root)
     shutil.rmtree(tmp_path / "upstream")
-    base, head = both(project)
+    base, head = both(complete)
     assert [files(each.home)["lib/lib.txt"] for each in (base, head)] == [b"one\r\n", b"two\r\n"]
     assert [files(each.home)["lib/inner/a.txt"] for each in (base, head)] == [b"two\n", b"two\n"]
     assert [Project.of(each.home).git("status", "--porcelain") for each in (base, head)] == ["", ""]
     assert Project.of(head.home / "lib").git("rev-parse", "HEAD") == lib.git("rev-parse", "HEAD")
-    assert inside(project.root) == before
+    assert inside(complete.root) == before
 
 
-def test_submodules_are_kept_with_their_version(tmp_path: Path) -> None:
+def test_submodules_are_kept_with_their_version(complete: Project) -> None:
     """What an installation made in them is there the next time, and their own files are restored."""
-    (tmp_path / "upstream").mkdir()
-    project = cloned(superproject(tmp_path), tmp_path / "project", "--recurse-submodules")
-    home = both(project)[0].home
+    home = both(complete)[0].home
     (home / "lib/made.so").write_text("made")
     (home / "lib/lib.txt").write_text("by a test")
-    assert files(both(project)[0].home)["lib/made.so"] == b"made"
+    assert files(both(complete)[0].home)["lib/made.so"] == b"made"
     assert files(home)["lib/lib.txt"] == b"one\n"
 
 
-def test_a_submodule_that_the_user_has_empty_stays_empty(tmp_path: Path) -> None:
-    """In both versions: the user's own tests run without its files."""
-    (tmp_path / "upstream").mkdir()
-    project = cloned(superproject(tmp_path), tmp_path / "project")
-    assert [sorted(files(each.home)) for each in both(project)] == [[".gitmodules", "a.txt", "folder/b.txt"]] * 2
+def test_a_submodule_that_the_user_has_empty_stays_empty(
+    upstream: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """In both versions, which is told: the user's own tests run without its files."""
+    project = cloned(upstream, tmp_path / "fresh")
+    found = both(project)
+    assert [sorted(files(each.home)) for each in found] == [[".gitmodules", "a.txt", "folder/b.txt"]] * 2
+    monkeypatch.chdir(project.root)
+    assert main(["ab", "v1", "--same-env", "--json", "none/ab.json"]) == 2
+    assert "the submodule lib is empty in your working tree and so in both versions" in capsys.readouterr().err
 
 
-def test_a_submodule_of_the_past_is_taken_from_where_git_keeps_it(tmp_path: Path) -> None:
+def test_a_submodule_of_the_past_is_taken_from_where_git_keeps_it(complete: Project, tmp_path: Path) -> None:
     """One that the working tree has no more is in the git folder, and nothing is fetched."""
-    (tmp_path / "upstream").mkdir()
-    project = cloned(superproject(tmp_path), tmp_path / "project", "--recurse-submodules")
-    project.git("rm", "--quiet", "lib")
-    project.commit()
+    complete.git("rm", "--quiet", "lib")
+    complete.commit()
     shutil.rmtree(tmp_path / "upstream")
-    base, head = both(project)
+    base, head = both(complete)
     assert files(base.home)["lib/lib.txt"] == b"one\n"
     assert files(base.home)["lib/inner/a.txt"] == b"two\n"
     assert not (head.home / "lib").exists()
 
 
-@pytest.mark.parametrize("has_remote", [True, False], ids=["remote", "no-remote"])
-def test_a_submodule_that_is_not_here_is_fetched(tmp_path: Path, has_remote: bool) -> None:
+@pytest.mark.parametrize("remote", ["origin", "other", ""])
+def test_a_submodule_that_is_not_here_is_fetched(upstream: Project, tmp_path: Path, remote: str) -> None:
     """By an address that is relative to that of the user's remote, or to the user's repository where it has none."""
-    (tmp_path / "upstream").mkdir()
-    upstream = superproject(tmp_path)
     upstream.git("rm", "--quiet", "lib")
     upstream.commit()
-    if has_remote:
-        project = cloned(upstream, tmp_path / "project")
+    if remote:
+        project = cloned(upstream, tmp_path / "fresh", f"--origin={remote}")
     else:
         project = upstream
         shutil.rmtree(project.root / ".git/modules")
@@ -351,13 +369,11 @@ def test_a_submodule_that_is_not_here_is_fetched(tmp_path: Path, has_remote: boo
     assert files(both(project)[0].home)["lib/inner/a.txt"] == b"two\n"
 
 
-def test_a_submodule_that_cannot_be_had_is_refused(tmp_path: Path) -> None:
+def test_a_submodule_that_cannot_be_had_is_refused(upstream: Project, tmp_path: Path) -> None:
     """The message names it and the version, says what git said and how to leave it out, which works."""
-    (tmp_path / "upstream").mkdir()
-    upstream = superproject(tmp_path)
     upstream.git("rm", "--quiet", "lib")
     upstream.commit()
-    project = cloned(upstream, tmp_path / "project")
+    project = cloned(upstream, tmp_path / "fresh")
     shutil.rmtree(tmp_path / "upstream/lib")
     with pytest.raises(UsageError, match=r"v1 cannot be checked out .*\n?.*the submodule lib is not here") as caught:
         both(project)
@@ -367,18 +383,16 @@ def test_a_submodule_that_cannot_be_had_is_refused(tmp_path: Path) -> None:
     assert "lib/lib.txt" not in files(both(project)[0].home)
 
 
-def test_a_submodule_that_is_deleted_is_deleted(tmp_path: Path) -> None:
+def test_a_submodule_that_is_deleted_is_deleted(complete: Project) -> None:
     """In the working tree; the base has it."""
-    (tmp_path / "upstream").mkdir()
-    project = cloned(superproject(tmp_path), tmp_path / "project", "--recurse-submodules")
-    project.git("rm", "--quiet", "lib")
-    base, head = both(project)
+    complete.git("rm", "--quiet", "lib")
+    base, head = both(complete)
     assert (base.home / "lib/lib.txt").exists()
     assert not (head.home / "lib").exists()
 
 
-def test_what_is_fetched_stays_in_the_checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where old contents cannot be fetched the refusal says so, with what git said."""
+def test_old_contents_that_cannot_be_fetched_are_a_refusal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With what git said, and not a traceback."""
     project = without_blobs(tmp_path, monkeypatch)
     shutil.rmtree(tmp_path / "upstream")
     with pytest.raises(UsageError, match=r"v1 cannot be checked out as your repository has it: git checkout failed (.|\n)*upstream"):
@@ -427,7 +441,7 @@ def test_no_hook_runs_in_a_checkout(tmp_path: Path) -> None:
     hook.chmod(0o755)
     shutil.copy(hook, project.root / ".git/hooks/post-checkout")
     both(project)
-    project.git("config", "core.hooksPath", "hooks")
+    project.git("config", "core.hooksPath", str(project.root / "hooks"))
     both(project)
     assert not (tmp_path / "ran").exists()
 
@@ -443,7 +457,7 @@ def test_a_repository_that_git_does_not_trust_is_refused(tmp_path: Path, monkeyp
     assert files(both(project)[0].home)["a.txt"] == b"one\n"
 
 
-@pytest.mark.parametrize("name", ["GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_COMMON_DIR", "GIT_OBJECT_DIRECTORY", "GIT_PREFIX"])
+@pytest.mark.parametrize("name", ["GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_COMMON_DIR", "GIT_OBJECT_DIRECTORY"])
 def test_what_a_hook_says_about_its_repository_is_ignored(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     """The comparison is of the folder where it was asked for."""
     project, other = made(tmp_path / "project"), made(tmp_path / "other")

@@ -179,7 +179,7 @@ def test_show_and_compare_read_the_file(measured: Measured, tmp_path: Path, caps
         (("--only", "caffe"), "no peer is called 'caffe'; there are onnxruntime"),
         (("--threads", "99"), "more threads would wait for each other"),
         (("--resume",), "--resume needs --json FILE"),
-        (("--json", "no/such/folder/peers.json"), "in a folder that does not exist"),
+        (("--json", "no/such/folder/peers.json"), "its folder does not exist"),
         (("--compare", "no-such.json", "no-such.json"), "no-such.json: no such file"),
     ],
     ids=lambda value: "-".join(value) if isinstance(value, tuple) else "",

@@ -271,6 +271,14 @@ def test_ctrl_c_before_a_row_could_be_saved_marks_the_run(pytester: pytest.Pytes
     assert load(pytester.path / "now.json").status == INTERRUPTED
 
 
+def test_a_folder_for_recordings_that_cannot_be_made_is_refused(pytester: pytest.Pytester) -> None:
+    """Before any test runs: it would fail then, as if it were the test's fault."""
+    (pytester.path / "file").touch()
+    ran = pytester.runpytest_subprocess("--mlbench-memray=file/flames")
+    assert ran.ret == pytest.ExitCode.USAGE_ERROR
+    ran.stderr.fnmatch_lines(["ERROR: --mlbench-memray: *file/flames: *"])
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="memray does not run on Windows")
 def test_recordings_are_kept(pytester: pytest.Pytester) -> None:
     """With --mlbench-memray each case leaves its recording and its flame graph in the folder, which is named at the end."""

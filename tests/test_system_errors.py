@@ -48,12 +48,11 @@ def refused(number: int, path: object = "/some/place") -> OSError:
     return OSError(number, os.strerror(number), path)
 
 
-@pytest.fixture
 def deserted() -> io.TextIOWrapper:
-    """A stream whose reader has left."""
+    """Return a stream whose reader has left."""
     reader, writer = os.pipe()
     os.close(reader)
-    return os.fdopen(writer, "w", encoding="utf-8")
+    return os.fdopen(writer, "w", buffering=1, encoding="utf-8")
 
 
 @pytest.mark.parametrize(
@@ -136,14 +135,15 @@ def test_a_fault_of_ours_is_not_red(monkeypatch: pytest.MonkeyPatch, capsys: pyt
 @posix
 @pytest.mark.parametrize(("row", "code"), [(case(), 0), (case(ratio=9), 1)], ids=["pass", "red"])
 def test_a_reader_that_leaves_takes_no_verdict_with_it(
-    write: Write, monkeypatch: pytest.MonkeyPatch, deserted: io.TextIOWrapper, row: Measurement, code: int
+    write: Write, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, row: Measurement, code: int
 ) -> None:
-    """As `head` does; both streams go nowhere then, in silence."""
+    """As `head` does; what is printed on either stream goes nowhere then, in silence."""
     files = write("before.json", case()), write("after.json", row)
-    monkeypatch.setattr(sys, "stdout", deserted)
-    monkeypatch.setattr(sys, "stderr", deserted)
-    assert main(["gate", *files]) == code
-    deserted.close()
+    monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(tmp_path / "summary.md"))  # which is told on standard error
+    with deserted() as out, deserted() as aside:
+        monkeypatch.setattr(sys, "stdout", out)
+        monkeypatch.setattr(sys, "stderr", aside)
+        assert main(["gate", *files]) == code
 
 
 @posix
@@ -155,11 +155,11 @@ def test_a_reader_that_leaves_early_ends_a_command_quietly(monkeypatch: pytest.M
 
 
 @posix
-def test_printing_goes_on_after_the_reader_left(deserted: io.TextIOWrapper) -> None:
+def test_printing_goes_on_after_the_reader_left() -> None:
     """What is printed later goes nowhere, and closing the stream does not fail."""
-    for _ in range(2):
-        print_to(deserted, "line")
-    deserted.close()
+    with deserted() as stream:
+        for _ in range(2):
+            print_to(stream, "line")
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no full device")

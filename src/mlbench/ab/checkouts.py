@@ -40,6 +40,7 @@ class Checkout:
         commit: its hash; of the working tree, the commit it grew from, followed by a hash of what differs where something does.
         home: folder of the project in it, where its commands run.
         root: folder of its repository.
+        empty: paths of submodules that stay empty, as they are in the user's working tree.
     """
 
     side: str
@@ -47,6 +48,7 @@ class Checkout:
     commit: str
     home: Path
     root: Path
+    empty: tuple[str, ...] = ()
 
     @property
     def mark(self) -> Path:
@@ -130,7 +132,7 @@ def check_out(repository: Repository, side: str, revision: str | None, apart: Co
     marked = f"{name} {shape(source)}"
     is_kept = mark.exists() and mark.read_text(encoding="utf-8") == marked
     try:
-        _fill(source, target, commit, is_kept=is_kept)
+        empty = _fill(source, target, commit, is_kept=is_kept)
     except UsageError as error:
         raise UsageError(f"{revision or WORKING_TREE} cannot be checked out as your repository has it: {error}") from error
     _mirror(repository.root, target, changed)
@@ -138,7 +140,7 @@ def check_out(repository: Repository, side: str, revision: str | None, apart: Co
     home = target / repository.prefix
     if not home.is_dir():
         raise UsageError(f"{revision or WORKING_TREE} has no folder {repository.prefix}; run where both versions have the project")
-    return Checkout(side, revision or WORKING_TREE, name, home, target)
+    return Checkout(side, revision or WORKING_TREE, name, home, target, empty)
 
 
 def packages(home: Path) -> tuple[tuple[str, ...], Path]:
@@ -177,24 +179,26 @@ def _commit(root: Path, name: str) -> str:
         raise UsageError(f"git knows no revision {name!r} in {root.name}; {expected}") from None
 
 
-def _fill(source: Source, target: Path, commit: str, *, is_kept: bool) -> None:
+def _fill(source: Source, target: Path, commit: str, *, is_kept: bool) -> tuple[str, ...]:
     try:
-        fill(source, target, commit, is_kept=is_kept)
+        return fill(source, target, commit, is_kept=is_kept)
     except UsageError:
         if not is_kept:
             raise
-        fill(source, target, commit, is_kept=False)  # what a killed run left in it, such as a lock, is gone then
+        return fill(source, target, commit, is_kept=False)  # what a killed run left in it, such as a lock, is gone then
 
 
 def _changed(root: Path, apart: Collection[Path]) -> list[str]:
     """Return the files of the working tree that differ from HEAD, ignored ones and those apart left out."""
-    changed = listed(root, "diff", "--name-only", "--no-renames", "--ignore-submodules=untracked", "-z", "HEAD")
+    how = ("--porcelain", "-z", "--no-renames", "--untracked-files=all", "--ignore-submodules=untracked")
+    told = listed(root, "status", *how)  # diff would write the index
+    others = [each[3:] for each in told if each.startswith("?? ")]
+    changed = [each[3:] for each in told if not each.startswith("?? ")]
     for name in changed:
         if (root / name / ".git").exists():
             raise UsageError(f"the submodule {name} differs from what HEAD has; commit it there and here, or compare two revisions")
     inside = {place.resolve() for place in apart if root.resolve() in place.resolve().parents}
     ours = {place for place in inside if not listed(root, "ls-files", "-z", "--", str(place))}
-    others = listed(root, "ls-files", "-z", "--others", "--exclude-standard")
     changed += [name for name in others if not ours & {(root / name).resolve(), *(root / name).resolve().parents}]
     return sorted(set(changed))
 

@@ -85,7 +85,9 @@ def git(folder: Path, *arguments: str, may_fetch: bool = True) -> str:
     Raises:
         UsageError: when git is not there or fails.
     """
-    environment = variables() | {"GIT_OPTIONAL_LOCKS": "0"} | ({} if may_fetch else {"GIT_NO_LAZY_FETCH": "1"})
+    environment = (
+        variables() | {"GIT_OPTIONAL_LOCKS": "0", "GIT_DEFAULT_REF_FORMAT": "files"} | ({} if may_fetch else {"GIT_NO_LAZY_FETCH": "1"})
+    )
     command: Sequence[str] = ("git", "-C", str(folder), *arguments)
     try:
         ran = subprocess.run(command, capture_output=True, text=True, errors="surrogateescape", check=False, env=environment)  # noqa: S603  # git
@@ -124,7 +126,7 @@ def shape(source: Source) -> str:
     return digest.hexdigest()[:12]
 
 
-def fill(source: Source, target: Path, commit: str, *, is_kept: bool) -> None:
+def fill(source: Source, target: Path, commit: str, *, is_kept: bool) -> tuple[str, ...]:
     """Make the files of a checkout those of a commit, with those of its submodules.
 
     Args:
@@ -133,6 +135,9 @@ def fill(source: Source, target: Path, commit: str, *, is_kept: bool) -> None:
         commit: its hash.
         is_kept: whether the repository that is there is gone on with, and its untracked files left.
 
+    Returns:
+        paths of the submodules that stay empty, because they are so in the user's working tree.
+
     Raises:
         UsageError: when git cannot check it out, or a submodule is neither here nor to be had.
     """
@@ -140,9 +145,13 @@ def fill(source: Source, target: Path, commit: str, *, is_kept: bool) -> None:
         shutil.rmtree(target)
     _borrow(source, target)
     git(target, "checkout", "--quiet", "--force", "--detach", commit)
+    empty: list[str] = []
     for module in _modules(target):
-        if not _is_left_empty(source, module):
-            _fill_module(source, target, module, is_kept=is_kept)
+        if _is_left_empty(source, module):
+            empty.append(module.path)
+        else:
+            empty += (f"{module.path}/{each}" for each in _fill_module(source, target, module, is_kept=is_kept))
+    return tuple(empty)
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,14 +182,12 @@ def _borrow(source: Source, target: Path) -> None:
             shutil.rmtree(target)
         target.mkdir(parents=True)
         form = source.ask("rev-parse", "--show-object-format")
-        git(target, "-c", "init.defaultRefFormat=files", "init", "--quiet", "--template=", f"--object-format={form}")
+        git(target, "init", "--quiet", "--template=", f"--object-format={form}")
         with (own / "config").open("a", encoding="utf-8") as config:
             config.write(f"[include]\n\tpath = {_BORROWED}\n")
     (own / "info").mkdir(exist_ok=True)
     objects, *files = _paths(source, "objects", *_FILES)
-    counted = source.ask("count-objects", "-v").split("\n")
-    alternates = [str(objects), *(line.removeprefix("alternate: ") for line in counted if line.startswith("alternate: "))]
-    (own / "objects" / "info" / "alternates").write_bytes(os.fsencode("".join(f"{each}\n" for each in alternates)))
+    (own / "objects" / "info" / "alternates").write_bytes(os.fsencode(f"{objects}\n"))
     refs = source.ask("for-each-ref", "--format=%(objectname) %(refname)")
     (own / "packed-refs").write_bytes(os.fsencode(f"{refs}\n" if refs else ""))
     for name, path in zip(_FILES, files, strict=True):
@@ -203,8 +210,10 @@ def _configure(source: Source, target: Path) -> None:
         if file not in _read(target, git(target, "config", "--list", "--show-origin", "--name-only", "-z")):
             borrowed += f"[include]\n\tpath = {_quoted(str(file))}\n"
     place.write_bytes(os.fsencode(borrowed + own))
-    if not git(target, "remote"):  # the addresses of submodules are relative to this one then
-        place.write_bytes(os.fsencode(f'[remote "origin"]\n\turl = {_quoted(str(home))}\n{borrowed}{own}'))
+    remotes = git(target, "remote").split()
+    if "origin" not in remotes:  # to which addresses of submodules are relative
+        url = git(target, "remote", "get-url", remotes[0]) if remotes else str(home)
+        place.write_bytes(os.fsencode(f'[remote "origin"]\n\turl = {_quoted(url)}\n{borrowed}{own}'))
     partial = source.ask("config", "--default", "", "--get", "extensions.partialClone")
     if partial:  # git looks for it in the first file only
         git(target, "config", "core.repositoryFormatVersion", "1")
@@ -244,12 +253,12 @@ def _is_left_empty(source: Source, module: _Module) -> bool:
     return git(home, "--literal-pathspecs", "ls-files", "--stage", "--", module.path).startswith("160000 ")
 
 
-def _fill_module(source: Source, target: Path, module: _Module, *, is_kept: bool) -> None:
+def _fill_module(source: Source, target: Path, module: _Module, *, is_kept: bool) -> tuple[str, ...]:
     """Borrow a submodule from the user's, or fetch it where that lacks the commit."""
     found = _module_source(source, module)
     if found is not None:
-        fill(found, target / module.path, module.commit, is_kept=is_kept)
-    elif module.name is not None:  # else nobody knows where it comes from, and git leaves it empty
+        return fill(found, target / module.path, module.commit, is_kept=is_kept)
+    if module.name is not None:  # else nobody knows where it comes from, and git leaves it empty
         try:
             git(target, "submodule", "update", "--quiet", "--init", "--recursive", "--force", "--", module.path)
         except UsageError as error:
@@ -257,6 +266,7 @@ def _fill_module(source: Source, target: Path, module: _Module, *, is_kept: bool
                 f"the submodule {module.path} is not here at {module.commit[:12]}, and cannot be fetched: {error}\n"
                 f"git fetch in it brings the commit, and git config submodule.{module.name}.update none leaves it out"
             ) from error
+    return ()
 
 
 def _module_source(source: Source, module: _Module) -> Source | None:

@@ -118,6 +118,8 @@ def _run(options: argparse.Namespace) -> int:
         base = check_out(repository, "base", options.base)
         ours = [place for place in (options.json, options.output, options.keep_graphs) if place is not None]
         head = check_out(repository, "head", options.head, ours)
+        for path in dict.fromkeys((*base.empty, *head.empty)):
+            remark(f"the submodule {path} is empty in your working tree and so in both versions; git submodule update --init fills it")
         settings = pyproject_settings(head)
         arguments = tuple(options.pytest_arguments or settings.get("arguments", ()))
         place = options.json or repository.place / "last.json"
