@@ -99,6 +99,13 @@ def test_the_key_ignores_other_files(checkout: Checkout) -> None:
     assert environment_key(checkout, INSTALL) == before
 
 
+def test_the_key_is_of_files_alone(checkout: Checkout) -> None:
+    """A folder, or a link that leads nowhere, may be called like one."""
+    before = environment_key(checkout, INSTALL)
+    (checkout.home / "app.lock").mkdir()
+    assert environment_key(checkout, INSTALL) == before
+
+
 def test_the_key_follows_side_arguments_and_python(checkout: Checkout, monkeypatch: pytest.MonkeyPatch) -> None:
     """What is installed, for which side, and by which Python."""
     found = [environment_key(checkout, INSTALL), environment_key(checkout, ("-e .[bench]",)),
@@ -270,3 +277,13 @@ def test_libraries_that_cannot_be_shared_stay(tmp_path: Path, monkeypatch: pytes
     monkeypatch.setattr(Path, "hardlink_to", refuse)
     assert share_libraries([str(each) for each in pythons]) == 0
     assert (tmp_path / "head/lib/core.so").read_bytes() == b"same"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="environments have copies there")
+def test_an_environment_whose_python_is_gone_is_built_anew(pip: Pip, checkout: Checkout, tmp_path: Path) -> None:
+    """As after an upgrade of the system, which removes the one that it was made of."""
+    python, _ = built(checkout, tmp_path)
+    Path(python).parent.mkdir()
+    Path(python).symlink_to("nowhere")
+    assert built(checkout, tmp_path)[1]
+    assert len(pip.built) == 2
