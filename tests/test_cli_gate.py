@@ -271,7 +271,7 @@ def test_a_forced_row_is_stored_with_its_reason(write: Write, capsys: pytest.Cap
     assert main(["baseline", "update", place, now, "--force", ROW, OTHER, "--reason", "a copy"]) == 0
     accepted = load(place).accepted
     assert [(each.id, each.reason) for each in accepted] == [(ROW, "a copy"), (OTHER, "a copy")]
-    assert accepted[0].why.startswith("baseline ratio 0.30x -> 0.42x")
+    assert accepted[0].why.startswith("baseline ratio 0.297 -> 0.421")
     assert main(["baseline", "update", place, write("then.json", case(ratio=1.7))]) == 0
     assert load(place).accepted == accepted
     capsys.readouterr()

@@ -176,7 +176,7 @@ def test_a_regression_tells_its_numbers() -> None:
     assert found.change is not None
     assert [found.before, found.after, found.tolerance] == pytest.approx([1.2 * 0.99, 1.68 * 0.99, 0.03])
     assert found.change.low < 1.4 < found.change.high
-    assert found.why.startswith("products ratio 1.19x -> 1.66x, +40.0 % (95 % interval +3")
+    assert found.why.startswith("products ratio 1.19 -> 1.66, +40.0 % (95 % interval +3")
     assert found.why.endswith("all of it lies beyond what is tolerated, +3.0 %, and so it does by the other yardstick")
 
 

@@ -29,6 +29,7 @@ from mlbench.measuring import (
     ballast,
     compare,
     compare_kept,
+    doubts,
     in_worker,
     measure_cell,
     measure_cells,
@@ -37,6 +38,7 @@ from mlbench.measuring import (
     products_call,
 )
 from mlbench.results import COMPLETE, FASTEST_ROUNDS, INTERRUPTED, Measurement
+from mlbench.stats import Interval
 
 TINY = Cell(2, (8,))
 LOW = Floor(1e-9, "arithmetic")
@@ -313,7 +315,21 @@ def test_a_wide_interval_is_warned_about(spread: float, warned: bool) -> None:
     three = [times(math.exp(place * math.asinh(spread / 2) / half)) for place in (-1, 0, 1)]
     fresh = {BASELINE: three, OPTIMIZED: [times(1.0)] * 3, PRODUCTS: [times(1.0)] * 3}
     warnings = measurement(Case(TINY, OPTIMIZED), fresh, 0.5, None).warnings
-    assert warned == any(line.startswith("speedup: ") and "measure again" in line for line in warnings)
+    assert warned == any(line.startswith("speedup: ") and "measure again" in line and "--processes" in line for line in warnings)
+
+
+def test_a_callable_is_not_told_to_take_more_processes() -> None:
+    """It has one, and cannot have more: what is left is to measure again."""
+    (line,) = doubts({"reference_ratio": Interval(1.0, 0.5, 1.5, 0.95, 1, 15)}, None, is_lone=True)
+    assert line.endswith("measure again when it is idle")
+    assert doubts({"reference_ratio": Interval(1.0, 0.99, 1.01, 0.95, 1, 15)}, None, is_lone=True) == ()
+
+
+@pytest.mark.parametrize(("high", "said"), [(0.99, True), (1.01, False)])
+def test_a_floor_above_a_call_is_doubted(high: float, said: bool) -> None:
+    """No call takes less than the least time of a call; where one seems to, the floor was wrong."""
+    warnings = doubts({"floor_ratio": Interval(0.95, 0.93, high, 0.95, 5, 75)}, None)
+    assert [line.startswith("floor ratio: below 1, which no call can be") for line in warnings] == [True] * said
 
 
 def test_an_unsteady_footprint_is_warned_about() -> None:

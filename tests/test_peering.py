@@ -84,7 +84,7 @@ def test_a_wrong_output_is_never_timed(fake: Callable[..., dict[str, str | None]
     """A peer whose output is off is a wrong row with the error, without times and bytes, and the others are measured."""
     found = measured(fake("wrong", "right"))
     wrong = found.outcomes["wrong"]
-    assert (wrong.state, wrong.median_s, wrong.peak_bytes) == (WRONG, None, None)
+    assert (wrong.state, wrong.time_s, wrong.peak_bytes) == (WRONG, None, None)
     assert not any(wrong.rounds_s)
     assert "the float64 reference gives" in wrong.detail
     assert found.fastest_peer == "right"
@@ -99,7 +99,7 @@ def test_a_peer_that_fails_says_so(fake: Callable[..., dict[str, str | None]], n
     found = measured(fake(name, "right"), effort)
     assert found.outcomes[name].state == FAILED
     assert reason in found.outcomes[name].detail
-    assert found.outcomes[name].median_s is None
+    assert found.outcomes[name].time_s is None
     assert len(found.outcomes["right"].rounds_s[0]) == 40
     assert found.ratio is not None
 
@@ -117,7 +117,7 @@ def test_a_slow_peer_takes_no_turns(fake: Callable[..., dict[str, str | None]]) 
     found = measured(fake("slow", "right"))
     slow = found.outcomes["slow"]
     assert slow.state == SLOW
-    assert slow.median_s == slow.cost_s
+    assert slow.time_s == slow.cost_s
     assert slow.cost_s is not None
     assert slow.cost_s >= 0.08
     assert not any(slow.rounds_s)

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from mlbench.measure import Environment, Footprint
-from mlbench.report import Pair, Table, pairs, progress, render, summary, sweep_speedup, tables
+from mlbench.report import Pair, Table, pairs, progress, render, summary, sweep_speedup, tables, time_of
+from mlbench.report.doubts import doubt_lines
 from mlbench.report.tables import latency_table, memory_table, reduction, reference_table
 from mlbench.report.terminal import render_plain
 from mlbench.results import COMPLETE, INTERRUPTED, Measurement, StaticBytes, Timing
@@ -135,12 +136,33 @@ def test_the_latency_row() -> None:
         "speed-up": "2.00x",
         "95 % interval": "1.75x to 2.25x",
         "kept heap": "-",
-        "/ products": "-",
+        "over products": "-",
         "floor ratio": "1.25x",
         "p99/median": "1.50 -> 1.25",
         "faults/call": "0 -> 0",
     }
     assert expected == found
+
+
+def test_every_ratio_is_above_1_where_the_compiled_runner_is_faster() -> None:
+    """Its time / the products', as a file holds it, is told the other way round, as the speed-up is."""
+    ratios = {"speedup": interval(2.0), "products_ratio": interval(0.8)}
+    assert row(latency_table(pairs([baseline(), optimized(ratios=ratios)])))["over products"] == "1.25x"
+
+
+def test_a_time_is_estimated_as_its_ratio_is() -> None:
+    """By the geometric mean of the processes' medians, so that the quotient of two times is the speed-up next to them."""
+    rounds = ((1e-6, 1e-6, 9e-6), (4e-6,))
+    assert time_of(baseline(timing=Timing(1e-6, None, 0, None, rounds))) == pytest.approx(2e-6)
+    assert time_of(baseline(timing=Timing(1e-6, None, 0, None, ()))) == 1e-6
+    assert time_of(baseline(timing=None)) is None
+
+
+def test_what_neither_runner_has_is_one_dash() -> None:
+    """Without single calls there is no arrow between two dashes."""
+    bare = Timing(4e-05, None, 0, None, ((4e-05,),) * 5)
+    found = row(latency_table(pairs([baseline(timing=bare), optimized(timing=bare)])))
+    assert (found["p99/median"], found["faults/call"]) == ("-", "-")
 
 
 def test_the_kept_heap_has_a_column() -> None:
@@ -367,6 +389,22 @@ def test_the_speedup_without_faults_is_in_the_headline_and_the_sweep() -> None:
     text = summary(cells, ENVIRONMENT)
     assert "Speedup 2.00x where freed memory is kept" in text
     assert "where freed memory is kept (the other cells as they are): geometric mean 4.00x" in text
+
+
+def test_what_is_said_of_many_rows_is_one_line() -> None:
+    """The names of the first rows and how many more, which intervals are wide, and what to do."""
+    wide = [(f"row-{place}", f"{ratio}: the interval 1.{place} to 2.5 is wide: busy; again")
+            for place in range(5) for ratio in ("speedup", "floor_ratio")]  # fmt: skip
+    steady = [("row-1", "footprint: repeats did not agree"), ("row-7", "footprint: repeats did not agree")]
+    assert doubt_lines([*wide, *steady]) == [
+        "row-0, row-1, row-2 and 2 more: the interval of speed-up and floor ratio is wide: busy; again",
+        "row-1, row-7: footprint: repeats did not agree",
+    ]
+
+
+def test_a_peak_that_was_not_measured_has_no_unit() -> None:
+    """A dash is no number of KB."""
+    assert "Peak Memory not measured\n" in summary([baseline(), optimized(footprint=None)], ENVIRONMENT)
 
 
 def test_warnings_are_in_the_summary() -> None:

@@ -55,10 +55,19 @@ def test_the_headline_says_what_doubt_means() -> None:
 def test_the_table_has_the_worst_first_and_no_passes() -> None:
     """A line for each finding that decides; rows that pass are in the count alone, unless everything is asked for."""
     assert [row[0] for row in verdict_table(EVERY).rows] == ["slow", "gone", "odd", "doubtful", "lean", "fresh"]
-    assert verdict_table(EVERY).rows[0] == ("slow", REGRESSION, "latency", "1.00 us", "1.40 us", "1.400x", "1.300 to 1.500")
+    assert verdict_table(EVERY).rows[0] == ("slow", REGRESSION, "latency", "1.00 us", "1.40 us", "+40.0 %", "+30.0 % to +50.0 %")
     everything = verdict_table(EVERY, everything=True).rows
     assert [row[2] for row in everything if row[0] == "slow"] == ["latency", "allocations"]
     assert everything[-1] == ("same", PASS, "peak bytes", "10 B", "10 B", "0", "-")
+
+
+def test_a_ratio_is_told_as_a_time_and_what_it_is_of() -> None:
+    """It has no x as a speed-up has, and below the table stands why it is not 1 / the speed-up; without one nothing is explained."""
+    found = verdict_table(only(INCONCLUSIVE))
+    assert found.rows[0][3:6] == ("1.00", "1.40", "+40.0 %")
+    assert ["not 1 / the speed-ups" in note for note in found.notes] == [True]
+    assert verdict_table(only(REGRESSION)).notes == ()
+    assert escaped("not 1 / the speed-ups") in markdown(only(INCONCLUSIVE))
 
 
 def test_the_text_has_sentences_graphs_and_notes() -> None:

@@ -32,7 +32,7 @@ from mlbench.measure import FRESH_HEAP, KEPT_HEAP, ArmTimes, Footprint, Worker, 
 from mlbench.measure.latency import TURN_S
 from mlbench.measure.peaks import Floor
 from mlbench.results import COMPLETE, INTERRUPTED, Measurement, fastest_rounds, timing_of
-from mlbench.stats import FEWEST_PROCESSES, ratio_interval
+from mlbench.stats import FEWEST_PROCESSES, Interval, ratio_interval
 
 PRODUCTS = "products"
 """The arm of NumPy's bare products: a yardstick that contains no code under test."""
@@ -50,6 +50,7 @@ _IN_WORKER = "mlbench.measuring:in_worker"
 _ALLOCATOR_DEAF = "kept heap: this allocator gives memory back all the same, so there is no number without page faults"
 SPREAD_LIMIT = 0.25
 """An interval wider than this share of its estimate is warned about."""
+_OPTION = "--processes, in pytest --mlbench-processes"
 MOST_BALLAST_BYTES = 32 * 1024**2
 
 
@@ -324,19 +325,23 @@ def per_round(over: Sequence[ArmTimes], under: Sequence[ArmTimes]) -> list[list[
     return [[one / other for one, other in zip(a.rounds_s, b.rounds_s, strict=True)] for a, b in pairs]
 
 
-def doubts(ratios: Mapping[str, Any], found: Footprint | None) -> tuple[str, ...]:
-    """Return what the reader should know before believing these ratios."""
+def doubts(ratios: Mapping[str, Interval], found: Footprint | None, *, is_lone: bool = False) -> tuple[str, ...]:
+    """Return what the reader should know before believing these ratios; `is_lone` of a callable, which has one process and no more."""
+    again = "measure again when it is idle" + ("" if is_lone else f", or with more processes ({_OPTION})")
     warnings = [
-        f"{name}: the interval {interval.low:.2f} to {interval.high:.2f} is wide: the machine was busy; "
-        "measure again, or with more processes"
+        f"{name}: the interval {interval.low:.2f} to {interval.high:.2f} is wide: the machine was busy; {again}"
         for name, interval in ratios.items()
         if (interval.high - interval.low) > SPREAD_LIMIT * interval.estimate and interval.processes != 2  # which makes it wide
     ]
+    if "floor_ratio" in ratios and ratios["floor_ratio"].high < 1:
+        warnings.append(
+            "floor ratio: below 1, which no call can be: the floor was measured in a slower moment, or by NumPy's calls; measure again"
+        )
     few = min((interval.processes for interval in ratios.values()), default=FEWEST_PROCESSES)
-    if few < FEWEST_PROCESSES:
+    if few < FEWEST_PROCESSES and not is_lone:
         why = {1: "one process: intervals hold nothing of the spread between processes and are too narrow",
                2: "two processes: they hardly show how far processes are apart, so that intervals are wide"}[few]  # fmt: skip
-        warnings.append(f"{why}; take {FEWEST_PROCESSES} or more")
+        warnings.append(f"{why}; take {FEWEST_PROCESSES} or more ({_OPTION})")
     if found is not None and not found.is_steady:
         warnings.append("footprint: repeats did not agree; something else allocated in this process")
     return tuple(warnings)

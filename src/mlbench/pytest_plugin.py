@@ -180,11 +180,9 @@ class MlbenchFixture:
         self.benchmark(target, *args, **kwargs)
         times = take_turns(arms, affordable_rounds(arms, ROUNDS))
         ratios = {}
-        warnings: list[str] = []
         if reference is not None:
             paired = zip(times["reference"].rounds_s, times["this"].rounds_s, strict=True)
             ratios["reference_ratio"] = ratio_interval([[one / other for one, other in paired]])
-            warnings += doubts(ratios, found)
         self._mark(
             Measurement(
                 case,
@@ -193,7 +191,7 @@ class MlbenchFixture:
                 timing=timing_of([times["this"]]),
                 ratios=ratios,
                 arms={} if reference is None else {"reference": timing_of([times["reference"]]).rounds_s},
-                warnings=tuple(warnings),
+                warnings=doubts(ratios, found, is_lone=True),
             )
         )
         return result
@@ -257,6 +255,10 @@ class MlbenchFixture:
 
 
 _RECORDER: pytest.StashKey[Recorder] = pytest.StashKey()
+_TWO_CLOCKS = (
+    "pytest-benchmark's tables above are of this process, whose heap has a history; these are of fresh processes, in which the\n"
+    "runners take turns. Where the baseline pays for page faults in one and not in the other, they differ by that: see kept heap."
+)
 
 
 def _recorder(config: pytest.Config) -> Recorder | None:
@@ -325,6 +327,8 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
     terminalreporter.section("mlbench")
     for table in tables(measured):
         terminalreporter.write_line(render(table, width, colour=colour) + "\n")
+    if pairs(measured):
+        terminalreporter.write_line(f"{_TWO_CLOCKS}\n")
     if pairs(measured):
         terminalreporter.write_line(summary(measured, here))
     complete = [each for each in recorder.ablations.values() if each is not None]

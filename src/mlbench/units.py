@@ -1,7 +1,10 @@
 """The one place that turns base units into text and text into numbers.
 
-Base units are seconds, bytes, floating point operations and plain ratios. KB and MB are 1024 and 1024 * 1024 bytes,
-as memray prints them.
+Base units are seconds, bytes, floating point operations and plain ratios. KB and MB are 1024 and 1024 * 1024 bytes. memray's own pages
+count in powers of 1000, and the flame graphs that mlbench makes say so in their title.
+
+A multiple with an x, such as 2.10x, says how many times as fast something is, or how many floors a call takes. What a time is of another
+time is a plain number, such as 0.476.
 """
 
 from __future__ import annotations
@@ -58,6 +61,15 @@ def format_ratio(ratio: float) -> str:
     '1.71x'
     """
     return f"{ratio:.2f}x" if math.isfinite(ratio) else _DASH
+
+
+def format_share(share: float) -> str:
+    """Return a time as a share of another time, with three significant digits; below 1 it is the shorter one.
+
+    >>> format_share(0.2994), format_share(1.19)
+    ('0.299', '1.19')
+    """
+    return _three_digits(share) if math.isfinite(share) else _DASH
 
 
 def format_percent(fraction: float | None) -> str:

@@ -99,8 +99,7 @@ def _lacking(row: str, verdict: str, version: Version, unstable: Collection[str]
 
 def _latency(visits: Sequence[Visit], stand: Standing, policy: PairedPolicy) -> Finding:
     whole = [visit for visit in visits if visit.is_whole]
-    before, after = (median([median(visit.rounds_s[arm]) for visit in whole]) for arm in ("base", "head"))
-    change = stand.change
+    before, change = median([median(visit.rounds_s["base"]) for visit in whole]), stand.change
     spread = f"{format_change(change.estimate)} ({format_change(change.low)} to {format_change(change.high)}, {stand.sets} sets)"
     noise = f"the base against itself differs by up to {format_percent(stand.noise)}"
     tolerated = format_change(1 + policy.tolerance)
@@ -110,7 +109,7 @@ def _latency(visits: Sequence[Visit], stand: Standing, policy: PairedPolicy) -> 
         REGRESSION: f"{spread} is slower by more than {tolerated}, also in {stand.fresh} fresh sets alone; {noise}",
         INCONCLUSIVE: f"{spread} {_doubt(stand, policy, noise)}; {_wish(stand, policy, visits)}",
     }[stand.verdict]
-    return Finding("latency", stand.verdict, why, before, after, "s", change, policy.tolerance)
+    return Finding("latency", stand.verdict, why, before, before * change.estimate, "s", change, policy.tolerance)
 
 
 def _doubt(stand: Standing, policy: PairedPolicy, noise: str) -> str:

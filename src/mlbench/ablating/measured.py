@@ -26,7 +26,7 @@ from mlbench.graph import graph_text
 from mlbench.measure import ArmTimes, Footprint, Worker, caches, eviction_bytes, eviction_text, evictor, footprint, take_turns
 from mlbench.measuring import Arms, Effort, Step, affordable_rounds, per_round, silent, time_in_process
 from mlbench.runtime import BaselineRunner, OptimizedRunner, check_result
-from mlbench.stats import Interval, median, ratio_interval
+from mlbench.stats import Interval, median, ratio_interval, typical
 
 _HERE = "mlbench.ablating.measured"
 
@@ -75,7 +75,7 @@ class Ablation:
 
     Attributes:
         cell: its id.
-        baseline_s: median time of a call of the baseline.
+        baseline_s: time of a call of the baseline: the geometric mean of the processes' medians.
         baseline_faults: page faults of such a call; None where the system does not count them.
         shares: where that time goes.
         effects: ladder first, then each by itself, then everything without each.
@@ -136,8 +136,8 @@ def evaluate(cell: str, weighed: Mapping[str, Variant], arms: Mapping[str, Seque
     control = ratio_interval(per_round(arms[BASELINE], arms[CONTROL]))
     noise = max(abs(math.log(control.low)), abs(math.log(control.high)))
     best = name_of(ordered(ORDER))
-    baseline_s, compile_s = _median_s(arms[BASELINE]), weighed[best].compile_s
-    saved_s = baseline_s - _median_s(arms[best])
+    baseline_s, compile_s = _seconds(arms[BASELINE]), weighed[best].compile_s
+    saved_s = baseline_s - _seconds(arms[best])
     faults = [each.minor_faults_per_call for each in arms[BASELINE] if each.minor_faults_per_call is not None]
     return Ablation(
         cell=cell,
@@ -214,5 +214,5 @@ def _effect(rung: Rung, weighed: Mapping[str, Variant], arms: Mapping[str, Seque
     return Effect(rung, weighed[shown], total, effect, is_idle, not is_idle and distance > noise)
 
 
-def _median_s(times: Sequence[ArmTimes]) -> float:
-    return median([duration for each in times for duration in each.rounds_s])
+def _seconds(times: Sequence[ArmTimes]) -> float:
+    return typical([each.rounds_s for each in times])

@@ -109,12 +109,12 @@ def _report(options: argparse.Namespace, result: PeerResult) -> None:
 def _line(cell: PeerCell, effort: PeerEffort) -> str:
     where = "memory" if cell.weighed and cell.processes == 1 else f"processes {cell.processes}/{effort.processes}"
     ours, peer, ratio = cell.outcomes.get(OURS), cell.fastest_peer, cell.ratio
-    if ours is None or ours.median_s is None or peer is None or ratio is None:
+    if ours is None or ours.time_s is None or peer is None or ratio is None:
         return f"[{where}] {cell.name}: no ratio"
-    seconds = cell.outcomes[peer].median_s
+    seconds = cell.outcomes[peer].time_s
     assert seconds is not None
     return (
-        f"[{where}] {cell.name}: {OURS} {format_duration(ours.median_s)}, {peer} {format_duration(seconds)}, {format_ratio(ratio.estimate)}"
+        f"[{where}] {cell.name}: {OURS} {format_duration(ours.time_s)}, {peer} {format_duration(seconds)}, {format_ratio(ratio.estimate)}"
     )
 
 

@@ -30,7 +30,7 @@ from mlbench.files import check_place, write_atomically
 from mlbench.floor import floor_of_cell, measure_peaks
 from mlbench.measure import Environment, environment
 from mlbench.measuring import Effort, Interrupted, measure_cells
-from mlbench.report import format_interval, pairs, progress, result_text
+from mlbench.report import format_interval, pairs, progress, result_text, time_of
 from mlbench.results import COMPLETE, INTERRUPTED, Measurement, Result, load, new_result, save
 from mlbench.units import format_duration, format_ratio
 
@@ -129,15 +129,13 @@ def _report(options: argparse.Namespace, result: Result, *, failed: bool = False
 
 def _line(done: Sequence[Measurement]) -> str:
     pair = pairs(done)[-1]
-    assert pair.baseline is not None
-    assert pair.baseline.timing is not None
     assert pair.optimized is not None
-    assert pair.optimized.timing is not None
+    baseline_s, optimized_s = time_of(pair.baseline), time_of(pair.optimized)
+    assert baseline_s is not None
+    assert optimized_s is not None
     ratio = pair.optimized.ratios["speedup"]
-    return (
-        f"{pair.cell}: {format_duration(pair.baseline.timing.median_s)} > {format_duration(pair.optimized.timing.median_s)}, "
-        f"{format_ratio(ratio.estimate)} ({format_interval(ratio)})"
-    )
+    times = f"{format_duration(baseline_s)} > {format_duration(optimized_s)}"
+    return f"{pair.cell}: {times}, {format_ratio(ratio.estimate)} ({format_interval(ratio)})"
 
 
 def _known(options: argparse.Namespace, found: Environment) -> dict[str, list[Measurement]]:

@@ -21,8 +21,8 @@ from mlbench.gate.policy import (
 )
 from mlbench.gate.verdict import IMPROVED, INCONCLUSIVE, MISSING, PASS, REGRESSION, Finding
 from mlbench.results import Measurement
-from mlbench.stats import Interval, change_interval, median, spread
-from mlbench.units import format_duration, format_ratio
+from mlbench.stats import Interval, change_interval, median, spread, trimmed_center
+from mlbench.units import format_duration, format_share
 
 MOST_PROCESSES = 60
 """More than these nobody waits for."""
@@ -95,8 +95,8 @@ def compare_series(
         quantity,
         verdict,
         f"{told}: {_reason(verdict, bounds, before, after)}",
-        median(before.values),
-        median(after.values),
+        trimmed_center(before.values),
+        trimmed_center(after.values),
         before.unit,
         change,
         bounds.tolerance,
@@ -113,8 +113,8 @@ def _assumed(change: Interval, lone: float) -> str:
 
 
 def _shown(series: Series) -> str:
-    number = median(series.values)
-    return format_duration(number) if series.unit == "s" else format_ratio(number)
+    number = trimmed_center(series.values)  # as in the change, which stands next to it
+    return format_duration(number) if series.unit == "s" else format_share(number)
 
 
 def _reason(verdict: str, bounds: Bounds, before: Series, after: Series) -> str:

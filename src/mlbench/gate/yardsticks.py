@@ -32,7 +32,7 @@ from mlbench.gate.policy import (
 from mlbench.gate.verdict import IMPROVED, INCONCLUSIVE, PASS, REGRESSION, Finding
 from mlbench.results import Measurement
 from mlbench.stats import Interval, median, student_quantile
-from mlbench.units import format_ratio
+from mlbench.units import format_share
 
 THIS = "this"
 YARDSTICKS = {BASELINE_RATIO: "baseline", PRODUCTS_RATIO: "products"}
@@ -58,7 +58,7 @@ class Change:
     """A change of a ratio, its logarithm, and what it is known by.
 
     Attributes:
-        before: median ratio of the baseline's runs, as a ratio.
+        before: geometric mean of the baseline's runs, time / that of the yardstick.
         after: of what is judged.
         log: of after / before.
         variance: of that.
@@ -186,7 +186,7 @@ def findings_of(changes: Mapping[str, Change], bounds: Mapping[str, Bounds], alo
         else:
             verdict = IMPROVED if both_better else PASS
         why = _why(verdict, own if is_alone or (is_open_alone and not both_open) else bounds[name], is_alone=is_alone)
-        told = f"{name} {format_ratio(change.before)} -> {format_ratio(change.after)}, {_told(interval)}: {why}"
+        told = f"{name} {format_share(change.before)} -> {format_share(change.after)}, {_told(interval)}: {why}"
         found.append(Finding(name, verdict, told, change.before, change.after, "ratio", interval, bounds[name].tolerance))
     return found
 

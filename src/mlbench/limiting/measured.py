@@ -17,6 +17,7 @@ from mlbench.measure.ceilings import Ceilings, Rate, measure_ceilings
 from mlbench.measure.peaks import Floor
 from mlbench.measuring import Effort, Step, measure_cell, silent
 from mlbench.memory import strip_rows_of
+from mlbench.report import time_of
 from mlbench.results import Measurement
 from mlbench.runtime import OptimizedRunner
 from mlbench.stats import Interval
@@ -28,7 +29,7 @@ class Distance:
 
     Attributes:
         case: its id.
-        latency_s: median time of a call.
+        latency_s: time of a call, as `mlbench.report.time_of` tells it: the floor times the floor ratio.
         floor: the least time of a call, which no code under test is part of.
         floor_ratio: latency / the floor.
         limit: what the ceilings say.
@@ -77,10 +78,11 @@ def distances_of(cell: Cell, measured: Sequence[Measurement], floor: Floor, ceil
     """Hold the measurements of a cell against the floor and the ceilings, in the order of RUNNERS."""
     found = []
     for runner, each in zip(RUNNERS, measured, strict=True):
-        assert each.timing is not None
+        latency_s = time_of(each)
+        assert latency_s is not None
         products = 1 / each.ratios["products_ratio"].estimate if runner == BASELINE else 0.0
-        limit = classify(pieces_of(Case(cell, runner)), must_move_bytes(cell), each.timing.median_s, products, ceilings)
-        found.append(Distance(each.case["id"], each.timing.median_s, floor, each.ratios["floor_ratio"], limit))
+        limit = classify(pieces_of(Case(cell, runner)), must_move_bytes(cell), latency_s, products, ceilings)
+        found.append(Distance(each.case["id"], latency_s, floor, each.ratios["floor_ratio"], limit))
     return tuple(found)
 
 

@@ -92,7 +92,7 @@ def _doubts(found: Sequence[Distance]) -> tuple[str, ...]:
     """Return what the reader should know before believing the floor ratios."""
     ratios = [each.floor_ratio for each in found]
     wide = sum(each.high - each.low > SPREAD_LIMIT * each.estimate for each in ratios)
-    busy = f"The interval is wide in {wide} of {len(found)} cases: the machine was busy; measure again, or with more processes."
+    busy = f"The interval is wide in {wide} of {len(found)} cases: the machine was busy; measure again when idle, or with more --processes."
     few = min((each.processes for each in ratios), default=FEWEST_PROCESSES) < FEWEST_PROCESSES
     return (
         *((busy,) if wide else ()),

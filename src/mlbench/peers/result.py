@@ -16,7 +16,7 @@ from mlbench.documents import Form, check_document, plain, read_json, write_docu
 from mlbench.errors import FileError
 from mlbench.measure import Environment
 from mlbench.peers.worker import OURS
-from mlbench.stats import Interval, median, ratio_interval
+from mlbench.stats import Interval, median, ratio_interval, typical
 
 FORM = Form("mlbench-peers", 2, "peers-schema.json", "comparison")
 MEASURED, WRONG, FAILED, SLOW = "measured", "wrong", "failed", "slow"
@@ -69,10 +69,10 @@ class Outcome:
     weight_copies: int | None = None
 
     @property
-    def median_s(self) -> float | None:
-        """Seconds of a call: the median of all rounds, or the single call of a slow runtime; None where it was not timed."""
-        rounds = [value for process in self.rounds_s for value in process]
-        return median(rounds) if rounds else (self.cost_s if self.state == SLOW else None)
+    def time_s(self) -> float | None:
+        """Seconds of a call: of the rounds, as the ratios are made, or the single call of a slow runtime; None where it was not timed."""
+        rounds = [process for process in self.rounds_s if process]
+        return typical(rounds) if rounds else (self.cost_s if self.state == SLOW else None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,8 +103,8 @@ class PeerCell:
 
     @property
     def fastest_peer(self) -> str | None:
-        """The peer with the shortest median; None where ours or every peer was not timed in turns."""
-        peers = {name: each.median_s for name, each in self.outcomes.items() if name != OURS and each.state == MEASURED and each.rounds_s}
+        """The peer with the shortest time; None where ours or every peer was not timed in turns."""
+        peers = {name: each.time_s for name, each in self.outcomes.items() if name != OURS and each.state == MEASURED and each.rounds_s}
         timed = {name: seconds for name, seconds in peers.items() if seconds is not None and self.ratios(name)}
         return min(timed, key=timed.__getitem__) if timed else None
 

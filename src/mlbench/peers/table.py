@@ -34,8 +34,9 @@ def times_table(result: PeerResult) -> Table:
             ends = (str(cell.fastest_peer), format_ratio(ratio.estimate), format_interval(ratio))
         rows.append((cell.name, *(_time(cell, name) for name in names), *ends))
     notes = [
-        f"Time of a call, inputs-hidden-outputs and batch: median over rounds in which the runtimes took turns. {FASTEST} fastest. "
-        "peer / ours: the fastest peer of the cell over ours, above 1 ours is faster; the interval is Student's over sets of processes.",
+        "Time of a call, inputs-hidden-outputs and batch, over rounds in which the runtimes took turns: the geometric mean of the "
+        f"processes' medians. {FASTEST} fastest. peer / ours: the fastest peer of the cell over ours, above 1 ours is "
+        "faster; the interval is Student's over sets of processes.",
     ]
     if any(each.state == SLOW for cell in result.cells for each in cell.outcomes.values()):
         notes.append("~: one call by itself; it takes too long for turns.")
@@ -135,10 +136,10 @@ def _time(cell: PeerCell, name: str) -> str:
     outcome = cell.outcomes.get(name)
     if outcome is None:
         return "-"
-    seconds = outcome.median_s
+    seconds = outcome.time_s
     if seconds is None:
         return outcome.state
-    timed = [each.median_s for each in cell.outcomes.values() if each.state == MEASURED and each.median_s is not None]
+    timed = [each.time_s for each in cell.outcomes.values() if each.state == MEASURED and each.time_s is not None]
     mark = FASTEST if outcome.state == MEASURED and seconds == min(timed) else ""
     return f"{'~' if outcome.state == SLOW else ''}{format_duration(seconds)}{mark}"
 

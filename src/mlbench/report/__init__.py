@@ -3,7 +3,7 @@
 from mlbench.report.machines import has_verdicts, junit, load_verdicts, verdicts_json
 from mlbench.report.markdown import markdown
 from mlbench.report.summary import Figure, figures, summary, sweep_speedup
-from mlbench.report.tables import Pair, Table, format_interval, pairs, tables
+from mlbench.report.tables import Pair, Table, format_interval, pairs, tables, time_of
 from mlbench.report.terminal import Progress, progress, render, result_text
 from mlbench.report.verdicts import verdict_figure, verdict_text
 
@@ -25,6 +25,7 @@ __all__ = [
     "summary",
     "sweep_speedup",
     "tables",
+    "time_of",
     "verdict_figure",
     "verdict_text",
     "verdicts_json",

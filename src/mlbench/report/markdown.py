@@ -9,7 +9,7 @@ import re
 from collections.abc import Sequence
 
 from mlbench.gate import BROKEN, IMPROVED, INCONCLUSIVE, MISSING, NEW, PASS, REGRESSION, Judgement, Row
-from mlbench.report.verdicts import HEADERS, alike, deciding, finding_cells, headline, worst_first
+from mlbench.report.verdicts import HEADERS, alike, deciding, finding_cells, headline, legend, worst_first
 
 MOST_CHARACTERS = 60_000
 """GitHub takes comments of up to 65,536 characters, and job summaries of 1 MB."""
@@ -42,7 +42,8 @@ def markdown(judgement: Judgement, *, inconclusive_passes: bool = False) -> str:
     quiet = [row for row in judgement.rows if row.verdict == PASS]
     head = f"### {_MARKS[judgement.verdict]} mlbench: {escaped(headline(judgement, inconclusive_passes=inconclusive_passes))}\n"
     sides = f"{escaped(judgement.after)} against {escaped(judgement.before)}\n"
-    notes = "".join(f"- {escaped(note)}\n" for note in judgement.notes)
+    meanings = legend({finding.quantity for row in judgement.rows for finding in row.findings})
+    notes = "".join(f"- {escaped(note)}\n" for note in (*judgement.notes, *meanings))
     room = MOST_CHARACTERS - len(head) - len(sides) - len(notes)
     lines = [_loud_line(name, row) for name, row in alike(loud)]
     shown = _cut(lines, room)

@@ -7,7 +7,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from mlbench.measure import Environment, describe
-from mlbench.report.tables import Pair, format_interval, pairs
+from mlbench.report.doubts import doubt_lines
+from mlbench.report.tables import Pair, format_interval, pairs, time_of
 from mlbench.results import COMPLETE, Measurement
 from mlbench.stats import Interval, geometric_mean, geometric_mean_interval, median
 from mlbench.units import format_bytes, format_count, format_kb, format_percent, format_ratio
@@ -133,7 +134,7 @@ def _headline_pair(found: Sequence[Pair]) -> Pair:
 
 
 def _seconds(measured: Measurement | None) -> float:
-    return measured.timing.median_s if measured is not None and measured.timing is not None else 0.0
+    return time_of(measured) or 0.0
 
 
 def _headline(pair: Pair) -> str:
@@ -154,8 +155,8 @@ def _headline(pair: Pair) -> str:
     ) + _bare(pair)  # fmt: skip
     return "\n".join((
         what,
-        f"  Baseline:         Time {_seconds(pair.baseline):.7f} sec   Peak Memory {_kb(pair.baseline)} KB",
-        f"  Optimized:        Time {_seconds(pair.optimized):.7f} sec   Peak Memory {_kb(pair.optimized)} KB",
+        f"  Baseline:         Time {_seconds(pair.baseline):.7f} sec   Peak Memory {_kb(pair.baseline)}",
+        f"  Optimized:        Time {_seconds(pair.optimized):.7f} sec   Peak Memory {_kb(pair.optimized)}",
         f"  Performance win:  Speedup {_faster(speedup.estimate)}   "
         f"(95 % interval {format_ratio(speedup.low)} to {format_ratio(speedup.high)}, {_counted(speedup.processes)})",
         *heap,
@@ -179,7 +180,7 @@ def _faster(ratio: float) -> str:
 
 
 def _kb(measured: Measurement | None) -> str:
-    return "-" if measured is None or measured.memory_bytes is None else format_kb(measured.memory_bytes)
+    return "not measured" if measured is None or measured.memory_bytes is None else f"{format_kb(measured.memory_bytes)} KB"
 
 
 def _sweep(found: Sequence[Pair]) -> str:
@@ -223,9 +224,8 @@ def _caveats(found: Sequence[Pair], environment: Environment) -> list[str]:
         cells = f"{len(faulting)} cells" if len(faulting) > 1 else "one cell"
         lines.append(
             f"In {cells} the baseline pays for page faults ({worst.cell}: {format_count(_faults(worst))} a call), because glibc in a "
-            "fresh process "
-            "gives "
-            "freed memory back to the kernel on every call. A process that has freed larger blocks before does not: the column 'kept heap'."
+            "fresh process gives freed memory back to the kernel on every call. A process that has freed larger blocks before does not: "
+            "the column 'kept heap'."
         )
     copies = max((pair.optimized.static.weight_copies for pair in found if pair.optimized), default=0)
     staging = max((pair.optimized.static.staging_if_needed for pair in found if pair.optimized), default=0)
@@ -241,10 +241,8 @@ def _caveats(found: Sequence[Pair], environment: Environment) -> list[str]:
         )
     if environment.threads == 1:
         lines.append("BLAS had one thread; --threads measures with more.")
-    lines += sorted(
-        {f"{each.case['id']}: {line}" for pair in found for each in (pair.baseline, pair.optimized) if each for line in each.warnings}
-    )
-    return lines
+    measured = [each for runner in ("baseline", "optimized") for pair in found if (each := getattr(pair, runner)) is not None]
+    return lines + doubt_lines([(each.case["id"], line) for each in measured for line in each.warnings])
 
 
 def _faults(pair: Pair) -> float:

@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from mlbench.measure import Footprint
+from mlbench.report.doubts import doubt_lines
 from mlbench.results import COMPLETE, OLD_FLOOR_RATIO, Measurement
-from mlbench.stats import Interval
+from mlbench.stats import Interval, typical
 from mlbench.units import format_bytes, format_count, format_duration, format_percent, format_ratio
 
 _NOTHING = "-"
@@ -95,7 +96,7 @@ def latency_table(found: Sequence[Pair]) -> Table:
         "speed-up",
         "95 % interval",
         "kept heap",
-        "/ products",
+        "over products",
         "floor ratio",
         "p99/median",
         "faults/call",
@@ -104,12 +105,12 @@ def latency_table(found: Sequence[Pair]) -> Table:
     rows = tuple(
         (
             _cell_name(pair),
-            _median(pair.baseline),
-            _median(pair.optimized),
+            _time(pair.baseline),
+            _time(pair.optimized),
             _estimate(_ratio(pair.optimized, "speedup")),
             _range(_ratio(pair.optimized, "speedup")),
             _estimate(_ratio(pair.optimized, "speedup_kept_heap")),
-            _estimate(_ratio(pair.optimized, "products_ratio")),
+            _inverse(_ratio(pair.optimized, "products_ratio")),
             _estimate(_ratio(pair.optimized, OLD_FLOOR_RATIO if aged else "floor_ratio")),
             _both(_tail(pair.baseline), _tail(pair.optimized)),
             _both(_faults(pair.baseline), _faults(pair.optimized)),
@@ -117,12 +118,13 @@ def latency_table(found: Sequence[Pair]) -> Table:
         for pair in found
     )
     notes = (
-        "Latency: median of one call over interleaved rounds in fresh processes. / products: optimized / NumPy's bare matrix products, "
-        "with a heap that keeps freed memory.",
+        "Latency: of one call over interleaved rounds in fresh processes; like the ratios the geometric mean of the processes' medians. "
+        "Speed-up: baseline / optimized. Over products: NumPy's bare matrix products / optimized, with a heap that keeps freed memory. "
+        "Above 1 optimized is faster.",
         "Floor ratio: optimized / an empty run plus the bare products as generated code ran them, which is what files of before call so."
         if aged
-        else "Floor ratio: optimized / the least that the arithmetic at the core's peak, or the bytes at the bandwidth of their level, "
-        "take, plus an empty call; no code under test is in it. 1.00x is the machine.",
+        else "Floor ratio: optimized, counted in floors. A floor is the least that the arithmetic at the core's peak, or the bytes at the "
+        "bandwidth of their level, take, plus an empty call; no code under test is in it. 1.00x is the machine.",
         "Kept heap: the speed-up where freed memory is not given back to the kernel; measured where the baseline faults otherwise.",
         "p99/median of single calls and minor page faults per call: baseline -> optimized.",
     )
@@ -152,8 +154,9 @@ def memory_table(found: Sequence[Pair]) -> Table:
     instruments = sorted(
         {each.footprint.instrument for pair in found for each in (pair.baseline, pair.optimized) if each and each.footprint}
     )
+    measured_by = f"Measured by {' and '.join(instruments)}. " if instruments else ""
     notes = (
-        f"Measured by {' and '.join(instruments) or 'nothing'}. Optimized = peak of the call + static, which is all "
+        f"{measured_by}Optimized = peak of the call + static, which is all "
         "it holds between calls: arena, operands, code, and copies of weights. Input and the model's own weights, one set, are in neither. "
         "Without copies: the same without copies of weights.",
         "With staging: strided input needs a staging buffer too (so does float64, which the baseline has to convert as well). "
@@ -171,7 +174,7 @@ def reference_table(measurements: Sequence[Measurement]) -> Table | None:
     rows = tuple(
         (
             each.case["cell"] + (f" ({each.status})" if each.status != COMPLETE else ""),
-            _median(each),
+            _time(each),
             _estimate(_ratio(each, "reference_ratio")),
             _range(_ratio(each, "reference_ratio")),
             _bytes(each.memory_bytes),
@@ -182,11 +185,10 @@ def reference_table(measurements: Sequence[Measurement]) -> Table | None:
         )
         for each in others
     )
-    doubts = tuple(f"{each.case['cell']}: {line}" for each in others for line in each.warnings)
     notes = (
-        "Interleaved with the reference in this one process, whose own bias the interval does not hold. Allocations per call: reference "
-        "-> this.",
-        *doubts,
+        "Interleaved with the reference in this one process, whose own bias the interval does not hold. Above 1 this is faster. "
+        "Allocations per call: reference -> this.",
+        *doubt_lines([(each.case["cell"], line) for each in others for line in each.warnings]),
     )
     return Table("Callables", headers, rows, notes)
 
@@ -211,12 +213,24 @@ def _estimate(interval: Interval | None) -> str:
     return _NOTHING if interval is None else format_ratio(interval.estimate)
 
 
+def _inverse(interval: Interval | None) -> str:
+    return _NOTHING if interval is None else format_ratio(1 / interval.estimate)
+
+
 def _range(interval: Interval | None) -> str:
     return _NOTHING if interval is None else format_interval(interval)
 
 
-def _median(measured: Measurement | None) -> str:
-    return _NOTHING if measured is None or measured.timing is None else format_duration(measured.timing.median_s)
+def time_of(measured: Measurement | None) -> float | None:
+    """Return the seconds of a call as they are told everywhere: of the rounds, as the ratios are made; None where it was not timed."""
+    if measured is None or measured.timing is None:
+        return None
+    return typical(measured.timing.rounds_s) if measured.timing.rounds_s else measured.timing.median_s
+
+
+def _time(measured: Measurement | None) -> str:
+    seconds = time_of(measured)
+    return _NOTHING if seconds is None else format_duration(seconds)
 
 
 def _tail(measured: Measurement | None) -> str:
@@ -244,4 +258,4 @@ def _bytes(size: int | None) -> str:
 
 
 def _both(baseline: str, optimized: str) -> str:
-    return f"{baseline} -> {optimized}"
+    return _NOTHING if baseline == optimized == _NOTHING else f"{baseline} -> {optimized}"

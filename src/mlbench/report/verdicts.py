@@ -7,7 +7,7 @@ it to other readers.
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from mlbench.gate import (
     BROKEN,
@@ -24,13 +24,21 @@ from mlbench.gate import (
     Judgement,
     Row,
 )
+from mlbench.gate.policy import BASELINE_RATIO, PRODUCTS_RATIO, REFERENCE_RATIO, percent
 from mlbench.report.summary import Figure
 from mlbench.report.tables import Table
 from mlbench.report.terminal import NOTE_WIDTH, render
-from mlbench.units import format_duration, format_ratio
+from mlbench.units import format_duration, format_share
 
 HEADERS = ("row", "verdict", "quantity", "before", "after", "change", "interval")
 _NOTHING = "-"
+_LEGEND = (
+    ((BASELINE_RATIO, PRODUCTS_RATIO), "Baseline ratio, products ratio: the time of a call / the eager runner's, / NumPy's bare products'; "
+     "below 1 it is faster. Of the fastest rounds, with a heap that keeps freed memory, so that they are not 1 / the speed-ups of a "
+     "result's own tables, which are of all rounds and of a heap as new."),
+    ((REFERENCE_RATIO,), "Reference ratio: the time of a call / its reference's; below 1 it is faster. A result's own table has 1 / it."),
+)  # fmt: skip
+"""What quantities mean that a result's own tables show in another way."""
 _NOUNS = {
     PASS: "pass",
     NEW: "new",
@@ -100,7 +108,12 @@ def verdict_table(judgement: Judgement, *, everything: bool = False) -> Table:
     """Return a line for each finding that decides a row's verdict, the worst first; rows that pass only with `everything`."""
     shown = [row for row in worst_first(judgement.rows) if everything or row.verdict != PASS]
     rows = tuple(finding_cells(row, finding, name) for name, row in alike(shown) for finding in deciding(row, everything=everything))
-    return Table(f"{judgement.after} against {judgement.before}", HEADERS, rows)
+    return Table(f"{judgement.after} against {judgement.before}", HEADERS, rows, legend({row[2] for row in rows}))
+
+
+def legend(quantities: Collection[str]) -> tuple[str, ...]:
+    """Return what these quantities mean, as far as the tables of a result show them in another way."""
+    return tuple(meaning for named, meaning in _LEGEND if set(named) & set(quantities))
 
 
 def deciding(row: Row, *, everything: bool = False) -> list[Finding]:
@@ -117,8 +130,8 @@ def finding_cells(row: Row, finding: Finding, name: str = "") -> tuple[str, ...]
         finding.quantity,
         value(finding.before, finding.unit),
         value(finding.after, finding.unit),
-        _exact_change(finding) if change is None else f"{change.estimate:.3f}x",
-        _NOTHING if change is None else f"{change.low:.3f} to {change.high:.3f}",
+        _exact_change(finding) if change is None else percent(change.estimate - 1),
+        _NOTHING if change is None else f"{percent(change.low - 1)} to {percent(change.high - 1)}",
     )
 
 
@@ -128,7 +141,7 @@ def value(number: float | None, unit: str) -> str:
         return _NOTHING
     if unit == "s":
         return format_duration(number)
-    return format_ratio(number) if unit == "ratio" else f"{number:,.0f}" + (" B" if unit == "bytes" else "")
+    return format_share(number) if unit == "ratio" else f"{number:,.0f}" + (" B" if unit == "bytes" else "")
 
 
 def verdict_text(

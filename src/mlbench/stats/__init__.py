@@ -17,8 +17,8 @@ from mlbench.stats.plain import (
     thinned,
 )
 from mlbench.stats.ranks import signed_rank_interval, signed_rank_quantile
-from mlbench.stats.replicates import geometric_mean_interval, ratio_interval
-from mlbench.stats.student import change_interval, spread, student_quantile
+from mlbench.stats.replicates import geometric_mean_interval, ratio_interval, typical
+from mlbench.stats.student import change_interval, spread, student_quantile, trimmed_center
 
 __all__ = [
     "CONFIDENCE",
@@ -38,4 +38,6 @@ __all__ = [
     "student_quantile",
     "tail_ratio",
     "thinned",
+    "trimmed_center",
+    "typical",
 ]

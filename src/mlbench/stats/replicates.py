@@ -50,6 +50,21 @@ def ratio_interval(ratios: Ratios, confidence: float = CONFIDENCE) -> Interval:
     return _interval(mean, mean - half, mean + half, confidence, ratios)
 
 
+def typical(rounds: Ratios) -> float:
+    """Return what `ratio_interval` estimates, of anything positive: the geometric mean of the processes' medians.
+
+    Times are told by it as well, so that the quotient of two of them is the ratio that stands next to them, but for what the rounds'
+    pairing adds.
+
+    >>> typical([[1.0, 2.0, 9.0], [8.0]])
+    4.0
+
+    Raises:
+        ValueError: for no process, a process without rounds, or one whose median is not positive and finite.
+    """
+    return math.exp(float(_log_medians(rounds).mean()))
+
+
 def geometric_mean_interval(cells: Sequence[Ratios], confidence: float = CONFIDENCE) -> Interval:
     """Return the geometric mean over cells of what `ratio_interval` estimates of each.
 

@@ -73,6 +73,15 @@ def change_interval(
     return Interval(math.exp(difference), low, high, confidence, min(len(before), len(after)), len(before) + len(after))
 
 
+def trimmed_center(values: Sequence[float]) -> float:
+    """Return what `change_interval` compares of a run: the trimmed mean of the logarithms, as a value.
+
+    Raises:
+        ValueError: for no value, or one that is not positive and finite.
+    """
+    return math.exp(float(_trimmed(_finite_log(values)).mean()))
+
+
 TRIMMED = 0.2
 """Share of the processes that is left out at either end (Wilcox, Introduction to Robust Estimation, 3rd ed., 2012, section 3.3)."""
 _WIDEST = 300.0
