@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
 
@@ -11,6 +12,7 @@ from mlbench.gate import Finding, Judgement, row_of
 from mlbench.report import Pair
 from mlbench.report.charts import (
     FLOOR_RATIO,
+    MEASURES,
     MEMORY,
     SPEEDUP,
     Chart,
@@ -18,6 +20,7 @@ from mlbench.report.charts import (
     Moment,
     Race,
     Step,
+    beside_chart,
     changes_chart,
     fastest_chart,
     heat_maps,
@@ -27,6 +30,7 @@ from mlbench.report.charts import (
     trend_chart,
 )
 from mlbench.report.charts.heat import Quantity
+from mlbench.report.charts.labels import row_labels, told_apart
 from mlbench.results import Measurement
 from mlbench.stats import Interval
 from saved_results import SPREAD, case
@@ -118,6 +122,63 @@ def test_no_two_cells_share_a_place() -> None:
     assert {tuple(chart.spec["layer"][0]["encoding"]["color"]["scale"]["domain"]) for chart in maps} == {(1.0, 6.0)}
 
 
+@pytest.mark.parametrize(("quantity", "ends"), [(SPEEDUP, [1.0, 4.0]), (MEMORY, [0.0, 1.0]), (FLOOR_RATIO, [1.0, 4.0])],
+                         ids=["speedup", "memory", "floor"])  # fmt: skip
+def test_colours_have_ends_of_their_own(quantity: Quantity, ends: list[float]) -> None:
+    """A map of 1.02 and 1.03 is pale all over: the deepest colour belongs to a value, not to the largest there happens to be."""
+    (chart,) = heat_maps(quantity, [pair(8, 64, 1.02), pair(512, 1024, 1.03)])
+    assert chart.spec["layer"][0]["encoding"]["color"]["scale"]["domain"] == ends
+
+
+def test_what_runs_of_the_same_code_differ_by_is_pale() -> None:
+    """Beside the first result, the deepest colours belong to half and to twice as much."""
+    runs = [(name, [measured("optimized", 8, 64)]) for name in ("a.json", "b.json")]
+    chart = beside_chart(MEASURES[0], runs)
+    assert chart is not None
+    assert chart.spec["layer"][0]["encoding"]["color"]["scale"]["domain"] == [0.5, 1, 2.0]
+
+
+def test_columns_are_told_apart_where_names_are_cut() -> None:
+    """Twelve files of a folder have twelve labels, each as long as there is room for; the rows' own names stay in the table."""
+    names = [f"results/of/the/nightly/runs/0001_2026-01-{day:02}_linux.json" for day in range(1, 13)]
+    chart = beside_chart(MEASURES[0], [(name, [measured("optimized", 8, 64)]) for name in names])
+    assert chart is not None
+    shown = chart.spec["encoding"]["x"]["sort"]
+    assert len(set(shown)) == 12
+    assert {len(label) for label in shown} == {20}
+    assert chart.table.headers[1:] == tuple(names)
+
+
+def test_a_result_without_the_quantity_has_no_column() -> None:
+    """It would be empty, and where it was named first there would be nothing to compare with."""
+    one = measured("optimized", 8, 64)
+    none = dataclasses.replace(one, timing=None)
+    chart = beside_chart(MEASURES[0], [("none.json", [none]), ("one.json", [one]), ("two.json", [one])])
+    assert chart is not None
+    assert chart.table.headers == ("case", "one.json", "two.json")
+
+
+@pytest.mark.parametrize(
+    ("names", "expected"),
+    [
+        (["a.py::t[x-1]", "b.py::u[x-2]"], ["x-1", "x-2"]),
+        (["a.py::t[x]", "a.py::u[x]"], ["t[x]", "u[x]"]),
+        (["a.py::t[x]", "b.py::t[x]"], ["a.py::t[x]", "b.py::t[x]"]),
+        (["f" * 40 + "1", "f" * 40 + "2"], ["\u2026" + "f" * 30 + "1", "\u2026" + "f" * 30 + "2"]),
+        (["1" + "f" * 40, "2" + "f" * 40], ["1" + "f" * 15 + "\u2026" + "f" * 15, "2" + "f" * 15 + "\u2026" + "f" * 15]),
+    ],
+    ids=["parameters", "tests", "files", "cut-in-front", "cut-in-the-middle"],
+)
+def test_labels_of_rows_tell_them_apart(names: list[str], expected: list[str]) -> None:
+    """The shortest of parameters, test and id that does; what is too long is cut where all are the same."""
+    assert list(row_labels(names).values()) == expected
+
+
+def test_titles_that_are_the_same_name_their_files() -> None:
+    """And get a number where the files are the same too."""
+    assert told_apart(["a", "b", "b", "b"], ["1", "1", "2", "2"]) == ["a", "b (1)", "b (2) #1", "b (2) #2"]
+
+
 def test_the_digits_stand_in_no_heat_map() -> None:
     """They have no place among batch and hidden sizes."""
     only = pair(8, 64)
@@ -167,6 +228,45 @@ def test_roofs_bend_at_the_product(monkeypatch: pytest.MonkeyPatch) -> None:
     assert math.isclose(roof[0]["y"], 1e10 * roof[0]["x"] / 1e9)
     assert roof[-1]["y"] == 100.0
     assert (roof[0]["x"], roof[-1]["x"]) == (0.5, pytest.approx(200.0))
+
+
+def test_every_roof_has_a_name() -> None:
+    """The legend has each line's, with its rate, and the flat part has its own."""
+    chart = roofline_chart([Dot("a", 1.0, 1e9, "moving")], 1e11, {"reading from L1": 8e10, "reading from memory": 1e10})
+    assert chart is not None
+    roofs, peak, _ = chart.spec["layer"]
+    assert roofs["encoding"]["strokeDash"]["scale"]["domain"] == ["reading from L1, 80 GB/s", "reading from memory, 10 GB/s"]
+    assert [row["name"] for row in peak["data"]["values"]] == ["multiply-adds, 100 GFLOP/s"]
+
+
+def test_an_axis_is_not_zoomed_to_its_noise() -> None:
+    """Rounds that agree within 2 % lie in the middle of an axis of a factor of two; a history's axis spans half as much again."""
+    chart = rounds_chart("b8-h64", {"baseline": [[1.00e-6, 1.02e-6]]})
+    moments = [Moment("a.json", 1, "b8-h64", 1.20), Moment("b.json", 2, "b8-h64", 1.21)]
+    trend = trend_chart("history", "History", "floor ratio", moments)
+    ladder = ladder_chart("b8-h64", [Step("+ fuse", Interval(1.01, 1.0, 1.02, 0.95, 5, 75), "within the noise")])
+    same = Finding("latency", "pass", "", 1.0, 1.0, "s", Interval(1.0, 0.999, 1.001, 0.95, 5, 75))
+    changed = changes_chart(Judgement("a", "b", (row_of("r", [same]),)))
+    assert chart is not None
+    assert trend is not None
+    assert ladder is not None
+    assert changed is not None
+    low, high = chart.spec["layer"][0]["encoding"]["x"]["scale"]["domain"]
+    assert high / low == pytest.approx(2.0, rel=1e-3)
+    assert low * high == pytest.approx(1.02, rel=1e-3)
+    low, high = trend.spec["layer"][0]["encoding"]["y"]["scale"]["domain"]
+    assert high / low == pytest.approx(1.5, rel=1e-3)
+    assert ladder.spec["layer"][0]["encoding"]["x"]["scale"]["domain"] == [pytest.approx(0.76), pytest.approx(1.26)]
+    assert changed.spec["layer"][1]["encoding"]["x"]["scale"]["domain"] == [-0.05, 0.05]
+
+
+def test_diamonds_are_the_times_of_the_tables() -> None:
+    """Not the median of all rounds, which is another number where processes differ."""
+    chart = rounds_chart("b8-h64", {"baseline": [[1e-6, 1e-6, 1e-6], [4e-6]]})
+    assert chart is not None
+    (diamond,) = chart.spec["layer"][1]["data"]["values"]
+    assert diamond["us"] == pytest.approx(2.0)
+    assert "baseline 2.00 us" in chart.how_to_read
 
 
 def test_a_history_needs_two_runs() -> None:

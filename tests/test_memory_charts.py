@@ -30,6 +30,14 @@ def test_the_compiled_runner_is_a_flat_line() -> None:
     assert max(held) == held[0]
 
 
+def test_a_recording_has_the_threads_of_its_case() -> None:
+    """BLAS with more of them allocates more, and the number would be another one than the case's."""
+    threadpoolctl = pytest.importorskip("threadpoolctl")
+    pytest.importorskip("memray")
+    with threadpoolctl.threadpool_limits(2):
+        assert max(held_during(parse_case("baseline-b512-h256"))) < 1.25 * 512 * 1024 * 2
+
+
 def test_the_shorter_line_is_drawn_to_the_end() -> None:
     """A runner that allocates nothing is drawn as far as the other one."""
     chart = held_chart("c", {"baseline": [0, 2048, 0], "optimized": [1024]})
@@ -63,12 +71,15 @@ def test_a_cell_of_ours_has_both_and_another_one_none() -> None:
 
 def test_flame_graphs_are_linked(tmp_path: Path) -> None:
     """Pages that were kept are links under their names, as seen from the page; without any the section says what would keep them."""
-    kept = tmp_path / "graphs of it" / "baseline-b8-h64.html"
-    kept.parent.mkdir()
-    kept.write_text("")
-    found = Files(graphs=graphs_in(tmp_path, tmp_path / "report.html"))
+    for name in ("before", "after"):
+        kept = tmp_path / "graphs of it" / name / "baseline-b8-h64.html"
+        kept.parent.mkdir(parents=True)
+        kept.write_text("")
+    found = Files(graphs=graphs_in(tmp_path / "graphs of it", tmp_path / "report.html"))
     with_links, without = sections_of(found)[-1], sections_of(Files())[-1]
-    assert with_links.links == (("baseline-b8-h64", "graphs%20of%20it/baseline-b8-h64.html"),)
+    assert with_links.links == tuple(
+        (f"{name}/baseline-b8-h64", f"graphs%20of%20it/{name}/baseline-b8-h64.html") for name in ("after", "before")
+    )
     assert without.is_empty
     assert "--graphs DIR" in without.command
 

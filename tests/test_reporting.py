@@ -15,16 +15,20 @@ from mlbench.ablating.saved import new_ablations
 from mlbench.cli import main
 from mlbench.errors import MissingExtraError, UsageError
 from mlbench.gate import Finding, Judgement, row_of
+from mlbench.limiting.saved import new_limits
 from mlbench.peers.result import Outcome, PeerCell, PeerResult
-from mlbench.report import figures, load_verdicts, verdicts_json
-from mlbench.reporting import Files, read_files, render_page, sections_of, write_chart
+from mlbench.report import figures, load_verdicts, pairs, verdicts_json
+from mlbench.report.charts import held_chart
+from mlbench.reporting import Files, Section, read_files, render_page, sections_of, write_chart
+from mlbench.reporting.compared import moments_of
+from mlbench.reporting.memory import differences
 from mlbench.reporting.page import as_script
-from mlbench.reporting.sections import moments_of
 from mlbench.results import Result, save
 from mlbench.stats import Interval
-from saved_results import ENVIRONMENT, case, result
+from saved_results import ENVIRONMENT, callable_of_a_user, case, result
 from test_charts import measured
 from test_cli_ablation import made_up
+from test_limiting import CEILINGS, distance
 
 pytest.importorskip("jinja2")
 pytest.importorskip("vl_convert")
@@ -69,7 +73,7 @@ def test_the_numbers_that_stand_out_are_those_of_the_newest_result(files: Path) 
     save(run(speedup=3.0), Path("later.json"))
     assert main(["report", "run.json", "later.json", "-o", "page.html"]) == 0
     page = Path("page.html").read_text(encoding="utf-8")
-    assert "Of later.json, the newest result." in page
+    assert "Of later.json, the newest result that has both runners." in page
     for part in (
         "<strong>3.00x faster</strong>",
         "<dt>Sweep of 2 cells, geometric mean</dt>",
@@ -148,6 +152,94 @@ def test_no_page_is_written_into_nowhere(files: Path, capsys: pytest.CaptureFixt
     assert "its folder does not exist" in capsys.readouterr().err
 
 
+def later(made: Result, day: int = 9) -> Result:
+    """Return a result of a later day."""
+    return dataclasses.replace(made, date=f"2026-01-0{day}T03:04:05+00:00")
+
+
+def section(found: Files, key: str) -> Section:
+    """Return a section by its key."""
+    (made,) = (each for each in sections_of(found) if each.key == key)
+    return made
+
+
+@pytest.mark.parametrize("key", ["headline", "maps", "memory-map", "case-b8-h64"])
+def test_a_newer_file_of_other_rows_empties_no_section(tmp_path: Path, key: str) -> None:
+    """Each section takes the newest file that can fill it; here a callable of somebody's was measured last."""
+    save(run(), tmp_path / "run.json")
+    save(later(result(callable_of_a_user())), tmp_path / "later.json")
+    alone, both = (read_files(paths) for paths in ([tmp_path / "run.json"], [tmp_path / "run.json", tmp_path / "later.json"]))
+    assert [chart.name for chart in section(both, key).charts] == [chart.name for chart in section(alone, key).charts]
+    assert section(both, key).figures == section(alone, key).figures
+    assert not section(both, key).is_empty
+    assert "Callables" in [table.title for table in section(both, "maps").tables]
+
+
+def test_every_cell_has_its_case() -> None:
+    """From the newest result that has it, which is named."""
+    found = Files(results=[("old.json", run((64, 256))), ("new.json", later(run((64,))))])
+    assert [section(found, f"case-b8-h{size}").text[0].partition(",")[0] for size in (64, 256)] == ["From new.json", "From old.json"]
+
+
+def test_the_newest_is_the_one_with_the_latest_date() -> None:
+    """Whatever the order in which files were named, and wherever their clocks stood; ceilings alone are no roofline."""
+    dots = [distance("baseline-b8-h64")]
+    runs = [new_limits(ENVIRONMENT, "mlbench limits", CEILINGS, each) for each in (dots, dots, [])]
+    dates = ("2026-01-02T01:00:00+02:00", "2026-01-02T00:30:00+00:00", "2026-01-03T00:00:00+00:00")
+    named = [(f"{place}.json", dataclasses.replace(each, date=date)) for place, (each, date) in enumerate(zip(runs, dates, strict=True))]
+    for order in (named, named[::-1]):
+        made = section(Files(limits=order), "roofline")
+        assert made.text == (f"From 1.json, {dates[1]}.",)
+        assert [chart.name for chart in made.charts] == ["roofline"]
+
+
+def test_a_comparison_of_another_project_does_not_colour_ours() -> None:
+    """It stands under the verdicts, and not among the numbers that stand out; where the page is about nothing else, it does there too."""
+    name = "test_sweep.py::test_mlp[optimized-b8-h64]"
+    foreign = comparison([[visit(head=1.1)] for _ in range(16)])
+    ours = comparison([[visit(name, head=1.1)] for _ in range(16)], [name])
+    results = [("run.json", run())]
+    pages = [Files(results, comparisons=[("ab.json", foreign)]), Files(results, comparisons=[("ab.json", ours)]),
+             Files(comparisons=[("ab.json", foreign)])]  # fmt: skip
+    told = [[each.value for each in section(page, "headline").figures if "worse" in each.value] for page in pages]
+    assert told == [[], ["1 worse"], ["1 worse"]]
+    assert [len(section(page, "verdicts").charts) for page in pages] == [1, 1, 1]
+
+
+def test_rows_that_only_one_result_has_are_not_worse() -> None:
+    """The newest result is compared with the first that was named in the rows that both have; without any it is not compared."""
+    first, smaller, other = run((64, 256)), later(run((64,))), later(result(callable_of_a_user()))
+    figures_of = [section(Files(results=[("a", first), ("b", each)], beside=[("a", first), ("b", each)]), "headline").figures
+                  for each in (smaller, other)]  # fmt: skip
+    assert [[each.value for each in found if each.what == "b against a"] for found in figures_of] == [["nothing worse"], []]
+
+
+def test_titles_of_several_comparisons_are_told_apart() -> None:
+    """Twelve of the same two versions are twelve charts of different titles and names."""
+    made = [(f"ab-{number}.json", comparison([[visit(head=1.1)] for _ in range(16)])) for number in range(12)]
+    charts = section(Files(comparisons=made), "verdicts").charts
+    for names in ([chart.title for chart in charts], [chart.name for chart in charts], [chart.table.title for chart in charts]):
+        assert len(set(names)) == 12
+    assert charts[3].title.endswith("(ab-3.json)")
+    assert len({each.what for each in section(Files(comparisons=made), "headline").figures}) == 12
+
+
+def test_a_history_leaves_out_runs_of_other_things() -> None:
+    """What is measured between two sweeps is no run of theirs, and its rows are not missing from it."""
+    between = later(result(callable_of_a_user()), 3)
+    moments = moments_of([("a", run((64,))), ("mine", between), ("b", later(run((64,)), 4))], "floor_ratio")
+    assert [(each.run, each.number, each.verdict) for each in moments] == [("a", 1, ""), ("b", 2, "pass")]
+
+
+def test_bytes_that_differ_from_the_files_are_said() -> None:
+    """A page does not show two numbers for one thing without a word."""
+    pairs_here = pairs(run((64,)).measurements)
+    chart = held_chart("b8-h64", {"baseline": [0, 20_000], "optimized": [4096]})
+    assert chart is not None
+    (line,) = differences(pairs_here, [chart], "run.json")
+    assert line.startswith("Warning: baseline-b8-h64 held 19.5 KB here and 13.8 KB when run.json was measured")
+
+
 def test_a_history_has_the_gates_verdicts(tmp_path: Path) -> None:
     """Each run is judged by the one before it; another processor is another machine."""
     slow = dataclasses.replace(run((64,)), date="2026-01-03T03:04:05+00:00")
@@ -169,7 +261,7 @@ def test_a_history_has_the_gates_verdicts(tmp_path: Path) -> None:
         ("memory_charts", "memory-map", "the memory of b8-h256"),
         ("rounds_chart", "case-b8-h64", "this section"),
         ("heat_maps", "maps", "this section"),
-        ("judge", "verdicts", "this section"),
+        ("verdicts_section", "verdicts", "this section"),
     ],
 )
 def test_what_cannot_be_made_leaves_a_gap(
@@ -201,8 +293,10 @@ def test_a_chart_becomes_a_picture(files: Path) -> None:
 
 def test_charts_are_listed(files: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Without a file to write, the names are what is printed."""
-    assert main(["plot", "?", "run.json"]) == 0
+    assert main(["plot", "run.json"]) == 0
     names = capsys.readouterr().out.split()
+    assert main(["plot", "speedup", "run.json"]) == 0
+    assert capsys.readouterr().out.split() == names
     assert names[:3] == ["speedup", "memory", "floor-ratio"]
     assert names[-3:] == ["arena-b8-h256", "rounds-b8-h64", "rounds-b8-h256"]
 
@@ -214,6 +308,12 @@ def test_what_cannot_be_drawn_is_said(files: Path, name: str, path: str, message
     """Another name or another ending is a usage error that tells what there is."""
     with pytest.raises(UsageError, match=message):
         write_chart(name, sections_of(read_files([Path("run.json")])), Path(path))
+
+
+def test_a_chart_without_a_name_is_not_drawn(files: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A file alone is not taken for the name of a chart."""
+    assert main(["plot", "run.json", "-o", "a.svg"]) == 2
+    assert "found 'run.json' alone; expected NAME FILE" in capsys.readouterr().err
 
 
 def test_the_missing_extra_is_named(files: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -289,6 +389,8 @@ def test_a_cell_may_be_ablated_twice() -> None:
     run_of_it = new_ablations(ENVIRONMENT, "mlbench ablation", [made_up("b8-h64")])
     (ladder,) = (each for each in sections_of(Files(ablations=[("a.json", run_of_it), ("b.json", run_of_it)])) if each.key == "ladder")
     assert [chart.name for chart in ladder.charts] == ["ladder-b8-h64", "ladder-b8-h64-2"]
+    assert [chart.title for chart in ladder.charts] == [f"What each optimisation adds: b8-h64 ({name}.json)" for name in "ab"]
+    assert len({table.title for table in ladder.tables}) == 4
 
 
 def test_a_case_links_its_flame_graphs(tmp_path: Path) -> None:

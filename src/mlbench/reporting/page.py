@@ -13,7 +13,8 @@ from mlbench import __version__
 from mlbench.errors import MissingExtraError
 from mlbench.files import write_atomically
 from mlbench.reporting.reading import Files
-from mlbench.reporting.sections import Section, sections_of
+from mlbench.reporting.section import Section
+from mlbench.reporting.sections import sections_of
 from mlbench.results import now
 
 EXTRA = "report"

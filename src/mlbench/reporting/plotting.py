@@ -10,7 +10,7 @@ from mlbench.errors import UsageError
 from mlbench.files import write_atomically
 from mlbench.report.charts import Chart
 from mlbench.reporting.page import optional
-from mlbench.reporting.sections import Section
+from mlbench.reporting.section import Section
 
 WIDTH = 560
 SCALE = 2.0

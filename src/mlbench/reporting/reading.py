@@ -20,6 +20,7 @@ from mlbench.limiting.saved import Limits
 from mlbench.peers.result import PeerResult, has_peers
 from mlbench.peers.result import load as load_peers
 from mlbench.report import has_verdicts, load_verdicts
+from mlbench.reporting.newest import by_date
 from mlbench.results import Result, has_measurements, load
 
 
@@ -83,12 +84,14 @@ def read_files(paths: Sequence[Path], step: Callable[[str], object] = str) -> Fi
             found.refused.append(str(error))
         step(path.name)
     found.beside += found.results
-    found.results.sort(key=lambda each: each[1].date)
+    found.results[:] = by_date(found.results)
     return found
 
 
 def graphs_in(folder: Path, page: Path) -> list[tuple[str, str]]:
-    """Return the names of the HTML pages in a folder, and their addresses relative to `page`, so that both can be moved together.
+    """Return the HTML pages in a folder: names that tell them apart, with their folders, and addresses relative to `page`.
+
+    So page and folder can be moved together.
 
     Raises:
         FileError: when there is no such folder.
@@ -96,5 +99,8 @@ def graphs_in(folder: Path, page: Path) -> list[tuple[str, str]]:
     if not folder.is_dir():
         raise FileError(f"{folder}: no such folder; name the one that flame graphs were kept in")
     home = page.resolve().parent
-    return [(each.stem, quote(Path(os.path.relpath(each.resolve(), home)).as_posix())) for each in sorted(folder.rglob("*.html"))
-            if each.resolve() != page.resolve()]  # fmt: skip
+    pages = [each for each in sorted(folder.rglob("*.html")) if each.resolve() != page.resolve()]
+    return [
+        (each.relative_to(folder).with_suffix("").as_posix(), quote(Path(os.path.relpath(each.resolve(), home)).as_posix()))
+        for each in pages
+    ]

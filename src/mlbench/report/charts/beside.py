@@ -6,7 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from mlbench.report.charts.chart import Chart, Row, base_spec
-from mlbench.report.tables import Table
+from mlbench.report.charts.labels import labels, row_labels
+from mlbench.report.tables import Table, time_of
 from mlbench.results import Measurement
 from mlbench.units import format_bytes, format_duration, format_ratio
 
@@ -14,8 +15,13 @@ MOST_DRAWN = 24
 """Of more results the first and the newest are drawn; the table has all of them."""
 MOST_SLANTED = 6
 """Names of more results stand upright."""
+MOST_OF_A_NAME = 20
+"""Characters of a result's name under its column."""
 LEAST_WIDTH = 62
 """Pixels of a cell from which on its value is written into it."""
+DEEP, DARK = 2.0, 1.6
+"""Twice as much as the first has the deepest colour, so that what two runs of the same code differ by stays pale; on one that is dark the
+value is white."""
 _NOTHING = "-"
 
 
@@ -37,7 +43,7 @@ class Measure:
 
 
 MEASURES = (
-    Measure("time", "Time of a call", lambda each: None if each.timing is None else each.timing.median_s, format_duration),
+    Measure("time", "Time of a call", time_of, format_duration),
     Measure("memory", "Memory of a call and between calls", lambda each: each.memory_bytes, lambda size: format_bytes(int(size))),
     Measure(
         "floor-ratio",
@@ -58,30 +64,34 @@ def beside_chart(measure: Measure, results: Sequence[tuple[str, Sequence[Measure
     if len(results) < 2:
         return None
     columns = {name: {each.case["id"]: value for each in found if (value := measure.of(each)) is not None} for name, found in results}
-    cases = list(dict.fromkeys(case for column in columns.values() for case in column))
-    if not cases:
+    columns = {name: column for name, column in columns.items() if column}
+    if len(columns) < 2:
         return None
+    cases = list(dict.fromkeys(case for column in columns.values() for case in column))
     first, *others = columns
     drawn = [first, *others[-(MOST_DRAWN - 1) :]]
     rows = [_cell(measure, case, name, columns[first], columns[name]) for name in drawn for case in cases if case in columns[name]]
+    short, named = row_labels(cases), labels(drawn, MOST_OF_A_NAME)
+    for row in rows:
+        row.update(row=short[row["case"]], column=named[row["result"]])
     title = f"{measure.title}, beside {first}"
     spec = base_spec(rows, title, 24 * len(cases))
-    axis = {"labelAngle": -30 if len(drawn) <= MOST_SLANTED else -90, "labelLimit": 110, "labelOverlap": "greedy"}
+    axis = {"labelAngle": -30 if len(drawn) <= MOST_SLANTED else -90, "labelLimit": 150, "labelOverlap": "greedy"}
     spec["encoding"] = {
-        "x": {"field": "result", "type": "nominal", "sort": drawn, "title": None, "axis": axis},
-        "y": {"field": "case", "type": "nominal", "sort": cases, "title": None,
+        "x": {"field": "column", "type": "nominal", "sort": list(named.values()), "title": None, "axis": axis},
+        "y": {"field": "row", "type": "nominal", "sort": list(short.values()), "title": None,
               "axis": {"labelLimit": {"expr": "containerSize()[0] < 420 ? 180 : 260"}}},
         "tooltip": [{"field": "case"}, {"field": "result"}, {"field": "told", "title": measure.title}, {"field": "change"}],
     }  # fmt: skip
-    scale = {"scheme": "redblue", "reverse": True, "domain": [0.8, 1, 1.25], "type": "log", "clamp": True}
-    dark = "datum.ratio > 1.2 || datum.ratio < 0.83"
+    scale = {"scheme": "redblue", "reverse": True, "domain": [1 / DEEP, 1, DEEP], "type": "log", "clamp": True}
+    dark = f"datum.ratio > {DARK} || datum.ratio < {1 / DARK}"
     spec["layer"] = [
         {"mark": "rect", "encoding": {"color": {"field": "ratio", "type": "quantitative", "scale": scale, "legend": None},
                                       "description": {"field": "label"}}},
         {"mark": {"type": "text", "fontSize": 12, "aria": False, "opacity": {"expr": f"width / {len(drawn)} < {LEAST_WIDTH} ? 0 : 1"}},
          "encoding": {"text": {"field": "told"}, "color": {"condition": {"test": dark, "value": "white"}, "value": "#222"}}},
     ]  # fmt: skip
-    how = f"A column is a result, a row a case. Blue is less than in {first}, red more; pale is the same."
+    how = f"A column is a result, a row a case. Blue is less than in {first}, red more, the deepest twice; pale is the same."
     if len(drawn) < len(columns):
         how += f" Drawn are {first} and the {len(drawn) - 1} named last; the table has all {len(columns)}."
     cells = tuple((case, *(_told(measure, case, columns[first], column) for column in columns.values())) for case in cases)

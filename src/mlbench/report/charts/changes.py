@@ -2,28 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from mlbench.gate import Judgement
 from mlbench.report.charts.chart import Chart, Row, base_spec
-from mlbench.report.tables import Table
+from mlbench.report.charts.labels import row_labels
 from mlbench.report.verdicts import verdict_table
 
 COLOURS = {"pass": "#5b8db8", "improved": "#2e8b57", "inconclusive": "#b8860b", "regression": "#c44e52"}
+LEAST_CHANGE = 0.05
+"""The axis goes so far to either side at least, so that changes of a tenth of a per cent look as small as they are."""
 
 
-def changes_chart(judgement: Judgement, number: int = 1) -> Chart | None:
-    """Return the changes of a judgement, or None where nothing has an interval; `number` is its place among several."""
+def changes_chart(judgement: Judgement) -> Chart | None:
+    """Return the changes of a judgement, or None where nothing has an interval."""
     rows: list[Row] = []
-    names = _short_names([row.id for row in judgement.rows])
+    names = row_labels(row.id for row in judgement.rows)
     tolerances = set()
     for row in judgement.rows:
         for finding in row.findings:
             change = finding.change
             if change is None or not all(map(_is_shown, (change.estimate, change.low, change.high))):
                 continue
-            rows.append({"row": names[row.id], "quantity": finding.quantity, "change": change.estimate - 1, "low": change.low - 1,
-                         "high": change.high - 1, "verdict": finding.verdict})  # fmt: skip
+            rows.append({"row": names[row.id], "id": row.id, "quantity": finding.quantity, "verdict": finding.verdict,
+                         "change": change.estimate - 1, "low": change.low - 1, "high": change.high - 1})  # fmt: skip
             if finding.tolerance is not None:
                 tolerances.add(finding.tolerance)
     if not rows:
@@ -37,7 +37,8 @@ def changes_chart(judgement: Judgement, number: int = 1) -> Chart | None:
         "title": None,
         "axis": {"labelLimit": {"expr": "containerSize()[0] < 420 ? 180 : 260"}},
     }
-    x = {"type": "quantitative", "axis": {"format": "+%"}, "title": "change"}
+    ends = min(-LEAST_CHANGE, *(row["low"] for row in rows)), max(LEAST_CHANGE, *tolerances, *(row["high"] for row in rows))
+    x = {"type": "quantitative", "axis": {"format": "+~%"}, "title": "change, more is worse", "scale": {"domain": list(ends)}}
     colour = {"field": "verdict", "type": "nominal", "title": None, "scale": {"domain": list(COLOURS), "range": list(COLOURS.values())}}
     lines = [{"at": 0.0}, *({"at": each} for each in sorted(tolerances))]
     spec["layer"] = [
@@ -47,21 +48,13 @@ def changes_chart(judgement: Judgement, number: int = 1) -> Chart | None:
         {"mark": {"type": "point", "filled": True, "size": 55},
          "encoding": {"x": {"field": "change", **x}, "y": y, "color": colour,
                       "shape": {"field": "quantity", "type": "nominal", "title": None},
-                      "tooltip": [{"field": "row"}, {"field": "quantity"}, {"field": "change", "format": "+.1%"}, {"field": "verdict"}]}},
+                      "tooltip": [{"field": "id", "title": "row"}, {"field": "quantity"}, {"field": "change", "format": "+.1%"},
+                                  {"field": "verdict"}]}},
     ]  # fmt: skip
     how = ("A point is by how much a row changed, to the right is worse; the line through it is the interval. Dashed lines are no change "
            "and what is tolerated.")  # fmt: skip
     table = verdict_table(judgement, everything=True)
-    return Chart(
-        "verdicts" if number == 1 else f"verdicts-{number}", "Verdicts", how, spec, Table(table.title, table.headers, table.rows), len(rows)
-    )
-
-
-def _short_names(ids: Sequence[str]) -> dict[str, str]:
-    """Return the shortest of a test's parameters, its name, and its whole id that tells every row from the others."""
-    tests = {name: name.rpartition("::")[2] for name in ids}
-    parameters = {name: test.partition("[")[2].removesuffix("]") or test for name, test in tests.items()}
-    return next((names for names in (parameters, tests) if len(set(names.values())) == len(names)), {name: name for name in ids})
+    return Chart("verdicts", table.title, how, spec, table, len(rows))
 
 
 def _is_shown(value: float) -> bool:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import math
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -33,6 +34,21 @@ class Chart:
     spec: Spec
     table: Table
     marks: int
+
+
+def spanning(values: Sequence[float], least: float) -> list[float]:
+    """Return the ends of a logarithmic axis that holds these positive values; the last over the first is `least` or more.
+
+    An axis that ends where its values end makes 2 % look like everything.
+
+    >>> spanning([1.0, 1.02], 4.0), spanning([1.0, 8.0], 4.0)
+    ([0.505, 2.02], [1.0, 8.0])
+    """
+    low, high = min(values), max(values)
+    if high >= least * low:
+        return [low, high]
+    middle, half = math.sqrt(low) * math.sqrt(high), math.sqrt(least)
+    return [float(f"{middle / half:.4g}"), float(f"{middle * half:.4g}")]
 
 
 def base_spec(rows: Iterable[Row], description: str, height: int = HEIGHT) -> Spec:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -27,6 +28,9 @@ class Quantity:
         how_to_read: of the chart.
         scheme: of its colours.
         form: format of a value, as d3 writes it.
+        pale: value of the palest colour, and of all below it.
+        deep: value of the deepest colour at least; where a value is larger that one has it.
+        is_ratio: colours follow its logarithm.
     """
 
     name: str
@@ -34,25 +38,30 @@ class Quantity:
     how_to_read: str
     scheme: str
     form: str
+    pale: float
+    deep: float
+    is_ratio: bool
 
 
 SPEEDUP = Quantity(
     "speedup", "Speed-up",
-    "How many times as fast the compiled runner is: 2 means half the time. Darker is faster. A cell opens its case.", "blues", ".2f",
+    "How many times as fast the compiled runner is: 2 means half the time. Darker is faster, the palest no faster. A cell opens its case.",
+    "blues", ".2f", 1.0, 4.0, is_ratio=True,
 )  # fmt: skip
 MEMORY = Quantity(
     "memory", "Memory reduction",
     "The share of the eager runner's peak memory that is gone, everything the compiled runner holds included, copies of weights too. "
-    "Darker is less memory; below 0 it needs more.", "greens", ".0%",
+    "Darker is less memory, the palest none less; below 0 it needs more.", "greens", ".0%", 0.0, 1.0, is_ratio=False,
 )  # fmt: skip
 MEMORY_WITHOUT_COPIES = Quantity(
     "memory-without-copies", "Memory reduction without copies of weights",
-    "The same without the weights that the compiled runner has packed. Darker is less memory; below 0 it needs more.", "greens", ".0%",
+    "The same without the weights that the compiled runner has packed. Darker is less memory, the palest none less; below 0 it needs more.",
+    "greens", ".0%", 0.0, 1.0, is_ratio=False,
 )  # fmt: skip
 FLOOR_RATIO = Quantity(
     "floor-ratio", "Floor ratio",
-    "The compiled runner's time over the least that this machine needs for its arithmetic and its bytes: 1 is the limit. Darker is "
-    "farther from it.", "oranges", ".2f",
+    "The compiled runner's time, counted in floors: the least that this machine needs for its arithmetic and its bytes. 1 is the limit and "
+    "the palest; darker is farther from it.", "oranges", ".2f", 1.0, 4.0, is_ratio=True,
 )  # fmt: skip
 
 
@@ -116,7 +125,8 @@ def _ratio(measured: Measurement | None, name: str) -> Interval | None:
 
 
 def _spec(quantity: Quantity, title: str, rows: Sequence[Row], values: Sequence[float]) -> Spec:
-    least, most = min(values), max(values)
+    pale, deep = quantity.pale, max(quantity.deep, *values)
+    middle = math.sqrt(pale * deep) if quantity.is_ratio else (pale + deep) / 2
     hidden = list(dict.fromkeys(row["hidden"] for row in rows))
     spec = base_spec(rows, f"{title}, over batch and hidden size", 44 * len({row["batch"] for row in rows}))
     spec["encoding"] = {
@@ -125,13 +135,13 @@ def _spec(quantity: Quantity, title: str, rows: Sequence[Row], values: Sequence[
         "href": {"field": "link"},
         "tooltip": [{"field": "cell", "title": "case"}, {"field": "value", "title": quantity.title, "format": quantity.form}],
     }
-    scale = {"scheme": quantity.scheme, "domain": [least, most]}
+    scale = {"scheme": quantity.scheme, "domain": [pale, deep], "type": "log" if quantity.is_ratio else "linear", "clamp": True}
     spec["layer"] = [
         {"mark": {"type": "rect", "cursor": "pointer", "ariaRole": "link", "ariaRoleDescription": "cell"},
          "encoding": {"color": {"field": "value", "type": "quantitative", "scale": scale, "legend": None},
                       "description": {"field": "label"}}},
         {"mark": {"type": "text", "fontSize": 14, "cursor": "pointer", "aria": False},
          "encoding": {"text": {"field": "value", "format": quantity.form},
-                      "color": {"condition": {"test": f"datum.value > {(least + most) / 2!r}", "value": "white"}, "value": "#222"}}},
+                      "color": {"condition": {"test": f"datum.value > {middle!r}", "value": "white"}, "value": "#222"}}},
     ]  # fmt: skip
     return spec

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from mlbench.report.charts.chart import Chart, base_spec
+from mlbench.report.charts.chart import Chart, Spec, base_spec
 from mlbench.report.tables import Table
 from mlbench.stats import Interval
 
@@ -25,6 +25,10 @@ class Step:
     says: str
 
 
+LEAST_SPAN = 0.5
+"""What the axis holds at least, in times as fast as the baseline: steps within the noise look as small as they are."""
+
+
 def ladder_chart(cell: str, steps: Sequence[Step]) -> Chart | None:
     """Return the waterfall of a cell, or None without steps."""
     if not steps:
@@ -35,13 +39,18 @@ def ladder_chart(cell: str, steps: Sequence[Step]) -> Chart | None:
         for step, start in zip(steps, before, strict=False)
     ]
     names = [step.name for step in steps]
+    ends = [*before, *(step.total.low for step in steps), *(step.total.high for step in steps)]
+    scale: Spec = {"zero": False}
+    if max(ends) - min(ends) < LEAST_SPAN:
+        middle = (max(ends) + min(ends)) / 2
+        scale = {"domain": [middle - LEAST_SPAN / 2, middle + LEAST_SPAN / 2]}
     spec = base_spec(rows, f"Ablation ladder of {cell}", 30 * len(names))
     y = {"field": "step", "type": "nominal", "sort": names, "title": None}
     says = {"domain": ["helps", "costs", "within the noise"], "range": ["#2e8b57", "#c44e52", "#9a9a9a"]}
     spec["layer"] = [
         {"mark": {"type": "bar", "size": 16, "tooltip": True},
          "encoding": {"y": y, "x2": {"field": "to"},
-                      "x": {"field": "from", "type": "quantitative", "scale": {"zero": False}, "title": "times as fast as the baseline"},
+                      "x": {"field": "from", "type": "quantitative", "scale": scale, "title": "times as fast as the baseline"},
                       "color": {"field": "says", "type": "nominal", "scale": says, "title": None}}},
         {"mark": {"type": "rule", "strokeWidth": 2},
          "encoding": {"y": y, "x": {"field": "low", "type": "quantitative"}, "x2": {"field": "high"}}},

@@ -9,6 +9,8 @@ from mlbench.report.charts.chart import Chart, Row, base_spec
 from mlbench.report.tables import Table
 
 _POINTS = 25
+_DASHES = ([1, 0], [7, 3], [3, 3], [10, 3, 2, 3], [1, 2], [12, 4])
+"""Of the lines, from the fastest level of memory outwards."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,24 +45,30 @@ def roofline_chart(dots: Sequence[Dot], peak_flop_per_s: float, bytes_per_s: Map
         return None
     least, most = min(dot.intensity for dot in dots) / 2, max(dot.intensity for dot in dots) * 2
     xs = [least * (most / least) ** (place / (_POINTS - 1)) for place in range(_POINTS)]
-    roofs: list[Row] = [{"roof": name, "x": x, "y": min(peak_flop_per_s, rate * x) / 1e9} for name, rate in bytes_per_s.items() for x in xs]
+    named = {f"{name}, {rate / 1e9:.3g} GB/s": rate for name, rate in bytes_per_s.items()}
+    roofs: list[Row] = [{"roof": name, "x": x, "y": min(peak_flop_per_s, rate * x) / 1e9} for name, rate in named.items() for x in xs]
+    peak: list[Row] = [{"x": xs[-1], "y": peak_flop_per_s / 1e9, "name": f"multiply-adds, {peak_flop_per_s / 1e9:.3g} GFLOP/s"}]
+    dashes = {"field": "roof", "type": "nominal", "sort": list(named), "title": None,
+              "scale": {"domain": list(named), "range": [_DASHES[place % len(_DASHES)] for place in range(len(named))]}}  # fmt: skip
     rows = [{"case": dot.case, "x": dot.intensity, "y": dot.flop_per_s / 1e9, "runner": dot.case.partition("-")[0], "bound": dot.bound}
             for dot in dots]  # fmt: skip
     spec = base_spec(rows, "Roofline", 320)
     x = {"field": "x", "type": "quantitative", "scale": {"type": "log", "nice": False}, "title": "FLOP for each byte that must move"}
     y = {"field": "y", "type": "quantitative", "scale": {"type": "log"}, "title": "GFLOP/s"}
     spec["layer"] = [
-        {"data": {"values": roofs}, "mark": {"type": "line", "strokeDash": [5, 3], "opacity": 0.7},
-         "encoding": {"x": x, "y": y, "detail": {"field": "roof"}, "tooltip": [{"field": "roof"}]}},
+        {"data": {"values": roofs}, "mark": {"type": "line", "opacity": 0.7},
+         "encoding": {"x": x, "y": y, "detail": {"field": "roof"}, "strokeDash": dashes, "tooltip": [{"field": "roof"}]}},
+        {"data": {"values": peak}, "mark": {"type": "text", "align": "right", "dy": -7, "fontSize": 12},
+         "encoding": {"x": x, "y": y, "text": {"field": "name"}}},
         {"mark": {"type": "point", "filled": True, "size": 60},
          "encoding": {"x": x, "y": y, "color": {"field": "runner", "type": "nominal", "title": None},
                       "shape": {"field": "runner", "type": "nominal", "title": None},
                       "tooltip": [{"field": "case"}, {"field": "y", "format": ".1f", "title": "GFLOP/s"}, {"field": "bound"}]}},
     ]  # fmt: skip
     cells = tuple((dot.case, f"{dot.intensity:.2f}", f"{dot.flop_per_s / 1e9:.2f}", dot.bound) for dot in dots)
-    how = ("Dashed lines are what this machine can do: to the left a case is held back by moving bytes, to the right by arithmetic. The "
+    how = ("Lines are what this machine can do: to the left a case is held back by moving bytes, to the right by arithmetic. The "
            "farther a point lies below the lines, the more is lost to calls, allocation and shapes that suit BLAS badly. The floor ratio "
            "counts what must be touched alone: weights, input and output, once. "
-           "Point at a line or a dot for its name.")  # fmt: skip
+           "Point at a dot for its name.")  # fmt: skip
     table = Table("Roofline", ("case", "FLOP/byte", "GFLOP/s", "what bounds it"), cells)
-    return Chart("roofline", "Roofline", how, spec, table, len(dots) + len(bytes_per_s))
+    return Chart("roofline", "Roofline", how, spec, table, len(dots) + len(bytes_per_s) + 1)

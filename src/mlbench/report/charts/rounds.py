@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from mlbench.report.charts.chart import Chart, base_spec
+from mlbench.report.charts.chart import Chart, Row, base_spec, spanning
 from mlbench.report.tables import Table
-from mlbench.stats import fewest_values_for, median, quantile
+from mlbench.stats import fewest_values_for, median, quantile, typical
 from mlbench.units import format_duration
 
 Rounds = Sequence[Sequence[float]]
 QUANTILES = (0.5, 0.9, 0.99)
+LEAST_SPAN = 2.0
+"""The longest time of the axis over the shortest, at least: rounds that agree look as if they did."""
 
 
 def rounds_chart(cell: str, arms: Mapping[str, Rounds]) -> Chart | None:
@@ -30,17 +32,19 @@ def rounds_chart(cell: str, arms: Mapping[str, Rounds]) -> Chart | None:
         for value in process
     ]
     names = list(timed)
+    middles = {name: typical([process for process in arms[name] if process]) for name in names}
+    diamonds: list[Row] = [{"runner": name, "us": middle * 1e6} for name, middle in middles.items()]
     spec = base_spec(rows, f"Rounds of {cell}", 34 * len(names))
     y = {"field": "runner", "type": "nominal", "sort": names, "title": None}
     x = {"field": "us", "type": "quantitative", "title": "microseconds a call", "axis": {"tickCount": 8, "format": "~g"},
-         "scale": {"type": "log", "nice": False, "padding": 8}}  # fmt: skip
+         "scale": {"type": "log", "nice": False, "padding": 8, "domain": spanning([row["us"] for row in rows], LEAST_SPAN)}}  # fmt: skip
     spec["layer"] = [
         {"mark": {"type": "tick", "thickness": 2, "size": 22, "opacity": 0.45},
          "encoding": {"x": x, "y": y,
                       "color": {"field": "runner", "type": "nominal", "sort": names, "legend": None},
                       "tooltip": [{"field": "runner"}, {"field": "us", "format": ".3f"}, {"field": "process"}]}},
-        {"mark": {"type": "point", "filled": True, "size": 70, "shape": "diamond"},
-         "encoding": {"x": {"aggregate": "median", "field": "us", "type": "quantitative"}, "y": y,
+        {"data": {"values": diamonds}, "mark": {"type": "point", "filled": True, "size": 70, "shape": "diamond"},
+         "encoding": {"x": x, "y": y,
                       "color": {"field": "runner", "type": "nominal", "sort": names, "legend": None}}},
     ]  # fmt: skip
     headers = ("runner", "rounds", "processes", *(f"p{100 * q:g}" for q in QUANTILES), "longest / median")
@@ -49,9 +53,9 @@ def rounds_chart(cell: str, arms: Mapping[str, Rounds]) -> Chart | None:
          f"{max(values) / median(values):.2f}")
         for name, values in timed.items()
     )  # fmt: skip
-    middle = ", ".join(f"{name} {format_duration(median(values))}" for name, values in timed.items())
+    told = ", ".join(f"{name} {format_duration(middle)}" for name, middle in middles.items())
     how = ("Each tick is a round, the average of a turn of a millisecond, on a logarithmic axis; far to the right is the tail. Diamonds "
-           f"are the medians: {middle}.")  # fmt: skip
+           f"are the times of the tables: {told}.")  # fmt: skip
     return Chart(f"rounds-{cell}", f"Rounds of {cell}", how, spec, Table(f"Rounds of {cell}", headers, cells), len(rows))
 
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from mlbench.report.charts.chart import Chart, Row, Spec, base_spec
+from mlbench.report.charts.chart import Chart, Row, Spec, base_spec, spanning
 from mlbench.report.tables import Table
 
 MOST_NUMBERED = 12
 """Of so few runs each has its number on the axis."""
+LEAST_SPAN = 1.5
+"""The largest value of the axis over the smallest, at least."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +49,8 @@ def trend_chart(name: str, title: str, quantity: str, moments: Sequence[Moment])
     spec = base_spec(rows, title, 300)
     axis: Row = {"format": "d", **({"values": sorted(runs)} if len(runs) <= MOST_NUMBERED else {})}
     x = {"field": "number", "type": "quantitative", "title": "run", "axis": axis, "scale": {"nice": False}}
-    y = {"field": "value", "type": "quantitative", "scale": {"type": "log", "nice": False}, "title": quantity}
+    scale = {"type": "log", "nice": False, "padding": 8, "domain": spanning([each.value for each in moments], LEAST_SPAN)}
+    y = {"field": "value", "type": "quantitative", "scale": scale, "title": quantity}
     colour = {"field": "case", "type": "nominal", "title": None, "scale": {"scheme": "tableau20"}}
     layers: list[Spec] = [
         {"data": {"values": breaks}, "mark": {"type": "rule", "strokeDash": [2, 3], "strokeWidth": 2, "tooltip": True},
