@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+import re
 import sys
 from pathlib import Path
 
@@ -283,6 +284,16 @@ def test_a_recording_of_the_optimized_runner_has_all_it_holds() -> None:
     assert held_bytes(call) >= static_bytes(case).total - 4096
 
 
+@pytest.mark.skipif(not has_memray(), reason="memray is not installed")
+def test_a_recording_of_the_optimized_runner_has_no_weights_of_the_model() -> None:
+    """One set of them belongs to the model, whatever the runner reads."""
+    cell = Cell(1, (2048,), 1024, 10)
+    weights = sum(layer.weight.nbytes for layer in model_of(cell).layers)
+    call = recording_call(Case(cell, OPTIMIZED))
+    call()
+    assert held_bytes(call) < static_bytes(Case(cell, OPTIMIZED)).total + weights / 4
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="memray does not run on Windows")
 @pytest.mark.parametrize("runner", RUNNERS)
 def test_the_flame_graph_of_a_case(tmp_path: Path, runner: str) -> None:
@@ -290,7 +301,13 @@ def test_the_flame_graph_of_a_case(tmp_path: Path, runner: str) -> None:
     recording, page = flame_graph(Case(Cell(64, (64,)), runner), tmp_path / "made" / "flames")
     assert (recording.name, page.name) == (f"{runner}-b64-h64.bin", f"{runner}-b64-h64.html")
     assert recording.stat().st_size > 0
-    assert "<!DOCTYPE html>" in page.read_text(encoding="utf-8")
+    text = page.read_text(encoding="utf-8")
+    assert "<!DOCTYPE html>" in text
+    (title,) = re.findall("<title>(.*?)</title>", text)
+    what = "one call at the moment of its peak" if runner == BASELINE else "what the runner holds from call to call"
+    assert title == f"{runner}-b64-h64: {what} (memray&#x27;s kB are 1000 bytes, mlbench&#x27;s KB 1024)"
+    assert text.count(title) == 2  # in the tab and on the bar
+    assert "leak" not in re.sub(r"(?s)<script.*?</script>|<style.*?</style>", "", text)
 
 
 def test_a_folder_that_cannot_be_made_is_a_file_error(tmp_path: Path) -> None:

@@ -222,17 +222,18 @@ def plan_of(case: Case) -> dict[str, Any] | None:
 def recording_call(case: Case) -> Callable[[], object]:
     """Return what a memory recording should hold: one call; of the optimized runner, whose calls allocate nothing, also its making.
 
-    The runner that is made stays alive as long as the callable: what it holds is what the recording is to show, and with it would
-    go the lines of its code.
+    The model and what a search chose are there before: they are no memory of the runner. The runner that is made stays alive as long as the
+    callable: what it holds is what the recording is to show, and with it would go the lines of its code.
     """
     if case.runner == BASELINE:
         return call_of(case)
-    x = input_of(case.cell)
+    x, model, threads = input_of(case.cell), model_of(case.cell), case.cell.threads
+    choices = tune(model, case.cell.batch, threads=threads) if case.cell.tuned else None
     kept: list[OptimizedRunner] = []
 
     def make_and_run() -> FloatArray:
         kept.clear()  # a runner of the same model would share its packed weights, which would not be recorded
-        kept.append(optimized_runner(case))
+        kept.append(OptimizedRunner(model, case.cell.batch, choices=choices, threads=threads))
         return kept[-1].run(x)
 
     return make_and_run
@@ -262,4 +263,5 @@ def keep_recording(call: Callable[[], object], folder: Path, name: str, *, held:
         raise FileError(f"{folder}: cannot make this folder ({error.strerror})") from error
     recording, page = folder / f"{name}.bin", folder / f"{name}.html"
     record(call, recording, held=held)
-    return recording, render_flame_graph(recording, page, held=held)
+    title = f"{name}: {'what the runner holds from call to call' if held else 'one call at the moment of its peak'}"
+    return recording, render_flame_graph(recording, page, held=held, title=title)

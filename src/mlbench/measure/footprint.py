@@ -9,9 +9,11 @@ Without memray `tracemalloc` gives the peak alone, Python objects included; a tr
 from __future__ import annotations
 
 import contextlib
+import html
 import importlib
 import importlib.util
 import io
+import re
 import sys
 import tempfile
 import tracemalloc
@@ -22,6 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from mlbench.errors import FileError, MissingExtraError, UsageError
+from mlbench.files import write_atomically
 
 Call = Callable[[], object]
 
@@ -29,6 +32,10 @@ WARM_UPS = 3
 MOST_REPEATS = 6
 ARENA_BYTES = 1024 * 1024
 """What Python's allocator takes from the system at once (Objects/obmalloc.c, ARENA_BITS, since 3.10)."""
+UNITS = "memray's kB are 1000 bytes, mlbench's KB 1024"
+_TITLE = re.compile("<title>memray - (.*?)</title>")
+_LEAKED = "for memory that was leaked during the tracking period (i.e. allocated and not deallocated)"
+_HELD = "for memory that was allocated while this was recorded, and still held at its end"
 MEMRAY = "memray"
 TRACEMALLOC = "tracemalloc"
 
@@ -122,10 +129,11 @@ def record(call: Call, path: Path, *, held: bool = False) -> None:
         _run(call)
 
 
-def render_flame_graph(recording: Path, page: Path, *, held: bool = False) -> Path:
+def render_flame_graph(recording: Path, page: Path, *, held: bool = False, title: str = "") -> Path:
     """Render a recording as memray's flame graph page.
 
-    The graph shows the moment of the peak, or with `held` what was still held at the end.
+    The graph shows the moment of the peak, or with `held` what was still held at the end. memray would call that leaks; `title` is what the
+    page is called instead, with a word on memray's units.
     It is rendered in the process that recorded it, so that lines of generated code can be read in it.
 
     Raises:
@@ -142,7 +150,18 @@ def render_flame_graph(recording: Path, page: Path, *, held: bool = False) -> Pa
             raise FileError(f"{page}: cannot write a flame graph here ({error.strerror or error})") from error
     if code:
         raise FileError(f"{recording}: memray cannot render it ({complaints.getvalue().strip() or f'exit code {code}'})")
-    return page
+    return write_atomically(page, entitled(page.read_text(encoding="utf-8"), title)) if title else page
+
+
+def entitled(page: str, title: str) -> str:
+    """Return memray's page under another title, in the tab and on the bar; where memray writes neither it stays as it is."""
+    theirs = _TITLE.search(page)
+    if theirs is None:
+        return page
+    ours = html.escape(f"{title} ({UNITS})")
+    bar = re.compile(rf"(navbar-brand[^>]*>memray</span>\s*){re.escape(theirs[1])}")
+    page = bar.sub(lambda found: found[1] + ours, page)
+    return page.replace(theirs[0], f"<title>{ours}</title>").replace(_LEAKED, _HELD)
 
 
 def _memray() -> Any:  # the module, imported by name
