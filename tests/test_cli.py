@@ -601,6 +601,16 @@ def test_a_missing_extra_is_exit_code_2(
     assert "python -m pip install '.[bench]'" in error
 
 
+@pytest.mark.parametrize("command", ["run", "limits", "baseline update", "ab"])
+def test_a_wrong_argument_is_told_with_the_usage_of_its_command(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """And not with that of the command above it, which knows no such arguments."""
+    names = {"baseline update": ("a.json", "b.json"), "ab": ("main",)}.get(command, ())
+    assert exit_code(*command.split(), *names, "--no-such-option") == 2
+    error = capsys.readouterr().err
+    assert error.startswith(f"usage: mlbench {command} ")
+    assert f"mlbench {command}: error: unrecognized arguments: --no-such-option" in error
+
+
 def test_python_m_mlbench_is_the_command() -> None:
     """`python -m mlbench` is the same command, with its exit code."""
     ran = subprocess.run([sys.executable, "-m", "mlbench", "walk"], capture_output=True, text=True, check=False, timeout=60)

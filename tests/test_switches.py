@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import inspect
+from collections.abc import Callable
 from itertools import chain, combinations
 
 import numpy as np
 import pytest
 
+import mlbench
 from mlbench import Model, OptimizedRunner, mlp
 from mlbench.alignment import ALIGNMENT_BYTES
 from mlbench.errors import ModelError
@@ -76,3 +79,9 @@ def test_an_unknown_name_is_refused() -> None:
         ModelError, match="no optimisation is called 'fusion'; there are clean, fuse, static, tile, layout, codegen, fold_bias"
     ):
         OptimizedRunner(mlp(6, 9, 3), 4, passes=["fusion"])
+
+
+@pytest.mark.parametrize("thing", [mlbench.OptimizedRunner, mlbench.BaselineRunner, mlbench.Model.load, mlbench.mlp, mlbench.tune])
+def test_a_signature_is_a_line_or_two(thing: Callable[..., object]) -> None:
+    """What `help` shows first has no default that is printed at length."""
+    assert len(str(inspect.signature(thing))) < 200

@@ -15,6 +15,7 @@ import sys
 import textwrap
 import traceback
 from collections.abc import Callable, Sequence
+from typing import Any
 
 from mlbench import __version__
 from mlbench.cache import advice
@@ -81,6 +82,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return EXIT_INTERRUPTED
 
 
+class _Parser(argparse.ArgumentParser):
+    """A parser of which each command is one as well, so that an argument nobody knows is told with the usage of its own command."""
+
+    def parse_known_args(self, *given: Any, **named: Any) -> Any:  # as argparse has it, which overloads it
+        """Parse, and refuse what is left over here instead of in the parser above."""
+        found, unknown = super().parse_known_args(*given, **named)
+        if unknown:
+            self.error(f"unrecognized arguments: {' '.join(unknown)}")
+        return found, unknown
+
+
 def _parse(given: Sequence[str]) -> argparse.Namespace:
     """Parse the arguments; for commands that run pytest, what stands after `--` is pytest's."""
     if "--" in given:
@@ -93,7 +105,7 @@ def _parse(given: Sequence[str]) -> argparse.Namespace:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser: argparse.ArgumentParser = _Parser(
         prog="mlbench",
         description="Measure what compiler-style optimisations buy in neural-network inference on NumPy.",
         epilog=textwrap.dedent("""\

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import textwrap
+from collections.abc import Sequence
 from pathlib import Path
 
 from mlbench.cli.options import EXIT_DONE, EXIT_USAGE, Commands, remark, say, wrapped
@@ -42,13 +43,24 @@ def add(commands: Commands) -> None:
     plot = commands.add_parser(
         "plot",
         help="draw one chart of the report as SVG or PNG",
-        description=wrapped("Draw one chart of the report into a file, for a slide or a README. Without -o the names are listed."),
-        epilog="example: mlbench plot speedup run.json -o speedup.svg",
+        usage="%(prog)s [-h] FILE [FILE ...]\n       %(prog)s [-h] NAME FILE [FILE ...] -o PICTURE",
+        description=wrapped(
+            "Draw one chart of the report into a file, for a slide or a README. Without -o the names of the charts are listed, and none "
+            "need be given."
+        ),
+        epilog=textwrap.dedent("""\
+            examples:
+              mlbench plot run.json                            which charts there are
+              mlbench plot speedup run.json -o speedup.svg     one of them"""),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    plot.add_argument("name", metavar="NAME", help="of the chart, such as speedup, memory, floor-ratio, roofline, rounds-b64-h256, history")
-    plot.add_argument("files", type=Path, nargs="+", metavar="FILE", help="result files, in any order")
-    plot.add_argument("-o", "--output", type=Path, metavar="FILE", help="an .svg or .png; without it the names are listed")
+    plot.add_argument(
+        "names",
+        nargs="+",
+        metavar="[NAME] FILE",
+        help="with -o a chart, such as speedup, memory, floor-ratio, roofline, rounds-b64-h256, history; then result files, in any order",
+    )
+    plot.add_argument("-o", "--output", type=Path, metavar="PICTURE", help="an .svg or .png; without it the names are listed")
     plot.set_defaults(act=_plot)
 
 
@@ -72,7 +84,8 @@ def _report(options: argparse.Namespace) -> int:
 def _plot(options: argparse.Namespace) -> int:
     from mlbench.reporting import chart_names, read_files, sections_of, write_chart  # noqa: PLC0415  # as above
 
-    found = read_files(options.files)
+    name, files = _name_and_files(options.names, draws=options.output is not None)
+    found = read_files(files)
     if found.refused:
         raise UsageError("; ".join(found.refused))
     sections = sections_of(found)
@@ -80,5 +93,15 @@ def _plot(options: argparse.Namespace) -> int:
         say("\n".join(chart_names(sections)))
         return EXIT_DONE
     check_place(options.output)
-    say(f"Chart: {write_chart(options.name, sections, options.output)}")
+    say(f"Chart: {write_chart(name, sections, options.output)}")
     return EXIT_DONE
+
+
+def _name_and_files(names: Sequence[str], *, draws: bool) -> tuple[str, list[Path]]:
+    """Return the chart's name, which stands before the files and may be left out where nothing is drawn, and the files."""
+    if not draws and (len(names) == 1 or Path(names[0]).is_file()):
+        return "", [Path(each) for each in names]
+    if len(names) == 1:
+        example = "mlbench plot speedup run.json -o speedup.svg"
+        raise UsageError(f"-o draws one chart: found {names[0]!r} alone; expected NAME FILE, as in {example!r}")
+    return names[0], [Path(each) for each in names[1:]]

@@ -113,14 +113,14 @@ def released(compiled: Compiled) -> Compiled:
 
 
 def compile_graph(
-    source: Graph, max_batch: int, passes: Sequence[Pass] = PASSES, choices: Choices | None = None, threads: int = 1
+    source: Graph, max_batch: int, passes: Sequence[Pass] | None = None, choices: Choices | None = None, threads: int = 1
 ) -> Compiled:
     """Run the passes for calls of up to `max_batch` rows; the graph is verified before the first and after each.
 
     Args:
         source: the graph as written.
         max_batch: most rows of a call.
-        passes: what runs, in this order.
+        passes: what runs, in this order; None for all of them.
         choices: what the passes that may choose are told; None leaves it to the default rules.
         threads: threads that may be used.
 
@@ -128,6 +128,7 @@ def compile_graph(
         GraphError: naming the pass that broke a law.
         ModelError: for choices that were made for another graph.
     """
+    passes = PASSES if passes is None else passes
     verify(source)
     graph = replace(source, max_batch=max_batch, threads=threads)
     used: Choices | None = None

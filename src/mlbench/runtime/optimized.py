@@ -42,7 +42,7 @@ class OptimizedRunner:
     Args:
         model: the model, or a graph.
         max_batch: most rows a call may have.
-        passes: names of the optimisations to switch on, in any order; all of them by default. `mlbench explain` tells what each of them
+        passes: names of the optimisations to switch on, in any order; None for all of them. `mlbench explain` tells what each of them
             does. Passes of your own may stand here instead, and run in the order given.
         choices: what a search chose (`mlbench.tune`) or an earlier run recorded; None leaves tile, layouts and packing to default rules.
         threads: threads that a call may use. With 1 the runner leaves BLAS as it is; with more it sets BLAS's threads for the time of a
@@ -92,7 +92,7 @@ class OptimizedRunner:
         model: Model | Graph,
         max_batch: int,
         *,
-        passes: Sequence[str] | Sequence[Pass] = PASSES,
+        passes: Sequence[str] | Sequence[Pass] | None = None,
         choices: Choices | None = None,
         threads: int = 1,
     ) -> None:
@@ -176,7 +176,9 @@ def _members(compiled: Compiled) -> list[Engine]:
     return [Engine(replace(compiled, graph=alone), plan, owns_output=False) for _ in range(graph.workers)]
 
 
-def _resolved(passes: Sequence[str] | Sequence[Pass]) -> Sequence[Pass]:
+def _resolved(passes: Sequence[str] | Sequence[Pass] | None) -> Sequence[Pass]:
+    if passes is None:
+        return PASSES
     named = [each for each in passes if isinstance(each, str)]
     own = [each for each in passes if not isinstance(each, str)]
     return passes_named(named) if named or not own else own
