@@ -303,7 +303,7 @@ def test_the_flame_graph_of_a_case(tmp_path: Path, runner: str) -> None:
     assert recording.stat().st_size > 0
     text = page.read_text(encoding="utf-8")
     assert "<!DOCTYPE html>" in text
-    (title,) = re.findall("<title>(.*?)</title>", text)
+    title = re.findall("<title>(.*?)</title>", text)[0]
     what = "one call at the moment of its peak" if runner == BASELINE else "what the runner holds from call to call"
     assert title == f"{runner}-b64-h64: {what} (memray&#x27;s kB are 1000 bytes, mlbench&#x27;s KB 1024)"
     assert text.count(title) == 2  # in the tab and on the bar

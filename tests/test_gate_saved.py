@@ -419,6 +419,15 @@ def test_a_callable_is_judged_by_its_reference(ratio: float, verdict: str) -> No
     assert "one process, whose spread is taken to be 5 %" in found.why
 
 
+def test_before_and_after_are_apart_by_the_change() -> None:
+    """They are of the same estimator: not medians beside a change of trimmed means."""
+    found = finding(judged(case(), case(spread=(1.0, 1.0, 1.0, 1.3, 1.3, 1.3))), "latency")
+    assert found.before is not None
+    assert found.after is not None
+    assert found.change is not None
+    assert found.after / found.before == pytest.approx(found.change.estimate)
+
+
 @pytest.mark.parametrize(("factor", "verdict"), [(1.0, PASS), (2.5, INCONCLUSIVE), (6.0, REGRESSION)], ids=str)
 def test_a_callable_alone_is_judged_by_its_seconds(factor: float, verdict: str) -> None:
     """Without a reference there is nothing else on the same machine; elsewhere its memory is all that is compared."""

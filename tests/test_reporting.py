@@ -98,7 +98,7 @@ def test_a_run_without_both_runners_has_no_figures() -> None:
     """There is nothing to sum up."""
     assert figures([measured("baseline", 8, 64)]) == ()
     (*_, memory, floor) = figures(run().measurements)
-    assert (memory.value, memory.what) == ("70.9% less memory", "Peak of a call, median cell")
+    assert (memory.value, memory.what) == ("70.9% less memory", "Memory of a call and between calls, median cell")
     assert floor.what == "Distance to the limit, geometric mean"
 
 
@@ -391,6 +391,13 @@ def test_a_cell_may_be_ablated_twice() -> None:
     assert [chart.name for chart in ladder.charts] == ["ladder-b8-h64", "ladder-b8-h64-2"]
     assert [chart.title for chart in ladder.charts] == [f"What each optimisation adds: b8-h64 ({name}.json)" for name in "ab"]
     assert len({table.title for table in ladder.tables}) == 4
+
+
+def test_a_warning_of_a_case_names_its_runners() -> None:
+    """What is said of both is said once, and nobody needs to guess of which."""
+    rows = [dataclasses.replace(each, warnings=("speedup: the interval 1.0 to 2.0 is wide: busy",)) for each in run((64,)).measurements]
+    found = section(Files(results=[("run.json", result(*rows))]), "case-b8-h64")
+    assert found.text[1:] == ("Warning: baseline, optimized: the interval of speed-up is wide: busy",)
 
 
 def test_a_case_links_its_flame_graphs(tmp_path: Path) -> None:

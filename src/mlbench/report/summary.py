@@ -71,7 +71,8 @@ def _figures(found: Sequence[Pair]) -> Iterator[Figure]:
     saved = sorted((pair.memory_reduction, pair.cell) for pair in found if pair.memory_reduction is not None)
     if saved:
         middle = median([share for share, _ in saved])
-        yield Figure(f"{format_percent(abs(middle))} {'less' if middle >= 0 else 'more'} memory", "Peak of a call, median cell",
+        yield Figure(f"{format_percent(abs(middle))} {'less' if middle >= 0 else 'more'} memory",
+                     "Memory of a call and between calls, median cell",
                      f"from {format_percent(saved[0][0])} ({saved[0][1]}) to {format_percent(saved[-1][0])} ({saved[-1][1]})"
                      f"{_bare_middle(found)}")  # fmt: skip
     floors = sorted((pair.optimized.ratios["floor_ratio"].estimate, pair.cell)

@@ -30,6 +30,7 @@ from mlbench.report.charts import (
     roofline_chart,
     rounds_chart,
 )
+from mlbench.report.doubts import doubt_lines
 from mlbench.reporting.changed import changes
 from mlbench.reporting.compared import beside, history, verdicts_section
 from mlbench.reporting.memory import can_be_drawn, differences, memory_charts
@@ -133,9 +134,9 @@ def _case(pair: Pair, run: tuple[str, Result], files: Files) -> Section:
     if pair.optimized is not None:
         arms |= {name: rounds for name, rounds in pair.optimized.arms.items() if name == "reference"}
     charts = [rounds_chart(pair.cell, arms), *_peers_of(pair, files)]
-    doubts = [line for each in (pair.baseline, pair.optimized) if each is not None for line in each.warnings]
+    doubts = doubt_lines([(each.case["runner"], line) for each in (pair.baseline, pair.optimized) if each for line in each.warnings])
     source = f"From {name}, {result.date}: " if len(files.results) > 1 else ""
-    text = [f"{source}{describe(result.environment)}.", *(f"Warning: {line}" for line in dict.fromkeys(doubts))]
+    text = [f"{source}{describe(result.environment)}.", *(f"Warning: {line}" for line in doubts)]
     graphs = tuple((f"Flame graph: {name}", address) for name, address in files.graphs if name.endswith(f"-{pair.cell}"))
     return Section(f"case-{pair.cell}", f"Case {pair.cell}", tuple(text), tuple(chart for chart in charts if chart), links=graphs)
 
@@ -223,7 +224,7 @@ def _roofline_of(run: Limits) -> Chart | None:
         for each in run.distances
         if each.limit.bytes_per_s > 0
     ]
-    rates = {f"reading from {each.name}": each.bytes_per_s for each in run.ceilings.peaks.levels}
+    rates = {each.name: each.bytes_per_s for each in run.ceilings.peaks.levels}
     return roofline_chart(dots, run.ceilings.peaks.flop_per_s, rates)
 
 

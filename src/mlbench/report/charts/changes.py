@@ -38,7 +38,7 @@ def changes_chart(judgement: Judgement) -> Chart | None:
         "axis": {"labelLimit": {"expr": "containerSize()[0] < 420 ? 180 : 260"}},
     }
     ends = min(-LEAST_CHANGE, *(row["low"] for row in rows)), max(LEAST_CHANGE, *tolerances, *(row["high"] for row in rows))
-    x = {"type": "quantitative", "axis": {"format": "+~%"}, "title": "change, more is worse", "scale": {"domain": list(ends)}}
+    x = {"type": "quantitative", "axis": {"format": "+~%"}, "title": "change, more is worse", "scale": {"domain": list(ends), "nice": True}}
     colour = {"field": "verdict", "type": "nominal", "title": None, "scale": {"domain": list(COLOURS), "range": list(COLOURS.values())}}
     lines = [{"at": 0.0}, *({"at": each} for each in sorted(tolerances))]
     spec["layer"] = [

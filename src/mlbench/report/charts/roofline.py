@@ -48,7 +48,7 @@ def roofline_chart(dots: Sequence[Dot], peak_flop_per_s: float, bytes_per_s: Map
     named = {f"{name}, {rate / 1e9:.3g} GB/s": rate for name, rate in bytes_per_s.items()}
     roofs: list[Row] = [{"roof": name, "x": x, "y": min(peak_flop_per_s, rate * x) / 1e9} for name, rate in named.items() for x in xs]
     peak: list[Row] = [{"x": xs[-1], "y": peak_flop_per_s / 1e9, "name": f"multiply-adds, {peak_flop_per_s / 1e9:.3g} GFLOP/s"}]
-    dashes = {"field": "roof", "type": "nominal", "sort": list(named), "title": None,
+    dashes = {"field": "roof", "type": "nominal", "sort": list(named), "title": None, "legend": {"symbolType": "stroke", "symbolSize": 500},
               "scale": {"domain": list(named), "range": [_DASHES[place % len(_DASHES)] for place in range(len(named))]}}  # fmt: skip
     rows = [{"case": dot.case, "x": dot.intensity, "y": dot.flop_per_s / 1e9, "runner": dot.case.partition("-")[0], "bound": dot.bound}
             for dot in dots]  # fmt: skip
@@ -66,7 +66,8 @@ def roofline_chart(dots: Sequence[Dot], peak_flop_per_s: float, bytes_per_s: Map
                       "tooltip": [{"field": "case"}, {"field": "y", "format": ".1f", "title": "GFLOP/s"}, {"field": "bound"}]}},
     ]  # fmt: skip
     cells = tuple((dot.case, f"{dot.intensity:.2f}", f"{dot.flop_per_s / 1e9:.2f}", dot.bound) for dot in dots)
-    how = ("Lines are what this machine can do: to the left a case is held back by moving bytes, to the right by arithmetic. The "
+    how = ("Lines are what this machine can do: to the left a case is held back by reading from a level of memory, to the right by "
+           "arithmetic. The "
            "farther a point lies below the lines, the more is lost to calls, allocation and shapes that suit BLAS badly. The floor ratio "
            "counts what must be touched alone: weights, input and output, once. "
            "Point at a dot for its name.")  # fmt: skip
