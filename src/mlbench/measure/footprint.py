@@ -34,8 +34,13 @@ ARENA_BYTES = 1024 * 1024
 """What Python's allocator takes from the system at once (Objects/obmalloc.c, ARENA_BITS, since 3.10)."""
 UNITS = "memray's kB are 1000 bytes, mlbench's KB 1024"
 _TITLE = re.compile("<title>memray - (.*?)</title>")
-_LEAKED = "for memory that was leaked during the tracking period (i.e. allocated and not deallocated)"
-_HELD = "for memory that was allocated while this was recorded, and still held at its end"
+_LEAKED = {
+    "for memory that was leaked during the tracking period (i.e. allocated and not deallocated)": (
+        "for memory that was allocated while this was recorded, and still held at its end"
+    ),
+    'can still appear as "leaks"': "can still appear here",
+}
+"""What memray's help says of leaks, and what is the case here."""
 MEMRAY = "memray"
 TRACEMALLOC = "tracemalloc"
 
@@ -160,8 +165,10 @@ def entitled(page: str, title: str) -> str:
         return page
     ours = html.escape(f"{title} ({UNITS})")
     bar = re.compile(rf"(navbar-brand[^>]*>memray</span>\s*){re.escape(theirs[1])}")
-    page = bar.sub(lambda found: found[1] + ours, page)
-    return page.replace(theirs[0], f"<title>{ours}</title>").replace(_LEAKED, _HELD)
+    page = bar.sub(lambda found: found[1] + ours, page).replace(theirs[0], f"<title>{ours}</title>")
+    for said, held in _LEAKED.items():
+        page = page.replace(said, held)
+    return page
 
 
 def _memray() -> Any:  # the module, imported by name

@@ -25,7 +25,7 @@ def rounds_chart(cell: str, arms: Mapping[str, Rounds]) -> Chart | None:
     timed = {name: [value for process in rounds for value in process] for name, rounds in arms.items() if any(rounds)}
     if not timed:
         return None
-    rows = [
+    rows: list[Row] = [
         {"runner": name, "us": value * 1e6, "process": f"process {number}"}
         for name, rounds in arms.items()
         for number, process in enumerate(rounds, start=1)
