@@ -23,6 +23,7 @@ ROWS = {
     "alignment": ("both", 1),
     "cache": ("both", 2),
     "documents": ("both", 2),
+    "saved_benchmarks": ("measuring", 3),
     "archives": ("both", 2),
     "graph": ("compiler", 3),
     "blas": ("compiler", 3),

@@ -146,6 +146,7 @@ def test_text_is_shown_and_not_obeyed() -> None:
     assert visible("a\x1b[1;31mb\x1b[0mc") == "abc"
     assert visible(EVIL) == r"b1\x1b]0;title\x07\x1b[2J\x9b1m\u202etxt\r\x7f"
     assert visible("Zähler 数字\n\t\U0001f469\u200d\U0001f4bb") == "Zähler 数字\n\t\U0001f469\u200d\U0001f4bb"
+    assert visible("half a pair: \ud83d") == r"half a pair: \ud83d"  # which no terminal and no file takes
 
 
 def test_nothing_in_a_file_reaches_the_terminal(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

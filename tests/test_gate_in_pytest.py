@@ -12,6 +12,8 @@ import pytest
 from mlbench.cli.gating import SUMMARY_VARIABLE
 from mlbench.files import file_name
 from mlbench.measure.footprint import has_memray
+from mlbench.results import load, save
+from saved_results import case, result
 
 QUICK = ("-q", "-p", "no:cacheprovider", "--benchmark-max-time=0.002", "--benchmark-min-rounds=2", "--benchmark-storage=store")
 STEADY = ("--benchmark-timer=steady.clock", "--benchmark-calibration-precision=1")
@@ -38,6 +40,22 @@ from mlbench.cases import parse_case
 def test_case(mlbench, case):
     mlbench.case(case)
 """
+AGAIN = """
+import builtins
+from _pytest.runner import runtestprotocol
+
+builtins.attempts = [True, False]
+
+def pytest_runtest_protocol(item, nextitem):
+    reports = runtestprotocol(item, nextitem=nextitem, log=False)
+    if any(each.failed for each in reports):
+        item._initrequest()
+        reports = runtestprotocol(item, nextitem=nextitem, log=False)
+    for each in reports:
+        item.ihook.pytest_runtest_logreport(report=each)
+    return True
+"""
+"""Runs a test that failed once more, as plugins do."""
 LOOSE = """
 kind = "mlbench-tolerances"
 schema = 1
@@ -191,6 +209,41 @@ def test_what_cannot_be_judged_is_a_usage_error(pytester: pytest.Pytester, optio
     ran = pytester.runpytest_inprocess(*QUICK, *options)
     assert ran.ret == pytest.ExitCode.USAGE_ERROR
     ran.stderr.fnmatch_lines([f"*--mlbench-gate: *{told.replace('[', '[[]')}*"])
+
+
+def test_a_baseline_that_cannot_be_judged_by_is_refused_before_anything_is_measured(pytester: pytest.Pytester) -> None:
+    """Two tests that measured the same case are two rows of one name, and nobody knows which one counts."""
+    pytester.makepyfile(test_mine="def test_it(mlbench):\n    open('measured', 'w').close()\n")
+    save(result(case(), case()), pytester.path / "before.json")
+    ran = pytester.runpytest_inprocess(*QUICK, "--mlbench-gate=before.json")
+    assert ran.ret == pytest.ExitCode.USAGE_ERROR
+    ran.stderr.fnmatch_lines(["*--mlbench-gate: before.json: has two rows called optimized-b8-h64; measure each case once*"])
+    assert not (pytester.path / "measured").exists()
+
+
+def test_a_summary_that_cannot_be_written_loses_no_verdict(
+    pytester: pytest.Pytester, baseline: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The verdict is told, the exit status is its, and a line says what could not be written."""
+    monkeypatch.setenv(SUMMARY_VARIABLE, str(pytester.path))
+    ran = run(pytester, "--mlbench-gate=before.json")
+    ran.stdout.fnmatch_lines(
+        ["pass: 2 rows: 2 pass", f"mlbench: {pytester.path}: cannot add to this file, which {SUMMARY_VARIABLE} names*"]
+    )
+    assert ran.ret == 0
+
+
+def test_a_test_that_passed_when_it_was_run_again_passes(pytester: pytest.Pytester, baseline: Path) -> None:
+    """The last attempt counts, here and in the saved file, which has both."""
+    pytester.makeconftest(AGAIN)
+    pytester.makepyfile(
+        test_mine=SUITE.replace("mlbench(double, np.ones(SIZE))", "mlbench(double, np.ones(SIZE))\n    assert attempts.pop()")
+    )
+    ran = run(pytester, "--mlbench-gate=before.json", "--benchmark-json=now.json")
+    ran.stdout.fnmatch_lines(["pass: 2 rows: 2 pass"])
+    attempts = [each["extra_info"]["mlbench"]["status"] for each in saved(pytester.path / "now.json")["benchmarks"]]
+    assert attempts == ["failed", "complete", "complete"]
+    assert {each.status for each in load(pytester.path / "now.json").measurements} == {"complete"}
 
 
 def test_the_gate_needs_pytest_benchmark(pytester: pytest.Pytester) -> None:

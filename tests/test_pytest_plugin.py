@@ -168,6 +168,31 @@ def test_calls():
     assert not (pytester.path / "now.json").exists()
 
 
+def test_a_test_that_fails_after_it_was_measured_is_saved_as_failed(pytester: pytest.Pytester) -> None:
+    """pytest-benchmark saves its row, whose numbers are whole; the gate must not take it for one that passed."""
+    pytester.makepyfile(test_mine="def test_it(mlbench):\n    assert mlbench(sum, [1, 2]) == 4\n")
+    pytester.runpytest_subprocess(*QUICK, "--benchmark-json=now.json").assert_outcomes(failed=1)
+    (mine,) = load(pytester.path / "now.json").measurements
+    assert mine.status == "failed"
+    assert "assert 3 == 4" in (mine.error or "")
+
+
+def test_extra_info_of_another_kind_breaks_nobodys_run(pytester: pytest.Pytester) -> None:
+    """A benchmark beside ours may have put anything in its place; the run is saved all the same."""
+    pytester.makepyfile(
+        test_mine="""
+        def test_ours(mlbench):
+            mlbench(sum, [1])
+
+        def test_theirs(benchmark):
+            benchmark.extra_info = ["mine"]
+            benchmark(sum, [1])
+        """
+    )
+    assert pytester.runpytest_subprocess(*QUICK, "--benchmark-json=now.json").ret == 0
+    assert len(load(pytester.path / "now.json").measurements) == 1
+
+
 def test_benchmark_disable_runs_it_once_and_checks(pytester: pytest.Pytester) -> None:
     """With --benchmark-disable the callable is called once and checked; nothing is measured and nothing printed."""
     pytester.makepyfile(

@@ -321,8 +321,6 @@ def test_damage_is_refused_with_its_place(tmp_path: Path, damage: Damage, place:
         lambda data: data.update(benchmarks=5),
         lambda data: data.update(benchmarks={"a": 1}),
         lambda data: data.update(benchmarks=[1]),
-        lambda data: data["benchmarks"][0].update(extra_info=None),
-        lambda data: data["benchmarks"][0].update(extra_info=[]),
         lambda data: data["benchmarks"][0]["extra_info"].update(mlbench=[]),
         lambda data: data["benchmarks"][0]["extra_info"]["mlbench"].update(schema="one"),
         lambda data: data["benchmarks"][0]["extra_info"]["mlbench"].update(schema=4),
@@ -337,8 +335,6 @@ def test_damage_is_refused_with_its_place(tmp_path: Path, damage: Damage, place:
         "benchmarks-number",
         "benchmarks-object",
         "benchmark-number",
-        "extra-info-null",
-        "extra-info-list",
         "ours-list",
         "version-text",
         "version-new",
@@ -357,6 +353,109 @@ def test_damage_to_a_file_of_pytest_benchmark_is_refused(tmp_path: Path, damage:
     path = written(tmp_path / "damaged.json", data)
     with pytest.raises(FileError, match=re.escape(str(path))):
         load(path)
+
+
+FOREIGN: dict[str, Damage] = {
+    "infinite-parameter": lambda data: data["benchmarks"][0].update(param="inf", params={"limit": math.inf}),
+    "seed-of-70-bits": lambda data: data["benchmarks"][1].update(params={"seed": 2**70}),
+    "seed-of-5000-digits": lambda data: data["benchmarks"][1].update(params={"seed": 10**4299}),
+    "nan-beside-ours": lambda data: data["benchmarks"][0]["extra_info"].update(score=math.nan),
+    "nan-in-statistics": lambda data: data["benchmarks"][1]["stats"].update(stddev=math.nan, data=[math.inf]),
+    "half-a-pair": lambda data: data["benchmarks"][1].update(params={"text": "\ud800"}),
+    "extra-info-null": lambda data: data["benchmarks"][1].update(extra_info=None),
+    "extra-info-list": lambda data: data["benchmarks"][1].update(extra_info=[1]),
+    "no-extra-info": lambda data: data["benchmarks"][1].pop("extra_info"),
+    "no-name": lambda data: data["benchmarks"][1].pop("name"),
+    "row-null": lambda data: data["benchmarks"].append(None),
+    "machine-null": lambda data: data.update(machine_info=None),
+    "no-machine": lambda data: data.pop("machine_info"),
+    "commit-odd": lambda data: data.update(commit_info={"project": math.nan, "dirty": [2**70]}),
+    "version-odd": lambda data: data.update(version=2**70),
+    "another-hook": lambda data: data.update(dashboard={"score": -math.inf}),
+    "date-of-3.0": lambda data: data.update(datetime="2016-10-09T12:34:56.789012", version="3.0.0"),
+}
+"""What other people have in a file of pytest-benchmark, and what its versions leave out: none of it is ours."""
+
+
+@pytest.mark.parametrize("change", FOREIGN.values(), ids=FOREIGN)
+def test_what_is_not_ours_refuses_no_file(tmp_path: Path, change: Damage) -> None:
+    """Our measurements are read, whatever stands elsewhere in a file that pytest-benchmark saved."""
+    data = saved_by_pytest_benchmark()
+    change(data)
+    assert load(written(tmp_path / "bench.json", data)).measurements == (FULL, EMPTY)
+
+
+def test_a_byte_order_mark_refuses_no_file(tmp_path: Path) -> None:
+    """Editors and shells on Windows begin a file with one."""
+    path = tmp_path / "bench.json"
+    path.write_text(json.dumps(to_json(RESULT)), encoding="utf-8-sig")
+    assert load(path) == RESULT
+
+
+def ours_in(row: int, change: Callable[[dict[str, Any]], object]) -> Damage:
+    """Return a damage to our measurement in a row of pytest-benchmark."""
+    return lambda data: change(data["benchmarks"][row]["extra_info"]["mlbench"])
+
+
+@pytest.mark.parametrize(
+    ("damage", "place"),
+    [
+        (ours_in(2, lambda each: each.update(status=1)), "at $.benchmarks[2].extra_info.mlbench.status (t.py::t): 1 is"),
+        (ours_in(0, lambda each: each["timing"].update(median_s=math.nan)), "[0].extra_info.mlbench.timing.median_s: NaN is no finite"),
+        (ours_in(0, lambda each: each["static"].update(arena=2**70)), "[0].extra_info.mlbench.static.arena: 1180591620717411303424 is"),
+        (ours_in(0, lambda each: each.update(schema=4)), "schema version 4 at $.benchmarks[0].extra_info.mlbench.schema; this"),
+        (lambda data: data["mlbench"]["environment"].update(cores=0), "at $.mlbench.environment.cores: 0 is less than"),
+        (lambda data: data["mlbench"].pop("status"), "at $.mlbench: 'status' is a required property"),
+        (lambda data: data.pop("mlbench"), "no environment and status of their run at $.mlbench; measure it again"),
+        (lambda data: data.update(datetime=None), "at $.datetime: None is not of type 'string'"),
+        (lambda data: data["mlbench"].update(date="today"), "at $.mlbench.date: 'today' does not match"),
+    ],
+    ids=["status", "nan", "70-bits", "version", "cores", "no-status", "no-head", "date", "our-date"],
+)
+def test_damage_to_ours_is_refused_with_its_place_in_the_file(tmp_path: Path, damage: Damage, place: str) -> None:
+    """The row of pytest-benchmark is named, its number and its test, and not the number among ours."""
+    data = saved_by_pytest_benchmark()
+    data["benchmarks"][2]["fullname"] = "t.py::t"
+    damage(data)
+    path = written(tmp_path / "bench.json", data)
+    with pytest.raises(FileError, match=re.escape(str(path)) + ".*" + re.escape(place)):
+        load(path)
+
+
+def test_an_odd_number_in_a_file_of_ours_has_its_place(tmp_path: Path) -> None:
+    """In a file that is ours as a whole nothing odd is read."""
+    data = to_json(RESULT)
+    data["measurements"][0]["timing"]["rounds_s"][0][1] = math.inf
+    path = written(tmp_path / "run.json", data)
+    with pytest.raises(FileError, match=re.escape("at $.measurements[0].timing.rounds_s[0][1]: Infinity is no finite number")):
+        load(path)
+
+
+def test_of_a_test_that_was_run_again_the_last_attempt_counts(tmp_path: Path) -> None:
+    """pytest-benchmark saves a row for each attempt, all of one name; what the others hold is not even looked at."""
+    data = saved_by_pytest_benchmark()
+    data["benchmarks"][0] |= {"fullname": "t.py::test_mine"}
+    first = copy.deepcopy(data["benchmarks"][0])
+    first["extra_info"]["mlbench"] |= {"status": "failed", "error": "it was flaky", "timing": math.nan}
+    data["benchmarks"].insert(0, first)
+    assert load(written(tmp_path / "bench.json", data)).measurements == (FULL, EMPTY)
+
+
+def test_tests_of_one_name_in_two_files_are_two_rows(tmp_path: Path) -> None:
+    """A name alone does not make an attempt; the node id does."""
+    data = saved_by_pytest_benchmark()
+    for number in (0, 2):
+        data["benchmarks"][number]["fullname"] = f"test_{number}.py::test_mine"
+    assert len(load(written(tmp_path / "bench.json", data)).measurements) == 2
+
+
+def test_rows_of_several_versions_are_read_in_one_file(tmp_path: Path) -> None:
+    """Each says its own version, as in a file that somebody put together."""
+    data = saved_by_pytest_benchmark()
+    old = data["benchmarks"][2]["extra_info"]["mlbench"]
+    del old["plan"], old["error"], old["floor_s"], old["runs"]
+    old["schema"] = 1
+    assert load(written(tmp_path / "bench.json", data)).measurements == (FULL, EMPTY)
 
 
 def test_reading_needs_jsonschema(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -247,11 +247,8 @@ class MlbenchFixture:
     def _mark(self, measured: Measurement) -> None:
         import dataclasses
 
-        from mlbench.results import to_json
-
-        measured = dataclasses.replace(measured, case=measured.case | {"test": self.benchmark.fullname})
-        self.benchmark.extra_info["mlbench"] = to_json(measured)
-        self._recorder.measured[self.benchmark.fullname] = measured
+        name = self.benchmark.fullname
+        self._recorder.keep(name, dataclasses.replace(measured, case=measured.case | {"test": name}), self.benchmark.extra_info)
 
 
 _RECORDER: pytest.StashKey[Recorder] = pytest.StashKey()
@@ -296,14 +293,17 @@ def pytest_benchmark_update_json(config: pytest.Config, output_json: dict[str, A
 
     from mlbench.ablating import KEY
     from mlbench.measure import environment
+    from mlbench.results import now
     from mlbench.stats import thinned
 
     broken_off = None in recorder.ablations.values() or any(each.status == "interrupted" for each in recorder.measured.values())
 
     for bench in output_json["benchmarks"]:
-        if {"mlbench", KEY} & bench["extra_info"].keys() and "data" in bench["stats"]:
+        extra = bench["extra_info"]  # the user's own, who may have put anything in its place
+        if isinstance(extra, dict) and {"mlbench", KEY} & extra.keys() and "data" in bench["stats"]:
             bench["stats"]["data"] = thinned(bench["stats"]["data"], MOST_DATA)
     output_json["mlbench"] = {
+        "date": now(),
         "environment": dataclasses.asdict(environment(recorder.threads, recorder.heap)),
         "status": "interrupted" if broken_off else "complete",
         "command": shlex.join(["pytest", *map(str, config.invocation_params.args)]),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -16,7 +17,7 @@ from mlbench.measure import Footprint
 from mlbench.measure.latency import ROUNDS
 from mlbench.measure.peaks import Floor, Peaks
 from mlbench.measuring import PROCESSES, Arms, Effort, compare, compare_kept, judge, measurement
-from mlbench.results import FAILED, Measurement
+from mlbench.results import FAILED, KEY, Measurement, to_json
 
 MOST_OF_AN_ERROR = 300
 """Characters of an error that are kept in a row."""
@@ -31,6 +32,8 @@ class Recorder:
         self.heap: str = config.getoption("--mlbench-heap")
         self.folder: Path | None = config.getoption("--mlbench-memray")
         self.measured: dict[str, Measurement] = {}
+        self._saved_in: dict[str, dict[str, Any]] = {}
+        """The `extra_info` of each test's last attempt, which pytest-benchmark saves at the end."""
         self.ablations: dict[str, Ablation | None] = {}
         """None while one is under way, which Ctrl-C leaves so."""
         self.is_gated = bool(config.getoption("--mlbench-gate"))
@@ -82,10 +85,17 @@ class Recorder:
         before = {each.case["runner"]: each for each in self.measured.values() if each.case["cell"] == cell.id and "batch" in each.case}
         return measure_again(cell, self.effort, self._times[cell.id], before, self.floor(cell))
 
+    def keep(self, name: str, measured: Measurement, extra_info: dict[str, Any]) -> None:
+        """Keep what was measured of a test so far, here and in the `extra_info` of its row."""
+        self.measured[name] = measured
+        self._saved_in[name] = extra_info
+        extra_info[KEY] = to_json(measured)
+
     def fail(self, name: str, report: pytest.TestReport) -> None:
         """Mark a row as failed, with the reason in one line."""
         crash = getattr(getattr(report.longrepr, "reprcrash", None), "message", "") or report.longreprtext
-        self.measured[name] = replace(self.measured[name], status=FAILED, error=" ".join(crash.split())[:MOST_OF_AN_ERROR])
+        failed = replace(self.measured[name], status=FAILED, error=" ".join(crash.split())[:MOST_OF_AN_ERROR])
+        self.keep(name, failed, self._saved_in[name])
 
 
 def measure_again(

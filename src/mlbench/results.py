@@ -14,13 +14,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from mlbench.documents import Form, check_document, plain, read_json, write_document
+from mlbench.documents import Form, check_document, check_version, plain, read_json, write_document
 from mlbench.errors import FileError
 from mlbench.measure import ArmTimes, Environment, Footprint
+from mlbench.saved_benchmarks import document, is_pytest_benchmark, ours, place_of
 from mlbench.stats import Interval, median, tail_ratio, thinned
 
 SCHEMA_VERSION = 3
 KIND = "mlbench-result"
+KEY = "mlbench"
+"""Under which a measurement stands in the `extra_info` of pytest-benchmark."""
+_OLD_VERSIONS = (1, 2)
 FORM = Form(KIND, SCHEMA_VERSION, "result-schema.json", "result")
 OLD_FLOOR_RATIO, OLD_FLOOR_ARM = "generated_floor_ratio", "generated_floor"
 FASTEST_ROUNDS = 5
@@ -238,53 +242,58 @@ def load(path: str | Path) -> Result:
         MissingExtraError: without jsonschema.
     """
     data = read_json(path)
-    if is_pytest_benchmark(data):
-        data = _from_pytest_benchmark(path, data)
-    check_document(path, _upgraded(data), FORM)
-    return _result(data)
+    if not is_pytest_benchmark(data):
+        data = _upgraded(data)
+        check_document(path, data, FORM)
+        return _result(data)
+    rows = ours(data, KEY)
+    result = document(path, data, rows, "measurements") | {"schema": SCHEMA_VERSION, "kind": KIND}
+    for row in rows:
+        version = row.data.get("schema") if isinstance(row.data, dict) else None
+        if not _is_old(version):
+            check_version(path, version, FORM, f"{row.place}.schema")
+        _upgrade(row.data, version)
+    check_document(path, result, FORM, place_of(data, rows, "measurements"))
+    return _result(result)
+
+
+def _is_old(version: Any) -> bool:  # whatever JSON holds
+    return isinstance(version, int) and not isinstance(version, bool) and version in _OLD_VERSIONS
 
 
 def _upgraded(data: Any) -> Any:  # whatever JSON holds
-    """Bring data of versions 1 and 2 to version 3 in place; what is no such data stays as it is, to be refused.
+    """Bring a result of versions 1 and 2 to version 3 in place; what is no such result stays as it is, to be refused."""
+    if isinstance(data, dict) and _is_old(data.get("schema")) and isinstance(data.get("measurements"), list):
+        for each in data["measurements"]:
+            _upgrade(each, data["schema"])
+        data["schema"] = SCHEMA_VERSION
+    return data
+
+
+def _upgrade(row: Any, version: Any) -> None:  # whatever JSON holds
+    """Bring a measurement of versions 1 and 2 to version 3 in place.
 
     Version 1 has no plan. The floor of both was the bare products as generated code ran them: its ratio keeps its meaning under the name
     `generated_floor_ratio`, its rounds under `generated_floor`, and nothing is compared with them.
     """
-    if not isinstance(data, dict) or data.get("schema") not in (1, 2) or not isinstance(data.get("measurements"), list):
-        return data
-    version = data["schema"]
-    data["schema"] = SCHEMA_VERSION
-    for each in data["measurements"]:
-        if not isinstance(each, dict):
-            continue
-        if version == 1:
-            each.setdefault("plan", None)
-            each.setdefault("error", None)
-        each.setdefault("floor_s", None)
-        each.setdefault("runs", [])
-        for part, old, new in (("ratios", "floor_ratio", OLD_FLOOR_RATIO), ("arms", "floor", OLD_FLOOR_ARM)):
-            if isinstance(each.get(part), dict) and old in each[part]:
-                each[part][new] = each[part].pop(old)
-        if each.get("schema") == version:
-            each["schema"] = SCHEMA_VERSION
-    return data
-
-
-def is_pytest_benchmark(data: Any) -> bool:  # whatever JSON holds
-    """Whether pytest-benchmark saved these data."""
-    return isinstance(data, dict) and isinstance(data.get("benchmarks"), list) and "machine_info" in data
-
-
-def has_extra(data: dict[str, Any], key: str) -> bool:
-    """Whether a benchmark in a file of pytest-benchmark has something under this key."""
-    extras = [each.get("extra_info") for each in data["benchmarks"] if isinstance(each, dict)]
-    return any(isinstance(each, dict) and key in each for each in extras)
+    if not isinstance(row, dict) or not _is_old(version):
+        return
+    if version == 1:
+        row.setdefault("plan", None)
+        row.setdefault("error", None)
+    row.setdefault("floor_s", None)
+    row.setdefault("runs", [])
+    for part, old, new in (("ratios", "floor_ratio", OLD_FLOOR_RATIO), ("arms", "floor", OLD_FLOOR_ARM)):
+        if isinstance(row.get(part), dict) and old in row[part]:
+            row[part][new] = row[part].pop(old)
+    if row.get("schema") == version:
+        row["schema"] = SCHEMA_VERSION
 
 
 def has_measurements(data: Any) -> bool:  # whatever JSON holds
     """Whether these data hold measurements, of ours or in a file of pytest-benchmark."""
     if is_pytest_benchmark(data):
-        return has_extra(data, "mlbench")
+        return bool(ours(data, KEY))
     return isinstance(data, dict) and data.get("kind") == KIND
 
 
@@ -313,20 +322,6 @@ def _result(data: dict[str, Any]) -> Result:
     measurements = tuple(measurement_from_json(each) for each in data["measurements"])
     accepted = tuple(Accepted(**each) for each in data.get("accepted", ()))
     return Result(Environment(**data["environment"]), data["command"], data["date"], data["status"], measurements, accepted)
-
-
-def _from_pytest_benchmark(path: str | Path, data: dict[str, Any]) -> dict[str, Any]:
-    """Return the result that a file of pytest-benchmark holds, still to be validated."""
-    try:
-        found = [bench["extra_info"].get("mlbench") for bench in data["benchmarks"]]
-        ours = [each for each in found if each is not None]
-        if not ours:
-            raise FileError(f"{path}: pytest-benchmark saved it, but none of its {len(found)} benchmarks used the mlbench fixture")
-        versions = {each["schema"] for each in ours}
-        return {"schema": versions.pop() if len(versions) == 1 else None, "kind": KIND, "date": data["datetime"], **data["mlbench"],
-                "measurements": ours}  # fmt: skip
-    except (KeyError, TypeError, AttributeError) as error:
-        raise FileError(f"{path}: a damaged file of pytest-benchmark ({type(error).__name__}: {error})") from error
 
 
 def _footprint(data: dict[str, Any] | None) -> Footprint | None:

@@ -127,8 +127,8 @@ def _three_digits(number: float) -> str:
 
 
 _COLOURS = re.compile("\x1b\\[[0-9;]*m")
-_UNSEEN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
-"""Control characters but for tab and line feed, and what turns the direction of text around."""
+_UNSEEN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+"""Control characters but for tab and line feed, what turns the direction of text around, and halves of pairs, which no terminal takes."""
 
 
 def visible(text: str) -> str:

@@ -16,9 +16,9 @@ from mlbench.ablating.measured import Ablation, Effect, Variant
 from mlbench.ablating.rungs import Rung
 from mlbench.ablating.shares import Shares
 from mlbench.documents import Form, check_document, plain, read_json, write_document
-from mlbench.errors import FileError
 from mlbench.measure import Environment
-from mlbench.results import COMPLETE, has_extra, is_pytest_benchmark
+from mlbench.results import COMPLETE
+from mlbench.saved_benchmarks import document, is_pytest_benchmark, ours, place_of
 from mlbench.stats import Interval
 
 FORM = Form("mlbench-ablation", 1, "ablation-schema.json", "ablation")
@@ -71,8 +71,12 @@ def load_ablations(path: str | Path) -> Ablations:
     """
     data = read_json(path)
     if is_pytest_benchmark(data):
-        data = _from_pytest_benchmark(path, data)
-    check_document(path, data, FORM)
+        rows = ours(data, KEY)
+        place = place_of(data, rows, "ablations")
+        data = document(path, data, rows, "ablations") | {"schema": FORM.version, "kind": FORM.kind}
+        check_document(path, data, FORM, place)
+    else:
+        check_document(path, data, FORM)
     found = tuple(_ablation(each) for each in data["ablations"])
     return Ablations(Environment(**data["environment"]), data["command"], data["date"], data["status"], found)
 
@@ -80,18 +84,8 @@ def load_ablations(path: str | Path) -> Ablations:
 def has_ablations(data: Any) -> bool:  # whatever JSON holds
     """Whether these data hold ablations, of ours or in a file of pytest-benchmark."""
     if is_pytest_benchmark(data):
-        return has_extra(data, KEY)
+        return bool(ours(data, KEY))
     return isinstance(data, dict) and data.get("kind") == FORM.kind
-
-
-def _from_pytest_benchmark(path: str | Path, data: dict[str, Any]) -> dict[str, Any]:
-    """Return the run that a file of pytest-benchmark holds, still to be validated."""
-    try:
-        ours = [bench["extra_info"][KEY] for bench in data["benchmarks"] if KEY in bench["extra_info"]]
-        head = {"schema": FORM.version, "kind": FORM.kind, "date": data["datetime"]}
-        return {**head, **data["mlbench"], "ablations": ours}
-    except (KeyError, TypeError, AttributeError) as error:
-        raise FileError(f"{path}: a damaged file of pytest-benchmark ({type(error).__name__}: {error})") from error
 
 
 def _ablation(data: dict[str, Any]) -> Ablation:

@@ -7,11 +7,11 @@ import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from mlbench.documents import read_json
 from mlbench.gate import INCONCLUSIVE, RED, Judgement, judge_results
-from mlbench.results import Result, is_pytest_benchmark, load
+from mlbench.results import Result, load
+from mlbench.saved_benchmarks import is_pytest_benchmark, shortest_s
 
 FAIL = 0.10
 """`min:10%`: red where the shortest round of a benchmark is longer than before by more than this."""
@@ -88,7 +88,5 @@ def _judged(baseline: _File, run: _File, today: dt.date) -> SavedRun:
 
 def _shortest(path: Path) -> dict[str, float]:
     """Return the shortest round of each benchmark of pytest-benchmark, in seconds; none of a file of ours."""
-    data: Any = read_json(path)
-    if not is_pytest_benchmark(data):
-        return {}
-    return {each["fullname"]: float(each["stats"]["min"]) for each in data["benchmarks"]}
+    data = read_json(path)
+    return shortest_s(data) if is_pytest_benchmark(data) else {}

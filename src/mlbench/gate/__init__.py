@@ -4,7 +4,7 @@
 findings, `tolerances` is what a person allows besides, and `saved` judges one result by another.
 """
 
-from mlbench.gate.saved import judge_results
+from mlbench.gate.saved import check_rows, judge_results
 from mlbench.gate.tolerances import Tolerances, load_tolerances, matches
 from mlbench.gate.verdict import (
     BROKEN,
@@ -47,6 +47,7 @@ __all__ = [
     "Judgement",
     "Row",
     "Tolerances",
+    "check_rows",
     "judge_results",
     "load_tolerances",
     "matches",

@@ -106,7 +106,9 @@ def judge_results(
     Raises:
         FileError: when a result has two rows of one id, or a row whose arms have other processes than the row.
     """
-    old, new = _side(before, names[0]), _side(after, names[1])
+    check_rows(before, names[0])
+    check_rows(after, names[1])
+    old, new = (_Side({each.case["id"]: each for each in result.measurements}) for result in (before, after))
     kin = kinship(before.environment, after.environment)
     allowed = (tolerances or Tolerances()).on(today)
     noise = {what: noise_of([[side.series(what, name) for name in side.rows] for side in (old, new)]) for what in TIMES}
@@ -167,14 +169,22 @@ def _machine_notes(kin: Kinship) -> tuple[str, ...]:
     return (f"{told}: seconds are not compared, and {tolerated}",)
 
 
-def _side(result: Result, name: str) -> _Side:
-    rows: dict[str, Measurement] = {}
+def check_rows(result: Result, name: str) -> None:
+    """Refuse a result that cannot be judged, nor be judged by; who measures for long does so before.
+
+    Args:
+        result: either side.
+        name: what to call it, for people.
+
+    Raises:
+        FileError: when it has two rows of one id, or a row whose arms have other processes than the row.
+    """
+    seen_ids: set[str] = set()
     for each in result.measurements:
-        if each.case["id"] in rows:
+        if each.case["id"] in seen_ids:
             raise FileError(f"{name}: has two rows called {each.case['id']}; measure each case once, so that it is clear which one counts")
         _check_arms(each, name)
-        rows[each.case["id"]] = each
-    return _Side(rows)
+        seen_ids.add(each.case["id"])
 
 
 def _check_arms(measured: Measurement, name: str) -> None:

@@ -21,7 +21,7 @@ import pytest
 from mlbench.cases import parse_case
 from mlbench.cli.gating import add_to_summary
 from mlbench.errors import FileError, MissingExtraError, UsageError, WorkerError
-from mlbench.gate import Judgement, judge_results, load_tolerances
+from mlbench.gate import Judgement, check_rows, judge_results, load_tolerances
 from mlbench.gate.tolerances import beside
 from mlbench.gating.again import Twice, settle
 from mlbench.gating.chosen import case_ids, left_out, selection_of, skips_of
@@ -57,6 +57,7 @@ class Gate:
             _check_measuring(self._config)
             self._baseline = baseline_of(self._config)
             self._before = load(self._baseline)
+            check_rows(self._before, str(self._baseline))
             self._notes = unjudged(self._baseline)
             tolerances = self._config.getoption("--mlbench-tolerances") or beside(self._baseline)
             self._tolerances = None if tolerances is None else load_tolerances(tolerances)
@@ -147,7 +148,10 @@ class Gate:
         code = self._judged.exit_code(inconclusive_passes=self._passes)
         if code:
             terminalreporter.write_line(f"\nThe gate makes pytest's exit status 1; 'mlbench gate' would have ended with {code}.")
-        add_to_summary(self._judged, inconclusive_passes=self._passes)
+        try:
+            add_to_summary(self._judged, inconclusive_passes=self._passes)
+        except FileError as error:
+            terminalreporter.write_line(f"mlbench: {error}")
 
 
 def baseline_of(config: pytest.Config) -> Path:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from mlbench.documents import read_json
-from mlbench.results import is_pytest_benchmark
+from mlbench.results import KEY
+from mlbench.saved_benchmarks import is_pytest_benchmark, others
 
 
 def unjudged(path: Path) -> tuple[str, ...]:
@@ -13,7 +14,7 @@ def unjudged(path: Path) -> tuple[str, ...]:
     data = read_json(path)
     if not is_pytest_benchmark(data):
         return ()
-    names = [str(each.get("fullname")) for each in data["benchmarks"] if "mlbench" not in each["extra_info"]]
+    names = others(data, KEY)
     if not names:
         return ()
     counted = "1 benchmark does" if len(names) == 1 else f"{len(names)} benchmarks do"

@@ -22,6 +22,7 @@ from mlbench.peers.result import load as load_peers
 from mlbench.report import has_verdicts, load_verdicts
 from mlbench.reporting.newest import by_date
 from mlbench.results import Result, has_measurements, load
+from mlbench.saved_benchmarks import foreign, is_pytest_benchmark
 
 
 @dataclass(slots=True)
@@ -75,6 +76,8 @@ def read_files(paths: Sequence[Path], step: Callable[[str], object] = str) -> Fi
         try:
             data = read_json(path)
             fitting = [(read, place) for fits, read, place in kinds if fits(data)]
+            if not fitting and is_pytest_benchmark(data):
+                raise foreign(path, data)
             if not fitting:
                 raise FileError(f"{path}: no result of mlbench; expected what --json wrote or pytest-benchmark saved")
             read_whole = [(place, read(path)) for read, place in fitting]  # all of it or nothing
