@@ -92,7 +92,7 @@ def test_no_damage_ends_the_report(kind: str, folder: Path, tmp_path: Path) -> N
         ("c.json", ("measurements", 0, "timing", "rounds_s", 0, 0), 1e308, "1e+308 is greater than the maximum of"),
         ("c.json", ("date",), "yesterday", "at $.date: 'yesterday' does not match"),
         ("c.json", ("measurements",), {"text": "x" * 1000}, "is not of type 'array'"),
-        ("c.json", ("schema",), 10**18, "schema version 1000000000000000000; this mlbench reads version 3"),
+        ("c.json", ("schema",), 10**18, "schema version 1000000000000000000; this mlbench reads version 4"),
         ("c.json", ("measurements", 0, "timing", "median_s"), float("nan"), "at $.measurements[0].timing.median_s: NaN is no finite"),
         ("limits.json", ("ceilings", "gemm_flop_per_s"), 5e-324, "at $.ceilings.gemm_flop_per_s: 5e-324 is less than the minimum of 1"),
         ("limits.json", ("distances", 0, "limit", "calls"), 10**400, "at $.distances[0].limit.calls: 10000"),

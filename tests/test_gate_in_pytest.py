@@ -221,6 +221,24 @@ def test_a_baseline_that_cannot_be_judged_by_is_refused_before_anything_is_measu
     assert not (pytester.path / "measured").exists()
 
 
+def test_an_object_that_holds_more_is_red(pytester: pytest.Pytester) -> None:
+    """A call that allocates nothing may keep any amount of memory."""
+    suite = """
+import numpy as np
+
+def test_mine(mlbench):
+    arena = np.zeros(SIZE)
+    mlbench(lambda: arena, holds=arena)
+"""
+    pytester.makepyfile(test_mine=suite.replace("SIZE", "16_384"))
+    assert run(pytester, "--benchmark-json=before.json").ret == 0
+    assert run(pytester, "--mlbench-gate=before.json").ret == 0
+    pytester.makepyfile(test_mine=suite.replace("SIZE", "3_276_800"))
+    ran = run(pytester, "--mlbench-gate=before.json")
+    ran.stdout.fnmatch_lines(["regression: 1 row: 1 worse", "*peak bytes 131,* -> 26,214,*compared exactly*"])
+    assert ran.ret == 1
+
+
 def test_a_summary_that_cannot_be_written_loses_no_verdict(
     pytester: pytest.Pytester, baseline: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

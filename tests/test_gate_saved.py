@@ -11,7 +11,7 @@ import pytest
 from mlbench.errors import FileError
 from mlbench.gate import IMPROVED, INCONCLUSIVE, MEAN_ROW, MISSING, NEW, PASS, REGRESSION, Finding, Judgement, judge_results
 from mlbench.measure import Environment
-from mlbench.results import FAILED, INTERRUPTED, Measurement, Result, Timing
+from mlbench.results import FAILED, INTERRUPTED, Measurement, Result, StaticBytes, Timing
 from saved_results import CALLABLE, ENVIRONMENT, PLAN, ROW, SPREAD, callable_of_a_user, case, result
 
 TODAY = dt.date(2026, 1, 2)
@@ -299,6 +299,61 @@ def test_none_stays_none_on_any_machine() -> None:
 def test_memory_that_does_not_repeat_is_in_doubt() -> None:
     """Where repeats of the footprint did not agree, more bytes are no proof."""
     assert finding(judged(case(), case(static_bytes=9999, steady=False)), "peak bytes").verdict == INCONCLUSIVE
+
+
+def holding(size: int, counted: str | None = "objects", peak_bytes: int = 0) -> Measurement:
+    """Return a callable that holds so many bytes between calls."""
+    return replace(callable_of_a_user(peak_bytes=peak_bytes), static=StaticBytes(objects=size if counted else 0), counted=counted)
+
+
+@pytest.mark.parametrize("counted", ["objects", "runner", "stated"])
+@pytest.mark.parametrize(("after", "verdict"), [(131_072, PASS), (131_073, REGRESSION), (26_843_546, REGRESSION), (65_536, IMPROVED)])
+def test_what_a_callable_holds_is_compared_exactly(counted: str, after: int, verdict: str) -> None:
+    """As the peak of its calls is, of which it is a part, whoever counted it."""
+    found = judged(holding(131_072, counted), holding(after, counted))
+    assert finding(found, "peak bytes").verdict == verdict
+    assert found.notes == ()
+
+
+def test_what_is_no_longer_counted_is_missing() -> None:
+    """Who takes the option out of a test cannot hide what it counted."""
+    found = finding(judged(holding(4096), holding(0, None)), "peak bytes")
+    assert found.verdict == MISSING
+    assert "counts what is held between calls, this run does not; name it in the test, as holds=" in found.why
+
+
+def test_what_the_baseline_did_not_count_is_not_judged_and_said() -> None:
+    """A baseline of before is compared by the peaks of the calls alone."""
+    before = holding(0, None, peak_bytes=800)
+    found = judged(before, holding(26_843_546, peak_bytes=800))
+    assert (found.verdict, finding(found, "peak bytes").verdict) == (PASS, PASS)
+    assert found.notes == (f"what {CALLABLE} holds between calls was not counted in the baseline, and is not judged; replace the baseline",)
+    assert finding(judged(before, holding(0, peak_bytes=801)), "peak bytes").verdict == REGRESSION
+    assert finding(judged(before, replace(holding(0, "runner", peak_bytes=801), plan=PLAN)), "peak bytes").verdict == REGRESSION
+
+
+def test_what_was_counted_in_two_ways_cannot_be_compared() -> None:
+    """A runner counts less of itself than all that it refers to."""
+    found = finding(judged(holding(4096, "runner"), holding(8192)), "peak bytes")
+    assert found.verdict == INCONCLUSIVE
+    assert "counted by our runner itself in the baseline and object by object in this run" in found.why
+
+
+@pytest.mark.parametrize(("counted", "size", "verdict"), [("objects", 102_000, PASS), ("objects", 104_000, REGRESSION),
+                                                         ("runner", 100_001, REGRESSION)])  # fmt: skip
+def test_objects_of_another_python_have_other_sizes(counted: str, size: int, verdict: str) -> None:
+    """2 % and 1 KB more are allowed then, which is said; what a runner says of itself does not depend on it."""
+    after = elsewhere(holding(size, counted), replace(ENVIRONMENT, python="3.13.0"))
+    found = finding(judged(result(holding(100_000, counted)), after), "peak bytes")
+    assert found.verdict == verdict
+    assert ("another Python, whose objects have other sizes" in found.why) is (counted == "objects")
+
+
+def test_a_runner_of_a_test_has_the_tolerance_of_its_plan() -> None:
+    """Another BLAS decides on another plan, with which the same code holds more."""
+    before, after = (replace(holding(size, "runner"), plan=plan) for size, plan in ((100_000, PLAN), (300_000, PLAN | {"tile_rows": 24})))
+    assert finding(judged(result(before), elsewhere(after)), "peak bytes").verdict == PASS
+    assert finding(judged(result(before), result(after)), "peak bytes").verdict == REGRESSION
 
 
 def test_two_instruments_cannot_be_compared() -> None:

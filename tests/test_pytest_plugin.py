@@ -146,6 +146,47 @@ def test_without_a_reference_there_is_no_ratio(pytester: pytest.Pytester) -> Non
     assert mine.timing is not None
 
 
+HOLDING = """
+import numpy as np
+from mlbench import OptimizedRunner, mlp
+
+class Cache:
+    def __init__(self):
+        self.rows = {}
+
+    def run(self, x):
+        if not self.rows:
+            self.rows["x"] = np.zeros(SIZE, np.uint8)
+        return x
+
+def test_cache(mlbench):
+    cache = Cache()
+    mlbench(cache.run, 1, holds=cache)
+
+def test_runner(mlbench):
+    runner = OptimizedRunner(mlp(4, 8, 2), max_batch=16)
+    mlbench(runner.run, np.ones((16, 4), np.float32))
+
+def test_neither(mlbench):
+    mlbench(sum, [1])
+"""
+
+
+def test_what_a_callable_holds_is_in_the_file_and_the_table(pytester: pytest.Pytester) -> None:
+    """Of an object that is named, after its calls; of a runner of ours by itself, with its plan; of others nothing is known."""
+    pytester.makepyfile(test_mine=HOLDING.replace("SIZE", "100_000"))
+    ran = pytester.runpytest_subprocess(*QUICK, "--benchmark-json=now.json")
+    ran.assert_outcomes(passed=3)
+    ran.stdout.fnmatch_lines(["*case*peak*held*", "*test_cache*98.* KB*98.* KB*", "*test_neither*"])
+    cache, runner, neither = load(pytester.path / "now.json").measurements
+    assert cache.counted == "objects"
+    assert 100_000 < cache.static.objects < 101_000
+    assert (runner.counted, runner.static.objects) == ("runner", 0)
+    assert runner.static.arena > 0
+    assert runner.plan is not None
+    assert (neither.counted, neither.static.total, neither.plan) == (None, 0, None)
+
+
 def test_a_failing_check_fails_the_test_before_timing(pytester: pytest.Pytester) -> None:
     """A wrong result fails the test, after one call, and leaves a failed row without numbers."""
     pytester.makepyfile(

@@ -19,12 +19,11 @@ import pytest
 import mlbench
 from mlbench.errors import FileError, MissingExtraError
 from mlbench.measure import ArmTimes, Environment, Footprint
+from mlbench.older_results import OLD_FLOOR_ARM, OLD_FLOOR_RATIO
 from mlbench.results import (
     COMPLETE,
     INTERRUPTED,
     MOST_ROUNDS,
-    OLD_FLOOR_ARM,
-    OLD_FLOOR_RATIO,
     Accepted,
     Measurement,
     Result,
@@ -48,6 +47,7 @@ FULL = Measurement(
     worst_error=0.0125,
     footprint=Footprint(0, 0, "memray", is_steady=True),
     static=StaticBytes(arena=4096, operands=128, staging=0, staging_if_needed=2048, weight_copies=64),
+    counted="runner",
     timing=Timing(1.25e-05, 1.5, 400, 0.25, ((1.25e-05, 1.5e-05), (1.125e-05,))),
     ratios={"speedup": Interval(1.5, 1.25, 1.75, 0.95, 2, 3), "floor_ratio": Interval(1.125, 1.0, 1.25, 0.95, 2, 3)},
     floor_s=1.0e-05,
@@ -234,11 +234,11 @@ def test_foreign_json_is_refused(tmp_path: Path, data: object) -> None:
         load(path)
 
 
-@pytest.mark.parametrize("version", [0, 4, "1", None], ids=["old", "new", "text", "null"])
+@pytest.mark.parametrize("version", [0, 5, "1", None], ids=["old", "new", "text", "null"])
 def test_another_schema_version_is_refused(tmp_path: Path, version: object) -> None:
     """A version this mlbench does not read is named, with the one it reads."""
     path = written(tmp_path / "version.json", to_json(RESULT) | {"schema": version})
-    with pytest.raises(FileError, match=re.escape(f"{path}: schema version {version!r}; this mlbench reads version 3")):
+    with pytest.raises(FileError, match=re.escape(f"{path}: schema version {version!r}; this mlbench reads version 4")):
         load(path)
 
 
@@ -323,7 +323,7 @@ def test_damage_is_refused_with_its_place(tmp_path: Path, damage: Damage, place:
         lambda data: data.update(benchmarks=[1]),
         lambda data: data["benchmarks"][0]["extra_info"].update(mlbench=[]),
         lambda data: data["benchmarks"][0]["extra_info"]["mlbench"].update(schema="one"),
-        lambda data: data["benchmarks"][0]["extra_info"]["mlbench"].update(schema=4),
+        lambda data: data["benchmarks"][0]["extra_info"]["mlbench"].update(schema=5),
         lambda data: data["benchmarks"][0]["extra_info"]["mlbench"].pop("timing"),
         lambda data: data.update(mlbench=None),
         lambda data: data["mlbench"].update(environment=None),
@@ -403,7 +403,7 @@ def ours_in(row: int, change: Callable[[dict[str, Any]], object]) -> Damage:
         (ours_in(2, lambda each: each.update(status=1)), "at $.benchmarks[2].extra_info.mlbench.status (t.py::t): 1 is"),
         (ours_in(0, lambda each: each["timing"].update(median_s=math.nan)), "[0].extra_info.mlbench.timing.median_s: NaN is no finite"),
         (ours_in(0, lambda each: each["static"].update(arena=2**70)), "[0].extra_info.mlbench.static.arena: 1180591620717411303424 is"),
-        (ours_in(0, lambda each: each.update(schema=4)), "schema version 4 at $.benchmarks[0].extra_info.mlbench.schema; this"),
+        (ours_in(0, lambda each: each.update(schema=5)), "schema version 5 at $.benchmarks[0].extra_info.mlbench.schema; this"),
         (lambda data: data["mlbench"]["environment"].update(cores=0), "at $.mlbench.environment.cores: 0 is less than"),
         (lambda data: data["mlbench"].pop("status"), "at $.mlbench: 'status' is a required property"),
         (lambda data: data.pop("mlbench"), "no environment and status of their run at $.mlbench; measure it again"),
@@ -453,7 +453,7 @@ def test_rows_of_several_versions_are_read_in_one_file(tmp_path: Path) -> None:
     """Each says its own version, as in a file that somebody put together."""
     data = saved_by_pytest_benchmark()
     old = data["benchmarks"][2]["extra_info"]["mlbench"]
-    del old["plan"], old["error"], old["floor_s"], old["runs"]
+    del old["plan"], old["error"], old["floor_s"], old["runs"], old["counted"], old["static"]["objects"]
     old["schema"] = 1
     assert load(written(tmp_path / "bench.json", data)).measurements == (FULL, EMPTY)
 
@@ -508,9 +508,9 @@ def test_a_sweep_stays_below_a_megabyte(tmp_path: Path) -> None:
 
 def test_memory_is_all_that_is_held_and_the_peak_of_a_call() -> None:
     """What counts as memory: the peak of the call, arena, operands, staging and copies of weights; the second number is without these."""
-    static = StaticBytes(arena=1000, operands=200, staging=30, staging_if_needed=5000, weight_copies=70000)
+    static = StaticBytes(arena=1000, operands=200, staging=30, staging_if_needed=5000, weight_copies=70000, objects=500_000)
     found = dataclasses.replace(FULL, footprint=Footprint(4, 1, "memray"), static=static)
-    assert (found.memory_bytes, found.memory_without_copies_bytes) == (71234, 1234)
+    assert (found.memory_bytes, found.memory_without_copies_bytes) == (571234, 501234)
     unmeasured = dataclasses.replace(FULL, footprint=None)
     assert (unmeasured.memory_bytes, unmeasured.memory_without_copies_bytes) == (None, None)
 
@@ -534,10 +534,10 @@ RENAMED = dataclasses.replace(
 
 
 def as_version_1(data: dict[str, Any]) -> dict[str, Any]:
-    """Return a result as the first version of the schema had it: without plans, errors and floors."""
+    """Return a result as the first version of the schema had it: without plans, errors, floors and what counted."""
     data["schema"] = 1
     for each in data["measurements"]:
-        del each["plan"], each["error"], each["floor_s"], each["runs"]
+        del each["plan"], each["error"], each["floor_s"], each["runs"], each["counted"], each["static"]["objects"]
     data.pop("accepted", None)
     return data
 
@@ -549,7 +549,7 @@ def test_files_of_version_1_are_read(tmp_path: Path) -> None:
     for bench in data["benchmarks"]:
         if bench["extra_info"].get("mlbench"):
             ours = bench["extra_info"]["mlbench"]
-            del ours["plan"], ours["error"], ours["floor_s"], ours["runs"]
+            del ours["plan"], ours["error"], ours["floor_s"], ours["runs"], ours["counted"], ours["static"]["objects"]
             ours["schema"] = 1
     ratios = {"speedup": FULL.ratios["speedup"], OLD_FLOOR_RATIO: FULL.ratios["floor_ratio"]}
     expected = (dataclasses.replace(FULL, floor_s=None, ratios=ratios), EMPTY)
@@ -560,8 +560,18 @@ def test_files_of_version_2_are_read(tmp_path: Path) -> None:
     """Their floor ratio keeps its meaning under another name."""
     data = to_json(AGED) | {"schema": 2}
     for each in data["measurements"]:
-        del each["floor_s"], each["runs"]
+        del each["floor_s"], each["runs"], each["counted"], each["static"]["objects"]
     assert load(written(tmp_path / "old.json", data)) == RENAMED
+
+
+def test_files_of_version_3_are_read(tmp_path: Path) -> None:
+    """Of cases what is held was always counted; of callables nobody knows it."""
+    mine = dataclasses.replace(FULL, case={"id": "t.py::t", "cell": "t", "runner": "f"}, static=StaticBytes(), counted=None)
+    result = dataclasses.replace(RESULT, measurements=(FULL, mine))
+    data = to_json(result) | {"schema": 3}
+    for each in data["measurements"]:
+        del each["counted"], each["static"]["objects"]
+    assert load(written(tmp_path / "old.json", data)) == result
 
 
 def test_one_more_run_is_added_to_the_arms() -> None:

@@ -24,7 +24,7 @@ from mlbench.graph import FloatArray
 from mlbench.machine import find
 from mlbench.measure import blas_threads, record, render_flame_graph
 from mlbench.models import Model, load_digits_mlp, mlp
-from mlbench.passes import choices_to_json
+from mlbench.passes import Compiled, choices_to_json
 from mlbench.results import StaticBytes
 from mlbench.runtime import Agreement, BaselineRunner, OptimizedRunner, check_result
 from mlbench.tuning import tune
@@ -210,10 +210,13 @@ def plan_of(case: Case) -> dict[str, Any] | None:
 
     It has what was chosen, the names of the passes, and the instructions of generated code, because its size depends on them.
     """
-    if case.runner == BASELINE:
+    return None if case.runner == BASELINE else plan_of_compiled(optimized_runner(case).compiled)
+
+
+def plan_of_compiled(compiled: Compiled) -> dict[str, Any] | None:
+    """Return the plan of a compiled graph as JSON data; None where none of its passes choose anything."""
+    if compiled.choices is None:
         return None
-    compiled = optimized_runner(case).compiled
-    assert compiled.choices is not None  # some of the passes choose
     vectors, _ = find()
     code = vectors.name if vectors is not None and any(node.width for node in compiled.graph.nodes) else None
     return choices_to_json(compiled.choices) | {"passes": [each.name for each in compiled.passes], "code": code}

@@ -31,7 +31,7 @@ from mlbench.graph import FloatArray
 from mlbench.measure import FRESH_HEAP, KEPT_HEAP, ArmTimes, Footprint, Worker, footprint, take_turns
 from mlbench.measure.latency import TURN_S
 from mlbench.measure.peaks import Floor
-from mlbench.results import COMPLETE, INTERRUPTED, Measurement, fastest_rounds, timing_of
+from mlbench.results import COMPLETE, INTERRUPTED, RUNNER, Measurement, fastest_rounds, timing_of
 from mlbench.stats import FEWEST_PROCESSES, Interval, ratio_interval
 
 PRODUCTS = "products"
@@ -258,6 +258,7 @@ def measurement(
         worst_error=worst_error,
         footprint=found,
         static=static_bytes(case),
+        counted=RUNNER,
         timing=timing_of(own) if own else None,
         floor_s=None if floor is None else floor.seconds,
         ratios=ratios,

@@ -127,6 +127,7 @@ class MlbenchFixture:
         *args: Any,  # the target's own
         reference: Callable[..., Any] | None = None,
         check: Callable[[Any], object] | None = None,
+        holds: object = None,
         **kwargs: Any,
     ) -> Any:
         """Measure `target(*args, **kwargs)`.
@@ -136,6 +137,8 @@ class MlbenchFixture:
             args: for the target, and for the reference.
             reference: what it is compared with, in interleaved rounds of this process; the ratio is reference / target.
             check: called with the target's result before anything is timed; it raises or asserts where that is wrong.
+            holds: what the target keeps between calls and is to count as its memory: an object, of which everything counts that it
+                refers to, a tuple of some, or a number of bytes. Runners of ours that the target uses count by themselves.
             kwargs: for the target, and for the reference.
 
         Returns:
@@ -143,6 +146,7 @@ class MlbenchFixture:
         """
         from mlbench.cases import keep_recording
         from mlbench.files import file_name
+        from mlbench.holding import held_by, still_grows
         from mlbench.measure import footprint, take_turns
         from mlbench.measure.latency import ROUNDS
         from mlbench.measuring import affordable_rounds, doubts
@@ -173,7 +177,9 @@ class MlbenchFixture:
             arms["reference"] = lambda: reference(*args, **kwargs)
         if self._recorder.is_gated:
             self._recorder.calls[name] = call
+        first = held_by(holds, target, args, kwargs)
         found = footprint(call)
+        held = held_by(holds, target, args, kwargs)
         compared = footprint(arms["reference"]) if reference is not None else None
         if self._recorder.folder is not None:
             keep_recording(call, self._recorder.folder, file_name(name))
@@ -188,10 +194,13 @@ class MlbenchFixture:
                 case,
                 footprint=found,
                 reference_footprint=compared,
+                static=held.static,
+                counted=held.counted,
+                plan=held.plan,
                 timing=timing_of([times["this"]]),
                 ratios=ratios,
                 arms={} if reference is None else {"reference": timing_of([times["reference"]]).rounds_s},
-                warnings=doubts(ratios, found, is_lone=True),
+                warnings=(*still_grows(first, held), *doubts(ratios, found, is_lone=True)),
             )
         )
         return result

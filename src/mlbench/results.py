@@ -17,16 +17,16 @@ from typing import Any
 from mlbench.documents import Form, check_document, check_version, plain, read_json, write_document
 from mlbench.errors import FileError
 from mlbench.measure import ArmTimes, Environment, Footprint
+from mlbench.older_results import SCHEMA_VERSION, is_old, upgrade, upgraded
 from mlbench.saved_benchmarks import document, is_pytest_benchmark, ours, place_of
 from mlbench.stats import Interval, median, tail_ratio, thinned
 
-SCHEMA_VERSION = 3
 KIND = "mlbench-result"
 KEY = "mlbench"
 """Under which a measurement stands in the `extra_info` of pytest-benchmark."""
-_OLD_VERSIONS = (1, 2)
+RUNNER, OBJECTS, STATED = "runner", "objects", "stated"
+"""By what bytes held between calls were counted: runners of ours said them, all that an object refers to was, or the test said them."""
 FORM = Form(KIND, SCHEMA_VERSION, "result-schema.json", "result")
-OLD_FLOOR_RATIO, OLD_FLOOR_ARM = "generated_floor_ratio", "generated_floor"
 FASTEST_ROUNDS = 5
 """Of an arm that is a yardstick so many rounds of each process are kept, the fastest."""
 MOST_ROUNDS = 20
@@ -46,6 +46,7 @@ class StaticBytes:
         staging: the copy of an input that cannot be read where it lies, as far as it exists.
         staging_if_needed: what that copy takes, or would take.
         weight_copies: weights in another form.
+        objects: what was named in a test and is no runner of ours.
     """
 
     arena: int = 0
@@ -53,6 +54,7 @@ class StaticBytes:
     staging: int = 0
     staging_if_needed: int = 0
     weight_copies: int = 0
+    objects: int = 0
 
     @property
     def total(self) -> int:
@@ -62,7 +64,7 @@ class StaticBytes:
     @property
     def without_copies(self) -> int:
         """The same without copies of weights."""
-        return self.arena + self.operands + self.staging
+        return self.arena + self.operands + self.staging + self.objects
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +97,7 @@ class Measurement:
         footprint: of one call.
         reference_footprint: of one call of the reference callable, where there is one.
         static: bytes held between calls.
+        counted: by what they were counted, RUNNER, OBJECTS or STATED; None where nobody knows what is held.
         timing: of the interleaved rounds.
         ratios: name to interval: `speedup` (baseline / this), `speedup_kept_heap` (the same without the page faults of a fresh process,
             where there are any), `floor_ratio` (this / floor), `products_ratio` (this / NumPy's bare products, with a warm heap),
@@ -115,6 +118,7 @@ class Measurement:
     footprint: Footprint | None = None
     reference_footprint: Footprint | None = None
     static: StaticBytes = StaticBytes()
+    counted: str | None = None
     timing: Timing | None = None
     floor_s: float | None = None
     ratios: dict[str, Interval] = field(default_factory=dict)
@@ -243,51 +247,18 @@ def load(path: str | Path) -> Result:
     """
     data = read_json(path)
     if not is_pytest_benchmark(data):
-        data = _upgraded(data)
+        data = upgraded(data)
         check_document(path, data, FORM)
         return _result(data)
     rows = ours(data, KEY)
     result = document(path, data, rows, "measurements") | {"schema": SCHEMA_VERSION, "kind": KIND}
     for row in rows:
         version = row.data.get("schema") if isinstance(row.data, dict) else None
-        if not _is_old(version):
+        if not is_old(version):
             check_version(path, version, FORM, f"{row.place}.schema")
-        _upgrade(row.data, version)
+        upgrade(row.data, version)
     check_document(path, result, FORM, place_of(data, rows, "measurements"))
     return _result(result)
-
-
-def _is_old(version: Any) -> bool:  # whatever JSON holds
-    return isinstance(version, int) and not isinstance(version, bool) and version in _OLD_VERSIONS
-
-
-def _upgraded(data: Any) -> Any:  # whatever JSON holds
-    """Bring a result of versions 1 and 2 to version 3 in place; what is no such result stays as it is, to be refused."""
-    if isinstance(data, dict) and _is_old(data.get("schema")) and isinstance(data.get("measurements"), list):
-        for each in data["measurements"]:
-            _upgrade(each, data["schema"])
-        data["schema"] = SCHEMA_VERSION
-    return data
-
-
-def _upgrade(row: Any, version: Any) -> None:  # whatever JSON holds
-    """Bring a measurement of versions 1 and 2 to version 3 in place.
-
-    Version 1 has no plan. The floor of both was the bare products as generated code ran them: its ratio keeps its meaning under the name
-    `generated_floor_ratio`, its rounds under `generated_floor`, and nothing is compared with them.
-    """
-    if not isinstance(row, dict) or not _is_old(version):
-        return
-    if version == 1:
-        row.setdefault("plan", None)
-        row.setdefault("error", None)
-    row.setdefault("floor_s", None)
-    row.setdefault("runs", [])
-    for part, old, new in (("ratios", "floor_ratio", OLD_FLOOR_RATIO), ("arms", "floor", OLD_FLOOR_ARM)):
-        if isinstance(row.get(part), dict) and old in row[part]:
-            row[part][new] = row[part].pop(old)
-    if row.get("schema") == version:
-        row["schema"] = SCHEMA_VERSION
 
 
 def has_measurements(data: Any) -> bool:  # whatever JSON holds
@@ -307,6 +278,7 @@ def measurement_from_json(data: dict[str, Any]) -> Measurement:
         footprint=_footprint(data["footprint"]),
         reference_footprint=_footprint(data["reference_footprint"]),
         static=StaticBytes(**data["static"]),
+        counted=data["counted"],
         timing=None if timing is None else Timing(**{**timing, "rounds_s": _rounds(timing["rounds_s"])}),
         floor_s=data["floor_s"],
         ratios={name: Interval(**interval) for name, interval in data["ratios"].items()},

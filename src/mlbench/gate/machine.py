@@ -26,12 +26,14 @@ class Kinship:
         relation: SAME, ALIKE or OTHER.
         differences: what differs, for people, such as `numpy 2.0.2 -> 2.4.6`.
         same_numpy: NumPy and memray, with which memory was measured, agree.
+        same_python: Python, on whose version the sizes of its objects depend, agrees.
         same_blas: BLAS and its kernels agree; without that plans may differ for no reason of the code's.
     """
 
     relation: str
     differences: tuple[str, ...]
     same_numpy: bool
+    same_python: bool
     same_blas: bool
 
 
@@ -43,6 +45,7 @@ def kinship(before: Environment, after: Environment) -> Kinship:
         relation,
         tuple(f"{name.removesuffix('_bytes').replace('_', ' ')} {_told(before, name)} -> {_told(after, name)}" for name in differing),
         (before.numpy, before.memray) == (after.numpy, after.memray),
+        before.python == after.python,
         before.blas == after.blas,
     )
 

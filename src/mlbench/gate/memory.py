@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 
 from mlbench.gate.machine import Kinship
 from mlbench.gate.policy import (
@@ -17,7 +18,7 @@ from mlbench.gate.policy import (
     percent,
 )
 from mlbench.gate.verdict import IMPROVED, INCONCLUSIVE, MISSING, PASS, REGRESSION, Finding
-from mlbench.results import Measurement
+from mlbench.results import OBJECTS, RUNNER, STATED, Measurement, StaticBytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,12 +50,15 @@ EXACT = Allowance()
 
 def memory_allowances(before: Measurement, after: Measurement, kin: Kinship) -> dict[str, Allowance]:
     """Return what the policy allows for each quantity of memory."""
-    planned = before.plan != after.plan or (before.plan is None and before.case.get("runner") == "optimized")
+    is_counted_alike = before.counted == after.counted
+    planned = is_counted_alike and (before.plan != after.plan or (before.plan is None and before.case.get("runner") == "optimized"))
     why = []
     if planned:
         why.append("another plan" if before.plan and after.plan else "a plan that is not known")
     if not kin.same_numpy:
         why.append("another NumPy or memray")
+    if is_counted_alike and before.counted == OBJECTS and not kin.same_python:
+        why.append("another Python, whose objects have other sizes")
     if planned and not kin.same_blas:
         why.append("another BLAS, which decides on plans")
     if not why:
@@ -81,19 +85,45 @@ def memory_findings(before: Measurement, after: Measurement, allowances: dict[st
         why = f"memory: {instruments[0]} measured the baseline and {instruments[1]} this run, which see different things; use one of them"
         return [Finding(PEAK, INCONCLUSIVE, why, before.memory_bytes, after.memory_bytes, "bytes")]
     steady = before.footprint.is_steady and after.footprint.is_steady
-    sizes = {PEAK: (before.memory_bytes, after.memory_bytes)}
-    if before.static.weight_copies or after.static.weight_copies:
-        sizes[PEAK_WITHOUT_COPIES] = (before.memory_without_copies_bytes, after.memory_without_copies_bytes)
-    for quantity, (one, other) in sizes.items():
-        assert one is not None
-        assert other is not None
-        found.append(_compare(quantity, "bytes", one, other, allowances[quantity], steady=steady))
+    if before.counted is not None and before.counted != after.counted:
+        found.append(_counted_otherwise(before, after))
+    else:
+        known = replace(after, static=after.static if before.counted == after.counted else StaticBytes())  # what the baseline knows of
+        for quantity, (one, other) in _sizes(before, known).items():
+            found.append(_compare(quantity, "bytes", one, other, allowances[quantity], steady=steady))
     counts = (before.footprint.allocations, after.footprint.allocations)
     if counts[0] is not None and counts[1] is not None:
         found.append(_compare(ALLOCATIONS, "count", counts[0], counts[1], allowances[ALLOCATIONS], steady=steady))
     elif counts[0] is not None:
         found.append(Finding(ALLOCATIONS, MISSING, "the baseline has a count of allocations, this run has none", counts[0], unit="count"))
     return found
+
+
+def _sizes(before: Measurement, after: Measurement) -> dict[str, tuple[int, int]]:
+    """Return what is compared, before and after, of two rows that have footprints."""
+    pairs = {PEAK: (before.memory_bytes, after.memory_bytes)}
+    if before.static.weight_copies or after.static.weight_copies:
+        pairs[PEAK_WITHOUT_COPIES] = (before.memory_without_copies_bytes, after.memory_without_copies_bytes)
+    return {quantity: (one, other) for quantity, (one, other) in pairs.items() if one is not None and other is not None}
+
+
+def uncounted(before: Mapping[str, Measurement], after: Mapping[str, Measurement]) -> tuple[str, ...]:
+    """Return a note on rows of which the baseline does not know what they hold between calls, while the new run does."""
+    names = [name for name, each in before.items() if name in after and each.counted is None and after[name].counted is not None]
+    if not names:
+        return ()
+    counted = f"{len(names)} rows hold between calls, such as {names[0]}," if len(names) > 1 else f"{names[0]} holds between calls"
+    return (f"what {counted} was not counted in the baseline, and is not judged; replace the baseline",)
+
+
+def _counted_otherwise(before: Measurement, after: Measurement) -> Finding:
+    if after.counted is None:
+        why = "the baseline counts what is held between calls, this run does not; name it in the test, as holds=..."
+        return Finding(PEAK, MISSING, why, before.memory_bytes, unit="bytes")
+    how = {RUNNER: "by our runner itself", OBJECTS: "object by object", STATED: "by the test itself"}
+    one, other = (how[each.counted or ""] for each in (before, after))
+    why = f"what is held between calls was counted {one} in the baseline and {other} in this run, which see different things"
+    return Finding(PEAK, INCONCLUSIVE, why, before.memory_bytes, after.memory_bytes, "bytes")
 
 
 def _compare(quantity: str, unit: str, before: int, after: int, allowed: Allowance, *, steady: bool) -> Finding:

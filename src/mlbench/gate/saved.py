@@ -18,7 +18,8 @@ from dataclasses import dataclass, replace
 
 from mlbench.errors import FileError
 from mlbench.gate.machine import OTHER, SAME, Kinship, kinship
-from mlbench.gate.memory import Allowance, memory_allowances, memory_findings
+from mlbench.gate.memory import Allowance, memory_allowances, memory_findings, uncounted
+from mlbench.gate.notes import age_notes, machine_notes
 from mlbench.gate.policy import (
     ALONE_BOUNDS,
     BACKSTOP_BOUNDS,
@@ -36,13 +37,12 @@ from mlbench.gate.policy import (
     YARDSTICK_BOUNDS,
     Bounds,
     least_bounds,
-    percent,
 )
 from mlbench.gate.timing import Series, compare_series, latency_of, noise_of, reference_ratio_of
 from mlbench.gate.tolerances import GONE, Tolerances
 from mlbench.gate.verdict import INCONCLUSIVE, MEAN_ROW, MISSING, NEW, PASS, RED, REGRESSION, Finding, Judgement, Row, row_of
 from mlbench.gate.yardsticks import THIS, YARDSTICKS, Change, Seen, change_of, findings_of, mean_change, seen, shown_only, usual_spread
-from mlbench.results import COMPLETE, FAILED, OLD_FLOOR_ARM, Measurement, Result
+from mlbench.results import COMPLETE, FAILED, Measurement, Result
 
 TIMES = (REFERENCE_RATIO, LATENCY)
 EAGER = "baseline"
@@ -118,8 +118,9 @@ def judge_results(
     judged = [name for name in every if name not in left_out]
     rows = [*(_row(name, context) for name in judged), *_mean_row(judged, context)]
     notes = (
-        *_machine_notes(kin),
-        *_age_notes(old, new, names),
+        *machine_notes(kin),
+        *age_notes((old.rows, new.rows), names),
+        *uncounted(old.rows, new.rows),
         *((f"left out, because other rows were chosen: {_counted(left_out)}",) if left_out else ()),
         *(tolerances.notes((*old.rows, *new.rows), today) if tolerances else ()),
         *((f"{names[1]} was broken off",) if after.status != COMPLETE else ()),
@@ -146,27 +147,6 @@ def _nothing_compared(old: _Side, new: _Side, names: tuple[str, str]) -> str:
 def _counted(names: Collection[str]) -> str:
     shown = sorted(names)[:3]
     return f"{len(names)} rows of the baseline, such as {', '.join(shown)}" if len(names) > 1 else f"{shown[0]}"
-
-
-def _age_notes(old: _Side, new: _Side, names: tuple[str, str]) -> tuple[str, ...]:
-    aged = [name for side, name in zip((old, new), names, strict=True) if any(OLD_FLOOR_ARM in row.arms for row in side.rows.values())]
-    return tuple(
-        f"{name} was measured before there were yardsticks without code under test: its ratios to the floor mean something else, and times "
-        "of cases are not compared by them; measure it again"
-        for name in aged
-    )
-
-
-def _machine_notes(kin: Kinship) -> tuple[str, ...]:
-    if kin.relation == SAME:
-        return ()
-    told = f"{kin.relation} than the baseline's ({'; '.join(kin.differences)})" if kin.relation == OTHER else (
-        f"{kin.relation} as the baseline's ({'; '.join(kin.differences)})"
-    )  # fmt: skip
-    bounds = YARDSTICK_BOUNDS[kin.relation]
-    slips = f", so that a slowdown to {1 + bounds.tolerance:g} times slips through" if kin.relation == OTHER else ""
-    tolerated = f"{percent(bounds.tolerance)} is tolerated in ratios of cases where nothing else is said{slips}"
-    return (f"{told}: seconds are not compared, and {tolerated}",)
 
 
 def check_rows(result: Result, name: str) -> None:

@@ -4,6 +4,7 @@ from mlbench.measure.caches import Caches, caches, eviction_bytes, eviction_text
 from mlbench.measure.environment import Environment, describe, environment, kernel_key
 from mlbench.measure.footprint import Footprint, footprint, has_memray, held_bytes, record, render_flame_graph
 from mlbench.measure.latency import ArmTimes, take_turns
+from mlbench.measure.objects import closed_over, object_bytes
 from mlbench.measure.threads import blas_threads
 from mlbench.measure.worker import FRESH_HEAP, HEAPS, KEPT_HEAP, Worker
 
@@ -18,6 +19,7 @@ __all__ = [
     "Worker",
     "blas_threads",
     "caches",
+    "closed_over",
     "describe",
     "environment",
     "eviction_bytes",
@@ -27,6 +29,7 @@ __all__ = [
     "has_memray",
     "held_bytes",
     "kernel_key",
+    "object_bytes",
     "record",
     "render_flame_graph",
     "take_turns",

@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from mlbench.measure import Footprint
+from mlbench.older_results import OLD_FLOOR_RATIO
 from mlbench.report.doubts import doubt_lines
-from mlbench.results import COMPLETE, OLD_FLOOR_RATIO, Measurement
+from mlbench.results import COMPLETE, Measurement
 from mlbench.stats import Interval, typical
 from mlbench.units import format_bytes, format_count, format_duration, format_percent, format_ratio
 
@@ -170,7 +171,8 @@ def reference_table(measurements: Sequence[Measurement]) -> Table | None:
     others = [each for each in measurements if each.case["runner"] not in ("baseline", "optimized")]
     if not others:
         return None
-    headers = ("case", "latency", "reference / this", "95 % interval", "peak", "reference peak", "allocations", "p99/median", "faults/call")
+    headers = ("case", "latency", "reference / this", "95 % interval", "peak", "held", "reference peak", "allocations", "p99/median",
+               "faults/call")  # fmt: skip
     rows = tuple(
         (
             each.case["cell"] + (f" ({each.status})" if each.status != COMPLETE else ""),
@@ -178,6 +180,7 @@ def reference_table(measurements: Sequence[Measurement]) -> Table | None:
             _estimate(_ratio(each, "reference_ratio")),
             _range(_ratio(each, "reference_ratio")),
             _bytes(each.memory_bytes),
+            _bytes(None if each.counted is None else each.static.total),
             _bytes(None if each.reference_footprint is None else each.reference_footprint.peak_bytes),
             _allocations(each) if each.reference_footprint is None else _both(_count(each.reference_footprint), _count(each.footprint)),
             _tail(each),
@@ -187,7 +190,8 @@ def reference_table(measurements: Sequence[Measurement]) -> Table | None:
     )
     notes = (
         "Interleaved with the reference in this one process, whose own bias the interval does not hold. Above 1 this is faster. "
-        "Allocations per call: reference -> this.",
+        "Allocations per call: reference -> this. Peak: of a call, with what is held between calls, where a runner of ours says it or the "
+        "test names it.",
         *doubt_lines([(each.case["cell"], line) for each in others for line in each.warnings]),
     )
     return Table("Callables", headers, rows, notes)

@@ -47,7 +47,10 @@ class Run(Protocol):
 
 
 def entrance(engine: Engine, engines: Engines) -> Run:
-    """Return `run`: one caller at a time, and the shortest way for an input that needs no look at its memory."""
+    """Return `run`: one caller at a time, and the shortest way for an input that needs no look at its memory.
+
+    Whoever has `run` alone finds what it runs with in its attribute `engines`.
+    """
     run_any, without_code = engines.run, engines.without_code
     call_for: Callable[[tuple[int, ...]], Call | None] = engine.calls.get
     is_apart, array, single, word = engine.is_apart, np.ndarray, F32, engine.guard.word
@@ -69,6 +72,7 @@ def entrance(engine: Engine, engines: Engines) -> Run:
         finally:
             word[0] = 0
 
+    vars(run)["engines"] = engines
     return run
 
 

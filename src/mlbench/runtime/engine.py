@@ -91,6 +91,7 @@ class Engine:
             only way to run.
 
     Attributes:
+        compiled: the graph.
         calls: shape of x to what runs a float32 x of that shape where it lies, or returns that x when it cannot read it.
         guard: says whether a call is under way; whoever calls `run` has taken it.
         binder: makes the tile functions.
@@ -108,7 +109,7 @@ class Engine:
     ) -> None:
         self.calls: dict[tuple[int, ...], Call] = {}
         self.guard = Guard()
-        self._compiled = compiled
+        self.compiled = compiled
         self._graph = graph = compiled.graph
         self._crew, self._team = crew, team
         self._members = tuple(members)
@@ -128,7 +129,7 @@ class Engine:
     def memory(self) -> StaticMemory:
         """The bytes held between calls."""
         graph = self._graph
-        own = {id(array) for array in self._compiled.source.constants.values()}
+        own = {id(array) for array in self.compiled.source.constants.values()}
         made = {name: array.nbytes for name, array in graph.constants.items() if id(array) not in own}
         weights = {name for node in graph.nodes for name in node.inputs[1:2]}
         is_operand = {name: graph.constants[name].ndim == 2 and name not in weights for name in made}

@@ -15,7 +15,7 @@ from dataclasses import fields, replace
 from mlbench.errors import CodeError, CodeWarning
 from mlbench.graph import FloatArray, Graph
 from mlbench.machine import Code
-from mlbench.passes import Pass, codegen
+from mlbench.passes import Compiled, Pass, codegen
 from mlbench.runtime.engine import Engine, StaticMemory
 
 
@@ -92,6 +92,11 @@ class Engines:
         """Make the staging buffers now."""
         for engine in self._made:
             engine.reserve_staging()
+
+    @property
+    def compiled(self) -> Compiled:
+        """What the first engine runs."""
+        return self._made[0].compiled
 
     @property
     def memory(self) -> StaticMemory:
