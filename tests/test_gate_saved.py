@@ -215,6 +215,36 @@ def test_seconds_of_another_machine_are_not_compared() -> None:
     assert judged(result(case()), elsewhere(case(ratio=1.2 * 5))).verdict == REGRESSION
 
 
+def test_another_machine_says_how_much_slips_through() -> None:
+    """Of cases, of callables with a reference, and of those without: whatever the two results have, and only that."""
+    alone = callable_of_a_user("test_mine.py::test_alone", ratio=None)
+    cases = "+300.0 % is tolerated in ratios of cases where nothing else is said, so that a slowdown to 4 times slips through"
+    callables = (
+        "+150.0 % is tolerated in ratios of callables to their references where nothing else is said, so that a slowdown to 2.5 times "
+        "slips through"
+    )
+    (note,) = judged(result(case()), elsewhere(case())).notes
+    assert note.endswith(f": seconds are not compared, and {cases}")
+    (note,) = judged(result(callable_of_a_user()), elsewhere(callable_of_a_user())).notes
+    assert note.endswith(f": seconds are not compared, and {callables}")
+    head, lone = judged(result(alone), elsewhere(alone)).notes
+    assert head.endswith("): seconds are not compared")
+    assert lone == (
+        "of test_mine.py::test_alone, which has no reference, no time is compared on another machine: any slowdown slips through; give the "
+        "callable a reference"
+    )
+    every = (case(), callable_of_a_user(), alone)
+    assert f"{cases}, and {callables}" in judged(result(*every), result(*every, environment=OTHER)).notes[0]
+
+
+def test_a_machine_of_the_same_class_says_what_slips_through() -> None:
+    """Ratios are held as tight as on the same one; the seconds of a callable without a reference are not compared."""
+    alone = callable_of_a_user(ratio=None)
+    found = judged(result(alone), elsewhere(replace(alone, timing=Timing(1.0, None, 0, None, ((1.0,),))), replace(ENVIRONMENT, cores=64)))
+    assert found.verdict == PASS
+    assert "no time is compared on a machine of the same class: any slowdown slips through" in found.notes[1]
+
+
 def test_a_machine_of_the_same_class_has_the_same_bounds() -> None:
     """Other cores or another governor: no seconds, but ratios as tight as on the same machine."""
     alike = replace(ENVIRONMENT, governor="performance", cores=64)

@@ -118,7 +118,7 @@ def judge_results(
     judged = [name for name in every if name not in left_out]
     rows = [*(_row(name, context) for name in judged), *_mean_row(judged, context)]
     notes = (
-        *machine_notes(kin),
+        *machine_notes(kin, old.rows, new.rows),
         *age_notes((old.rows, new.rows), names),
         *uncounted(old.rows, new.rows),
         *((f"left out, because other rows were chosen: {_counted(left_out)}",) if left_out else ()),
