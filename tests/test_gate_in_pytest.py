@@ -5,13 +5,16 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from mlbench.cli.gating import SUMMARY_VARIABLE
+from mlbench.errors import UsageError
 from mlbench.files import file_name
 from mlbench.measure.footprint import has_memray
+from mlbench.recording import Recorder
 from mlbench.results import load, save
 from saved_results import case, result
 
@@ -219,6 +222,19 @@ def test_a_baseline_that_cannot_be_judged_by_is_refused_before_anything_is_measu
     assert ran.ret == pytest.ExitCode.USAGE_ERROR
     ran.stderr.fnmatch_lines(["*--mlbench-gate: before.json: has two rows called optimized-b8-h64; measure each case once*"])
     assert not (pytester.path / "measured").exists()
+
+
+def test_a_case_that_another_test_measured_is_refused_before_it_is_measured() -> None:
+    """Two rows of one name could not be judged, which nobody should learn at the end of the run; the others keep their verdicts."""
+    config: Any = SimpleNamespace(getoption=lambda name: 1 if name == "--mlbench-threads" else None)
+    recorder = Recorder(config)
+    row, extra = case(), {"mine": 1}
+    recorder.keep("test_a.py::test_one", row, {})
+    recorder.keep("test_a.py::test_one", row, {})
+    with pytest.raises(UsageError, match=f"{row.case['id']} was measured by test_a.py::test_one already; measure each case once"):
+        recorder.keep("test_b.py::test_two", row, extra)
+    assert list(recorder.measured) == ["test_a.py::test_one"]
+    assert extra == {"mine": 1}
 
 
 def test_an_object_that_holds_more_is_red(pytester: pytest.Pytester) -> None:

@@ -59,7 +59,7 @@ def held_by(named: object, target: Callable[..., object], args: Sequence[object]
             engines[id(found)] = found
         return found is not None or isinstance(each, BaselineRunner)
 
-    objects, counted = 0, None
+    objects, counted = 0, ""
     if isinstance(named, (int, np.integer)):
         if named < 0:
             raise UsageError(f"holds is {named}; expected an object, or a number of bytes of 0 or more")

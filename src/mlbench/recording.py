@@ -11,6 +11,7 @@ import pytest
 
 from mlbench.ablating import Ablation
 from mlbench.cases import RUNNERS, Case, Cell
+from mlbench.errors import UsageError
 from mlbench.floor import floor_of_cell, measure_peaks
 from mlbench.gating.again import Twice
 from mlbench.measure import Footprint
@@ -86,7 +87,14 @@ class Recorder:
         return measure_again(cell, self.effort, self._times[cell.id], before, self.floor(cell))
 
     def keep(self, name: str, measured: Measurement, extra_info: dict[str, Any]) -> None:
-        """Keep what was measured of a test so far, here and in the `extra_info` of its row."""
+        """Keep what was measured of a test so far, here and in the `extra_info` of its row.
+
+        Raises:
+            UsageError: where another test measured the same case: nobody could tell which of two rows of one name counts.
+        """
+        twin = next((test for test, each in self.measured.items() if test != name and each.case["id"] == measured.case["id"]), None)
+        if twin is not None:
+            raise UsageError(f"{measured.case['id']} was measured by {twin} already; measure each case once")
         self.measured[name] = measured
         self._saved_in[name] = extra_info
         extra_info[KEY] = to_json(measured)
