@@ -55,24 +55,10 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     """Bring in the gate where it is asked for, and refuse what could not be made in the end, before anything is measured."""
-    if config.getoption("--mlbench-memray") is not None:
-        from mlbench.errors import FileError
-        from mlbench.files import check_folder
+    if config.getoption("--mlbench-memray") is not None or config.getoption("--mlbench-report") is not None:
+        from mlbench.recording import check_what_is_kept
 
-        try:
-            check_folder(config.getoption("--mlbench-memray"))
-        except FileError as error:
-            raise pytest.UsageError(f"--mlbench-memray: {error}") from error
-    if config.getoption("--mlbench-report") is not None:
-        from mlbench.cli.options import check_report_extra
-        from mlbench.errors import FileError, MissingExtraError
-        from mlbench.files import check_place
-
-        try:
-            check_place(config.getoption("--mlbench-report"))
-            check_report_extra()
-        except (FileError, MissingExtraError) as error:
-            raise pytest.UsageError(f"--mlbench-report: {error}") from error
+        check_what_is_kept(config)
     if config.getoption("--mlbench-gate") and not config.option.collectonly:
         from mlbench.gating.session import Gate
         from mlbench.recording import Recorder

@@ -11,7 +11,9 @@ import pytest
 
 from mlbench.ablating import Ablation
 from mlbench.cases import RUNNERS, Case, Cell
-from mlbench.errors import UsageError
+from mlbench.cli.options import check_report_extra
+from mlbench.errors import FileError, MissingExtraError, UsageError
+from mlbench.files import check_folder, check_place
 from mlbench.floor import floor_of_cell, measure_peaks
 from mlbench.gating.again import Twice
 from mlbench.measure import Footprint
@@ -139,3 +141,22 @@ def measure_again(
 
 def _together(before: Arms, after: Arms) -> Arms:
     return {name: [*before[name], *times] for name, times in after.items()}
+
+
+def check_what_is_kept(config: pytest.Config) -> None:
+    """Refuse what could not be kept in the end, before anything is measured.
+
+    Raises:
+        pytest.UsageError: naming the option.
+    """
+    folder, page = config.getoption("--mlbench-memray"), config.getoption("--mlbench-report")
+    option = "--mlbench-memray"
+    try:
+        if folder is not None:
+            check_folder(folder)
+        option = "--mlbench-report"
+        if page is not None:
+            check_place(page)
+            check_report_extra()
+    except (FileError, MissingExtraError) as error:
+        raise pytest.UsageError(f"{option}: {error}") from error

@@ -34,10 +34,11 @@ def rounds_chart(cell: str, arms: Mapping[str, Rounds]) -> Chart | None:
     names = list(timed)
     middles = {name: typical([process for process in arms[name] if process]) for name in names}
     diamonds: list[Row] = [{"runner": name, "us": middle * 1e6} for name, middle in middles.items()]
+    values = [1e6 * value for times in timed.values() for value in times]
     spec = base_spec(rows, f"Rounds of {cell}", 34 * len(names))
     y = {"field": "runner", "type": "nominal", "sort": names, "title": None}
     x = {"field": "us", "type": "quantitative", "title": "microseconds a call", "axis": {"tickCount": 8, "format": "~g"},
-         "scale": {"type": "log", "nice": False, "padding": 8, "domain": spanning([row["us"] for row in rows], LEAST_SPAN)}}  # fmt: skip
+         "scale": {"type": "log", "nice": False, "padding": 8, "domain": spanning(values, LEAST_SPAN)}}  # fmt: skip
     spec["layer"] = [
         {"mark": {"type": "tick", "thickness": 2, "size": 22, "opacity": 0.45},
          "encoding": {"x": x, "y": y,
