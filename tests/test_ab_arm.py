@@ -439,6 +439,23 @@ def test_footprints_by_tracemalloc(suite: Suite) -> None:
     assert 1_000_000 <= found.peak_bytes[0] < 1_010_000
 
 
+def test_what_a_runner_of_ours_holds_is_told(suite: Suite) -> None:
+    """The fixture `mlbench` says it, of runners by themselves and of what a test names; a plain benchmark says nothing."""
+    suite.write("""
+import mlbench as m, numpy as np
+def test_runner(mlbench):
+    runner = m.OptimizedRunner(m.mlp(4, (8,), 2), 3)
+    mlbench(runner.run, np.zeros((3, 4), np.float32))
+def test_named(mlbench): mlbench(work, holds=12_345)
+def test_plain(benchmark): benchmark(work)
+""")
+    found = {name: visit.memory["head"].held_bytes for name, visit in suite.visits(weighed=True).items()}
+    assert found["test_plain"] is None
+    assert found["test_named"] == (12_345, 12_345)
+    assert found["test_runner"] is not None
+    assert found["test_runner"][0] > 100
+
+
 @needs_memray
 def test_planted_memory_is_found_exactly(suite: Suite) -> None:
     """A held array adds its bytes to the peak and one allocation; one that is freed at once adds the allocation."""

@@ -169,6 +169,14 @@ def test_ranges_are_told() -> None:
     )
 
 
+def test_what_is_held_between_calls_is_compared_exactly() -> None:
+    """A byte more is red when eight sets have it; a version that does not say is not compared."""
+    small, large, silent = (dataclasses.replace(memory(), held_bytes=held) for held in ((128, 128), (129, 129), None))
+    assert [each.verdict for each in judge(heap(*[weighed(small, large)] * 8)).rows[0].findings] == [PASS, PASS, PASS, REGRESSION]
+    assert "held bytes 128 B -> 129 B" in judge(heap(*[weighed(small, large)] * 8)).rows[0].why
+    assert [each.quantity for each in weight_findings([visit(weights=weighed(small, silent))])] == ["peak bytes", "allocations"]
+
+
 def test_different_instruments_are_not_compared() -> None:
     """memray sees what tracemalloc does not, so that their bytes decide nothing, which is not green."""
     weights = weighed(memory(), memory(99999, None, "tracemalloc"))

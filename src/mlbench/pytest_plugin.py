@@ -132,7 +132,7 @@ class MlbenchFixture:
         """
         from mlbench.cases import keep_recording
         from mlbench.files import file_name
-        from mlbench.holding import held_by, still_grows
+        from mlbench.holding import held_by, say_held, still_grows
         from mlbench.measure import footprint, take_turns
         from mlbench.measure.latency import ROUNDS
         from mlbench.measuring import affordable_rounds, doubts
@@ -155,6 +155,7 @@ class MlbenchFixture:
         if check is not None:
             check(result)
         if getattr(self.benchmark, "takes_turns", False):  # in an A/B, where another process times the target
+            say_held(self.benchmark.extra_info, held_by(holds, target, args, kwargs))
             return self.benchmark(target, *args, **kwargs)
         if self.benchmark.disabled:
             return self.benchmark(lambda: result)
@@ -198,6 +199,7 @@ class MlbenchFixture:
             WrongResultError: when the output is not what float64 gives; the case is not timed then.
         """
         from mlbench.cases import call_of, check, flame_graph
+        from mlbench.holding import held_by, say_held
         from mlbench.measure import footprint
         from mlbench.measuring import measurement
         from mlbench.results import Measurement
@@ -206,7 +208,9 @@ class MlbenchFixture:
             self._mark(Measurement(case.identity(), "interrupted"))
         agreement = check(case)
         if self.benchmark.disabled:
-            self.benchmark(call_of(case))
+            call = call_of(case)
+            say_held(self.benchmark.extra_info, held_by(None, call, (), {}))
+            self.benchmark(call)
             return
         self.benchmark.group = case.cell.id
         self._mark(Measurement(case.identity(), "interrupted", agreement.worst))

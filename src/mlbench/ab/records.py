@@ -164,5 +164,10 @@ def _visit(data: dict[str, Any]) -> Visit:
 
 
 def _memory(data: dict[str, Any]) -> Memory:
-    counts: Sequence[int] | None = data["allocations"]
-    return Memory(data["instrument"], (data["peak_bytes"][0], data["peak_bytes"][1]), None if counts is None else (counts[0], counts[1]))
+    peak, counts, held = (_pair(data[name]) for name in ("peak_bytes", "allocations", "held_bytes"))
+    assert peak is not None
+    return Memory(data["instrument"], peak, counts, held)
+
+
+def _pair(data: Sequence[int] | None) -> tuple[int, int] | None:
+    return None if data is None else (data[0], data[1])

@@ -235,8 +235,13 @@ class Arms:
             if message is None:
                 return
             found = message["footprint"]
-            counts = found["allocations"]
-            done.memory[name] = Memory(found["instrument"], tuple(found["peak_bytes"]), None if counts is None else tuple(counts))
+            counts, held = found["allocations"], found["held_bytes"]
+            done.memory[name] = Memory(
+                found["instrument"],
+                tuple(found["peak_bytes"]),
+                None if counts is None else tuple(counts),
+                None if held is None else (held, held),
+            )
 
     def _rounds(self, done: Visit, ready: Ready, effort: Effort, *, is_spared: bool) -> None:
         names = list(self.processes)

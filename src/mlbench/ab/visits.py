@@ -22,11 +22,13 @@ class Memory:
         instrument: memray or tracemalloc.
         peak_bytes: least and most.
         allocations: least and most; None where the instrument cannot count.
+        held_bytes: what the target holds between calls, least and most; None where the test does not say.
     """
 
     instrument: str
     peak_bytes: tuple[int, int]
     allocations: tuple[int, int] | None
+    held_bytes: tuple[int, int] | None = None
 
 
 @dataclass(slots=True)

@@ -13,7 +13,7 @@ from mlbench.ab.visits import Memory, Visit
 from mlbench.gate import IMPROVED, INCONCLUSIVE, PASS, REGRESSION, Finding
 from mlbench.units import format_bytes, format_count
 
-PEAK, COUNT = "peak_bytes", "allocations"
+PEAK, COUNT, HELD = "peak_bytes", "allocations", "held_bytes"
 SURE = {1: ((8, 0), (12, 1)), -1: ((3, 0),)}
 """For more and for less, sets that took footprints, and how many of them may say otherwise. A gain that is chance breaks no build."""
 VARYING = 3
@@ -21,6 +21,7 @@ VARYING = 3
 _QUANTITIES: tuple[tuple[str, str, Callable[[float], str]], ...] = (
     (PEAK, "peak bytes", format_bytes),
     (COUNT, "allocations", format_count),
+    (HELD, "held bytes", format_bytes),
 )
 Range = tuple[int, int]
 
@@ -67,7 +68,7 @@ def _finding(name: str, both: tuple[Range, Range], shifts: Sequence[int], state:
     else:
         verdict = PASS
         why = f"{numbers}, but it varies: {often}" if first else (numbers if base != head else f"{name} {_told(base, text)}")
-    return Finding(name, verdict, why, float(base[1]), float(head[1]), "bytes" if name == "peak bytes" else "count", None, 0.0)
+    return Finding(name, verdict, why, float(base[1]), float(head[1]), "count" if name == "allocations" else "bytes", None, 0.0)
 
 
 def _sign(shifts: Sequence[int]) -> int:

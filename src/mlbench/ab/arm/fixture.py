@@ -21,6 +21,12 @@ if TYPE_CHECKING:
     Serve = Callable[[Target, Any], Any]
 
 
+OURS = "mlbench"
+"""The fixture that measures by itself unless benchmarks are disabled, so that they are where a test asks for it."""
+HELD = "held_bytes"
+"""What it says in `extra_info` that the target holds between calls."""
+
+
 def take_over(kind: Any, serve: Serve) -> None:
     """Let a class of fixtures hand each target to `serve`, which measures it and returns its result."""
 
@@ -49,6 +55,13 @@ def take_over(kind: Any, serve: Serve) -> None:
 
     kind._raw, kind._raw_pedantic = raw, raw_pedantic
     kind.takes_turns = True
+    begin = kind.__init__
+
+    def init(self: Any, node: Any, *args: Any, **kwargs: Any) -> None:
+        begin(self, node, *args, **kwargs)
+        self.disabled = OURS in getattr(node, "fixturenames", ())
+
+    kind.__init__ = init
 
 
 class Turns:
@@ -72,6 +85,7 @@ class Turns:
         fail the test.
         """
         target.plant = self._plant
+        target.held_bytes = fixture.extra_info.get(HELD)
         with untraced():
             gc.collect()
             cost, whole = (None, None) if target.once else target.costs_s()
@@ -95,7 +109,7 @@ class Turns:
                 move_to(request.get("core"))
                 answer = {"s": target.turn(request["turn"], warm_up=request["warm_up"]), "interrupted": target.interrupted}
             elif "footprint" in request:
-                answer = {"footprint": footprint(target)}
+                answer = {"footprint": {**footprint(target), HELD: target.held_bytes}}
             else:
                 answer = {"graph": flame_graph(target, request["graph"])}
         except Exception as error:

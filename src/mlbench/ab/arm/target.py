@@ -72,6 +72,7 @@ class Target:
         self.is_quick = True
         self.interrupted = 0
         self.plant: Mapping[str, float] = {}
+        self.held_bytes: int | None = None
 
     @property
     def is_bare(self) -> bool:
