@@ -43,6 +43,7 @@ def model_of(name: str) -> Model:
 
 def serve(name: str, threads: int, *, has_code: bool) -> None:
     """Call a runner until Ctrl-C, answer with a checked call, and go on, as long as the parent lives."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell lets what runs in its background ignore it
     parent = os.getppid()
     model = model_of(name)
     way = Way(generated=has_code)
