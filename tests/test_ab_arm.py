@@ -18,6 +18,7 @@ import pytest
 
 from mlbench.ab import process
 from mlbench.ab.arm import target as arm_target
+from mlbench.ab.arm.footprint import NO_MEMRAY
 from mlbench.ab.process import SCRIPT, Arm, ArmError, ArmProcess, environment_of
 from mlbench.ab.turns import Arms, shuffled
 from mlbench.ab.visits import Effort, Visit
@@ -501,7 +502,7 @@ def test_without_memray_the_reason_stands_for_the_page(suite: Suite) -> None:
     suite.write("def test_a(benchmark): benchmark(work)\n")
     with suite.arms("base", path=block_memray(suite)) as arms:
         drawn = dict(arms.draw(arms.collected["base"].ids, {"test_it.py::test_a": suite.folder / "a"}, 60))
-    assert drawn == {"test_it.py::test_a": {"base": "its environment has no memray; --install memray puts it there"}}
+    assert drawn == {"test_it.py::test_a": {"base": NO_MEMRAY}}
 
 
 def test_the_time_of_a_setup_counts(suite: Suite) -> None:

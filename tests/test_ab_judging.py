@@ -183,7 +183,7 @@ def test_different_instruments_are_not_compared() -> None:
     _, peak = judge(heap(weights, weights)).rows[0].findings
     assert (peak.verdict, peak.why) == (
         INCONCLUSIVE,
-        "measured by memray in the base and by tracemalloc in the head; install memray in both",
+        "measured by memray in the base and by tracemalloc in the head; install memray in both (--install '-e .' --install memray)",
     )
 
 

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from mlbench.ab.git import variables
 from mlbench.documents import shown
 from mlbench.errors import WorkerError
 from mlbench.units import visible
@@ -68,12 +69,12 @@ class ArmProcess:
         arm: what runs in it.
         arguments: for pytest.
         log: where its output goes; told in errors.
-        variables: environment variables that it gets besides those of `environment_of`.
+        more: environment variables that it gets besides those of `environment_of`.
         known: tests that are known to be benchmarks although they do not ask for the fixture by name; None to find out by running them.
     """
 
     def __init__(
-        self, arm: Arm, arguments: Sequence[str], log: Path, variables: Mapping[str, str] | None = None, known: Sequence[str] | None = None
+        self, arm: Arm, arguments: Sequence[str], log: Path, more: Mapping[str, str] | None = None, known: Sequence[str] | None = None
     ) -> None:
         self.arm = arm
         self._log = log
@@ -87,7 +88,7 @@ class ArmProcess:
                     text=True,
                     encoding="utf-8",
                     cwd=arm.home,
-                    env={**environment_of(arm), **(variables or {})},
+                    env={**environment_of(arm), **(more or {})},
                     start_new_session=True,
                 )
         except OSError as error:
@@ -103,7 +104,7 @@ class ArmProcess:
             homes=homes,
             packages=list(arm.packages),
             plants=dict(arm.plants or {}),
-            seed=int((variables or {}).get("PYTHONHASHSEED", "0")),
+            seed=int((more or {}).get("PYTHONHASHSEED", "0")),
             known=None if known is None else list(known),
         )
 
@@ -176,11 +177,11 @@ class ArmProcess:
 
 
 def environment_of(arm: Arm, base: Mapping[str, str] | None = None) -> dict[str, str]:
-    """Return the environment variables of an arm: the user's, with the checkout's folders first on the path.
+    """Return the environment variables of an arm: the user's but those of a git hook, with the checkout's folders first on the path.
 
     An environment that was made for the version has its packages in it, and the user's path would bring others.
     """
-    environment = dict(os.environ if base is None else base)
+    environment = dict(variables() if base is None else base)
     if arm.environment is not None:
         environment.pop("PYTHONPATH", None)
     if arm.path:

@@ -41,7 +41,11 @@ def weight_findings(visits: Sequence[Visit]) -> Iterator[Finding]:
     weighed = _weighed(visits)
     for base, head in {(visit.memory["base"].instrument, visit.memory["head"].instrument) for visit in weighed}:
         if base != head:
-            yield Finding("peak bytes", INCONCLUSIVE, f"measured by {base} in the base and by {head} in the head; install memray in both")
+            yield Finding(
+                "peak bytes",
+                INCONCLUSIVE,
+                f"measured by {base} in the base and by {head} in the head; install memray in both (--install '-e .' --install memray)",
+            )
             return
     for quantity, name, text in _QUANTITIES:
         shifts = _shifts(weighed, quantity)

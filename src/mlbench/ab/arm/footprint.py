@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 WARM_UPS = 3
 MOST_REPEATS = 5
-NO_MEMRAY = "its environment has no memray; --install memray puts it there"
+NO_MEMRAY = "its environment has no memray; --install '-e .' --install memray puts it there (with --same-env: pip install memray)"
 
 
 def footprint(target: Target) -> dict[str, Any]:
