@@ -244,7 +244,7 @@ def test_a_summary_that_cannot_be_written_is_refused_first(
     assert main(["gate", write("before.json", case()), write("after.json", case())]) == 2
     captured = capsys.readouterr()
     assert captured.out == ""
-    assert "summary.md: No such file or directory" in captured.err
+    assert "summary.md: its folder does not exist" in captured.err
     assert "GITHUB_STEP_SUMMARY" in captured.err
 
 

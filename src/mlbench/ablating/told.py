@@ -15,6 +15,9 @@ _SHARES = (
     ("calls", "call overhead"),
 )
 
+ROUNDING = 1e-9
+"""By which a mean of logarithms may miss a whole number."""
+
 
 def ablation_tables(found: Ablation) -> tuple[Table, Table]:
     """Return the effects of a cell, and the shares of its baseline's time."""
@@ -37,7 +40,8 @@ def effects_table(found: Ablation) -> Table:
         )
         for each in found.effects
     )
-    earned = "never" if found.break_even_calls is None else f"after {format_count(math.ceil(found.break_even_calls))} calls"
+    calls = found.break_even_calls
+    earned = "never" if calls is None else f"after {format_count(math.ceil(calls * (1 - ROUNDING)))} calls"
     notes: tuple[str, ...] = (
         f"Baseline {format_duration(found.baseline_s)} a call. Speed-up: baseline / this runner. Effect: the same runner without the "
         "optimisation / with it, so that above 1 it helps.",

@@ -36,7 +36,7 @@ from mlbench.ab import (
 )
 from mlbench.ab.environments import environment_folder, share_libraries
 from mlbench.ab.records import MOST_SETS
-from mlbench.cli.gating import add_gate_options, check_gate_options, tell
+from mlbench.cli.gating import add_gate_options, check_gate_options, summary_place, tell
 from mlbench.cli.options import EXIT_INTERRUPTED, Commands, fraction, positive, remark, seconds, wrapped
 from mlbench.documents import plain
 from mlbench.errors import FileError, UsageError
@@ -116,7 +116,7 @@ def _run(options: argparse.Namespace) -> int:
     repository = find_repository(Path.cwd())
     with held(repository):
         base = check_out(repository, "base", options.base)
-        ours = [place for place in (options.json, options.output, options.keep_graphs) if place is not None]
+        ours = [place for place in (options.json, options.output, options.keep_graphs, summary_place()) if place]
         head = check_out(repository, "head", options.head, ours)
         for path in dict.fromkeys((*base.empty, *head.empty)):
             remark(f"the submodule {path} is empty in your working tree and so in both versions; git submodule update --init fills it")

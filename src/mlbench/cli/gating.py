@@ -41,7 +41,14 @@ def check_gate_options(options: argparse.Namespace) -> None:
     """Refuse an output or a summary that could not be written, before anything is measured or read."""
     if options.output is not None:
         check_place(options.output)
-    _add("")
+    summary = summary_place()
+    if summary is not None and summary.exists():
+        _add("")
+    elif summary is not None:
+        try:
+            check_place(summary)
+        except FileError as error:
+            raise FileError(f"{error} (it is what {SUMMARY_VARIABLE} names)") from error
 
 
 def tell(judgement: Judgement, options: argparse.Namespace) -> int:
@@ -80,13 +87,19 @@ def add_to_summary(judgement: Judgement, *, inconclusive_passes: bool) -> None:
         remark(f"the verdicts were added to the job's summary ({SUMMARY_VARIABLE})")
 
 
+def summary_place() -> Path | None:
+    """Return the file that becomes the summary of a CI job, where there is one."""
+    place = os.environ.get(SUMMARY_VARIABLE)
+    return Path(place) if place else None
+
+
 def _add(text: str) -> bool:
     """Append to the summary of a CI job, and return whether there is one."""
-    place = os.environ.get(SUMMARY_VARIABLE)
-    if not place:
+    place = summary_place()
+    if place is None:
         return False
     try:
-        with Path(place).open("a", encoding="utf-8") as summary:
+        with place.open("a", encoding="utf-8") as summary:
             summary.write(text)
     except OSError as error:
         raise FileError(f"{refusal(error, place)} (it is what {SUMMARY_VARIABLE} names)") from error
