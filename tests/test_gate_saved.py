@@ -233,6 +233,8 @@ def test_another_machine_says_how_much_slips_through() -> None:
         "of test_mine.py::test_alone, which has no reference, no time is compared on another machine: any slowdown slips through; give the "
         "callable a reference"
     )
+    old = replace(case(), arms={})
+    assert len(judged(result(old), elsewhere(old)).notes) == 1, "a case without yardsticks is told to be old elsewhere"
     every = (case(), callable_of_a_user(), alone)
     assert f"{cases}, and {callables}" in judged(result(*every), result(*every, environment=OTHER)).notes[0]
 

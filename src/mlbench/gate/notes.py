@@ -21,7 +21,7 @@ def machine_notes(kin: Kinship, before: Rows, after: Rows) -> tuple[str, ...]:
     told = f"{kin.relation} {'than' if kin.relation == OTHER else 'as'} the baseline's ({'; '.join(kin.differences)})"
     rows = [each for name, each in before.items() if name in after]
     cases = any(THIS in each.arms for each in rows)
-    callables = [each for each in rows if THIS not in each.arms]
+    callables = [each for each in rows if THIS not in each.arms and "::" in each.case["id"]]  # not cases older than yardsticks
     compared = [each for each in callables if reference_ratio_of(each) is not None]
     alone = [each.case["id"] for each in callables if reference_ratio_of(each) is None and each.timing is not None]
     parts = [
