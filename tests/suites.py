@@ -106,6 +106,16 @@ class TestA:
 """,
         "TestA::test_hidden",
     ),
+    "pytest-in-pytest": _one(
+        """
+pytest_plugins = ("pytester",)
+def test_inner(pytester, benchmark):
+    pytester.makepyfile("def test_i(benchmark): assert benchmark(lambda: 3) == 3 and benchmark.stats.stats.rounds > 1")
+    pytester.inline_run("-p", "no:mlbench", "--benchmark-max-time=0.01").assertoutcome(passed=1)
+    benchmark(work)
+""",
+        "test_inner",
+    ),
     "mark-only": _one(
         PLAIN + "@pytest.mark.benchmark\ndef test_marked(): work()\n", "test_plain", says="test_it.py::test_marked: the mark `benchmark`"
     ),

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     Serve = Callable[[Target, Any], Any]
+    Takes = Callable[[Any], bool]
 
 
 OURS = "mlbench"
@@ -27,10 +28,25 @@ HELD = "held_bytes"
 """What it says in `extra_info` that the target holds between calls."""
 
 
-def take_over(kind: Any, serve: Serve) -> None:
-    """Let a class of fixtures hand each target to `serve`, which measures it and returns its result."""
+def take_over(kind: Any, serve: Serve, takes: Takes) -> None:
+    """Let a class of fixtures hand each target to `serve`, which measures it and returns its result.
+
+    Args:
+        kind: the class, of the project's pytest-benchmark.
+        serve: is given the target and the fixture.
+        takes: whether a fixture of this test is ours to measure; not that of a pytest which the test runs in its own process.
+    """
+    begin, plain, plain_pedantic = kind.__init__, kind._raw, kind._raw_pedantic
+
+    def init(self: Any, node: Any, *args: Any, **kwargs: Any) -> None:
+        begin(self, node, *args, **kwargs)
+        self.takes_turns = takes(node)
+        if self.takes_turns:
+            self.disabled = OURS in getattr(node, "fixturenames", ())
 
     def raw(self: Any, function_to_benchmark: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        if not self.takes_turns:
+            return plain(self, function_to_benchmark, *args, **kwargs)
         return serve(Target(function_to_benchmark, args, kwargs, clock=self._timer), self)
 
     def raw_pedantic(
@@ -44,6 +60,10 @@ def take_over(kind: Any, serve: Serve) -> None:
         warmup_rounds: int = 0,
         iterations: int = 1,
     ) -> Any:
+        if not self.takes_turns:
+            more = {} if teardown is None else {"teardown": teardown}  # which is younger than some versions
+            return plain_pedantic(self, target, args, kwargs, setup=setup, rounds=rounds, warmup_rounds=warmup_rounds,
+                                  iterations=iterations, **more)  # fmt: skip
         given: list[tuple[str, Any, int]] = [("iterations", iterations, 1), ("rounds", rounds, 1), ("warmup_rounds", warmup_rounds, 0)]
         for name, number, least in given:
             if not isinstance(number, int) or number < least:
@@ -53,15 +73,7 @@ def take_over(kind: Any, serve: Serve) -> None:
         foreseen = (rounds + warmup_rounds) * iterations
         return serve(Target(target, args, kwargs or {}, setup, teardown, iterations, foreseen, self._timer), self)
 
-    kind._raw, kind._raw_pedantic = raw, raw_pedantic
-    kind.takes_turns = True
-    begin = kind.__init__
-
-    def init(self: Any, node: Any, *args: Any, **kwargs: Any) -> None:
-        begin(self, node, *args, **kwargs)
-        self.disabled = OURS in getattr(node, "fixturenames", ())
-
-    kind.__init__ = init
+    kind.__init__, kind._raw, kind._raw_pedantic = init, raw, raw_pedantic
 
 
 class Turns:

@@ -70,7 +70,7 @@ class Suite:
         if theirs is None:
             return
         theirs.skip = theirs.disabled = False
-        take_over(sys.modules["pytest_benchmark.fixture"].BenchmarkFixture, self._serve)
+        take_over(sys.modules["pytest_benchmark.fixture"].BenchmarkFixture, self._serve, lambda node: node is self._item)
 
     def pytest_collectreport(self, report: Any) -> None:
         """Keep what could not be collected, and what skipped itself as a whole."""
@@ -123,7 +123,7 @@ class Suite:
 
     def _serve(self, target: Any, fixture: Any) -> Any:
         """Measure what a test hands to `benchmark`, and return its result."""
-        test = fixture.fullname if self._item is None else self._item.nodeid
+        test = self._item.nodeid
         if self._reached is not None:
             self._reached.append(test)
             target.turn(1, warm_up=False)
