@@ -325,7 +325,9 @@ def test_unstable(benchmark, n): benchmark(work, n)
     "strict": _one(
         PLAIN,
         "test_plain",
-        also={"pytest.ini": "[pytest]\naddopts = --strict-markers --strict-config\nxfail_strict = true\nfilterwarnings = error\n"},
+        also={
+            "pytest.ini": "[pytest]\naddopts = --strict-markers --strict-config -p no:asyncio\nxfail_strict = true\nfilterwarnings = error\n"
+        },
     ),
     "coverage": _one(PLAIN, "test_plain", needs=("pytest-cov",), also={"pytest.ini": "[pytest]\naddopts = --cov=toy\n"}),
     "plugins-off": _one(
