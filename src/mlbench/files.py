@@ -100,8 +100,8 @@ def check_folder(folder: Path) -> None:
 def refusal(error: OSError, path: str | os.PathLike[str] | None = None) -> str:
     """Return what the system refused in a line: the place, the reason, and what to do about it.
 
-    >>> refusal(PermissionError(13, "Permission denied", "/root/x.json"))
-    '/root/x.json: Permission denied; this user may not; change its rights, or name another place'
+    >>> refusal(PermissionError(13, "Permission denied", "kept/x.json"))
+    'kept/x.json: Permission denied; this user may not; change its rights, or name another place'
     """
     place = error.filename if path is None else path
     reason = error.strerror or str(error) or type(error).__name__

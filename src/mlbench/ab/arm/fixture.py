@@ -1,7 +1,8 @@
 """pytest-benchmark's own fixture, measured in turns.
 
 The class of the project's pytest-benchmark stays what it is, whatever its version: its attributes, markers, `weave`, `stats`, and the
-errors of its use. Only the two methods that call and time the target are replaced. They exist since pytest-benchmark 3.0.
+errors of its use. Only the two methods that call and time the target are replaced. Versions 3.4 to 5.3 have them, and those from 4.0 on are
+tried.
 """
 
 from __future__ import annotations
