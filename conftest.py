@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from mlbench.cache import VARIABLE
-from mlbench.cases import (
+from mlbench.errors import UsageError
+from mlbench.studies.cases import (
     BATCHES,
     HIDDEN,
     LARGE_BATCHES,
@@ -25,7 +26,6 @@ from mlbench.cases import (
     digits_cell,
     sweep,
 )
-from mlbench.errors import UsageError
 from mlbench.units import parse_sizes
 
 pytest_plugins = ["pytester"]

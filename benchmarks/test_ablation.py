@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import pytest
 
-from mlbench.cases import Cell
-from mlbench.pytest_plugin import MlbenchFixture
+from mlbench.pytest_plugin.plugin import MlbenchFixture
+from mlbench.studies.cases import Cell
 
 pytestmark = pytest.mark.benchmark(max_time=0.2, min_rounds=5, disable_gc=True, warmup=True, warmup_iterations=10)
 

@@ -14,9 +14,9 @@ import numpy as np
 import pytest
 
 from mlbench import BaselineRunner, Model
-from mlbench.cases import Cell, input_of, model_of
-from mlbench.graph import FloatArray
-from mlbench.pytest_plugin import MlbenchFixture
+from mlbench.ir import FloatArray
+from mlbench.pytest_plugin.plugin import MlbenchFixture
+from mlbench.studies.cases import Cell, input_of, model_of
 
 pytestmark = pytest.mark.benchmark(max_time=0.2, min_rounds=5, disable_gc=True, warmup=True, warmup_iterations=10)
 

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import pytest
 
-from mlbench.cases import Case
-from mlbench.pytest_plugin import MlbenchFixture
+from mlbench.pytest_plugin.plugin import MlbenchFixture
+from mlbench.studies.cases import Case
 
 pytestmark = pytest.mark.benchmark(max_time=0.5, min_rounds=5, disable_gc=True, warmup=True, warmup_iterations=10)
 

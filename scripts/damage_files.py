@@ -31,18 +31,19 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
 
-from mlbench import Model, cli, mlp, tune, tuning
+from mlbench import Model, cli, mlp, tune
 from mlbench.cache import CacheWarning
-from mlbench.cases import parse_case
+from mlbench.compiler.schedule.choices import default_choices
 from mlbench.errors import FileError, UsageError
 from mlbench.gate import judge_results
 from mlbench.gate.tolerances import load_tolerances
 from mlbench.models import OUTPUT_ACTIVATIONS
-from mlbench.passes import default_choices
-from mlbench.reporting import sections
-from mlbench.reporting.memory import is_drawn
+from mlbench.report.page import sections
 from mlbench.results import load, save, to_json
 from mlbench.runtime import OptimizedRunner
+from mlbench.studies import autotune as tuning
+from mlbench.studies.cases import parse_case
+from mlbench.studies.memory import is_drawn
 from report_files import write_every_kind
 from saved_results import case, result
 

@@ -11,7 +11,7 @@ seed.
 of the largest output. The eager runner's error is the largest of some runs on inputs that differ by a few units in the last place, because
 one run can be right by chance. NaN and infinities must be where the eager runner has them. Two things are not judged: rows in which a
 finite value may overflow in float32, because the order of a sum decides whether it does, and which of NaN and the infinities comes out
-where Linears were merged (`mlbench.passes.clean`).
+where Linears were merged (`mlbench.compiler.passes.canonicalize`).
 """
 
 from __future__ import annotations
@@ -25,13 +25,14 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from mlbench.compiler.pipeline import PASSES
+from mlbench.compiler.schedule.choices import Choices
+from mlbench.compiler.schedule.search import space_of
 from mlbench.errors import WrongResultError
-from mlbench.graph import FloatArray, frozen, op_named
+from mlbench.ir import FloatArray, frozen, op_named
 from mlbench.models import HIDDEN_ACTIVATIONS, LEAKY_SLOPE, OUTPUT_ACTIVATIONS, Layer, Model
-from mlbench.passes import PASSES, Choices
-from mlbench.passes.search import space_of
 from mlbench.runtime import BaselineRunner, OptimizedRunner, check_result
-from mlbench.tuning import undecided
+from mlbench.studies.autotune import undecided
 
 FACTOR = 4.0
 FLOOR_ULPS = 4.0

@@ -24,8 +24,9 @@ from collections.abc import Iterator
 import numpy as np
 
 from mlbench import BaselineRunner, Choices, OptimizedRunner, mlp
+from mlbench.compiler.pipeline import PASSES
+from mlbench.compiler.schedule.choices import Way
 from mlbench.models import Model
-from mlbench.passes import PASSES, Way
 
 ACTIVATIONS = ("relu", "tanh", "sigmoid", "softmax")
 BATCH, SIZES = 96, (48, 96, 24)

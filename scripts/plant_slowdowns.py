@@ -19,17 +19,18 @@ from typing import Any
 
 import numpy as np
 
-from mlbench import measuring
-from mlbench.cases import OPTIMIZED, Case, Cell, call_of
 from mlbench.cli import main as mlbench
 from mlbench.cli.gate import today
+from mlbench.compiler.x86 import chain as program
+from mlbench.compiler.x86 import microkernel as blocks
+from mlbench.compiler.x86.assembler import RAX, RCX, Assembler, Label, Mem
+from mlbench.compiler.x86.executable import Code, builtin
 from mlbench.gate import INCONCLUSIVE, RED, Judgement, judge_results
-from mlbench.machine import blocks, program
-from mlbench.machine.assembler import RAX, RCX, Assembler, Label, Mem
-from mlbench.machine.callables import Code, builtin
 from mlbench.measure.ceilings import fastest_s
 from mlbench.report import Table, render
 from mlbench.results import load
+from mlbench.studies import sweep as measuring
+from mlbench.studies.cases import OPTIMIZED, Case, Cell, call_of
 
 KINDS = ("kernel", "call", "both")
 TURNS = 100_000

@@ -24,11 +24,12 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from mlbench.ab import judge, load_comparison
 from mlbench.cli.ab import machine
 from mlbench.gate import INCONCLUSIVE, RED
+from mlbench.gate.revisions.judge import judge
+from mlbench.measure.stats import binomial_bounds, median
 from mlbench.results import now
-from mlbench.stats import binomial_bounds, median
+from mlbench.results.comparison import load_comparison
 from mlbench.units import format_duration
 
 OUTPUT = Path("mlbench-results/repeat-ab.jsonl")

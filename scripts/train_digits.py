@@ -22,7 +22,7 @@ from sklearn.neural_network import MLPClassifier
 
 from mlbench import BaselineRunner
 from mlbench.files import write_atomically
-from mlbench.graph import FloatArray
+from mlbench.ir import FloatArray
 from mlbench.models import IDENTITY, Layer, Model
 
 HIDDEN = 128

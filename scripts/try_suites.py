@@ -27,7 +27,11 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
 
 from suites import SITUATIONS, SLOWER, Situation
 
-from mlbench.ab import Arm, ArmError, Comparison, Effort, Session, Version, judge
+from mlbench.studies.ab.process import Arm, ArmError
+from mlbench.results.comparison import Comparison, Version
+from mlbench.results.samples import Effort
+from mlbench.studies.ab.session import Session
+from mlbench.gate.revisions.judge import judge
 from mlbench.cli.ab import machine
 from mlbench.gate import RED, Judgement
 from mlbench.gate.paired import PairedPolicy

@@ -6,14 +6,13 @@ import dataclasses
 from pathlib import Path
 
 from comparisons import comparison, visit
-from mlbench.ab import save_comparison
-from mlbench.ablating.saved import new_ablations, save_ablations
 from mlbench.gate import Finding, Judgement, row_of
-from mlbench.limiting import save_limits
-from mlbench.limiting.saved import new_limits
-from mlbench.peers.result import save as save_peers
 from mlbench.report import verdicts_json
 from mlbench.results import save
+from mlbench.results.ablation import new_ablations, save_ablations
+from mlbench.results.comparison import save_comparison
+from mlbench.results.peers import save as save_peers
+from mlbench.results.roofline import new_limits, save_limits
 from saved_results import ENVIRONMENT, callable_of_a_user, result
 from test_charts import interval, measured
 from test_cli_ablation import made_up

@@ -7,16 +7,16 @@ import numpy.typing as npt
 from hypothesis import settings
 from hypothesis import strategies as st
 
-from mlbench.graph import FloatArray, frozen
-from mlbench.memory import Buffer
+from mlbench.compiler.memory import Buffer
+from mlbench.ir import FloatArray, frozen
 from mlbench.models import HIDDEN_ACTIVATIONS, OUTPUT_ACTIVATIONS, Layer, Model, mlp
 
 settings.register_profile("mlbench", deadline=None, derandomize=True)
 settings.load_profile("mlbench")  # the same examples in every run, and no verdict by the clock
 
 PLAIN_RULES = {
-    "mlbench.passes.choices._rows_of_small_products": lambda graph: None,
-    "mlbench.passes.choices.find": lambda: (None, "the tests say so"),
+    "mlbench.compiler.schedule.choices._rows_of_small_products": lambda graph: None,
+    "mlbench.compiler.schedule.choices.find": lambda: (None, "the tests say so"),
 }
 """What the default rules say where BLAS packs every product and no code is generated: the same wherever the tests run."""
 WIDEST = 40

@@ -16,14 +16,14 @@ from typing import Any
 
 import pytest
 
-from mlbench.ab import process
-from mlbench.ab.arm import target as arm_target
-from mlbench.ab.arm.footprint import NO_MEMRAY
-from mlbench.ab.process import SCRIPT, Arm, ArmError, ArmProcess, environment_of
-from mlbench.ab.turns import Arms, shuffled
-from mlbench.ab.visits import Effort, Visit
 from mlbench.measure import has_memray
-from mlbench.stats import median
+from mlbench.measure.stats import median
+from mlbench.results.samples import Effort, Visit
+from mlbench.studies.ab import process
+from mlbench.studies.ab.arm import target as arm_target
+from mlbench.studies.ab.arm.footprint import NO_MEMRAY
+from mlbench.studies.ab.interleave import Arms, shuffled
+from mlbench.studies.ab.process import SCRIPT, Arm, ArmError, ArmProcess, environment_of
 
 NAMES = ("base", "head", "control")
 QUICK = Effort(rounds=2, turn_s=1e-5, row_s=0.1, timeout_s=20)
@@ -627,8 +627,8 @@ def test_an_arm_ends_with_its_parent(suite: Suite) -> None:
     parent = f"""
 import sys, time
 from pathlib import Path
-from mlbench.ab.process import Arm
-from mlbench.ab.turns import Arms
+from mlbench.studies.ab.process import Arm
+from mlbench.studies.ab.interleave import Arms
 arms = Arms([Arm("base", sys.executable, Path({str(suite.home)!r}))], (), Path({str(suite.folder)!r}))
 arms.processes["base"].tell(test="", order=list(arms.collected["base"].ids))
 arms.processes["base"].tell(test=arms.collected["base"].ids[0], run=True)

@@ -12,9 +12,10 @@ from typing import Any
 
 import pytest
 
-from mlbench.ab import Checkout, environments, prepare
-from mlbench.ab.environments import environment_folder, environment_key, share_libraries
 from mlbench.errors import UsageError
+from mlbench.studies.ab import environments
+from mlbench.studies.ab.checkouts import Checkout
+from mlbench.studies.ab.environments import environment_folder, environment_key, prepare, share_libraries
 
 INSTALL = ("-e .",)
 

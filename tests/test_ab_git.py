@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from mlbench.ab import Checkout, check_out, find_repository
 from mlbench.cache import VARIABLE
 from mlbench.cli import main
 from mlbench.errors import UsageError
+from mlbench.studies.ab.checkouts import Checkout, check_out, find_repository
 from repositories import WHO, Project
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="filters of these tests are shell scripts")

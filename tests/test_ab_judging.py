@@ -12,12 +12,14 @@ from typing import Any
 import pytest
 
 from comparisons import ROW, comparison, ended, memory, visit, weighed
-from mlbench.ab import Comparison, Memory, Visit, has_comparison, judge, load_comparison, open_rows, save_comparison, standings
-from mlbench.ab.weights import wants_weight, weight_findings
 from mlbench.errors import FileError
 from mlbench.gate import BROKEN, IMPROVED, INCONCLUSIVE, MISSING, NEW, PASS, REGRESSION
 from mlbench.gate.paired import PairedPolicy
+from mlbench.gate.revisions.footprints import wants_weight, weight_findings
+from mlbench.gate.revisions.judge import judge, open_rows, standings
 from mlbench.report import junit, markdown, verdict_text
+from mlbench.results.comparison import Comparison, has_comparison, load_comparison, save_comparison
+from mlbench.results.samples import Memory, Visit
 
 OTHER = "benchmarks/test_mine.py::test_cube"
 LIGHT = weighed(memory(), memory())

@@ -10,24 +10,15 @@ from typing import Self
 import pytest
 
 from comparisons import comparison, ended, memory, visit, weighed
-from mlbench.ab import (
-    Arm,
-    ArmError,
-    Comparison,
-    Effort,
-    Interrupted,
-    Session,
-    Visit,
-    draw_graphs,
-    judge,
-    load_comparison,
-    save_comparison,
-    session,
-)
-from mlbench.ab.visits import Collected
 from mlbench.files import file_name
 from mlbench.gate import INCONCLUSIVE, NEW, PASS, REGRESSION
 from mlbench.gate.paired import PairedPolicy
+from mlbench.gate.revisions.judge import judge
+from mlbench.results.comparison import Comparison, load_comparison, save_comparison
+from mlbench.results.samples import Collected, Effort, Visit
+from mlbench.studies.ab import session
+from mlbench.studies.ab.process import Arm, ArmError
+from mlbench.studies.ab.session import Interrupted, Session, draw_graphs
 
 SAME, SLOW, HEAVY = "t.py::test_same", "t.py::test_slow", "t.py::test_heavy"
 ARMS = [Arm(name, "python", Path()) for name in ("base", "head", "control")]

@@ -9,9 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from mlbench.ab import Arm, ArmError, Comparison, Effort, Session, Version, judge
 from mlbench.gate.paired import PairedPolicy
+from mlbench.gate.revisions.judge import judge
 from mlbench.report import verdict_text
+from mlbench.results.comparison import Comparison, Version
+from mlbench.results.samples import Effort
+from mlbench.studies.ab.process import Arm, ArmError
+from mlbench.studies.ab.session import Session
 from suites import SITUATIONS, Situation
 
 EFFORT = Effort(row_s=0.3, timeout_s=20)

@@ -11,37 +11,30 @@ from typing import Any
 import numpy as np
 import pytest
 
-from mlbench.ablating import (
-    ARMS,
-    BASELINE,
-    CONTROL,
-    NOTHING,
-    ORDER,
-    Ablation,
-    Effect,
-    Shares,
-    Variant,
-    ablate,
-    ablation_tables,
-    effects_table,
-    evaluate,
-    load_ablations,
-    new_ablations,
-    rungs,
-    save_ablations,
-    shares_of,
-    shares_table,
-)
-from mlbench.ablating.rungs import name_of, variants
-from mlbench.ablating.shares import PREALLOCATED, PRODUCTS, TINY, TINY_PREALLOCATED, TINY_PRODUCTS, programs, tiny_model
-from mlbench.cases import Cell, input_of, model_of
+from mlbench.compiler.pipeline import PASSES
 from mlbench.errors import FileError
 from mlbench.measure import ArmTimes, Environment
-from mlbench.measuring import Effort
 from mlbench.models import mlp
-from mlbench.passes import PASSES
+from mlbench.report.tables.ablation import ablation_tables, effects_table, shares_table
 from mlbench.report.terminal import render_plain
+from mlbench.results.ablation import load_ablations, new_ablations, save_ablations
 from mlbench.runtime import BaselineRunner
+from mlbench.studies.ablation.breakdown import (
+    ARMS,
+    PREALLOCATED,
+    PRODUCTS,
+    TINY,
+    TINY_PREALLOCATED,
+    TINY_PRODUCTS,
+    Shares,
+    programs,
+    shares_of,
+    tiny_model,
+)
+from mlbench.studies.ablation.measure import Ablation, Effect, Variant, ablate, evaluate
+from mlbench.studies.ablation.variants import BASELINE, CONTROL, NOTHING, ORDER, name_of, rungs, variants
+from mlbench.studies.cases import Cell, input_of, model_of
+from mlbench.studies.sweep import Effort
 
 US = 1e-6
 EVERYTHING = " + ".join(each.name for each in PASSES)

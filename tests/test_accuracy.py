@@ -13,10 +13,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mlbench.graph import FloatArray, frozen
+from mlbench.compiler.pipeline import PASSES
+from mlbench.compiler.schedule.choices import Choices, Way
+from mlbench.ir import FloatArray, frozen
 from mlbench.measure import footprint
 from mlbench.models import HIDDEN_ACTIVATIONS, OUTPUT_ACTIVATIONS, Layer, Model, load_digits_mlp, mlp
-from mlbench.passes import PASSES, Choices, Way
 from mlbench.runtime import BaselineRunner, OptimizedRunner, check_result
 from strategies import batch_of
 

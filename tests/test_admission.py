@@ -11,7 +11,7 @@ import pytest
 
 from mlbench import BaselineRunner, OptimizedRunner, mlp
 from mlbench.errors import InputError
-from mlbench.graph import FloatArray
+from mlbench.ir import FloatArray
 from mlbench.runtime import check_result
 from strategies import batch_of
 

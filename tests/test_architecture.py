@@ -132,11 +132,11 @@ def test_every_part_stands_in_a_row() -> None:
 @pytest.mark.parametrize(
     ("part", "source", "expected"),
     [
-        ("graph", "from mlbench.stats import median", "across the bar"),
-        ("measure", "import mlbench.graph", "across the bar"),
+        ("graph", "from mlbench.measure.stats import median", "across the bar"),
+        ("measure", "import mlbench.ir", "across the bar"),
         ("graph", "from mlbench.runtime import BaselineRunner", "does not stand above it"),
         ("stats", "def f():\n    from mlbench.results import load", "does not stand above it"),
-        ("passes", "from mlbench.memory import plan_memory", "does not stand above it"),
+        ("passes", "from mlbench.compiler.memory import plan_memory", "does not stand above it"),
         ("report", "from mlbench import cases", "does not stand above it"),
         ("units", "from mlbench.files import write_atomically", "does not stand above it"),
         ("results", "import mlbench.measure, mlbench.models", "across the bar"),
@@ -155,8 +155,8 @@ def test_a_planted_violation_is_found(part: str, source: str, expected: str) -> 
 @pytest.mark.parametrize(
     ("part", "source"),
     [
-        ("runtime", "from mlbench.graph import Graph\nfrom mlbench.errors import ModelError"),
-        ("graph", "from mlbench.graph.ir import Node"),
+        ("runtime", "from mlbench.ir import Graph\nfrom mlbench.errors import ModelError"),
+        ("graph", "from mlbench.ir.graph import Node"),
         ("measure", "from mlbench import __version__\nimport mlbench"),
         ("cases", "from mlbench.runtime import BaselineRunner\nfrom mlbench.results import Result"),
         ("report", "import json\nimport numpy as np"),
@@ -204,7 +204,7 @@ def loaded_after(code: str) -> set[str]:
         ("import mlbench\nmlbench.OptimizedRunner", {"mlbench", "numpy"}),
         ("from mlbench import *", {"mlbench", "numpy"}),
         ("import mlbench.cli", {"mlbench", "numpy"}),
-        ("from mlbench.peers import PEERS, adapter\nfor each in PEERS.values(): adapter(each).missing()", {"mlbench", "numpy"}),
+        ("from mlbench.studies.peers import PEERS, adapter\nfor each in PEERS.values(): adapter(each).missing()", {"mlbench", "numpy"}),
     ],
     ids=["import", "runner", "everything", "cli", "peers"],
 )

@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from mlbench.archives import MOST_BYTES, read_arrays
 from mlbench.errors import FileError
 from mlbench.models import Model, mlp
+from mlbench.models.archive import MOST_BYTES, read_arrays
 
 MB = 1 << 20
 

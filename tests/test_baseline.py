@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mlbench.errors import GraphError, InputError
-from mlbench.graph import FloatArray, Graph, Node, Step, frozen
+from mlbench.ir import FloatArray, Graph, Node, Step, frozen
 from mlbench.models import LEAKY_SLOPE, OUTPUT_ACTIVATIONS, Model, mlp
 from mlbench.runtime import BaselineRunner, check_result
 from strategies import batch_of, batches, models

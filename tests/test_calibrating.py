@@ -13,27 +13,18 @@ import numpy as np
 import pytest
 
 from comparisons import comparison, memory, visit, weighed
-from mlbench.ab import Comparison, Effort, Interrupted, Session, load_comparison, save_comparison
 from mlbench.cache import VARIABLE
-from mlbench.calibrating import (
-    FRACTIONS,
-    PLANTED,
-    PLANTED_BYTES,
-    SAME,
-    Rate,
-    Store,
-    calibration_tables,
-    planted_rates,
-    plants,
-    rates,
-    recombined,
-    recombined_power,
-)
-from mlbench.calibrating.rates import whole_sets
 from mlbench.cli import calibrate, main
 from mlbench.errors import FileError
+from mlbench.gate.calibration.injected import FRACTIONS, PLANTED_BYTES, plants
+from mlbench.gate.calibration.rates import Rate, planted_rates, rates, recombined, recombined_power, whole_sets
 from mlbench.gate.paired import PairedPolicy
 from mlbench.report import render
+from mlbench.report.tables.calibration import calibration_tables
+from mlbench.results.comparison import Comparison, load_comparison, save_comparison
+from mlbench.results.samples import Effort
+from mlbench.studies.ab.session import Interrupted, Session
+from mlbench.studies.calibration.store import PLANTED, SAME, Store
 from repositories import Project
 
 ROWS = [f"t.py::test_{number}" for number in range(26)]

@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from mlbench.calibrating import saved_pairs, saved_runs, saved_table
 from mlbench.cli import main
 from mlbench.errors import FileError
+from mlbench.gate.calibration.saved import saved_pairs, saved_runs
+from mlbench.report.tables.calibration import saved_table
 from mlbench.results import save, to_json
 from saved_results import ENVIRONMENT, case, result
 

@@ -18,12 +18,12 @@ import numpy as np
 import pytest
 
 from mlbench import BaselineRunner, OptimizedRunner, mlp
+from mlbench.compiler.pipeline import PASSES
+from mlbench.compiler.schedule.choices import ONE, SPLIT, TILES, Choices, Way
 from mlbench.errors import BusyError, CrewError
-from mlbench.graph import FloatArray
-from mlbench.passes import PASSES, Choices, Way
-from mlbench.passes.choices import ONE, SPLIT, TILES
-from mlbench.runtime import calls
-from mlbench.runtime.crew import BlasThreads
+from mlbench.ir import FloatArray
+from mlbench.runtime import dispatch as calls
+from mlbench.runtime.threads import BlasThreads
 from strategies import batch_of
 
 BATCH, SIZES = 24, (6, 8, 6)
@@ -144,7 +144,7 @@ def test_a_call_within_a_call_harms_nobody(kind: str, form: str, with_out: bool)
 @pytest.mark.parametrize("form", ["plain", "staged"])
 def test_an_exception_anywhere_is_survived(kind: str, form: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """At every instruction: after an exception the next call is right, nobody is inside, and BLAS has the threads it had."""
-    monkeypatch.setattr("mlbench.runtime.crew.WAIT_S", 0.005)
+    monkeypatch.setattr("mlbench.runtime.threads.WAIT_S", 0.005)
     runner, x = runner_of(kind), INPUTS[form](X)
     expected, other = expected_of(kind, X), expected_of(kind, OTHER)
     before = blas_threads()
@@ -333,7 +333,7 @@ import gc, sys
 import numpy as np
 from mlbench import Choices, OptimizedRunner, mlp
 from mlbench.errors import CrewError
-from mlbench.passes import Way
+from mlbench.compiler.passes import Way
 
 activation, threading_, code = sys.argv[1], sys.argv[2], sys.argv[3] == "code"
 way = Way(generated=code)
@@ -342,7 +342,7 @@ x = np.ones((64, 64), np.float32)
 class Service:
     def __init__(self):
         model = mlp(64, 64, 64, activation=activation)
-        passes = None if code else [each.name for each in __import__("mlbench.passes").passes.PASSES if each.name != "codegen"]
+        passes = None if code else [each.name for each in __import__("mlbench.compiler.passes").passes.PASSES if each.name != "codegen"]
         given = {} if passes is None else {"passes": passes}
         self.runner = OptimizedRunner(model, 64, threads=2, choices=Choices(None, (way, way), threading_), **given)
         self.runner.run(x)

@@ -13,7 +13,12 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from mlbench.cases import (
+from mlbench.errors import FileError, UsageError, WrongResultError
+from mlbench.measure import has_memray, held_bytes
+from mlbench.models import load_digits_mlp
+from mlbench.results import StaticBytes
+from mlbench.runtime import BaselineRunner, OptimizedRunner
+from mlbench.studies.cases import (
     BASELINE,
     BATCHES,
     DIGITS,
@@ -38,11 +43,6 @@ from mlbench.cases import (
     static_bytes,
     sweep,
 )
-from mlbench.errors import FileError, UsageError, WrongResultError
-from mlbench.measure import has_memray, held_bytes
-from mlbench.models import load_digits_mlp
-from mlbench.results import StaticBytes
-from mlbench.runtime import BaselineRunner, OptimizedRunner
 
 TINY = Cell(2, (8,))
 
@@ -208,7 +208,7 @@ def test_a_case_is_run_by_its_runner(monkeypatch: pytest.MonkeyPatch, runner: st
             made.append(kind.__name__)
             super().__init__(*given, **options)
 
-    monkeypatch.setattr(f"mlbench.cases.{kind.__name__}", Spy)
+    monkeypatch.setattr(f"mlbench.studies.cases.{kind.__name__}", Spy)
     assert call_of(Case(TINY, runner))().shape == (2, 10)
     assert made == [kind.__name__]
 
@@ -236,8 +236,8 @@ class Off:
 @pytest.mark.parametrize("runner", RUNNERS)
 def test_a_wrong_runner_is_refused(monkeypatch: pytest.MonkeyPatch, runner: str) -> None:
     """A runner that is off by 0.01 in one element is a WrongResultError that names the case and the element."""
-    monkeypatch.setattr("mlbench.cases.BaselineRunner", Off)
-    monkeypatch.setattr("mlbench.cases.OptimizedRunner", Off)
+    monkeypatch.setattr("mlbench.studies.cases.BaselineRunner", Off)
+    monkeypatch.setattr("mlbench.studies.cases.OptimizedRunner", Off)
     with pytest.raises(WrongResultError, match=f"^{runner}-b2-h8 gave .* at row 1, column 3"):
         check(Case(TINY, runner))
 
@@ -288,7 +288,7 @@ def test_a_recording_of_the_optimized_runner_has_all_it_holds() -> None:
 @pytest.mark.skipif(not has_memray(), reason="memray is not installed")
 def test_a_recording_of_the_optimized_runner_has_no_weights_of_the_model(monkeypatch: pytest.MonkeyPatch) -> None:
     """One set of them belongs to the model, also where the runner reads it because nothing is packed."""
-    monkeypatch.setattr("mlbench.cases.OptimizedRunner", partial(OptimizedRunner, passes=["static", "fuse"]))
+    monkeypatch.setattr("mlbench.studies.cases.OptimizedRunner", partial(OptimizedRunner, passes=["static", "fuse"]))
     cell = Cell(1, (2048,), 1024, 10)
     weights = sum(layer.weight.nbytes for layer in model_of(cell).layers)
     call = recording_call(Case(cell, OPTIMIZED))

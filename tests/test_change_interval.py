@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
-from mlbench.stats import change_interval, spread, student_quantile
+from mlbench.measure.stats import change_interval, spread, student_quantile
 
 BEFORE, AFTER = (10.0, 11.0, 12.0, 9.0), (20.0, 24.0, 19.0)
 

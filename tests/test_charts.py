@@ -9,6 +9,7 @@ import math
 import pytest
 
 from mlbench.gate import Finding, Judgement, row_of
+from mlbench.measure.stats import Interval
 from mlbench.report import Pair
 from mlbench.report.charts import (
     FLOOR_RATIO,
@@ -29,10 +30,9 @@ from mlbench.report.charts import (
     rounds_chart,
     trend_chart,
 )
-from mlbench.report.charts.heat import Quantity
+from mlbench.report.charts.heatmap import Quantity
 from mlbench.report.charts.labels import row_labels, told_apart
 from mlbench.results import Measurement
-from mlbench.stats import Interval
 from saved_results import SPREAD, case
 
 

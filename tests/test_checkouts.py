@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from mlbench.ab import check_out, find_repository, held, is_installable, packages
 from mlbench.cache import VARIABLE
 from mlbench.errors import UsageError
+from mlbench.studies.ab.checkouts import check_out, find_repository, held, is_installable, packages
 from repositories import Project
 
 

@@ -13,17 +13,30 @@ from typing import Any
 import numpy as np
 import pytest
 
-import mlbench.tuning
-from mlbench import Layer, Model, OptimizedRunner, blas, mlp, tune
+import mlbench.studies.autotune
+from mlbench import Layer, Model, OptimizedRunner, mlp, tune
 from mlbench.cache import CacheWarning, cache_folder
+from mlbench.compiler import blas
+from mlbench.compiler.passes import layout
+from mlbench.compiler.pipeline import PASSES, compile_graph, passes_named
+from mlbench.compiler.schedule.choices import (
+    BLAS,
+    ONE,
+    SPLIT,
+    TILES,
+    Choices,
+    Way,
+    choices_from_json,
+    choices_to_json,
+    default_choices,
+    memory_budget_bytes,
+)
+from mlbench.compiler.schedule.search import Space, best_choices, space_of
+from mlbench.compiler.x86 import find
 from mlbench.errors import ModelError
-from mlbench.graph import FEATURES, Graph, frozen, graph_text
-from mlbench.machine import find
-from mlbench.passes import PASSES, Choices, Way, choices_from_json, choices_to_json, compile_graph, default_choices, layout, passes_named
-from mlbench.passes.choices import BLAS, ONE, SPLIT, TILES, memory_budget_bytes
-from mlbench.passes.search import Space, best_choices, space_of
+from mlbench.ir import FEATURES, Graph, frozen, graph_text
 from mlbench.runtime import check_result
-from mlbench.tuning import undecided
+from mlbench.studies.autotune import undecided
 from strategies import batch_of
 
 NAMES = [each.name for each in PASSES]
@@ -293,7 +306,7 @@ def test_tuned_choices_are_right_and_remembered(monkeypatch: pytest.MonkeyPatch)
     choices = tune(model, 60)
     x = batch_of(60, 20)
     check_result(model, x, OptimizedRunner(model, 60, choices=choices).run(x))
-    monkeypatch.setattr(mlbench.tuning, "take_turns", lambda *_, **__: pytest.fail("measured again"))
+    monkeypatch.setattr(mlbench.studies.autotune, "take_turns", lambda *_, **__: pytest.fail("measured again"))
     assert tune(model, 60) == choices
     with pytest.raises(pytest.fail.Exception, match="measured again"):
         tune(model, 61)
@@ -352,7 +365,7 @@ def test_without_the_cache_nothing_is_remembered(monkeypatch: pytest.MonkeyPatch
     tune(mlp(5, 6, 3), 4, use_cache=False)
     assert list(tmp_path.iterdir()) == []
     tune(mlp(5, 6, 3), 4)
-    monkeypatch.setattr(mlbench.tuning, "recall", lambda *_: pytest.fail("recalled"))
+    monkeypatch.setattr(mlbench.studies.autotune, "recall", lambda *_: pytest.fail("recalled"))
     tune(mlp(5, 6, 3), 4, use_cache=False)
 
 
@@ -369,10 +382,10 @@ def test_what_needs_too_much_memory_is_not_chosen() -> None:
     """A candidate over the budget takes for ever, and one within it does not."""
     model = mlp(20, 400, 12)
     within, beyond = Choices(24, (Way(), Way())), Choices(None, (Way(), Way()))
-    costs = mlbench.tuning._race(model, 600, 1, NAMES, [beyond, within])
+    costs = mlbench.studies.autotune._race(model, 600, 1, NAMES, [beyond, within])
     assert costs[0] == np.inf
     assert costs[1] < 10
-    assert mlbench.tuning._race(model, 600, 1, NAMES, [beyond]) == [np.inf]
+    assert mlbench.studies.autotune._race(model, 600, 1, NAMES, [beyond]) == [np.inf]
     assert tune(model, 600).tile_rows is not None
 
 
@@ -385,9 +398,9 @@ def test_a_candidate_far_behind_does_not_race(monkeypatch: pytest.MonkeyPatch) -
         raced.append(set(arms))
         return {name: mlbench.measure.ArmTimes((heats[name] * rounds,) * rounds, (), None) for name in arms}
 
-    monkeypatch.setattr(mlbench.tuning, "take_turns", turns)
+    monkeypatch.setattr(mlbench.studies.autotune, "take_turns", turns)
     ways = [Choices(rows, (Way(), Way())) for rows in (None, 1, 2, 3)]
-    costs = mlbench.tuning._race(MODEL, 8, 1, NAMES, ways)
+    costs = mlbench.studies.autotune._race(MODEL, 8, 1, NAMES, ways)
     assert raced[0] == {"0", "1", "2", "3"}
     assert raced[1] == {"0", "1", "2"}
     assert costs[3] == heats["3"]

@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mlbench import BaselineRunner, Layer, Model, OptimizedRunner, mlp
-from mlbench.graph import Graph, Node, frozen, graph_text
+from mlbench.compiler.passes import canonicalize as clean
+from mlbench.ir import Graph, Node, frozen, graph_text
 from mlbench.models import OUTPUT_ACTIVATIONS
-from mlbench.passes import clean
 from mlbench.runtime import check_result
 from strategies import batch_of
 

@@ -16,13 +16,13 @@ from typing import Any
 import pytest
 
 import mlbench
-from mlbench.cases import RUNNERS, Case, Cell, plan_of
 from mlbench.cli import explain, main, run
 from mlbench.errors import WorkerError
 from mlbench.measure import ArmTimes, Environment, Footprint
 from mlbench.measure.peaks import LOOPS, Floor, Level, Peaks
-from mlbench.measuring import Effort, Interrupted, measurement
 from mlbench.results import COMPLETE, INTERRUPTED, Measurement, StaticBytes, load, new_result, save
+from mlbench.studies.cases import RUNNERS, Case, Cell, plan_of
+from mlbench.studies.sweep import Effort, Interrupted, measurement
 
 HERE = Environment("Some CPU", 2, "Linux 6", "3.12.1", "2.1.0", "openblas 0.3", 1, "fresh", None, "0.1.0", None, None, None, {})
 PEAKS = Peaks(1e11, (Level("memory", 0, 1e10),), 3e-8, LOOPS)
@@ -98,8 +98,8 @@ def measured(monkeypatch: pytest.MonkeyPatch) -> Measured:
     """Measure nothing and compile nothing: every cell has made-up numbers at once, and the plan of a tiny one."""
     stand_in = Measured()
     plans = {runner: plan_of(Case(Cell(2, (8,)), runner)) for runner in RUNNERS}
-    monkeypatch.setattr("mlbench.measuring.plan_of", lambda case: plans[case.runner])
-    monkeypatch.setattr("mlbench.measuring.static_bytes", lambda case: StaticBytes(arena=1024))
+    monkeypatch.setattr("mlbench.studies.sweep.plan_of", lambda case: plans[case.runner])
+    monkeypatch.setattr("mlbench.studies.sweep.static_bytes", lambda case: StaticBytes(arena=1024))
     monkeypatch.setattr(run, "measure_cells", stand_in)
     monkeypatch.setattr(run, "measure_peaks", lambda: PEAKS)
     monkeypatch.setattr(run, "TOGETHER", 1)
@@ -242,7 +242,7 @@ def test_resume_of_a_complete_run_starts_no_worker(ran: Ran, monkeypatch: pytest
     def refuse(*_: object, **__: object) -> None:
         raise AssertionError("a worker was started")
 
-    monkeypatch.setattr("mlbench.measuring.Worker", refuse)
+    monkeypatch.setattr("mlbench.studies.sweep.Worker", refuse)
     data = tmp_path / "now.json"
     data.write_bytes(ran.data.read_bytes())
     assert main(["run", "--batch", "2", *TINY, "--json", str(data), "--resume"]) == 0
@@ -543,7 +543,7 @@ def test_explain_refuses_unknown_names(capsys: pytest.CaptureFixture[str]) -> No
 
 def test_explain_names_every_pass(capsys: pytest.CaptureFixture[str]) -> None:
     """Each optimisation has its name, its summary and a sentence on what it did here."""
-    from mlbench.passes import PASSES  # noqa: PLC0415  # beside its only use
+    from mlbench.compiler.pipeline import PASSES  # noqa: PLC0415  # beside its only use
 
     main(["explain", "--hidden", "8"])
     text = capsys.readouterr().out

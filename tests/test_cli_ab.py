@@ -9,10 +9,14 @@ from pathlib import Path
 
 import pytest
 
-from mlbench.ab import Arm, Checkout, Effort, Interrupted, Session, find_repository, held, load_comparison
 from mlbench.cache import VARIABLE
 from mlbench.cli import ab, main
 from mlbench.measure import has_memray
+from mlbench.results.comparison import load_comparison
+from mlbench.results.samples import Effort
+from mlbench.studies.ab.checkouts import Checkout, find_repository, held
+from mlbench.studies.ab.process import Arm
+from mlbench.studies.ab.session import Interrupted, Session
 from repositories import Project
 
 TOY = "def work(n=300):\n    return sum(range(n))\n\ndef hold():\n    return bytearray(50_000)\n"

@@ -9,16 +9,17 @@ from pathlib import Path
 
 import pytest
 
-from mlbench.ablating import Ablation, load_ablations, rungs
-from mlbench.ablating.measured import Effect, Variant
-from mlbench.ablating.shares import Shares
-from mlbench.cases import Cell
 from mlbench.cli import ablation, main
 from mlbench.errors import WorkerError
 from mlbench.measure import Environment
-from mlbench.measuring import Effort
+from mlbench.measure.stats import Interval
 from mlbench.results import COMPLETE, INTERRUPTED
-from mlbench.stats import Interval
+from mlbench.results.ablation import load_ablations
+from mlbench.studies.ablation.breakdown import Shares
+from mlbench.studies.ablation.measure import Ablation, Effect, Variant
+from mlbench.studies.ablation.variants import rungs
+from mlbench.studies.cases import Cell
+from mlbench.studies.sweep import Effort
 
 HERE = Environment("Some CPU", 2, "Linux 6", "3.12.1", "2.1.0", "openblas 0.3", 1, "fresh", None, "0.1.0", None, None, None, {})
 TINY = ("--hidden", "8", "--processes", "1", "--rounds", "1")

@@ -11,10 +11,10 @@ from xml.etree import ElementTree as ET
 import pytest
 
 from mlbench.cli import main
-from mlbench.cli.gating import SUMMARY_VARIABLE
-from mlbench.gating.graphs import folder_of
+from mlbench.cli.verdicts import SUMMARY_VARIABLE
 from mlbench.measure.footprint import has_memray
 from mlbench.results import INTERRUPTED, Measurement, load, save, to_json
+from mlbench.studies.flame_graphs import folder_of
 from saved_results import ENVIRONMENT, ROW, case, result
 
 WILD = (1.0, 1.6, 1.4, 1.3, 1.8)

@@ -9,19 +9,19 @@ from pathlib import Path
 
 import pytest
 
-from mlbench.cases import Cell
 from mlbench.cli import main, peers
 from mlbench.measure import Environment
-from mlbench.peering import PeerEffort
-from mlbench.peers import PEERS
-from mlbench.peers.result import MEASURED, Outcome, PeerCell, Runtime, load
-from mlbench.peers.worker import OURS
+from mlbench.results.peers import MEASURED, Outcome, PeerCell, Runtime, load
+from mlbench.studies.cases import Cell
+from mlbench.studies.peers import PEERS
+from mlbench.studies.peers.measure import PeerEffort
+from mlbench.studies.peers.worker import OURS
 
 HERE = Environment("Some CPU", 2, "Linux 6", "3.12.1", "2.1.0", "openblas 0.3", 1, "fresh", None, "0.1.0", None, None, None, {})
 SMALL = ("peers", "--only", "onnxruntime", "--shapes", "4-8-3", "--batch", "1,2")
 
 NUMPY = """
-from mlbench.peers import Package
+from mlbench.studies.peers import Package
 from mlbench.runtime import BaselineRunner
 PACKAGES, SETTINGS = (Package("numpy", "numpy"),), "eager"
 def missing(): return None

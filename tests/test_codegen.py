@@ -14,18 +14,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mlbench import BaselineRunner, Model, OptimizedRunner, blas, mlp
+from mlbench import BaselineRunner, Model, OptimizedRunner, mlp
+from mlbench.compiler import blas
+from mlbench.compiler.memory import plan_memory
+from mlbench.compiler.passes import codegen
+from mlbench.compiler.passes import parallelize as threads_pass
+from mlbench.compiler.pipeline import PASSES, compile_graph, passes_named
+from mlbench.compiler.schedule.choices import ONE, SPLIT, TILES, Choices, Way, default_choices
+from mlbench.compiler.x86 import find
 from mlbench.errors import CrewError, GraphError
-from mlbench.graph import FEATURES, FloatArray, Graph, Node, Step, frozen, graph_text, verify
-from mlbench.machine import find
+from mlbench.ir import FEATURES, FloatArray, Graph, Node, Step, frozen, graph_text, verify
 from mlbench.measure import footprint, has_memray, held_bytes
-from mlbench.memory import plan_memory
-from mlbench.passes import PASSES, Choices, Way, codegen, compile_graph, default_choices, passes_named
-from mlbench.passes import threads as threads_pass
-from mlbench.passes.choices import ONE, SPLIT, TILES
 from mlbench.runtime import check_result
-from mlbench.runtime.generated import layers_of, runs_of, whole_run
-from mlbench.tuning import undecided
+from mlbench.runtime.x86_backend import layers_of, runs_of, whole_run
+from mlbench.studies.autotune import undecided
 from strategies import batch_of, models
 
 VECTORS, WHY = find()
@@ -102,7 +104,7 @@ def test_what_does_not_allow_code_stays(graph: Graph, reason: str) -> None:
 def test_without_a_processor_for_it_nothing_is_generated(monkeypatch: pytest.MonkeyPatch) -> None:
     """The runner is right all the same, and says why there is no code."""
     for part in ("codegen", "choices", "search"):
-        monkeypatch.setattr(f"mlbench.passes.{part}.find", lambda: (None, "this processor has no AVX2 with FMA"))
+        monkeypatch.setattr(f"mlbench.compiler.passes.{part}.find", lambda: (None, "this processor has no AVX2 with FMA"))
     for choices in (None, Choices(None, (CODE, CODE))):
         runner = OptimizedRunner(MODEL, 9, choices=choices)
         assert {node.op for node in runner.compiled.graph.nodes} == {"matmul"}
@@ -117,7 +119,7 @@ def test_a_graph_from_another_machine_is_refused(monkeypatch: pytest.MonkeyPatch
     if VECTORS is None:
         pytest.skip("no generated code here")
     runner = OptimizedRunner(MODEL, 9)
-    monkeypatch.setattr("mlbench.runtime.generated.find", lambda: (None, "it is another machine"))
+    monkeypatch.setattr("mlbench.runtime.x86_backend.find", lambda: (None, "it is another machine"))
     with pytest.raises(GraphError, match="this process cannot run it: it is another machine"):
         runner.run(batch_of(9, 20))
 
@@ -444,7 +446,7 @@ def test_threads_of_rows_have_arenas_of_their_own() -> None:
 def test_the_module_is_left_as_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
     """A runner without the pass never asks for machine code."""
     asked: list[Any] = []
-    monkeypatch.setattr("mlbench.runtime.generated.find", lambda: asked.append(1))
+    monkeypatch.setattr("mlbench.runtime.x86_backend.find", lambda: asked.append(1))
     runner = OptimizedRunner(MODEL, 9, passes=[name for name in NAMES if name != "codegen"])
     check_result(MODEL, batch_of(9, 20), runner.run(batch_of(9, 20)))
     assert asked == []

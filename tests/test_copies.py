@@ -17,12 +17,12 @@ import pytest
 import mlbench
 from mlbench import BaselineRunner, Choices, Layer, MlbenchError, Model, OptimizedRunner, load_digits_mlp, mlp, tune
 from mlbench import errors as errors_module
-from mlbench.ab.process import ArmError
-from mlbench.alignment import ALIGNMENT_BYTES
+from mlbench.arrays import ALIGNMENT_BYTES
+from mlbench.compiler.schedule.choices import Way
 from mlbench.errors import BusyError, CopyError, CrewError, MissingExtraError
-from mlbench.graph import Graph
-from mlbench.passes import Way
+from mlbench.ir import Graph
 from mlbench.runtime import check_result
+from mlbench.studies.ab.process import ArmError
 
 MODEL = mlp(6, (16, 8), 4, activation="leaky_relu")
 X = np.random.default_rng(0).standard_normal((5, 6), dtype=np.float32)

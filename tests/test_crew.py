@@ -14,12 +14,11 @@ import numpy as np
 import pytest
 
 from mlbench import OptimizedRunner, mlp
-from mlbench.alignment import ALIGNMENT_BYTES
+from mlbench.arrays import ALIGNMENT_BYTES
+from mlbench.compiler.schedule.choices import BLAS, ONE, TILES, Choices, Way
 from mlbench.errors import CrewError, MissingExtraError, ModelError
-from mlbench.passes import Choices, Way
-from mlbench.passes.choices import BLAS, ONE, TILES
 from mlbench.runtime import check_result
-from mlbench.runtime.crew import Crew
+from mlbench.runtime.threads import Crew
 from strategies import batch_of
 
 MODEL = mlp(20, 40, 12)

@@ -18,17 +18,16 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "scripts"))
 import damage_files
 
 from comparisons import comparison, visit
-from mlbench.ab import load_comparison, save_comparison
-from mlbench.ab.records import MOST_SETS
-from mlbench.cases import parse_case
 from mlbench.cli import main
-from mlbench.documents import read_json
 from mlbench.errors import FileError, UsageError
 from mlbench.gate.tolerances import load_tolerances, matches
-from mlbench.reporting import memory
-from mlbench.reporting.memory import is_drawn, memory_charts
+from mlbench.measure.stats.ranks import signed_rank_quantile
 from mlbench.results import save
-from mlbench.stats.ranks import signed_rank_quantile
+from mlbench.results.comparison import MOST_SETS, load_comparison, save_comparison
+from mlbench.results.documents import read_json
+from mlbench.studies import memory
+from mlbench.studies.cases import parse_case
+from mlbench.studies.memory import is_drawn, memory_charts
 from mlbench.units import visible
 from saved_results import case, result
 
@@ -194,7 +193,7 @@ def test_a_pattern_of_many_stars_is_matched_soon() -> None:
 
 def test_a_file_that_is_too_large_is_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A limit that no file of ours comes near."""
-    monkeypatch.setattr("mlbench.documents.MOST_BYTES", 10)
+    monkeypatch.setattr("mlbench.results.documents.MOST_BYTES", 10)
     path = tmp_path / "a.json"
     path.write_text(json.dumps([1] * 10))
     with pytest.raises(FileError, match="larger than 10 bytes"):

@@ -12,7 +12,9 @@ from typing import Any
 import pytest
 
 from mlbench.cli import main
-from mlbench.reporting import read_files, render_page, sections_of
+from mlbench.report.files import read_files
+from mlbench.report.page.page import render_page
+from mlbench.report.page.sections import sections_of
 from report_files import KINDS, RUNS, write_every_kind
 
 pytest.importorskip("jinja2")
@@ -38,7 +40,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(autouse=True)
 def without_recording(monkeypatch: pytest.MonkeyPatch) -> None:
     """Memory is not recorded: it takes long, and no file decides what comes out of it."""
-    monkeypatch.setattr("mlbench.reporting.sections.memory_charts", lambda _: ())
+    monkeypatch.setattr("mlbench.report.page.sections.memory_charts", lambda _: ())
 
 
 def places(data: Any, here: Place = ()) -> Iterator[Place]:

@@ -11,7 +11,7 @@ import pytest
 
 from mlbench.cli import main
 from mlbench.gate import load_tolerances
-from mlbench.gate.machine import ALIKE, OTHER, SAME
+from mlbench.gate.compatibility import ALIKE, OTHER, SAME
 from mlbench.gate.policy import LATENCY_BOUNDS, RATIO_BOUNDS
 
 ROOT = Path(__file__).resolve().parents[1]

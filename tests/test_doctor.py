@@ -8,7 +8,7 @@ import pytest
 
 from mlbench.cli import main
 from mlbench.measure import Environment
-from mlbench.measure.doctor import Finding, Mood, examine
+from mlbench.measure.system.doctor import Finding, Mood, examine
 
 CPUINFO = "/proc/cpuinfo"
 PAGES = "/sys/kernel/mm/transparent_hugepage/enabled"

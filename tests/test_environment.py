@@ -16,10 +16,10 @@ import pytest
 
 import mlbench
 from mlbench.measure import Environment, describe, environment
-from mlbench.measure.container import Container, bytes_limit, container, cpu_limit
+from mlbench.measure.system.cgroups import Container, bytes_limit, container, cpu_limit
 
-MODULE = importlib.import_module("mlbench.measure.environment")
-"""The module; `mlbench.measure.environment` is the function of the same name."""
+MODULE = importlib.import_module("mlbench.measure.system.environment")
+"""The module; `mlbench.measure.system.environment` is the function of the same name."""
 GIVEN = Environment(
     cpu="Some CPU @ 3 GHz",
     cores=8,

@@ -8,13 +8,13 @@ import time
 import numpy as np
 import pytest
 
-import mlbench.floor
-import mlbench.machine.loops
-from mlbench.cases import Cell, digits_cell, sweep
-from mlbench.floor import floor_of_cell, measure_peaks, peaks_here
-from mlbench.machine import find
-from mlbench.machine.loops import multiply_add_loop, read_loop
+import mlbench.compiler.x86.loops
+import mlbench.studies.floor
+from mlbench.compiler.x86 import find
+from mlbench.compiler.x86.loops import multiply_add_loop, read_loop
 from mlbench.measure.peaks import LOOPS, NUMPY, Level, Peaks
+from mlbench.studies.cases import Cell, digits_cell, sweep
+from mlbench.studies.floor import floor_of_cell, measure_peaks, peaks_here
 
 PEAKS = Peaks(100e9, (Level("L1", 32768, 200e9), Level("L2", 2**20, 80e9), Level("memory", 0, 10e9)), 30e-9, LOOPS)
 needs_code = pytest.mark.skipif(find()[0] is None, reason="no code can be generated here")
@@ -32,9 +32,9 @@ def test_peaks_of_this_machine() -> None:
 
 def test_without_generated_code_numpy_reaches_what_it_can(monkeypatch: pytest.MonkeyPatch) -> None:
     """Then the peaks are those of NumPy's calls, and say so."""
-    monkeypatch.setattr(mlbench.floor, "find", lambda: (None, "not here"))
-    monkeypatch.setattr(mlbench.floor, "fastest_s", lambda call: 1e-3)
-    monkeypatch.setattr(mlbench.floor, "GEMM_SIZES", ((8, 8, 8), (16, 16, 16)))
+    monkeypatch.setattr(mlbench.studies.floor, "find", lambda: (None, "not here"))
+    monkeypatch.setattr(mlbench.studies.floor, "fastest_s", lambda call: 1e-3)
+    monkeypatch.setattr(mlbench.studies.floor, "GEMM_SIZES", ((8, 8, 8), (16, 16, 16)))
     found = peaks_here()
     assert found.source == NUMPY
     assert found.flop_per_s == pytest.approx(2 * 16**3 / 1e-3)
@@ -58,12 +58,12 @@ def test_the_loops_do_their_work() -> None:
 
 def test_the_floor_contains_no_code_under_test() -> None:
     """Neither the floor nor its loops import a runner, a pass, or the code of a product."""
-    for module in (mlbench.floor, mlbench.machine.loops):
+    for module in (mlbench.studies.floor, mlbench.compiler.x86.loops):
         source = inspect.getsource(module)
         for name in ("runtime", "passes", "products", "blocks", "program", "optimized"):
             assert f"import {name}" not in source
             assert f"mlbench.{name}" not in source
-            assert f"mlbench.machine.{name}" not in source
+            assert f"mlbench.compiler.x86.{name}" not in source
 
 
 def test_floors_of_the_sweep() -> None:

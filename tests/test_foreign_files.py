@@ -11,10 +11,10 @@ from typing import Any
 
 import pytest
 
-from mlbench.calibrating import saved_runs
 from mlbench.cli import main
-from mlbench.cli.gating import SUMMARY_VARIABLE
-from mlbench.reporting import read_files
+from mlbench.cli.verdicts import SUMMARY_VARIABLE
+from mlbench.gate.calibration.saved import saved_runs
+from mlbench.report.files import read_files
 from mlbench.results import to_json
 from saved_results import ENVIRONMENT, callable_of_a_user
 

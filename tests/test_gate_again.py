@@ -7,7 +7,7 @@ import datetime as dt
 import pytest
 
 from mlbench.gate import INCONCLUSIVE, MEAN_ROW, PASS, REGRESSION, Judgement, judge_results
-from mlbench.gating.again import Twice, settle
+from mlbench.gate.confirm import Twice, settle
 from mlbench.results import FAILED, Measurement, Result
 from saved_results import ROW, SPREAD, case, result
 

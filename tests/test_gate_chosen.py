@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from mlbench.gating.chosen import Selection, left_out, skips_of
+from mlbench.pytest_plugin.selection import Selection, left_out, skips_of
 
 SWEEP = "benchmarks/test_sweep.py::test_mlp"
 CASES: list[dict[str, Any]] = [

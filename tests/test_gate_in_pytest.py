@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 
-from mlbench.cli.gating import SUMMARY_VARIABLE
+from mlbench.cli.verdicts import SUMMARY_VARIABLE
 from mlbench.errors import UsageError
 from mlbench.files import file_name
 from mlbench.measure.footprint import has_memray
-from mlbench.recording import Recorder
+from mlbench.pytest_plugin.recorder import Recorder
 from mlbench.results import load, save
 from saved_results import case, result
 
@@ -37,7 +37,7 @@ def test_other(mlbench):
 """
 OURS = """
 import pytest
-from mlbench.cases import parse_case
+from mlbench.studies.cases import parse_case
 
 @pytest.mark.parametrize("case", [parse_case("optimized-b2-h8")], ids=lambda case: case.id)
 def test_case(mlbench, case):

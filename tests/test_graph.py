@@ -11,12 +11,12 @@ import numpy.typing as npt
 import pytest
 from hypothesis import given
 
-from mlbench.alignment import ALIGNMENT_BYTES
+from mlbench.arrays import ALIGNMENT_BYTES
 from mlbench.errors import GraphError
-from mlbench.graph import FEATURES, OPS, FloatArray, Graph, Node, Op, Step, frozen, graph_text, op_named, verify
+from mlbench.ir import FEATURES, OPS, FloatArray, Graph, Node, Op, Step, frozen, graph_text, op_named, verify
 from mlbench.models import LEAKY_SLOPE, Model, mlp
-from mlbench.runtime.kernels import softmax, softmax_into
-from mlbench.runtime.lowering import NAMESPACE
+from mlbench.runtime.numpy_backend.kernels import softmax, softmax_into
+from mlbench.runtime.numpy_backend.lowering import NAMESPACE
 from strategies import batch_of, models
 
 ROW, SCALAR = frozen([1, 2, 3]), frozen(0.5)

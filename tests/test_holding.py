@@ -17,8 +17,8 @@ import pytest
 
 from mlbench import BaselineRunner, OptimizedRunner, mlp
 from mlbench.errors import UsageError
-from mlbench.holding import held_by, still_grows
 from mlbench.measure import object_bytes, objects
+from mlbench.pytest_plugin.holding import held_by, still_grows
 from mlbench.results import OBJECTS, RUNNER, STATED, StaticBytes
 
 BIG = 100_000

@@ -11,31 +11,22 @@ from typing import Any
 
 import pytest
 
-from mlbench.cases import BASELINE, OPTIMIZED, Case, Cell, model_of
-from mlbench.cli import limits, main
+from mlbench.cli import main
+from mlbench.cli import roofline as limits
 from mlbench.errors import FileError, WorkerError
-from mlbench.limiting import (
-    BOUNDS,
-    Distance,
-    Piece,
-    ceilings_table,
-    classify,
-    distances_table,
-    least_seconds,
-    load_limits,
-    must_move_bytes,
-    pieces_of,
-    sentences,
-)
-from mlbench.limiting.bounds import BANDWIDTH, CALLS, ELEMENTWISE, PRODUCT, WEIGHTS
 from mlbench.measure import Environment
 from mlbench.measure.ceilings import Ceilings, Rate
 from mlbench.measure.peaks import LOOPS, Floor, Level, Peaks
-from mlbench.measuring import Effort
+from mlbench.measure.stats import Interval
+from mlbench.report.tables.roofline import ceilings_table, distances_table, sentences
 from mlbench.report.terminal import render_plain
 from mlbench.results import COMPLETE, INTERRUPTED
+from mlbench.results.roofline import load_limits
 from mlbench.runtime import OptimizedRunner
-from mlbench.stats import Interval
+from mlbench.studies.cases import BASELINE, OPTIMIZED, Case, Cell, model_of
+from mlbench.studies.roofline.bounds import BANDWIDTH, BOUNDS, CALLS, ELEMENTWISE, PRODUCT, WEIGHTS, Piece, classify, least_seconds
+from mlbench.studies.roofline.measure import Distance, must_move_bytes, pieces_of
+from mlbench.studies.sweep import Effort
 
 US, MB = 1e-6, 1024**2
 HERE = Environment("Some CPU", 2, "Linux 6", "3.12.1", "2.1.0", "openblas 0.3", 1, "fresh", None, "0.1.0", None, None, None, {})

@@ -19,35 +19,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mlbench import machine
-from mlbench.alignment import aligned_bytes
+from mlbench.arrays import aligned_bytes
+from mlbench.compiler import x86 as machine
+from mlbench.compiler.x86 import AVX2, AVX512, Guard, Layer, Own, Rows, Shape, Team, Vectors, X, Y, best_width, chain, pack
+from mlbench.compiler.x86 import affinity as cores_code
+from mlbench.compiler.x86 import cpu as processor
+from mlbench.compiler.x86.assembler import R8, R9, R10, R11, R12, R13, R15, RAX, RBP, RBX, RCX, RDI, RDX, RSI, RSP, Assembler, Label, Mem
+from mlbench.compiler.x86.executable import Code, builtin
+from mlbench.compiler.x86.gemm import CHUNK_INPUTS, SET_BYTES, SET_ROWS, most_rows, split_rows
+from mlbench.compiler.x86.isa import VectorAssembler
+from mlbench.compiler.x86.microkernel import STEPS, UNROLLED
 from mlbench.errors import CodeError, CrewError, UsageError
-from mlbench.machine import AVX2, AVX512, Guard, Layer, Own, Rows, Shape, Team, Vectors, X, Y, best_width, chain, pack, processor
-from mlbench.machine import cores as cores_code
-from mlbench.machine.assembler import (
-    R8,
-    R9,
-    R10,
-    R11,
-    R12,
-    R13,
-    R15,
-    RAX,
-    RBP,
-    RBX,
-    RCX,
-    RDI,
-    RDX,
-    RSI,
-    RSP,
-    Assembler,
-    Label,
-    Mem,
-)
-from mlbench.machine.blocks import STEPS, UNROLLED
-from mlbench.machine.callables import Code, builtin
-from mlbench.machine.products import CHUNK_INPUTS, SET_BYTES, SET_ROWS, most_rows, split_rows
-from mlbench.machine.vectors import VectorAssembler
 
 FOUND, WHY = machine.find()
 needs_code = pytest.mark.skipif(FOUND is None, reason=f"no generated code here: {WHY}")
@@ -237,9 +219,9 @@ def test_a_builtin_keeps_what_its_code_needs() -> None:
 def test_elsewhere_there_is_no_code(monkeypatch: pytest.MonkeyPatch, name: str, value: Any, reason: str) -> None:
     """Where nobody tried it, nothing is generated, and the reason is told."""
     monkeypatch.delenv(processor.VARIABLE, raising=False)
-    monkeypatch.setattr("mlbench.machine.processor.sys.platform", "linux")
-    monkeypatch.setattr("mlbench.machine.processor.platform.machine", lambda: "x86_64")
-    monkeypatch.setattr(f"mlbench.machine.processor.{name}", value, raising=False)
+    monkeypatch.setattr("mlbench.compiler.x86.cpu.sys.platform", "linux")
+    monkeypatch.setattr("mlbench.compiler.x86.cpu.platform.machine", lambda: "x86_64")
+    monkeypatch.setattr(f"mlbench.compiler.x86.cpu.{name}", value, raising=False)
     vectors, why = processor.find.__wrapped__()
     assert vectors is None
     assert reason in why
@@ -260,7 +242,7 @@ def test_a_system_that_refuses_memory_for_code_is_told(monkeypatch: pytest.Monke
     def refuse(_: bytes) -> None:
         raise OSError(1, "Operation not permitted")
 
-    monkeypatch.setattr("mlbench.machine.processor.Code", refuse)
+    monkeypatch.setattr("mlbench.compiler.x86.cpu.Code", refuse)
     assert processor.find.__wrapped__() == (None, "this system gives no memory that code may run in (Operation not permitted)")
 
 
@@ -269,7 +251,7 @@ def test_instructions_may_be_left_out(monkeypatch: pytest.MonkeyPatch, here: Vec
     """A variable leaves out all of them, or those of AVX-512; it adds none."""
     monkeypatch.setattr(processor, "_instructions", lambda: (here, "" if here else "not here"))
     for name, value in (("sys.platform", "linux"), ("platform.machine", lambda: "x86_64"), ("_arrays_are_as_expected", lambda: True)):
-        monkeypatch.setattr(f"mlbench.machine.processor.{name}", value)
+        monkeypatch.setattr(f"mlbench.compiler.x86.cpu.{name}", value)
     monkeypatch.setenv(processor.VARIABLE, "off")
     assert processor.find.__wrapped__() == (None, "$MLBENCH_CODEGEN is off")
     monkeypatch.setenv(processor.VARIABLE, "avx2")
@@ -547,7 +529,7 @@ def test_a_team_sleeps_wakes_and_ends() -> None:
 @needs_code
 def test_a_team_works_on_one_core(monkeypatch: pytest.MonkeyPatch) -> None:
     """With fewer cores than threads nobody watches, and the answer is right all the same."""
-    monkeypatch.setattr("mlbench.machine.team.os.sched_getaffinity", lambda _: {0})
+    monkeypatch.setattr("mlbench.compiler.x86.threads.os.sched_getaffinity", lambda _: {0})
     layers, arrays, kept = two_layers(HERE[0], 40, 40, (20, 70, 13))
     team = Team(3)
     assert team.looks == 1
@@ -780,7 +762,7 @@ def test_memory_that_may_not_run_is_an_error_of_ours(monkeypatch: pytest.MonkeyP
             ctypes.set_errno(13)
             return -1
 
-    monkeypatch.setattr("mlbench.machine.callables.ctypes.CDLL", lambda *_, **__: Libc())
+    monkeypatch.setattr("mlbench.compiler.x86.executable.ctypes.CDLL", lambda *_, **__: Libc())
     with pytest.raises(CodeError, match=r"this system gives no memory that code may run in \(Permission denied\)"):
         Code(b"\xc3")
 
@@ -789,7 +771,7 @@ def test_memory_that_may_not_run_is_an_error_of_ours(monkeypatch: pytest.MonkeyP
 def test_a_process_ends_while_a_team_waits() -> None:
     """Nobody holds up the end of the interpreter, and it ends well, whether the team watches or sleeps."""
     code = (
-        "import numpy as np, time, sys; from mlbench import OptimizedRunner, mlp, Choices; from mlbench.passes import Way\n"
+        "import numpy as np, time, sys; from mlbench import OptimizedRunner, mlp, Choices; from mlbench.compiler.passes import Way\n"
         "way = Way(generated=True)\n"
         "runner = OptimizedRunner(mlp(64, 256, 64), 64, threads=2, choices=Choices(None, (way, way), sys.argv[1]))\n"
         "runner.run(np.ones((64, 64), np.float32)); time.sleep(float(sys.argv[2]))"
@@ -803,7 +785,7 @@ START = """
 import sys, threading, time
 import numpy as np
 from mlbench import Choices, OptimizedRunner, mlp
-from mlbench.passes import Way
+from mlbench.compiler.passes import Way
 
 def runner(threading_):
     way = Way(generated=True)

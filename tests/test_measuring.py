@@ -12,11 +12,13 @@ from typing import Any, Self
 import numpy as np
 import pytest
 
-from mlbench.cases import BASELINE, OPTIMIZED, RUNNERS, Case, Cell, input_of, model_of, static_bytes
 from mlbench.errors import WorkerError
 from mlbench.measure import FRESH_HEAP, KEPT_HEAP, ArmTimes, Footprint
 from mlbench.measure.peaks import Floor
-from mlbench.measuring import (
+from mlbench.measure.stats import Interval
+from mlbench.results import COMPLETE, FASTEST_ROUNDS, INTERRUPTED, Measurement
+from mlbench.studies.cases import BASELINE, OPTIMIZED, RUNNERS, Case, Cell, input_of, model_of, static_bytes
+from mlbench.studies.sweep import (
     LEAST_ROUNDS,
     PRODUCTS,
     ROUNDS_S,
@@ -37,8 +39,6 @@ from mlbench.measuring import (
     per_round,
     products_call,
 )
-from mlbench.results import COMPLETE, FASTEST_ROUNDS, INTERRUPTED, Measurement
-from mlbench.stats import Interval
 
 TINY = Cell(2, (8,))
 LOW = Floor(1e-9, "arithmetic")
@@ -70,7 +70,7 @@ class Workers:
 
     def call(self, function: str, **arguments: Any) -> Any:
         """Answer, or be interrupted."""
-        assert function == "mlbench.measuring:in_worker"
+        assert function == "mlbench.studies.sweep:in_worker"
         self.asked.append(arguments)
         if len(self.asked) == self.interrupt_at:
             raise KeyboardInterrupt
@@ -91,7 +91,7 @@ def workers(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Workers]:
 
     def use(**how: Any) -> Workers:
         made = Workers(**how)
-        monkeypatch.setattr("mlbench.measuring.Worker", made)
+        monkeypatch.setattr("mlbench.studies.sweep.Worker", made)
         return made
 
     return use
@@ -399,7 +399,7 @@ def test_what_a_worker_answers_is_json() -> None:
 def test_a_wrong_runner_is_never_timed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A wrong result in the worker ends the cell with a WorkerError that names WrongResultError, before anything is timed."""
     (tmp_path / "sitecustomize.py").write_text(
-        "import mlbench.cases as cases\n"
+        "import mlbench.studies.cases as cases\n"
         "class Off(cases.OptimizedRunner):\n"
         "    __slots__ = ()\n"
         "    def __init__(self, *arguments, **options):\n"

@@ -11,9 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mlbench.errors import PlanError
-from mlbench.graph import Graph, Node, Step, frozen
-from mlbench.memory import (
+from mlbench.compiler.memory import (
     ALIGNMENT_BYTES,
     Buffer,
     MemoryPlan,
@@ -25,8 +23,10 @@ from mlbench.memory import (
     scratch_names,
     strip_rows_of,
 )
+from mlbench.compiler.pipeline import PASSES, Pass, compile_graph
+from mlbench.errors import PlanError
+from mlbench.ir import Graph, Node, Step, frozen
 from mlbench.models import Model, mlp
-from mlbench.passes import PASSES, Pass, compile_graph
 from strategies import MOST_NODES, PLAIN_RULES, buffers, models
 
 SMALL = mlp(inputs=4, hidden=8, outputs=2)

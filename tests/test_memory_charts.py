@@ -7,11 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from mlbench.cases import call_of, parse_case
 from mlbench.measure import footprint
 from mlbench.report.charts import Place, arena_chart, held_chart
-from mlbench.reporting import Files, graphs_in, sections_of
-from mlbench.reporting.memory import held_during, memory_charts
+from mlbench.report.files import Files, graphs_in
+from mlbench.report.page.sections import sections_of
+from mlbench.studies.cases import call_of, parse_case
+from mlbench.studies.memory import held_during, memory_charts
 
 
 def test_the_baseline_climbs_to_its_peak() -> None:
@@ -40,7 +41,7 @@ def test_a_recording_has_the_threads_of_its_case(monkeypatch: pytest.MonkeyPatch
         asked.append(threads)
         return nullcontext()
 
-    monkeypatch.setattr("mlbench.reporting.memory.blas_threads", limited)
+    monkeypatch.setattr("mlbench.studies.memory.blas_threads", limited)
     held_during(parse_case("baseline-b8-h8-t2"))
     assert asked == [2]
 

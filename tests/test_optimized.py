@@ -17,13 +17,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.lib.stride_tricks import as_strided, sliding_window_view
 
+from mlbench.compiler.memory import ALIGNMENT_BYTES
+from mlbench.compiler.schedule.choices import Choices, Way
 from mlbench.errors import BusyError, InputError, ModelError
-from mlbench.graph import FloatArray
-from mlbench.memory import ALIGNMENT_BYTES
+from mlbench.ir import FloatArray
 from mlbench.models import OUTPUT_ACTIVATIONS, Model, mlp
-from mlbench.passes import Choices, Way
 from mlbench.runtime import BaselineRunner, OptimizedRunner, check_result
-from mlbench.runtime.lowering import NAMESPACE
+from mlbench.runtime.numpy_backend.lowering import NAMESPACE
 from strategies import PLAIN_RULES, batch_of, models, models_with_huge_biases, with_bias
 
 SMALL = mlp(inputs=6, hidden=16, outputs=4)

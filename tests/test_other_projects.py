@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from mlbench.cli.gating import SUMMARY_VARIABLE
+from mlbench.cli.verdicts import SUMMARY_VARIABLE
 from repositories import Project
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -12,7 +12,8 @@ from urllib.request import url2pathname
 
 import pytest
 
-from mlbench.reporting import Files, read_files, write_page
+from mlbench.report.files import Files, read_files
+from mlbench.report.page.page import write_page
 from report_files import write_every_kind
 
 BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")

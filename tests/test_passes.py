@@ -13,11 +13,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mlbench.compiler.passes import fold_bias, fuse, in_place, strips, tile
+from mlbench.compiler.pipeline import PASSES, Pass, compile_graph, passes_named
+from mlbench.compiler.schedule.choices import Choices, Way
+from mlbench.compiler.x86 import find
 from mlbench.errors import GraphError
-from mlbench.graph import FloatArray, Graph, Node, Step, frozen, graph_text, verify
-from mlbench.machine import find
+from mlbench.ir import FloatArray, Graph, Node, Step, frozen, graph_text, verify
 from mlbench.models import HIDDEN_ACTIVATIONS, Layer, Model, mlp
-from mlbench.passes import PASSES, Choices, Pass, Way, compile_graph, fold_bias, fuse, in_place, passes_named, strips, tile
 from mlbench.runtime import BaselineRunner, OptimizedRunner, check_result
 from strategies import HUGE_BIASES, PLAIN_RULES, batch_of, floats, models, models_with_huge_biases, with_bias
 

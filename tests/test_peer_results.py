@@ -10,13 +10,13 @@ from typing import Any
 
 import pytest
 
-from mlbench.documents import read_json
 from mlbench.errors import FileError
 from mlbench.measure import Environment
-from mlbench.peers.result import FAILED, MEASURED, SLOW, WRONG, Outcome, PeerCell, PeerResult, Runtime, has_peers, load, save
-from mlbench.peers.table import bytes_table, compare_table, headline, peers_text, runtimes_text, times_table
-from mlbench.peers.worker import OURS
+from mlbench.report.tables.peers import bytes_table, compare_table, headline, peers_text, runtimes_text, times_table
 from mlbench.report.terminal import render_plain
+from mlbench.results.documents import read_json
+from mlbench.results.peers import FAILED, MEASURED, SLOW, WRONG, Outcome, PeerCell, PeerResult, Runtime, has_peers, load, save
+from mlbench.studies.peers.worker import OURS
 
 HERE = Environment("Some CPU", 2, "Linux 6", "3.12.1", "2.1.0", "openblas 0.3", 1, "fresh", None, "0.1.0", None, None, None, {})
 US = 1e-6

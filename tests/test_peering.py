@@ -11,13 +11,13 @@ from pathlib import Path
 
 import pytest
 
-from mlbench import peering
-from mlbench.cases import Cell
 from mlbench.errors import WorkerError
 from mlbench.measure import Environment, has_memray
-from mlbench.peering import LEAST_ROUNDS, PeerEffort, Processes, find_runtimes, measure, take_turns
-from mlbench.peers.result import FAILED, MEASURED, SLOW, WRONG, PeerCell
-from mlbench.peers.worker import OURS
+from mlbench.results.peers import FAILED, MEASURED, SLOW, WRONG, PeerCell
+from mlbench.studies.cases import Cell
+from mlbench.studies.peers import measure as peering
+from mlbench.studies.peers.measure import LEAST_ROUNDS, PeerEffort, Processes, find_runtimes, measure, take_turns
+from mlbench.studies.peers.worker import OURS
 
 HERE = Environment("Some CPU", 2, "Linux 6", "3.12.1", "2.1.0", "openblas 0.3", 1, "fresh", None, "0.1.0", None, None, None, {})
 US = 1e-6
@@ -26,7 +26,7 @@ QUICK = PeerEffort(processes=2, rounds=2, turn_s=1e-4)
 HEAD = """
 import os, sys, time
 import numpy as np
-from mlbench.peers import Package
+from mlbench.studies.peers import Package
 from mlbench.runtime import BaselineRunner
 PACKAGES, SETTINGS = (Package("numpy", "numpy"),), "as it is"
 def missing(): return None
@@ -239,7 +239,7 @@ def test_where_nothing_can_be_stopped_there_is_a_pause(fake: Callable[..., dict[
     """On a system without that signal the threads get time to end spinning."""
     pauses: list[float] = []
     monkeypatch.setattr("mlbench.measure.Worker.freeze", lambda self: False)
-    monkeypatch.setattr("mlbench.peering.time.sleep", pauses.append)
+    monkeypatch.setattr("mlbench.studies.peers.measure.time.sleep", pauses.append)
     with Processes(fake("right"), 2) as processes:
         processes.prepare("right", dataclasses.replace(TINY, threads=2))
     assert pauses == [peering.PAUSE_S]

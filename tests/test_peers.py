@@ -14,15 +14,16 @@ import numpy as np
 import pytest
 
 from mlbench.measure import Worker
-from mlbench.peers import PEERS, Package, adapter, as_numpy, tensor_rt, versions
-from mlbench.peers.packages import absent
+from mlbench.studies.peers import PEERS, Package, adapter, as_numpy, versions
+from mlbench.studies.peers.adapters import tensorrt as tensor_rt
+from mlbench.studies.peers.packages import absent
 
 AGREE = '''
 """What the worker of these tests is asked to call: an adapter against float64, in a process of its own."""
 import gc, os
 import numpy as np
 from mlbench.models import mlp
-from mlbench.peers import adapter, as_numpy
+from mlbench.studies.peers import adapter, as_numpy
 from mlbench.runtime import check_result
 
 def agree(module, batch, hidden, how):
@@ -67,7 +68,7 @@ def test_an_adapter_agrees_with_float64(installed: str, asked: str) -> None:
         (2, (4,), "tanh", "identity"),
     ]
     with Worker() as worker:
-        worker.call("mlbench.peers.worker:introduce", module=installed, threads=1)
+        worker.call("mlbench.studies.peers.worker:introduce", module=installed, threads=1)
         for batch, hidden, activation, output in cases:
             how = {"activation": activation, "output_activation": output}
             worst = worker.call(f"{asked}:agree", module=installed, batch=batch, hidden=hidden, how=how)
@@ -78,15 +79,15 @@ def test_an_adapter_agrees_with_float64(installed: str, asked: str) -> None:
 def test_a_process_goes_from_cell_to_cell(installed: str) -> None:
     """A real runtime builds one cell after the other in one process, each is right, and turns take time."""
     with Worker() as worker:
-        said = worker.call("mlbench.peers.worker:introduce", module=installed, threads=1)
+        said = worker.call("mlbench.studies.peers.worker:introduce", module=installed, threads=1)
         assert said["missing"] is None
         assert all(re.fullmatch(r"\S+ \d\S+", part) for part in said["versions"].split(", "))
         for batch in (1, 3):
             cell = {"batch": batch, "hidden": [16], "inputs": 8, "outputs": 4, "threads": 1, "model": "mlp"}
-            prepared = worker.call("mlbench.peers.worker:prepare", module=installed, cell=cell)
+            prepared = worker.call("mlbench.studies.peers.worker:prepare", module=installed, cell=cell)
             assert prepared["wrong"] is None
             assert prepared["worst_error"] <= 1
-            assert worker.call("mlbench.peers.worker:turn", calls=2, warm_ups=1) > 0
+            assert worker.call("mlbench.studies.peers.worker:turn", calls=2, warm_ups=1) > 0
 
 
 @pytest.mark.parametrize("name", PEERS)
@@ -164,6 +165,6 @@ def test_a_process_stays_on_its_cores(asked: str) -> None:
     seen = []
     for _ in range(2):
         with Worker() as worker:
-            worker.call("mlbench.peers.worker:introduce", module=None, threads=1)
+            worker.call("mlbench.studies.peers.worker:introduce", module=None, threads=1)
             seen.append(worker.call(f"{asked}:cores"))
     assert seen[0] == seen[1] == sorted(os.sched_getaffinity(0))[:1]

@@ -13,10 +13,11 @@ from pathlib import Path
 
 import pytest
 
-from mlbench.machine import AVX2, AVX512, Vectors, processor
-from mlbench.machine.assembler import RAX, Assembler, Mem
-from mlbench.machine.processor import AVX, AVX512F, FMA, HAS_AVX2, NEEDS, OSXSAVE, RDPID, RDTSCP, Feature
-from mlbench.machine.vectors import VectorAssembler
+from mlbench.compiler.x86 import AVX2, AVX512, Vectors
+from mlbench.compiler.x86 import cpu as processor
+from mlbench.compiler.x86.assembler import RAX, Assembler, Mem
+from mlbench.compiler.x86.cpu import AVX, AVX512F, FMA, HAS_AVX2, NEEDS, OSXSAVE, RDPID, RDTSCP, Feature
+from mlbench.compiler.x86.isa import VectorAssembler
 
 EVERY = None
 """What every x86-64 processor has; the first of them had SSE2, which prefetching came before."""
@@ -198,7 +199,7 @@ MODELS = {
 PROGRAM = """
 import numpy as np
 from mlbench import BaselineRunner, OptimizedRunner, mlp
-from mlbench.machine import find
+from mlbench.compiler.x86 import find
 
 model = mlp(16, (24,), 10)
 x = np.random.default_rng(0).standard_normal((7, 16)).astype(np.float32)

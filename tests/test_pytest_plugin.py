@@ -12,10 +12,10 @@ from typing import Any
 
 import pytest
 
-from mlbench.ablating import load_ablations
 from mlbench.cli import main
-from mlbench.pytest_plugin import MOST_DATA
+from mlbench.pytest_plugin.plugin import MOST_DATA
 from mlbench.results import COMPLETE, INTERRUPTED, Measurement, load
+from mlbench.results.ablation import load_ablations
 
 ROOT = Path(__file__).resolve().parents[1]
 QUICK = ("-q", "-p", "no:cacheprovider", "--benchmark-max-time=0.005", "--benchmark-min-rounds=3")
@@ -96,11 +96,11 @@ def test_inert_in_a_project_that_does_not_use_it(pytester: pytest.Pytester, monk
 
         def test_modules():
             ours = {name for name in sys.modules if name.partition(".")[0] == "mlbench"}
-            assert ours == {"mlbench", "mlbench.pytest_plugin"}
+            assert ours == {"mlbench", "mlbench.pytest_plugin.plugin"}
             assert "numpy" not in sys.modules
         """
     )
-    plugins = ("-p", "pytest_benchmark.plugin", "-p", "mlbench.pytest_plugin")
+    plugins = ("-p", "pytest_benchmark.plugin", "-p", "mlbench.pytest_plugin.plugin")
     ran = pytester.runpytest_subprocess(*plugins, *QUICK, "--benchmark-json=now.json")
     ran.assert_outcomes(passed=2)
     assert "mlbench" not in ran.stdout.str()
@@ -388,7 +388,7 @@ def test_missing_pytest_benchmark_names_the_extra(pytester: pytest.Pytester, stu
     (stubs / "sitecustomize.py").write_text("import sys\nsys.modules['pytest_benchmark'] = None\n")
     monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
     pytester.makepyfile(test_mine="def test_it(mlbench):\n    mlbench(sum, [1])\n\ndef test_plain():\n    pass\n")
-    ran = pytester.runpytest_subprocess("-p", "mlbench.pytest_plugin", "-p", "no:cacheprovider")
+    ran = pytester.runpytest_subprocess("-p", "mlbench.pytest_plugin.plugin", "-p", "no:cacheprovider")
     ran.assert_outcomes(errors=1, passed=1)
     ran.stdout.fnmatch_lines(["*MissingExtraError: the mlbench fixture needs pytest*benchmark*'.[[]bench[]]'*"])
 
@@ -434,7 +434,7 @@ def test_a_wrong_runner_fails_before_it_is_timed(pytester: pytest.Pytester) -> N
     """One of our own cases with a wrong output fails with WrongResultError and has no row."""
     pytester.makepyfile(
         test_mine="""
-        import mlbench.cases as cases
+        import mlbench.studies.cases as cases
 
         class Off(cases.OptimizedRunner):
             def __init__(self, *arguments, **options):
@@ -525,8 +525,8 @@ def test_ctrl_c_in_an_ablation_marks_the_run(pytester: pytest.Pytester) -> None:
     """A row whose ablation was broken off is saved without it, the run says interrupted, and nothing is printed of it."""
     pytester.makepyfile(
         test_mine="""
-        import mlbench.ablating as ablating
-        from mlbench.cases import Cell
+        import mlbench.studies.ablation as ablating
+        from mlbench.studies.cases import Cell
 
         def test_it(mlbench, monkeypatch):
             def ctrl_c(*arguments, **more):
@@ -545,7 +545,7 @@ def test_ctrl_c_in_an_ablation_marks_the_run(pytester: pytest.Pytester) -> None:
 
 def test_a_disabled_ablation_measures_nothing(pytester: pytest.Pytester) -> None:
     """With --benchmark-disable the runner is called once and no process is started."""
-    pytester.makepyfile(test_mine="from mlbench.cases import Cell\n\ndef test_it(mlbench):\n    mlbench.ablation(Cell(1, (8,)))\n")
+    pytester.makepyfile(test_mine="from mlbench.studies.cases import Cell\n\ndef test_it(mlbench):\n    mlbench.ablation(Cell(1, (8,)))\n")
     ran = pytester.runpytest_subprocess("-q", "-p", "no:cacheprovider", "--benchmark-disable")
     ran.assert_outcomes(passed=1)
     assert "mlbench" not in ran.stdout.str()

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from mlbench.stats import binomial_bounds, signed_rank_interval, signed_rank_quantile
+from mlbench.measure.stats import binomial_bounds, signed_rank_interval, signed_rank_quantile
 
 TABLE = {6: 0, 7: 2, 8: 3, 9: 5, 10: 8, 11: 10, 12: 13, 13: 17, 14: 21, 15: 25, 20: 52, 25: 89}
 """Two-sided 0.05: Wilcoxon and Wilcox, Some rapid approximate statistical procedures, 1964, table 2."""

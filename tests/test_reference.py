@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mlbench.errors import WrongResultError
-from mlbench.graph import FloatArray, frozen
+from mlbench.ir import FloatArray, frozen
 from mlbench.models import LEAKY_SLOPE, OUTPUT_ACTIVATIONS, Layer, Model, mlp
 from mlbench.runtime import BaselineRunner, check_result, reference
 from strategies import batch_of, batches, models, with_bias

@@ -10,21 +10,24 @@ from pathlib import Path
 import pytest
 
 from comparisons import ROW, comparison, visit
-from mlbench.ab import save_comparison
-from mlbench.ablating.saved import new_ablations
 from mlbench.cli import main
 from mlbench.errors import MissingExtraError, UsageError
 from mlbench.gate import Finding, Judgement, row_of
-from mlbench.limiting.saved import new_limits
-from mlbench.peers.result import Outcome, PeerCell, PeerResult
+from mlbench.measure.stats import Interval
 from mlbench.report import figures, load_verdicts, pairs, verdicts_json
 from mlbench.report.charts import held_chart
-from mlbench.reporting import Files, Section, read_files, render_page, sections_of, write_chart
-from mlbench.reporting.compared import moments_of
-from mlbench.reporting.memory import differences
-from mlbench.reporting.page import as_script
+from mlbench.report.files import Files, read_files
+from mlbench.report.page.compared import moments_of
+from mlbench.report.page.page import as_script, render_page
+from mlbench.report.page.plot import write_chart
+from mlbench.report.page.section import Section
+from mlbench.report.page.sections import sections_of
 from mlbench.results import Result, save
-from mlbench.stats import Interval
+from mlbench.results.ablation import new_ablations
+from mlbench.results.comparison import save_comparison
+from mlbench.results.peers import Outcome, PeerCell, PeerResult
+from mlbench.results.roofline import new_limits
+from mlbench.studies.memory import differences
 from saved_results import ENVIRONMENT, callable_of_a_user, case, result
 from test_charts import measured
 from test_cli_ablation import made_up
@@ -273,7 +276,7 @@ def test_what_cannot_be_made_leaves_a_gap(
         raise ZeroDivisionError("no reason at all")
 
     whole = {each.key: each.is_empty for each in sections_of(read_files([Path("run.json"), Path("ab.json")]))}
-    monkeypatch.setattr(f"mlbench.reporting.sections.{what}", fail)
+    monkeypatch.setattr(f"mlbench.report.page.sections.{what}", fail)
     assert main(["report", "run.json", "ab.json", "-o", "page.html"]) == 2
     gap = f"{named} could not be made (ZeroDivisionError: no reason at all)"
     assert gap in capsys.readouterr().err

@@ -19,7 +19,7 @@ import pytest
 import mlbench
 from mlbench.errors import FileError, MissingExtraError
 from mlbench.measure import ArmTimes, Environment, Footprint
-from mlbench.older_results import OLD_FLOOR_ARM, OLD_FLOOR_RATIO
+from mlbench.measure.stats import Interval
 from mlbench.results import (
     COMPLETE,
     INTERRUPTED,
@@ -37,7 +37,7 @@ from mlbench.results import (
     to_json,
     with_run,
 )
-from mlbench.stats import Interval
+from mlbench.results.older import OLD_FLOOR_ARM, OLD_FLOOR_RATIO
 
 Damage = Callable[[dict[str, Any]], object]
 

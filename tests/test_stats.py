@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import pytest
 
-from mlbench.stats import (
+from mlbench.measure.stats import (
     CONFIDENCE,
     Interval,
     fewest_values_for,

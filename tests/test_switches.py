@@ -11,9 +11,9 @@ import pytest
 
 import mlbench
 from mlbench import Model, OptimizedRunner, mlp
-from mlbench.alignment import ALIGNMENT_BYTES
+from mlbench.arrays import ALIGNMENT_BYTES
+from mlbench.compiler.pipeline import PASSES, passes_named
 from mlbench.errors import ModelError
-from mlbench.passes import PASSES, passes_named
 from mlbench.runtime import check_result
 
 NAMES = tuple(each.name for each in PASSES)

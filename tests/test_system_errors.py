@@ -14,12 +14,12 @@ from typing import Any, NoReturn
 import pytest
 
 import mlbench.cli
-from mlbench.ab import find_repository, held
 from mlbench.cache import VARIABLE, CacheWarning, cache_folder, recall, remember
 from mlbench.cli import entry_point, explain, main
 from mlbench.errors import FileError, WorkerError
 from mlbench.files import check_place, print_to, write_atomically
 from mlbench.results import Measurement, save
+from mlbench.studies.ab.checkouts import find_repository, held
 from repositories import Project
 from saved_results import case, result
 

@@ -12,8 +12,9 @@ import numpy as np
 import pytest
 
 from mlbench.models import Model, mlp
-from mlbench.peers import as_numpy, tensor_rt
 from mlbench.runtime import check_result
+from mlbench.studies.peers import as_numpy
+from mlbench.studies.peers.adapters import tensorrt as tensor_rt
 
 
 def test_without_a_gpu_tensorrt_says_so(monkeypatch: pytest.MonkeyPatch) -> None:

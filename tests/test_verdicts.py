@@ -10,13 +10,13 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
-from mlbench.documents import check_document
 from mlbench.gate import BROKEN, IMPROVED, INCONCLUSIVE, MISSING, NEW, PASS, REGRESSION, VERDICTS, Finding, Judgement, Row, row_of
+from mlbench.measure.stats import Interval
 from mlbench.report import junit, markdown, verdict_text, verdicts_json
-from mlbench.report.machines import FORM
+from mlbench.report.machine_readable import FORM
 from mlbench.report.markdown import MOST_CHARACTERS, escaped
 from mlbench.report.verdicts import headline, verdict_table
-from mlbench.stats import Interval
+from mlbench.results.documents import check_document
 
 CHANGE = Interval(1.4, 1.3, 1.5, 0.95, 5, 10)
 OPEN = replace(CHANGE, low=0.0, high=math.inf)

@@ -11,11 +11,11 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from mlbench import OptimizedRunner, machine, mlp
+from mlbench import OptimizedRunner, mlp
+from mlbench.compiler import x86 as machine
+from mlbench.compiler.schedule.choices import ONE, SPLIT, TILES, Choices, Way
 from mlbench.errors import CodeError, CodeWarning
 from mlbench.models import Model
-from mlbench.passes import Choices, Way
-from mlbench.passes.choices import ONE, SPLIT, TILES
 from mlbench.runtime import check_result
 from strategies import batch_of
 
@@ -40,7 +40,7 @@ def refuse(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
     def no(*_: object) -> None:
         raise CodeError(errno.EACCES, "Permission denied")
 
-    return lambda: monkeypatch.setattr("mlbench.machine.callables.Code.__init__", no)
+    return lambda: monkeypatch.setattr("mlbench.compiler.x86.executable.Code.__init__", no)
 
 
 @needs_code
@@ -107,7 +107,7 @@ import ctypes, sys, warnings
 import numpy as np
 from mlbench import Choices, OptimizedRunner, mlp
 from mlbench.errors import CodeWarning
-from mlbench.passes import Way
+from mlbench.compiler.passes import Way
 from mlbench.runtime import check_result
 
 activation, threading_, threads = sys.argv[1:]

@@ -12,27 +12,27 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from mlbench.compiler.memory import MemoryPlan
+    from mlbench.compiler.schedule.choices import Choices
     from mlbench.errors import MlbenchError
-    from mlbench.memory import MemoryPlan
     from mlbench.models import Digits, Layer, Model, load_digits_mlp, mlp
-    from mlbench.passes import Choices
     from mlbench.runtime import BaselineRunner, OptimizedRunner
-    from mlbench.tuning import tune
+    from mlbench.studies.autotune import tune
 
 __version__ = "0.1.0"
 
 _HOMES = {
     "BaselineRunner": "mlbench.runtime",
-    "Choices": "mlbench.passes",
+    "Choices": "mlbench.compiler.passes",
     "Digits": "mlbench.models",
     "Layer": "mlbench.models",
-    "MemoryPlan": "mlbench.memory",
+    "MemoryPlan": "mlbench.compiler.memory",
     "MlbenchError": "mlbench.errors",
     "Model": "mlbench.models",
     "OptimizedRunner": "mlbench.runtime",
     "load_digits_mlp": "mlbench.models",
     "mlp": "mlbench.models",
-    "tune": "mlbench.tuning",
+    "tune": "mlbench.studies.autotune",
 }
 
 __all__ = [

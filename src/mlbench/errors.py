@@ -68,11 +68,11 @@ class FileError(MlbenchError, ValueError):
 
 
 class GraphError(MlbenchError, ValueError):
-    """A graph breaks a law that `mlbench.graph.verify` knows."""
+    """A graph breaks a law that `mlbench.ir.verify` knows."""
 
 
 class PlanError(MlbenchError, ValueError):
-    """A memory plan breaks a law that `mlbench.memory.check_plan` knows."""
+    """A memory plan breaks a law that `mlbench.compiler.memory.check_plan` knows."""
 
 
 class WrongResultError(MlbenchError, AssertionError):

@@ -19,7 +19,8 @@ from typing import Any
 
 from mlbench import __version__
 from mlbench.cache import advice
-from mlbench.cli import ab, ablation, baseline, calibrate, doctor, explain, flamegraph, gate, limits, peers, report, run, show
+from mlbench.cli import ab, ablation, baseline, calibrate, doctor, explain, flamegraph, gate, peers, report, run, show
+from mlbench.cli import roofline
 from mlbench.cli.options import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_SIGNAL, EXIT_USAGE, remark
 from mlbench.errors import FileError, MissingExtraError, MlbenchError, ModelError, UsageError
 from mlbench.files import print_to, refusal
@@ -125,6 +126,6 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"mlbench {__version__}")
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
-    for command in (run, show, gate, baseline, ab, calibrate, ablation, limits, peers, report, explain, flamegraph, doctor):
+    for command in (run, show, gate, baseline, ab, calibrate, ablation, roofline, peers, report, explain, flamegraph, doctor):
         command.add(commands)
     return parser

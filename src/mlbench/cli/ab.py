@@ -12,40 +12,23 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from mlbench.ab import (
-    DEFAULT_INSTALL,
-    Arm,
-    ArmError,
-    Checkout,
-    Comparison,
-    Effort,
-    Interrupted,
-    Repository,
-    Session,
-    Version,
-    check_out,
-    draw_graphs,
-    find_repository,
-    held,
-    is_installable,
-    judge,
-    load_comparison,
-    packages,
-    prepare,
-    save_comparison,
-)
-from mlbench.ab.environments import environment_folder, share_libraries
-from mlbench.ab.records import MOST_SETS
-from mlbench.cli.gating import add_gate_options, check_gate_options, summary_place, tell
 from mlbench.cli.options import EXIT_INTERRUPTED, Commands, fraction, positive, remark, seconds, wrapped
-from mlbench.documents import plain
+from mlbench.cli.verdicts import add_gate_options, check_gate_options, summary_place, tell
 from mlbench.errors import FileError, UsageError
 from mlbench.files import check_place, print_to
 from mlbench.gate import RED, Judgement
 from mlbench.gate.paired import PairedPolicy
+from mlbench.gate.revisions.judge import judge
 from mlbench.measure import FRESH_HEAP, environment
 from mlbench.report import progress
 from mlbench.results import now
+from mlbench.results.comparison import MOST_SETS, Comparison, Version, load_comparison, save_comparison
+from mlbench.results.documents import plain
+from mlbench.results.samples import Effort
+from mlbench.studies.ab.checkouts import Checkout, Repository, check_out, find_repository, held, is_installable, packages
+from mlbench.studies.ab.environments import DEFAULT_INSTALL, environment_folder, prepare, share_libraries
+from mlbench.studies.ab.process import Arm, ArmError
+from mlbench.studies.ab.session import Interrupted, Session, draw_graphs
 
 SECTION = "tool.mlbench.ab"
 POLICY = PairedPolicy()

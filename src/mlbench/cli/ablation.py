@@ -7,8 +7,6 @@ import dataclasses
 import sys
 import textwrap
 
-from mlbench.ablating import Ablation, Ablations, ablate, ablation_tables, load_ablations, new_ablations, rungs, save_ablations
-from mlbench.cases import DIGITS, MLP, Cell, digits_cell
 from mlbench.cli.options import (
     EXIT_DONE,
     EXIT_INTERRUPTED,
@@ -29,9 +27,14 @@ from mlbench.errors import UsageError
 from mlbench.files import write_atomically
 from mlbench.measure import Environment, describe, environment
 from mlbench.measure.latency import ROUNDS
-from mlbench.measuring import PROCESSES, Effort
 from mlbench.report import format_interval, progress, render
+from mlbench.report.tables.ablation import ablation_tables
 from mlbench.results import COMPLETE, INTERRUPTED
+from mlbench.results.ablation import Ablations, load_ablations, new_ablations, save_ablations
+from mlbench.studies.ablation.measure import Ablation, ablate
+from mlbench.studies.ablation.variants import rungs
+from mlbench.studies.cases import DIGITS, MLP, Cell, digits_cell
+from mlbench.studies.sweep import PROCESSES, Effort
 from mlbench.units import format_ratio
 
 

@@ -9,17 +9,17 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from mlbench.cases import flame_graph, parse_case
 from mlbench.cli.gate import add_files, judge_files
-from mlbench.cli.gating import add_inconclusive
 from mlbench.cli.options import EXIT_DONE, Commands, check_same_environment, remark, say, wrapped
+from mlbench.cli.verdicts import add_inconclusive
 from mlbench.errors import FileError, UsageError
 from mlbench.files import check_place
 from mlbench.gate import EXIT_PASS, OPEN, RED, Judgement
-from mlbench.gating.graphs import folder_of
 from mlbench.measure import describe
 from mlbench.report import Table, render, result_text, verdict_text
 from mlbench.results import COMPLETE, Accepted, Result, load, now, save, with_run
+from mlbench.studies.cases import flame_graph, parse_case
+from mlbench.studies.flame_graphs import folder_of
 
 
 def add(commands: Commands) -> None:

@@ -10,28 +10,20 @@ import textwrap
 from functools import partial
 from pathlib import Path
 
-from mlbench.ab import Checkout, Comparison, Interrupted, Session, Version, check_out, find_repository, held, save_comparison
-from mlbench.calibrating import (
-    FRACTIONS,
-    PLANTED,
-    SAME,
-    Store,
-    calibration_tables,
-    planted_rates,
-    plants,
-    rates,
-    recombined,
-    recombined_power,
-    saved_pairs,
-    saved_runs,
-    saved_table,
-)
 from mlbench.cli.ab import add_environments, arms_of, machine, pyproject_settings
 from mlbench.cli.options import EXIT_DONE, EXIT_INTERRUPTED, Commands, natural, remark, say, wrapped
 from mlbench.errors import UsageError, WorkerError
 from mlbench.files import check_place, write_atomically
+from mlbench.gate.calibration.injected import FRACTIONS, plants
+from mlbench.gate.calibration.rates import planted_rates, rates, recombined, recombined_power
+from mlbench.gate.calibration.saved import saved_pairs, saved_runs
 from mlbench.report import progress, render
+from mlbench.report.tables.calibration import calibration_tables, saved_table
 from mlbench.results import now
+from mlbench.results.comparison import Comparison, Version, save_comparison
+from mlbench.studies.ab.checkouts import Checkout, check_out, find_repository, held
+from mlbench.studies.ab.session import Interrupted, Session
+from mlbench.studies.calibration.store import PLANTED, SAME, Store
 
 MORE = 5
 """Comparisons of each kind that a sitting adds."""

@@ -8,7 +8,7 @@ import textwrap
 
 from mlbench.cli.options import EXIT_DONE, Commands, say
 from mlbench.measure import FRESH_HEAP, environment
-from mlbench.measure.doctor import Mood, blas_threads_now, examine, load_now
+from mlbench.measure.system.doctor import Mood, blas_threads_now, examine, load_now
 from mlbench.report import Table, render
 
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import argparse
 
-from mlbench.cases import Cell
 from mlbench.cli.options import EXIT_DONE, Commands, add_sizes, positive, say
+from mlbench.compiler.pipeline import PASSES
 from mlbench.errors import UsageError
-from mlbench.explaining import explanation
-from mlbench.passes import PASSES
+from mlbench.studies.cases import Cell
+from mlbench.studies.explain import explanation
 
 
 def add(commands: Commands) -> None:

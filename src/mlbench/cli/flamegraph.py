@@ -5,8 +5,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from mlbench.cases import flame_graph, parse_case
 from mlbench.cli.options import EXIT_DONE, Commands, say
+from mlbench.studies.cases import flame_graph, parse_case
 
 
 def add(commands: Commands) -> None:

@@ -8,14 +8,14 @@ import textwrap
 from dataclasses import replace
 from pathlib import Path
 
-from mlbench.cli.gating import add_gate_options, check_gate_options, tell
 from mlbench.cli.options import Commands, wrapped
+from mlbench.cli.verdicts import add_gate_options, check_gate_options, tell
 from mlbench.errors import UsageError
 from mlbench.gate import Judgement, judge_results, load_tolerances, matches
 from mlbench.gate.tolerances import Tolerances, beside
-from mlbench.gating.graphs import keep_graphs
-from mlbench.gating.unjudged import unjudged
+from mlbench.gate.unjudged import unjudged
 from mlbench.results import Result, load
+from mlbench.studies.flame_graphs import keep_graphs
 
 
 def add(commands: Commands) -> None:

@@ -13,12 +13,23 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TypeAlias
 
-from mlbench.cases import BATCHES, HIDDEN, LARGE_BATCHES, LARGE_DEPTHS, LARGE_HIDDEN, LARGE_INPUTS, MOST_FLOP, Cell, digits_cell, sweep
-from mlbench.documents import plain
 from mlbench.errors import FileError, MissingExtraError, UsageError
 from mlbench.files import check_place, print_to
 from mlbench.measure import FRESH_HEAP, HEAPS, Environment, environment
-from mlbench.measuring import CASE_PROCESSES, CASE_ROUNDS
+from mlbench.results.documents import plain
+from mlbench.studies.cases import (
+    BATCHES,
+    HIDDEN,
+    LARGE_BATCHES,
+    LARGE_DEPTHS,
+    LARGE_HIDDEN,
+    LARGE_INPUTS,
+    MOST_FLOP,
+    Cell,
+    digits_cell,
+    sweep,
+)
+from mlbench.studies.sweep import CASE_PROCESSES, CASE_ROUNDS
 from mlbench.units import parse_sizes
 
 Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"  # noqa: SLF001  # argparse has no public name for it

@@ -9,18 +9,18 @@ import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 
-from mlbench.cases import LARGE_BATCHES, MOST_FLOP, Cell
 from mlbench.cli.options import EXIT_DONE, EXIT_INTERRUPTED, Commands, listed, positive, remark, say, sizes
 from mlbench.errors import FileError, UsageError
 from mlbench.files import check_place
 from mlbench.measure import FRESH_HEAP, environment
-from mlbench.peering import PROCESSES, ROUNDS, PeerEffort, find_runtimes, measure
-from mlbench.peers import PEERS
-from mlbench.peers.result import PeerCell, PeerResult, Runtime, load, save
-from mlbench.peers.table import compare_table, peers_text
-from mlbench.peers.worker import OURS
 from mlbench.report import progress, render
+from mlbench.report.tables.peers import compare_table, peers_text
 from mlbench.results import COMPLETE, INTERRUPTED, now
+from mlbench.results.peers import PeerCell, PeerResult, Runtime, load, save
+from mlbench.studies.cases import LARGE_BATCHES, MOST_FLOP, Cell
+from mlbench.studies.peers import PEERS
+from mlbench.studies.peers.measure import PROCESSES, ROUNDS, PeerEffort, find_runtimes, measure
+from mlbench.studies.peers.worker import OURS
 from mlbench.units import format_duration, format_ratio
 
 SHAPES = ((64, 64, 10), (256, 256, 256), (64, 1024, 64), (784, 512, 10), (1024, 4096, 1024))

@@ -65,7 +65,9 @@ def add(commands: Commands) -> None:
 
 
 def _report(options: argparse.Namespace) -> int:
-    from mlbench.reporting import graphs_in, read_files, sections_of, write_page  # noqa: PLC0415  # no other command needs it
+    from mlbench.report.files import graphs_in, read_files  # noqa: PLC0415  # no other command needs it
+    from mlbench.report.page.page import write_page  # noqa: PLC0415  # no other command needs it
+    from mlbench.report.page.sections import sections_of  # noqa: PLC0415  # no other command needs it
 
     check_place(options.output)
     with progress(len(options.files)) as shown:
@@ -82,7 +84,9 @@ def _report(options: argparse.Namespace) -> int:
 
 
 def _plot(options: argparse.Namespace) -> int:
-    from mlbench.reporting import chart_names, read_files, sections_of, write_chart  # noqa: PLC0415  # as above
+    from mlbench.report.files import read_files  # noqa: PLC0415  # as above
+    from mlbench.report.page.plot import chart_names, write_chart  # noqa: PLC0415  # as above
+    from mlbench.report.page.sections import sections_of  # noqa: PLC0415  # as above
 
     name, files = _name_and_files(options.names, draws=options.output is not None)
     found = read_files(files)

@@ -27,11 +27,11 @@ from mlbench.cli.options import (
 )
 from mlbench.errors import WorkerError
 from mlbench.files import check_place, write_atomically
-from mlbench.floor import floor_of_cell, measure_peaks
 from mlbench.measure import Environment, environment
-from mlbench.measuring import Effort, Interrupted, measure_cells
 from mlbench.report import format_interval, pairs, progress, result_text, time_of
 from mlbench.results import COMPLETE, INTERRUPTED, Measurement, Result, load, new_result, save
+from mlbench.studies.floor import floor_of_cell, measure_peaks
+from mlbench.studies.sweep import Effort, Interrupted, measure_cells
 from mlbench.units import format_duration, format_ratio
 
 TOGETHER = 16
@@ -119,7 +119,8 @@ def _report(options: argparse.Namespace, result: Result, *, failed: bool = False
     if options.output is not None:
         written.append(f"Log: {write_atomically(options.output, result_text(result, colour=False) + chr(10))}")
     if options.report is not None and result.measurements:
-        from mlbench.reporting import Files, write_page  # noqa: PLC0415  # the rest of the command needs none of it
+        from mlbench.report.files import Files  # noqa: PLC0415  # the rest of the command needs none of it
+        from mlbench.report.page.page import write_page  # noqa: PLC0415  # the rest of the command needs none of it
 
         written.append(f"Report: {write_page(Files(results=[('this run', result)]), options.report, options.command_line)}")
     say("\n\n".join([result_text(result, colour=sys.stdout.isatty()), *written]))

@@ -6,18 +6,19 @@ import argparse
 import sys
 from pathlib import Path
 
-from mlbench.ab import has_comparison, judge, load_comparison
-from mlbench.ablating import has_ablations, load_ablations
 from mlbench.cli.ablation import ablations_text
-from mlbench.cli.limits import limits_text
 from mlbench.cli.options import EXIT_DONE, Commands, say
-from mlbench.documents import read_json
-from mlbench.limiting import has_limits, load_limits
-from mlbench.peers.result import has_peers
-from mlbench.peers.result import load as load_peers
-from mlbench.peers.table import peers_text
+from mlbench.cli.roofline import limits_text
+from mlbench.gate.revisions.judge import judge
 from mlbench.report import result_text, verdict_text
+from mlbench.report.tables.peers import peers_text
 from mlbench.results import has_measurements, load
+from mlbench.results.ablation import has_ablations, load_ablations
+from mlbench.results.comparison import has_comparison, load_comparison
+from mlbench.results.documents import read_json
+from mlbench.results.peers import has_peers
+from mlbench.results.peers import load as load_peers
+from mlbench.results.roofline import has_limits, load_limits
 
 
 def add(commands: Commands) -> None:

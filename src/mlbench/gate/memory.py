@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from mlbench.gate.machine import Kinship
+from mlbench.gate.compatibility import Kinship
 from mlbench.gate.policy import (
     ALLOCATION_COUNT,
     ALLOCATION_TOLERANCE,

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from mlbench.gate.machine import OTHER, SAME, Kinship
+from mlbench.gate.compatibility import OTHER, SAME, Kinship
 from mlbench.gate.policy import RATIO_BOUNDS, YARDSTICK_BOUNDS, Bounds, percent
 from mlbench.gate.timing import reference_ratio_of
 from mlbench.gate.yardsticks import THIS
-from mlbench.older_results import OLD_FLOOR_ARM
 from mlbench.results import Measurement
+from mlbench.results.older import OLD_FLOOR_ARM
 
 Rows = Mapping[str, Measurement]
 

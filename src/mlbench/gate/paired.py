@@ -22,7 +22,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from mlbench.gate.verdict import IMPROVED, INCONCLUSIVE, PASS, REGRESSION
-from mlbench.stats import Interval, median, signed_rank_interval, signed_rank_quantile
+from mlbench.measure.stats import Interval, median, signed_rank_interval, signed_rank_quantile
 
 
 @dataclass(frozen=True, slots=True)

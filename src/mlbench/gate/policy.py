@@ -10,9 +10,9 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from mlbench.gate.machine import ALIKE, OTHER, SAME
+from mlbench.gate.compatibility import ALIKE, OTHER, SAME
 from mlbench.gate.verdict import IMPROVED, INCONCLUSIVE, PASS, REGRESSION
-from mlbench.stats import Interval
+from mlbench.measure.stats import Interval
 
 LATENCY, REFERENCE_RATIO = "latency", "reference ratio"
 BASELINE_RATIO, PRODUCTS_RATIO = "baseline ratio", "products ratio"

@@ -17,7 +17,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from mlbench.errors import FileError
-from mlbench.gate.machine import OTHER, SAME, Kinship, kinship
+from mlbench.gate.compatibility import OTHER, SAME, Kinship, kinship
 from mlbench.gate.memory import Allowance, memory_allowances, memory_findings, uncounted
 from mlbench.gate.notes import age_notes, machine_notes
 from mlbench.gate.policy import (

@@ -20,8 +20,8 @@ from mlbench.gate.policy import (
     percent,
 )
 from mlbench.gate.verdict import IMPROVED, INCONCLUSIVE, MISSING, PASS, REGRESSION, Finding
+from mlbench.measure.stats import Interval, change_interval, median, spread, trimmed_center
 from mlbench.results import Measurement
-from mlbench.stats import Interval, change_interval, median, spread, trimmed_center
 from mlbench.units import format_duration, format_share
 
 MOST_PROCESSES = 60

@@ -35,11 +35,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mlbench.documents import MOST_BYTES, Form, check_document, shown
 from mlbench.errors import FileError
 from mlbench.files import read_limited
+from mlbench.results.documents import MOST_BYTES, Form, check_document, shown
 
-FORM = Form("mlbench-tolerances", 1, "tolerances-schema.json", "tolerance file")
+FORM = Form("mlbench-tolerances", 1, "tolerances.json", "tolerance file")
 GONE = "missing"
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from mlbench.stats import Interval
+from mlbench.measure.stats import Interval
 
 PASS = "pass"  # noqa: S105  # a verdict
 IMPROVED = "improved"

@@ -30,8 +30,8 @@ from mlbench.gate.policy import (
     percent,
 )
 from mlbench.gate.verdict import IMPROVED, INCONCLUSIVE, PASS, REGRESSION, Finding
+from mlbench.measure.stats import Interval, median, student_quantile
 from mlbench.results import Measurement
-from mlbench.stats import Interval, median, student_quantile
 from mlbench.units import format_share
 
 THIS = "this"

@@ -1,11 +1,11 @@
 """Latency, footprint, environment, worker processes. Nothing here knows what a graph is."""
 
-from mlbench.measure.caches import Caches, caches, eviction_bytes, eviction_text, evictor
-from mlbench.measure.environment import Environment, describe, environment, kernel_key
 from mlbench.measure.footprint import Footprint, footprint, has_memray, held_bytes, record, render_flame_graph
 from mlbench.measure.latency import ArmTimes, take_turns
 from mlbench.measure.objects import closed_over, object_bytes
-from mlbench.measure.threads import blas_threads
+from mlbench.measure.system.blas_threads import blas_threads
+from mlbench.measure.system.caches import Caches, caches, eviction_bytes, eviction_text, evictor
+from mlbench.measure.system.environment import Environment, describe, environment, kernel_key
 from mlbench.measure.worker import FRESH_HEAP, HEAPS, KEPT_HEAP, Worker
 
 __all__ = [

@@ -15,8 +15,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mlbench.measure.caches import Caches, caches
 from mlbench.measure.peaks import Peaks
+from mlbench.measure.system.caches import Caches, caches
 from mlbench.units import BYTES_PER_KB
 
 _MB = BYTES_PER_KB**2

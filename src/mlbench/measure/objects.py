@@ -26,7 +26,7 @@ SMALL = 512
 """Bytes of a text or a number that are not counted."""
 _ATOMS = (str, bytes, int, float, complex, type(None))
 _SHARED = (types.ModuleType, type, types.CodeType, types.FrameType, logging.Logger, logging.Handler, threading.Thread)
-_OF_TESTS = ("_pytest", "pytest", "pluggy", "pytest_benchmark", "mlbench.pytest_plugin", "mlbench.recording")
+_OF_TESTS = ("_pytest", "pytest", "pluggy", "pytest_benchmark", "mlbench.pytest_plugin.plugin", "mlbench.pytest_plugin.recorder")
 """Packages and modules that run tests: a fixture leads to all other tests of its session."""
 _OF_C = (ctypes.Array, ctypes.Structure, ctypes.Union)
 

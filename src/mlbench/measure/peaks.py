@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from mlbench.measure.caches import Caches
+from mlbench.measure.system.caches import Caches
 from mlbench.units import BYTES_PER_KB
 
 _MB = BYTES_PER_KB**2

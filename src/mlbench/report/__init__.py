@@ -1,9 +1,9 @@
 """Results and judgements for people, and judgements for CI: tables, the summary, verdicts, progress."""
 
-from mlbench.report.machines import has_verdicts, junit, load_verdicts, verdicts_json
+from mlbench.report.machine_readable import has_verdicts, junit, load_verdicts, verdicts_json
 from mlbench.report.markdown import markdown
 from mlbench.report.summary import Figure, figures, summary, sweep_speedup
-from mlbench.report.tables import Pair, Table, format_interval, pairs, tables, time_of
+from mlbench.report.tables.cases import Pair, Table, format_interval, pairs, tables, time_of
 from mlbench.report.terminal import Progress, progress, render, result_text
 from mlbench.report.verdicts import verdict_figure, verdict_text
 

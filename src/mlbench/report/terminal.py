@@ -13,7 +13,7 @@ from typing import Any, Protocol
 
 from mlbench.files import print_to
 from mlbench.report.summary import summary
-from mlbench.report.tables import Table, pairs, tables
+from mlbench.report.tables.cases import Table, pairs, tables
 from mlbench.results import Result
 
 PLAIN_WIDTH = 10_000

@@ -26,7 +26,7 @@ from mlbench.gate import (
 )
 from mlbench.gate.policy import BASELINE_RATIO, PRODUCTS_RATIO, REFERENCE_RATIO, percent
 from mlbench.report.summary import Figure
-from mlbench.report.tables import Table
+from mlbench.report.tables.cases import Table
 from mlbench.report.terminal import NOTE_WIDTH, render
 from mlbench.units import format_duration, format_share
 

@@ -2,8 +2,8 @@
 
 from mlbench.runtime.baseline import BaselineRunner
 from mlbench.runtime.engine import StaticMemory
+from mlbench.runtime.fallback import Engines
 from mlbench.runtime.optimized import OptimizedRunner
 from mlbench.runtime.reference import Agreement, check_result, reference
-from mlbench.runtime.without_code import Engines
 
 __all__ = ["Agreement", "BaselineRunner", "Engines", "OptimizedRunner", "StaticMemory", "check_result", "reference"]

@@ -10,10 +10,10 @@ import numpy as np
 import numpy.typing as npt
 
 from mlbench.errors import CopyError
-from mlbench.graph import FloatArray, Graph, verify
+from mlbench.ir import FloatArray, Graph, verify
 from mlbench.models import Model
-from mlbench.runtime.admission import checked
-from mlbench.runtime.lowering import eager_source, forget, load
+from mlbench.runtime.numpy_backend.lowering import eager_source, forget, load
+from mlbench.runtime.validation import checked
 
 
 class BaselineRunner:

@@ -15,18 +15,18 @@ from functools import partial
 import numpy as np
 import numpy.typing as npt
 
-from mlbench.alignment import aligned_bytes, aligned_floats
+from mlbench.arrays import aligned_bytes, aligned_floats
+from mlbench.compiler.memory import MemoryPlan
+from mlbench.compiler.pipeline import Compiled
+from mlbench.compiler.x86 import IS_READABLE, Guard, Layer, Own, Rows, Team, chain, columns_shared_chain, rows_shared_chain
 from mlbench.errors import InputError
-from mlbench.graph import FloatArray
-from mlbench.machine import IS_READABLE, Guard, Layer, Own, Rows, Team, chain, columns_shared_chain, rows_shared_chain
-from mlbench.memory import MemoryPlan
-from mlbench.passes import Compiled
-from mlbench.runtime.admission import checked, checked_out
-from mlbench.runtime.binding import Binder
-from mlbench.runtime.calls import F32, Call, Cut, Floats, call_of_tiles
-from mlbench.runtime.crew import Crew
-from mlbench.runtime.generated import chain_text, code_bytes, instructions, layers_of, whole_run
-from mlbench.runtime.lowering import forget
+from mlbench.ir import FloatArray
+from mlbench.runtime.dispatch import F32, Call, Cut, Floats, call_of_tiles
+from mlbench.runtime.numpy_backend.binding import Binder
+from mlbench.runtime.numpy_backend.lowering import forget
+from mlbench.runtime.threads import Crew
+from mlbench.runtime.validation import checked, checked_out
+from mlbench.runtime.x86_backend import chain_text, code_bytes, instructions, layers_of, whole_run
 
 _KEPT_PROGRAMS = 32
 """Batch sizes whose views an engine keeps; each costs some hundred bytes of Python objects. The next one replaces the oldest."""

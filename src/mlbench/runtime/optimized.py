@@ -8,16 +8,17 @@ from typing import NoReturn
 
 import numpy as np
 
+from mlbench.compiler.memory import MemoryPlan, check_plan, plan_beside_output, plan_memory
+from mlbench.compiler.pipeline import PASSES, Compiled, Pass, compile_graph, passes_named, released
+from mlbench.compiler.schedule.choices import Choices
+from mlbench.compiler.x86 import Team
 from mlbench.errors import CopyError, ModelError
-from mlbench.graph import ROWS, Graph, verify
-from mlbench.machine import Team
-from mlbench.memory import MemoryPlan, check_plan, plan_beside_output, plan_memory
+from mlbench.ir import ROWS, Graph, verify
 from mlbench.models import Model
-from mlbench.passes import PASSES, Choices, Compiled, Pass, compile_graph, passes_named, released
-from mlbench.runtime.calls import Run, entrance
-from mlbench.runtime.crew import BlasThreads, Crew
+from mlbench.runtime.dispatch import Run, entrance
 from mlbench.runtime.engine import Engine, StaticMemory
-from mlbench.runtime.without_code import Engines, passes_without_code, refusal, warn, weakly
+from mlbench.runtime.fallback import Engines, passes_without_code, refusal, warn, weakly
+from mlbench.runtime.threads import BlasThreads, Crew
 
 
 class OptimizedRunner:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from mlbench.report.charts.chart import Chart, Row, base_spec
-from mlbench.report.tables import Table
+from mlbench.report.tables.cases import Table
 from mlbench.units import format_bytes
 
 _KB = 1024

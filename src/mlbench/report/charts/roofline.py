@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from mlbench.report.charts.chart import Chart, Row, base_spec
-from mlbench.report.tables import Table
+from mlbench.report.tables.cases import Table
 
 _POINTS = 25
 _DASHES = ([1, 0], [7, 3], [3, 3], [10, 3, 2, 3], [1, 2], [12, 4])

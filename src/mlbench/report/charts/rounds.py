@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from mlbench.measure.stats import fewest_values_for, median, quantile, typical
 from mlbench.report.charts.chart import Chart, Row, base_spec, spanning
-from mlbench.report.tables import Table
-from mlbench.stats import fewest_values_for, median, quantile, typical
+from mlbench.report.tables.cases import Table
 from mlbench.units import format_duration
 
 Rounds = Sequence[Sequence[float]]

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from mlbench.report.charts.chart import Chart, Row, Spec, base_spec, spanning
-from mlbench.report.tables import Table
+from mlbench.report.tables.cases import Table
 
 MOST_NUMBERED = 12
 """Of so few runs each has its number on the axis."""

@@ -1,0 +1,77 @@
+"""From buffers to a plan: where each one lies, so that the arena is small.
+
+Placing buffers whose lifetimes are given is NP-hard (dynamic storage allocation: Garey and Johnson, 1979, problem SR2). A first fit in the
+right order is optimal for some order, and a network has few buffers, so up to EXHAUSTIVE of them try every order; above that the
+usual orders (largest first, earliest first, longest-lived first) compete.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from itertools import permutations
+
+from mlbench.arrays import ALIGNMENT_BYTES
+from mlbench.compiler.memory.liveness import buffers_of, lower_bound_bytes
+from mlbench.compiler.memory.plan import Buffer, MemoryPlan
+from mlbench.ir import Graph
+
+EXHAUSTIVE = 6
+
+
+def plan_memory(graph: Graph) -> MemoryPlan:
+    """Return the smallest plan found for a graph that was compiled for a batch."""
+    labels = tuple(f"{position} {node.op}" for position, node in enumerate(graph.nodes))
+    return place(buffers_of(graph), labels)
+
+
+def plan_beside_output(graph: Graph) -> MemoryPlan:
+    """Return a plan whose output lies behind everything else, so that an arena can end before it where the output is somebody else's."""
+    labels = tuple(f"{position} {node.op}" for position, node in enumerate(graph.nodes))
+    buffers = buffers_of(graph)
+    inner = place([buffer for buffer in buffers if graph.output not in buffer.values], labels)
+    output = next(replace(buffer, offset=_aligned(inner.arena_bytes)) for buffer in buffers if graph.output in buffer.values)
+    bound = lower_bound_bytes(buffers, len(labels))
+    return MemoryPlan((*inner.buffers, output), labels, output.offset + output.size_bytes, bound)
+
+
+def place(buffers: Sequence[Buffer], labels: Sequence[str]) -> MemoryPlan:
+    """Give every buffer an offset; `labels` name the nodes."""
+    bound = lower_bound_bytes(buffers, len(labels))
+    best: tuple[Buffer, ...] = ()
+    best_bytes: int | None = None
+    for order in _orders(buffers):
+        placed = _first_fit(order)
+        size = max((buffer.offset + buffer.size_bytes for buffer in placed), default=0)
+        if best_bytes is None or size < best_bytes:
+            best, best_bytes = placed, size
+        if size == bound:
+            break
+    by_lifetime = tuple(sorted(best, key=lambda buffer: (buffer.first, buffer.last, buffer.offset)))
+    return MemoryPlan(by_lifetime, tuple(labels), best_bytes or 0, bound)
+
+
+def _orders(buffers: Sequence[Buffer]) -> Iterable[Sequence[Buffer]]:
+    yield sorted(buffers, key=lambda buffer: (-buffer.size_bytes, buffer.first))
+    yield sorted(buffers, key=lambda buffer: (buffer.first, -buffer.size_bytes))
+    yield sorted(buffers, key=lambda buffer: (buffer.first - buffer.last, -buffer.size_bytes))
+    if len(buffers) <= EXHAUSTIVE:
+        yield from permutations(buffers)
+
+
+def _first_fit(order: Iterable[Buffer]) -> tuple[Buffer, ...]:
+    """Put each buffer at the lowest aligned offset where it meets no buffer that lives with it."""
+    placed: list[Buffer] = []
+    for buffer in order:
+        rivals = sorted((other for other in placed if buffer.lives_with(other)), key=lambda other: other.offset)
+        offset = 0
+        for rival in rivals:
+            if offset + buffer.size_bytes <= rival.offset:
+                break
+            offset = max(offset, _aligned(rival.offset + rival.size_bytes))
+        placed.append(replace(buffer, offset=offset))
+    return tuple(placed)
+
+
+def _aligned(offset: int) -> int:
+    return -(-offset // ALIGNMENT_BYTES) * ALIGNMENT_BYTES

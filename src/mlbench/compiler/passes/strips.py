@@ -1,0 +1,92 @@
+"""Strips: the row operand of an epilogue becomes a small matrix, and the epilogue runs strip of rows by strip of rows.
+
+`np.add(h, bias_row, out=h)` looks as if it allocated nothing; NumPy mallocs an iterator and a 32 KiB broadcast buffer for it. With
+both operands contiguous and of one shape it mallocs nothing and is 1.7 to 4 times faster. So the row is repeated, but only for as
+many rows as fit into STRIP_BYTES: an operand made to avoid an allocation is memory too. ReLU compares with a strip of zeros
+for the same reason: against the scalar 0, NumPy's loop is not vectorised.
+
+16 KiB keeps operand and strip together within a first-level data cache of 32 KiB; a strip has LEAST_ROWS at least, because a call for
+each row would cost more than the cache saves. A batch of one needs no strip: there the row has the
+value's shape already.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from mlbench.ir import BYTES_PER_NUMBER, FEATURES, FloatArray, Graph, Node, Step, frozen, new_name
+
+NAME = "strips"
+SUMMARY = "repeat row operands over a strip of rows, so that the epilogue allocates nothing and vectorises"
+STRIP_BYTES = 16 * 1024
+LEAST_ROWS = 8
+_FLAT = 0
+"""The height of zeros that are a row; a strip of a batch of one has the height 1."""
+
+
+def apply(graph: Graph) -> Graph:
+    """Give every row operand in an epilogue the height of a strip."""
+    if graph.rows_at_once is None:
+        return graph
+    strips = _Strips(graph, graph.rows_at_once)
+    nodes = tuple(strips.with_strips(node) for node in graph.nodes)
+    return graph if nodes == graph.nodes else graph.with_nodes(nodes, strips.constants)
+
+
+def explain(before: Graph, after: Graph) -> str:
+    """Say what the pass did to this graph."""
+    strips = {name: array for name, array in after.constants.items() if name not in before.constants}
+    if not strips:
+        return "No strips: no row operand meets more than one row."
+    shapes = ", ".join(" x ".join(map(str, array.shape)) for array in strips.values())
+    size = sum(array.nbytes for array in strips.values())
+    return f"{len(strips)} strips stand for row operands and the zero of ReLU ({shapes}), {size:,} bytes of static memory."
+
+
+class _Strips:
+    """The constants of a graph, and the strips made of them so far; layers that share a row share its strip."""
+
+    def __init__(self, graph: Graph, rows_at_once: int) -> None:
+        self.constants = dict(graph.constants)
+        self._rows_at_once = rows_at_once
+        self._made: dict[tuple[str, int], str] = {}
+
+    def with_strips(self, node: Node) -> Node:
+        """Return the node with strips for the steps that NumPy runs."""
+        outer = self._with_strips(replace(node, epilogue=node.epilogue[node.inner :]))
+        return replace(outer, epilogue=(*node.epilogue[: node.inner], *outer.epilogue))
+
+    def _with_strips(self, node: Node) -> Node:
+        if node.layout == FEATURES:  # rows of one number each: the runner spreads a row operand over them, whatever the batch
+            return replace(node, epilogue=tuple(self._with_zeros(step, node.columns) for step in node.epilogue))
+        rows = min(self._rows_at_once, max(LEAST_ROWS, STRIP_BYTES // (BYTES_PER_NUMBER * node.columns)))
+        return replace(node, epilogue=tuple(self._strip_step(step, rows, node.columns) for step in node.epilogue))
+
+    def _with_zeros(self, step: Step, columns: int) -> Step:
+        if step.op != "relu":
+            return step
+        name = f"zeros_{columns}"
+        if (name, _FLAT) not in self._made:
+            self._made[name, _FLAT] = new_name(self.constants, name)
+            self.constants[self._made[name, _FLAT]] = frozen(np.zeros(columns, np.float32))
+        return Step("maximum", (self._made[name, _FLAT],))
+
+    def _strip_step(self, step: Step, rows: int, columns: int) -> Step:
+        if step.op == "relu":
+            return Step("maximum", (self._strip(f"zeros_{columns}", np.zeros(columns, np.float32), rows),))
+        if rows == 1:
+            return step
+        return Step(step.op, tuple(self._repeated(name, rows) for name in step.operands))
+
+    def _repeated(self, name: str, rows: int) -> str:
+        row = self.constants[name]
+        return self._strip(name, row, rows) if row.ndim == 1 else name
+
+    def _strip(self, name: str, row: FloatArray, rows: int) -> str:
+        if (name, rows) not in self._made:
+            strip = new_name(self.constants, f"{name}_strip")
+            self.constants[strip] = frozen(np.broadcast_to(row, (rows, row.size)))
+            self._made[name, rows] = strip
+        return self._made[name, rows]

@@ -1,0 +1,43 @@
+"""Machine code: what is known of a processor, and nothing of a graph.
+
+An assembler, the code of a matrix product with its element-wise steps, and the function that runs a chain of them. Numbers and addresses
+in, a Python callable out.
+"""
+
+from mlbench.compiler.x86.chain import Layer, Own, Rows, X, Y, chain, columns_shared_chain, rows_shared_chain
+from mlbench.compiler.x86.cpu import find
+from mlbench.compiler.x86.executable import IS_READABLE, Code, Guard, code_of
+from mlbench.compiler.x86.gemm import MOST_SIZE, best_width, described, pack
+from mlbench.compiler.x86.isa import AVX2, AVX512, Vectors
+from mlbench.compiler.x86.microkernel import MOST_OPERANDS, STEPS, Shape
+from mlbench.compiler.x86.threads import ENDED, FORKED, Team, start_helper
+
+__all__ = [
+    "AVX2",
+    "AVX512",
+    "ENDED",
+    "FORKED",
+    "IS_READABLE",
+    "MOST_OPERANDS",
+    "MOST_SIZE",
+    "STEPS",
+    "Code",
+    "Guard",
+    "Layer",
+    "Own",
+    "Rows",
+    "Shape",
+    "Team",
+    "Vectors",
+    "X",
+    "Y",
+    "best_width",
+    "chain",
+    "code_of",
+    "columns_shared_chain",
+    "described",
+    "find",
+    "pack",
+    "rows_shared_chain",
+    "start_helper",
+]

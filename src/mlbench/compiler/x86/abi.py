@@ -1,0 +1,26 @@
+"""What every function of generated code begins and ends with: the calling convention of x86-64 Linux (System V ABI, section 3.2)."""
+
+from __future__ import annotations
+
+from mlbench.compiler.x86.assembler import R12, R13, R14, R15, RBP, RBX, RSP, Assembler
+
+KEPT = (RBX, RBP, R12, R13, R14, R15)
+"""Registers that a function must give back as they were."""
+RESULT, STATE, TILES, FOUND, GIVEN, FRAME = 0, 8, 16, 24, 32, 40
+"""Offsets on the stack: the result's object, the interpreter's or a thread's state, tiles that are left, what the guard's word was, and x's
+object; and the size, so that rsp is a multiple of 16."""
+
+
+def save(a: Assembler) -> None:
+    """Keep the registers that a function must give back, and make room on the stack."""
+    for register in KEPT:
+        a.push(register)
+    a.sub_number(RSP, FRAME)
+
+
+def restore(a: Assembler) -> None:
+    """Give them back and return."""
+    a.add_number(RSP, FRAME)
+    for register in reversed(KEPT):
+        a.pop(register)
+    a.ret()

@@ -1,0 +1,218 @@
+"""Machine code for one block of a product: some rows by some vectors of columns of the result, from its start to its last step.
+
+A block stays in vector registers (Goto and van de Geijn, "Anatomy of High-Performance Matrix Multiplication", ACM TOMS 34(3), 2008, section
+5: the inner kernel). For each k it loads the weight's vectors of these columns, and multiplies them by one number of each row. It has at
+least eight accumulators, because two multiply-adds of four cycles each are under way at any time; a block of fewer adds every second, third
+or fourth k to accumulators of its own, which are summed at its end. The bias is added then, and not what the sum starts from: where it is
+larger than the terms, each of them would be rounded to its last place.
+"""
+
+from __future__ import annotations
+
+import functools
+import itertools
+from dataclasses import dataclass
+
+from mlbench.compiler.x86.assembler import R8, R9, R10, R12, R13, R14, RAX, RBX, RDX, Label, Mem
+from mlbench.compiler.x86.isa import VectorAssembler, Vectors
+
+FLOAT_BYTES = 4
+LINE_BYTES = 64
+UNROLLED = 4
+"""Steps of k in one turn of the loop."""
+IN_FLIGHT = 8
+OPERANDS = (R10, R12, R13)
+"""Registers that hold the addresses of the rows and scalars that steps read; r14 has that of the next panel's lines."""
+MOST_OPERANDS = len(OPERANDS)
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """A block of the result: `rows` by `width` vectors."""
+
+    rows: int
+    width: int
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """What the code of a product depends on, but for addresses.
+
+    Attributes:
+        inputs: columns of the value.
+        columns: columns of the result.
+        width: vectors of a panel of the weight.
+        steps: names of the element-wise steps.
+    """
+
+    inputs: int
+    columns: int
+    width: int
+    steps: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """Some of the inputs.
+
+    Attributes:
+        first: the first of them; beyond 0, what the chunks before have come to is added.
+        inputs: how many.
+        is_last: the steps follow.
+        lines: of the next panel that are asked for in each turn of the loop.
+    """
+
+    first: int
+    inputs: int
+    is_last: bool
+    lines: int = 0
+
+
+STEPS = {"add": 1, "maximum": 1, "relu": 0, "leaky_relu": 1}
+"""The element-wise steps there is code for, and how many operands each reads: a row, of `leaky_relu` a scalar."""
+
+
+@functools.lru_cache(maxsize=1024)
+def block_code(vectors: Vectors, shape: Shape, chunk: Chunk, block: Block, last_lanes: int) -> bytes:
+    """Return the code of one block, which runs wherever it is put.
+
+    It takes the address of the value's first row in r8 and of the block's first row in r9, and leaves in both what lies `block.rows` on.
+
+    Args:
+        vectors: the instructions.
+        shape: of the product.
+        chunk: the inputs.
+        block: the block.
+        last_lanes: lanes of its last vector, which the mask keeps; 0 for all.
+    """
+    return _BlockWriter(vectors, shape, chunk, block, last_lanes).code()
+
+
+class _BlockWriter:
+    """Writes the code of a block: accumulators first, then the weight's vectors, then the value's numbers."""
+
+    def __init__(self, vectors: Vectors, shape: Shape, chunk: Chunk, block: Block, last_lanes: int) -> None:
+        self._a = VectorAssembler(vectors)
+        self._shape = shape
+        self._chunk = chunk
+        self._block = block
+        self._is_masked = bool(last_lanes)
+        self._value_bytes = FLOAT_BYTES * shape.inputs
+        self._result_bytes = FLOAT_BYTES * shape.columns
+        self._vector_bytes = FLOAT_BYTES * vectors.lanes
+        row_lanes = block.width * vectors.lanes - (vectors.lanes - last_lanes if last_lanes else 0)
+        self._weight_bytes = FLOAT_BYTES * row_lanes
+        size = block.rows * block.width
+        self._splits = max(1, min(IN_FLIGHT // size, (self._a.usable - block.width - 1) // size, UNROLLED, chunk.inputs))
+        self._held = self._splits * size
+
+    def code(self) -> bytes:
+        a = self._a
+        self._start()
+        a.lea(RBX, Mem(RDX, self._chunk.first * self._weight_bytes))
+        turns, left = divmod(self._chunk.inputs, UNROLLED)
+        if turns > 1:
+            a.mov_number(RAX, turns)
+            again = Label()
+            a.put(again)
+        lines = self._chunk.lines
+        for k in range(UNROLLED if turns else 0):
+            self._multiply(k)
+            for line in range(lines * k // UNROLLED, lines * (k + 1) // UNROLLED):
+                a.prefetch(Mem(R14, line * LINE_BYTES))
+        if lines:
+            a.add_number(R14, lines * LINE_BYTES)
+        if turns:
+            a.add_number(R8, UNROLLED * FLOAT_BYTES)
+            a.add_number(RBX, UNROLLED * self._weight_bytes)
+        if turns > 1:
+            a.sub_number(RAX, 1)
+            a.jump_if("ne", again)
+        for k in range(left):
+            self._multiply(k)
+        self._finish()
+        a.add_number(R8, self._block.rows * self._value_bytes - turns * UNROLLED * FLOAT_BYTES)
+        a.add_number(R9, self._block.rows * self._result_bytes)
+        return a.finish()
+
+    def _accumulator(self, row: int, column: int, split: int = 0) -> int:
+        return (split * self._block.rows + row) * self._block.width + column
+
+    def _start(self) -> None:
+        for register in range(self._held):
+            self._a.vzero(register)
+
+    def _multiply(self, k: int) -> None:
+        """Add the products of one k."""
+        a, block = self._a, self._block
+        weights = range(self._held, self._held + block.width)
+        for column, register in enumerate(weights):
+            a.vload(register, Mem(RBX, k * self._weight_bytes + column * self._vector_bytes))
+        spare = range(weights.stop, min(a.usable, weights.stop + 4))
+        for row in range(block.rows):
+            number = Mem(R8, row * self._value_bytes + FLOAT_BYTES * k)
+            split = k % self._splits
+            if block.width == 1 and a.vectors.has_masks:
+                a.vfma_broadcast(self._accumulator(row, 0, split), weights.start, number)
+                continue
+            register = spare[row % len(spare)]
+            a.vbroadcast(register, number)
+            for column, weight in enumerate(weights):
+                a.vfma(self._accumulator(row, column, split), register, weight)
+
+    def _finish(self) -> None:
+        a = self._a
+        for split in range(1, self._splits):
+            for row, column in self._places():
+                to = self._accumulator(row, column)
+                a.vadd(to, to, self._accumulator(row, column, split))
+        if self._chunk.first:
+            self._add_what_is_there()
+        operands = iter(OPERANDS)
+        for name in self._shape.steps if self._chunk.is_last else ():
+            self._step(name, next(operands) if STEPS[name] else None)
+        for row, column in self._places():
+            a.vstore(self._place(row, column), self._accumulator(row, column), masked=self._masks(column))
+
+    def _add_what_is_there(self) -> None:
+        """Add what the chunks before have come to: sums of sums, whose rounding errors do not add up over all inputs."""
+        a = self._a
+        there = a.usable - 1
+        for row, column in self._places():
+            to = self._accumulator(row, column)
+            a.vload(there, self._place(row, column), masked=self._masks(column))
+            a.vadd(to, there, to)
+
+    def _step(self, name: str, operand: int | None) -> None:
+        """Put an element-wise step; of the larger of two, a NaN of the value stays."""
+        a = self._a
+        one, two = a.usable - 1, a.usable - 2
+        if operand is None:
+            a.vzero(one)
+        elif name == "leaky_relu":
+            a.vbroadcast(one, Mem(operand))
+        for column in range(self._block.width):
+            if operand is not None and name != "leaky_relu":
+                self._load_operand(one, operand, column)
+            for row in range(self._block.rows):
+                value = self._accumulator(row, column)
+                if name == "add":
+                    a.vadd(value, value, one)
+                elif name == "leaky_relu":
+                    a.vmul(two, value, one)
+                    a.vmax(value, two, value)
+                else:
+                    a.vmax(value, one, value)
+
+    def _load_operand(self, to: int, register: int, column: int) -> None:
+        self._a.vload(to, Mem(register, column * self._vector_bytes), masked=self._masks(column))
+
+    def _masks(self, column: int) -> bool:
+        return self._is_masked and column == self._block.width - 1
+
+    def _place(self, row: int, column: int) -> Mem:
+        """Return where a vector of the block lies."""
+        return Mem(R9, row * self._result_bytes + column * self._vector_bytes)
+
+    def _places(self) -> itertools.product[tuple[int, int]]:
+        return itertools.product(range(self._block.rows), range(self._block.width))

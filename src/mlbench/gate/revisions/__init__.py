@@ -1,0 +1,1 @@
+"""From the samples of two live versions to verdicts."""

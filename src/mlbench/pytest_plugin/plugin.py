@@ -1,0 +1,350 @@
+"""The pytest plugin: the fixture `mlbench`, on top of pytest-benchmark's `benchmark`.
+
+It is inert in a project that does not use the fixture: nothing is imported, printed or saved. With it, each test's row in the JSON that
+pytest-benchmark saves carries our measurement in `extra_info["mlbench"]`, and after pytest-benchmark's tables come ours.
+
+A test is marked as interrupted before it is measured and as complete after, so that a row that Ctrl-C cut in half says so.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import shlex
+import sys
+from collections.abc import Callable, Generator, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from mlbench.pytest_plugin.recorder import Recorder
+    from mlbench.results import Measurement
+    from mlbench.studies.cases import Case, Cell
+
+MOST_DATA = 200
+"""Rounds of pytest-benchmark's own data kept in a saved JSON; its statistics are of all of them."""
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add our options; they do nothing without the fixture."""
+    group = parser.getgroup("mlbench", "mlbench: latency, footprint and ratios")
+    group.addoption(
+        "--mlbench-threads",
+        type=int,
+        default=1,
+        metavar="N",
+        help="threads of BLAS, and that a call of the compiled runner may use (default 1)",
+    )
+    group.addoption("--mlbench-processes", type=int, default=None, metavar="N", help="fresh processes for the ratios of a case (default 8)")
+    group.addoption("--mlbench-heap", choices=("fresh", "kept"), default="fresh",
+                    help="allocator of these processes: as new, or keeping freed memory")  # fmt: skip
+    group.addoption("--mlbench-memray", type=Path, default=None, metavar="DIR",
+                    help="keep the memray recording of every case in this folder, with its flame graph")  # fmt: skip
+    group.addoption("--mlbench-report", type=Path, default=None, metavar="PAGE",
+                    help="make an HTML page with charts of this run here (needs the extra 'report')")  # fmt: skip
+    group.addoption("--mlbench-gate", nargs="?", const=True, default=None, metavar="FILE",
+                    help="judge this run by FILE, or by what --benchmark-compare[=ID] names; a red gate is exit status 1")  # fmt: skip
+    group.addoption("--mlbench-inconclusive", choices=("pass", "fail"), default="fail",
+                    help="what an inconclusive row means for the exit status (default fail)")  # fmt: skip
+    group.addoption("--mlbench-tolerances", type=Path, default=None, metavar="FILE",
+                    help="tolerances and accepted changes (default: the .toml next to the baseline under its name)")  # fmt: skip
+    group.addoption("--mlbench-gate-graphs", type=Path, default=Path("mlbench-results/gate"), metavar="DIR",
+                    help="where flame graphs of red rows go (default mlbench-results/gate)")  # fmt: skip
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Bring in the gate where it is asked for, and refuse what could not be made in the end, before anything is measured."""
+    if config.getoption("--mlbench-memray") is not None or config.getoption("--mlbench-report") is not None:
+        from mlbench.pytest_plugin.recorder import check_what_is_kept
+
+        check_what_is_kept(config)
+    if config.getoption("--mlbench-gate") and not config.option.collectonly:
+        from mlbench.pytest_plugin.gate import Gate
+        from mlbench.pytest_plugin.recorder import Recorder
+
+        config.stash[_RECORDER] = Recorder(config)
+        config.pluginmanager.register(Gate(config, config.stash[_RECORDER]), "mlbench-gate")
+
+
+def _fixture(request: pytest.FixtureRequest) -> Iterator[MlbenchFixture]:
+    """Measure a callable: latency, footprint, and its ratio to a reference callable.
+
+    >>> def test_double(mlbench):                                   # doctest: +SKIP
+    ...     mlbench(fast_double, x, reference=slow_double)
+    """
+    from mlbench.measure import blas_threads
+    from mlbench.pytest_plugin.recorder import Recorder
+
+    recorder = request.config.stash.setdefault(_RECORDER, Recorder(request.config))
+    with blas_threads(recorder.threads):
+        yield MlbenchFixture(request.getfixturevalue("benchmark"), recorder)
+
+
+if importlib.util.find_spec("pytest_benchmark") is not None:
+
+    @pytest.fixture
+    def mlbench(request: pytest.FixtureRequest, benchmark: object) -> Iterator[MlbenchFixture]:
+        """Measure a callable: latency, footprint, and its ratio to a reference callable."""
+        # pytest-benchmark knows its tests by their asking for `benchmark`, so that this fixture must ask for it by name.
+        yield from _fixture(request)
+
+else:
+
+    @pytest.fixture
+    def mlbench() -> None:
+        """Say which extra is missing."""
+        from mlbench.errors import MissingExtraError
+
+        raise MissingExtraError("the mlbench fixture", "pytest-benchmark")
+
+
+class MlbenchFixture:
+    """What the fixture `mlbench` gives to a test."""
+
+    def __init__(self, benchmark: Any, recorder: Recorder) -> None:  # pytest-benchmark has no types
+        self.benchmark = benchmark
+        """pytest-benchmark's own fixture, for its `group` and `extra_info`."""
+        self._recorder = recorder
+
+    def __call__(
+        self,
+        target: Callable[..., Any],
+        *args: Any,  # the target's own
+        reference: Callable[..., Any] | None = None,
+        check: Callable[[Any], object] | None = None,
+        holds: object = None,
+        **kwargs: Any,
+    ) -> Any:
+        """Measure `target(*args, **kwargs)`.
+
+        Args:
+            target: what is measured.
+            args: for the target, and for the reference.
+            reference: what it is compared with, in interleaved rounds of this process; the ratio is reference / target.
+            check: called with the target's result before anything is timed; it raises or asserts where that is wrong.
+            holds: what the target keeps between calls and is to count as its memory: an object, of which everything counts that it
+                refers to, a tuple of some, or a number of bytes. Runners of ours that the target uses count by themselves.
+            kwargs: for the target, and for the reference.
+
+        Returns:
+            the target's result.
+        """
+        from mlbench.files import file_name
+        from mlbench.measure import footprint, take_turns
+        from mlbench.measure.latency import ROUNDS
+        from mlbench.measure.stats import ratio_interval
+        from mlbench.pytest_plugin.holding import held_by, say_held, still_grows
+        from mlbench.results import Measurement, timing_of
+        from mlbench.studies.cases import keep_recording
+        from mlbench.studies.sweep import affordable_rounds, doubts
+
+        def call() -> Any:
+            return target(*args, **kwargs)
+
+        name = self.benchmark.fullname
+        case = {
+            "id": name,
+            "cell": self.benchmark.name,
+            "runner": getattr(target, "__qualname__", type(target).__name__),
+            "threads": self._recorder.threads,
+        }
+        if not self.benchmark.disabled:
+            self._mark(Measurement(case, "interrupted"))
+        result = call()
+        if check is not None:
+            check(result)
+        if getattr(self.benchmark, "takes_turns", False):  # in an A/B, where another process times the target
+            say_held(self.benchmark.extra_info, held_by(holds, target, args, kwargs))
+            return self.benchmark(target, *args, **kwargs)
+        if self.benchmark.disabled:
+            return self.benchmark(lambda: result)
+        arms: dict[str, Callable[[], object]] = {"this": call}
+        if reference is not None:
+            arms["reference"] = lambda: reference(*args, **kwargs)
+        if self._recorder.is_gated:
+            self._recorder.calls[name] = call
+        first = held_by(holds, target, args, kwargs)
+        found = footprint(call)
+        held = held_by(holds, target, args, kwargs)
+        compared = footprint(arms["reference"]) if reference is not None else None
+        if self._recorder.folder is not None:
+            keep_recording(call, self._recorder.folder, file_name(name))
+        self.benchmark(target, *args, **kwargs)
+        times = take_turns(arms, affordable_rounds(arms, ROUNDS))
+        ratios = {}
+        if reference is not None:
+            paired = zip(times["reference"].rounds_s, times["this"].rounds_s, strict=True)
+            ratios["reference_ratio"] = ratio_interval([[one / other for one, other in paired]])
+        self._mark(
+            Measurement(
+                case,
+                footprint=found,
+                reference_footprint=compared,
+                static=held.static,
+                counted=held.counted,
+                plan=held.plan,
+                timing=timing_of([times["this"]]),
+                ratios=ratios,
+                arms={} if reference is None else {"reference": timing_of([times["reference"]]).rounds_s},
+                warnings=(*still_grows(first, held), *doubts(ratios, found, is_lone=True)),
+            )
+        )
+        return result
+
+    def case(self, case: Case) -> None:
+        """Measure one of our own cases: right first, footprint, latency, then the ratios in fresh processes.
+
+        Raises:
+            WrongResultError: when the output is not what float64 gives; the case is not timed then.
+        """
+        from mlbench.measure import footprint
+        from mlbench.pytest_plugin.holding import held_by, say_held
+        from mlbench.results import Measurement
+        from mlbench.studies.cases import call_of, check, flame_graph
+        from mlbench.studies.sweep import measurement
+
+        if not self.benchmark.disabled:
+            self._mark(Measurement(case.identity(), "interrupted"))
+        agreement = check(case)
+        if self.benchmark.disabled:
+            call = call_of(case)
+            say_held(self.benchmark.extra_info, held_by(None, call, (), {}))
+            self.benchmark(call)
+            return
+        self.benchmark.group = case.cell.id
+        self._mark(Measurement(case.identity(), "interrupted", agreement.worst))
+        call = call_of(case)
+        found = footprint(call)
+        self._mark(Measurement(case.identity(), "interrupted", agreement.worst, found))
+        if self._recorder.folder is not None:
+            flame_graph(case, self._recorder.folder)
+        self.benchmark(call)
+        times, kept = self._recorder.times(case.cell)
+        self._mark(measurement(case, times, agreement.worst, found, kept, self._recorder.floor(case.cell)))
+
+    def ablation(self, cell: Cell) -> None:
+        """Measure what each optimisation is worth in a cell, in fresh processes; pytest-benchmark's row is of the runner with all of them.
+
+        Raises:
+            WorkerError: when a worker fails; a wrong result is among the reasons.
+        """
+        from mlbench.results.ablation import KEY, ablation_to_json
+        from mlbench.studies.ablation.measure import ablate
+        from mlbench.studies.cases import OPTIMIZED, Case, call_of
+
+        call = call_of(Case(cell, OPTIMIZED))
+        if self.benchmark.disabled:
+            self.benchmark(call)
+            return
+        self.benchmark.group = cell.id
+        self._recorder.ablations[self.benchmark.fullname] = None
+        self.benchmark(call)
+        found = ablate(cell, self._recorder.ablation_effort)
+        self.benchmark.extra_info[KEY] = ablation_to_json(found)
+        self._recorder.ablations[self.benchmark.fullname] = found
+
+    def _mark(self, measured: Measurement) -> None:
+        import dataclasses
+
+        name = self.benchmark.fullname
+        self._recorder.keep(name, dataclasses.replace(measured, case=measured.case | {"test": name}), self.benchmark.extra_info)
+
+
+_RECORDER: pytest.StashKey[Recorder] = pytest.StashKey()
+_TWO_CLOCKS = (
+    "pytest-benchmark's tables above are of this process, whose heap has a history; these are of fresh processes, in which the\n"
+    "runners take turns. Where the baseline pays for page faults in one and not in the other, they differ by that: see kept heap."
+)
+
+
+def _recorder(config: pytest.Config) -> Recorder | None:
+    found = config.stash.get(_RECORDER, None)
+    return found if found is not None and (found.measured or found.ablations) else None
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Mark the row of a test that failed; one that Ctrl-C cut in half stays interrupted."""
+    report = yield
+    recorder = _recorder(item.config)
+    if recorder is not None and report.failed and item.nodeid in recorder.measured:
+        recorder.fail(item.nodeid, report)
+    return report
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_sessionfinish(session: pytest.Session) -> Iterator[None]:
+    """Leave out rows that were broken off before their first round: pytest-benchmark, whose wrapper saves, cannot save them."""
+    if _recorder(session.config) is not None:
+        for bench in session.config._benchmarksession.benchmarks:  # type: ignore[attr-defined]  # it has no other way in
+            if not bench.stats.data:
+                bench.fixture.has_error = True
+    return (yield)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_benchmark_update_json(config: pytest.Config, output_json: dict[str, Any]) -> None:
+    """Thin pytest-benchmark's raw data, and say what was run on what."""
+    recorder = _recorder(config)
+    if recorder is None:
+        return
+    import dataclasses
+
+    from mlbench.measure import environment
+    from mlbench.measure.stats import thinned
+    from mlbench.results import now
+    from mlbench.results.ablation import KEY
+
+    broken_off = None in recorder.ablations.values() or any(each.status == "interrupted" for each in recorder.measured.values())
+
+    for bench in output_json["benchmarks"]:
+        extra = bench["extra_info"]  # the user's own, who may have put anything in its place
+        if isinstance(extra, dict) and {"mlbench", KEY} & extra.keys() and "data" in bench["stats"]:
+            bench["stats"]["data"] = thinned(bench["stats"]["data"], MOST_DATA)
+    output_json["mlbench"] = {
+        "date": now(),
+        "environment": dataclasses.asdict(environment(recorder.threads, recorder.heap)),
+        "status": "interrupted" if broken_off else "complete",
+        "command": shlex.join(["pytest", *map(str, config.invocation_params.args)]),
+    }
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """Print our tables and the summary after pytest-benchmark's."""
+    recorder = _recorder(config)
+    if recorder is None:
+        return
+    from mlbench.measure import describe, environment
+    from mlbench.report import pairs, render, summary, tables
+    from mlbench.report.tables.ablation import ablation_tables
+
+    here = environment(recorder.threads, recorder.heap)
+    measured = list(recorder.measured.values())
+    colour = bool(terminalreporter.hasmarkup)
+    width = terminalreporter._tw.fullwidth if sys.stdout.isatty() else None  # pytest has no public way to ask
+    terminalreporter.section("mlbench")
+    for table in tables(measured):
+        terminalreporter.write_line(render(table, width, colour=colour) + "\n")
+    if pairs(measured):
+        terminalreporter.write_line(f"{_TWO_CLOCKS}\n")
+    if pairs(measured):
+        terminalreporter.write_line(summary(measured, here))
+    complete = [each for each in recorder.ablations.values() if each is not None]
+    for table in (table for each in complete for table in ablation_tables(each)):
+        terminalreporter.write_line("\n" + render(table, width, colour=colour))
+    if complete and not pairs(measured):
+        terminalreporter.write_line(f"\nMachine: {describe(here)}")
+    page: Path | None = config.getoption("--mlbench-report")
+    if page is not None:
+        from mlbench.report.files import Files
+        from mlbench.report.page.page import write_page
+        from mlbench.results import new_result
+
+        command = shlex.join(["pytest", *map(str, config.invocation_params.args)])
+        terminalreporter.write_line(
+            f"\nReport: {write_page(Files(results=[('this run', new_result(here, command, measured))]), page, command)}"
+        )
+    if recorder.folder is not None:
+        terminalreporter.write_line(f"\nmemray recordings and flame graphs: {recorder.folder}")

@@ -1,0 +1,67 @@
+"""The ablation ladder as a waterfall: what each optimisation adds on top of those before it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from mlbench.measure.stats import Interval
+from mlbench.report.charts.chart import Chart, Spec, base_spec
+from mlbench.report.tables.cases import Table
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One rung.
+
+    Attributes:
+        name: of the optimisation.
+        total: speed-up over the baseline, with it and everything before it.
+        says: `helps`, `costs`, or `within the noise`.
+    """
+
+    name: str
+    total: Interval
+    says: str
+
+
+LEAST_SPAN = 0.5
+"""What the axis holds at least, in times as fast as the baseline: steps within the noise look as small as they are."""
+
+
+def ladder_chart(cell: str, steps: Sequence[Step]) -> Chart | None:
+    """Return the waterfall of a cell, or None without steps."""
+    if not steps:
+        return None
+    before = [1.0, *(step.total.estimate for step in steps)]
+    rows = [
+        {"step": step.name, "from": start, "to": step.total.estimate, "low": step.total.low, "high": step.total.high, "says": step.says}
+        for step, start in zip(steps, before, strict=False)
+    ]
+    names = [step.name for step in steps]
+    ends = [*before, *(step.total.low for step in steps), *(step.total.high for step in steps)]
+    scale: Spec = {"zero": False}
+    if max(ends) - min(ends) < LEAST_SPAN:
+        middle = (max(ends) + min(ends)) / 2
+        scale = {"domain": [middle - LEAST_SPAN / 2, middle + LEAST_SPAN / 2]}
+    spec = base_spec(rows, f"Ablation ladder of {cell}", 30 * len(names))
+    y = {"field": "step", "type": "nominal", "sort": names, "title": None}
+    says = {"domain": ["helps", "costs", "within the noise"], "range": ["#2e8b57", "#c44e52", "#9a9a9a"]}
+    spec["layer"] = [
+        {"mark": {"type": "bar", "size": 16, "tooltip": True},
+         "encoding": {"y": y, "x2": {"field": "to"},
+                      "x": {"field": "from", "type": "quantitative", "scale": scale, "title": "times as fast as the baseline"},
+                      "color": {"field": "says", "type": "nominal", "scale": says, "title": None}}},
+        {"mark": {"type": "rule", "strokeWidth": 2},
+         "encoding": {"y": y, "x": {"field": "low", "type": "quantitative"}, "x2": {"field": "high"}}},
+        {"mark": {"type": "tick", "thickness": 3, "size": 22}, "encoding": {"y": y, "x": {"field": "to", "type": "quantitative"}}},
+    ]  # fmt: skip
+    cells = tuple(
+        (step.name, f"{step.total.estimate:.3f}", f"{step.total.low:.3f}", f"{step.total.high:.3f}{step.total.doubt}", step.says)
+        for step in steps
+    )
+    how = ("From top to bottom one optimisation after the other is switched on. A bar begins where the one before ended; the line through "
+           "its end is the 95 % interval of the whole speed-up so far. The colour says whether this step alone, measured in turns with "
+           "and without it, is beyond the noise of the run.")  # fmt: skip
+    table = Table(f"Ladder of {cell}", ("optimisation", "speed-up", "95 % from", "to", "effect"), cells)
+    return Chart(f"ladder-{cell}", f"What each optimisation adds: {cell}", how, spec, table, 3 * len(rows))

@@ -1,0 +1,107 @@
+"""Read result files of any kind. One that cannot be used is named, and the others are read all the same."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from mlbench.errors import FileError
+from mlbench.gate import Judgement
+from mlbench.report import has_verdicts, load_verdicts
+from mlbench.report.page.newest import by_date
+from mlbench.results import Result, has_measurements, load
+from mlbench.results.ablation import Ablations, has_ablations, load_ablations
+from mlbench.results.comparison import Comparison, has_comparison, load_comparison
+from mlbench.results.documents import read_json
+from mlbench.results.peers import PeerResult, has_peers
+from mlbench.results.peers import load as load_peers
+from mlbench.results.pytest_benchmark import foreign, is_pytest_benchmark
+from mlbench.results.roofline import Limits, has_limits, load_limits
+
+
+@dataclass(slots=True)
+class Files:
+    """What the files hold, each kind with the names of its files.
+
+    Attributes:
+        results: of `mlbench run` and of pytest-benchmark, oldest first.
+        beside: the same, in the order in which they were named.
+        ablations: of `mlbench ablation`.
+        limits: of `mlbench limits`.
+        peers: of `mlbench peers`.
+        comparisons: of `mlbench ab`.
+        judgements: of `mlbench gate --format json`.
+        graphs: names of memray's pages that were kept, and their addresses as seen from the page.
+        refused: why a file was not used.
+    """
+
+    results: list[tuple[str, Result]] = field(default_factory=list)
+    beside: list[tuple[str, Result]] = field(default_factory=list)
+    ablations: list[tuple[str, Ablations]] = field(default_factory=list)
+    limits: list[tuple[str, Limits]] = field(default_factory=list)
+    peers: list[tuple[str, PeerResult]] = field(default_factory=list)
+    comparisons: list[tuple[str, Comparison]] = field(default_factory=list)
+    judgements: list[tuple[str, Judgement]] = field(default_factory=list)
+    graphs: list[tuple[str, str]] = field(default_factory=list)
+    refused: list[str] = field(default_factory=list)
+
+
+def read_files(paths: Sequence[Path], step: Callable[[str], object] = str) -> Files:
+    """Read the files.
+
+    Args:
+        paths: of the files.
+        step: told the name of each file when it is read.
+
+    Raises:
+        MissingExtraError: without jsonschema.
+    """
+    found = Files()
+    kinds: tuple[tuple[Callable[[Any], bool], Callable[[Path], Any], list[Any]], ...] = (
+        (has_measurements, load, found.results),
+        (has_ablations, load_ablations, found.ablations),
+        (has_limits, load_limits, found.limits),
+        (has_peers, load_peers, found.peers),
+        (has_comparison, load_comparison, found.comparisons),
+        (has_verdicts, load_verdicts, found.judgements),
+    )
+    names = {path: path.name if [each.name for each in paths].count(path.name) == 1 else str(path) for path in paths}
+    for path in paths:
+        try:
+            data = read_json(path)
+            fitting = [(read, place) for fits, read, place in kinds if fits(data)]
+            if not fitting and is_pytest_benchmark(data):
+                raise foreign(path, data)
+            if not fitting:
+                raise FileError(f"{path}: no result of mlbench; expected what --json wrote or pytest-benchmark saved")
+            read_whole = [(place, read(path)) for read, place in fitting]  # all of it or nothing
+            for place, content in read_whole:
+                place.append((names[path], content))
+        except FileError as error:
+            found.refused.append(str(error))
+        step(path.name)
+    found.beside += found.results
+    found.results[:] = by_date(found.results)
+    return found
+
+
+def graphs_in(folder: Path, page: Path) -> list[tuple[str, str]]:
+    """Return the HTML pages in a folder: names that tell them apart, with their folders, and addresses relative to `page`.
+
+    So page and folder can be moved together.
+
+    Raises:
+        FileError: when there is no such folder.
+    """
+    if not folder.is_dir():
+        raise FileError(f"{folder}: no such folder; name the one that flame graphs were kept in")
+    home = page.resolve().parent
+    pages = [each for each in sorted(folder.rglob("*.html")) if each.resolve() != page.resolve()]
+    return [
+        (each.relative_to(folder).with_suffix("").as_posix(), quote(Path(os.path.relpath(each.resolve(), home)).as_posix()))
+        for each in pages
+    ]

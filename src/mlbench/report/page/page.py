@@ -1,0 +1,85 @@
+"""The page: Jinja2 fills the template, Vega draws in the browser; everything is in the one file."""
+
+from __future__ import annotations
+
+import importlib
+import json
+from collections.abc import Sequence
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from mlbench import __version__
+from mlbench.errors import MissingExtraError
+from mlbench.files import write_atomically
+from mlbench.report.files import Files
+from mlbench.report.page.section import Section
+from mlbench.report.page.sections import sections_of
+from mlbench.results import now
+
+EXTRA = "report"
+
+
+def write_page(files: Files, path: Path, command: str, sections: Sequence[Section] | None = None) -> Path:
+    """Write the page of these files, whole or not at all; `sections` are theirs, where they were made already.
+
+    Raises:
+        FileError: when it cannot be written.
+        MissingExtraError: without Jinja2 or vl-convert.
+    """
+    return write_atomically(path, render_page(sections_of(files) if sections is None else sections, files.refused, command, now()))
+
+
+def render_page(sections: Sequence[Section], refused: Sequence[str], command: str, date: str) -> str:
+    """Return the page.
+
+    Args:
+        sections: in their order.
+        refused: files that could not be used, and why.
+        command: that made it.
+        date: of the page.
+
+    Raises:
+        MissingExtraError: without Jinja2 or vl-convert.
+    """
+    jinja2, vega = optional("jinja2", "jinja2"), optional("vl_convert", "vl-convert-python")
+    environment = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined)
+    files = resources.files("mlbench.report.page")
+
+    def text(name: str) -> Any:  # jinja2's markup
+        return importlib.import_module("markupsafe").Markup((files / name).read_text(encoding="utf-8"))  # our own file
+
+    markup = importlib.import_module("markupsafe").Markup
+    specs = {chart.name: chart.spec for section in sections for chart in section.charts}
+    page: str = environment.from_string((files / "page.html").read_text(encoding="utf-8")).render(
+        sections=sections,
+        refused=refused,
+        command=command,
+        date=date,
+        version=__version__,
+        style=text("page.css"),
+        script=text("page.js"),
+        bundle=markup(vega.javascript_bundle().replace("</script", "<\\/script")),  # Vega's own code
+        specs=markup(as_script(specs)),  # escaped by the function
+    )
+    return page
+
+
+def as_script(data: Any) -> str:  # JSON data
+    """Return JSON that can stand in a script element: nothing in it ends the element or begins a comment."""
+    text = json.dumps(data, allow_nan=False, separators=(",", ":"))
+    for character in "<>&\u2028\u2029":
+        text = text.replace(character, f"\\u{ord(character):04x}")
+    return text
+
+
+def optional(module: str, package: str) -> Any:  # the module
+    """Return a module of the extra.
+
+    Raises:
+        MissingExtraError: where it is not installed.
+    """
+    try:
+        return importlib.import_module(module)
+    except ImportError as error:
+        raise MissingExtraError("the report", package, EXTRA) from error

@@ -1,0 +1,48 @@
+"""One chart as a picture, for a slide or a README."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+from mlbench.errors import UsageError
+from mlbench.files import write_atomically
+from mlbench.report.charts import Chart
+from mlbench.report.page.page import optional
+from mlbench.report.page.section import Section
+
+WIDTH = 560
+SCALE = 2.0
+CONFIG = {"background": "white", "font": "Helvetica, Arial, sans-serif", "axis": {"grid": False}, "view": {"stroke": None}}
+
+
+def charts_of(sections: Sequence[Section]) -> dict[str, Chart]:
+    """Return every chart by its name."""
+    return {chart.name: chart for section in sections for chart in section.charts}
+
+
+def chart_names(sections: Sequence[Section]) -> list[str]:
+    """Return the names of the charts."""
+    return list(charts_of(sections))
+
+
+def write_chart(name: str, sections: Sequence[Section], path: Path) -> Path:
+    """Draw a chart into a file, SVG or PNG by its ending.
+
+    Raises:
+        UsageError: when there is no such chart, or the ending is another one.
+        FileError: when the file cannot be written.
+        MissingExtraError: without vl-convert.
+    """
+    charts = charts_of(sections)
+    if name not in charts:
+        raise UsageError(f"there is no chart {name!r} in these files; they have {', '.join(charts) or 'none'}")
+    chart = charts[name]
+    spec = json.dumps({**chart.spec, "width": WIDTH, "title": {"text": chart.title, "anchor": "start"}})
+    vega = optional("vl_convert", "vl-convert-python")
+    if path.suffix == ".svg":
+        return write_atomically(path, str(vega.vegalite_to_svg(spec, config=CONFIG)))
+    if path.suffix == ".png":
+        return write_atomically(path, bytes(vega.vegalite_to_png(spec, config=CONFIG, scale=SCALE)))
+    raise UsageError(f"{path}: a chart is written as .svg or .png")

@@ -1,0 +1,1 @@
+"""From records to tables: text in cells, nothing drawn yet."""

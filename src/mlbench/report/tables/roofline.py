@@ -1,0 +1,112 @@
+"""Ceilings and distances as tables, with a sentence for each case."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Sequence
+
+from mlbench.measure.ceilings import Ceilings
+from mlbench.measure.peaks import Level
+from mlbench.measure.stats import FEWEST_PROCESSES
+from mlbench.report import Table, format_interval
+from mlbench.studies.roofline.measure import Distance
+from mlbench.studies.sweep import SPREAD_LIMIT
+from mlbench.units import format_bytes, format_duration, format_ratio
+
+WIDTH = 110
+
+
+def ceilings_table(found: Ceilings) -> Table:
+    """Return the ceilings as a table."""
+    rows = (
+        ("multiply-adds in registers, float32", f"{found.peaks.flop_per_s / 1e9:.0f} GFLOP/s"),
+        ("NumPy's matrix product, float32", f"{found.gemm_flop_per_s / 1e9:.0f} GFLOP/s"),
+        *((f"reading from {_level(each)}", _rate(each.bytes_per_s)) for each in found.peaks.levels),
+        *((f"copy, source and target {format_bytes(each.size_bytes)}", _rate(each.bytes_per_s)) for each in found.copy),
+        ("element-wise call on 16 numbers", format_duration(found.ufunc_call_s)),
+        ("product (1, 16) @ (16, 16)", format_duration(found.dot_call_s)),
+        ("an empty builtin", format_duration(found.peaks.call_s)),
+    )
+    notes = (
+        f"Multiply-adds and reading: reached by {found.peaks.source}, which no code under test is part of. The floor of a case is made of "
+        "these and of the empty builtin.",
+        "The best of several sizes and repeats, on operands that lie in the cache they fit into. A copy counts bytes read and written.",
+    )
+    return Table("Ceilings", ("what", "at most"), rows, notes)
+
+
+def distances_table(found: Sequence[Distance]) -> Table:
+    """Return the distance of each case to the limit as a table."""
+    headers = (
+        "case",
+        "latency",
+        "GFLOP/s",
+        "of peak",
+        "GB/s",
+        "of bandwidth",
+        "calls",
+        "floor",
+        "floor ratio",
+        "95 % interval",
+        "of the floor",
+        "which is",
+    )
+    rows = tuple(
+        (
+            each.case,
+            format_duration(each.latency_s),
+            f"{each.limit.flop_per_s / 1e9:.1f}",
+            _percent(each.limit.of_peak),
+            f"{each.limit.bytes_per_s / 1e9:.1f}",
+            _percent(each.limit.of_bandwidth),
+            _percent(each.limit.calls_share),
+            format_duration(each.floor.seconds),
+            format_ratio(each.floor_ratio.estimate),
+            format_interval(each.floor_ratio),
+            _percent(1 / each.floor_ratio.estimate),
+            each.floor.bound,
+        )
+        for each in found
+    )
+    notes = (
+        "GFLOP/s of the matrix products. GB/s of what must move: weights, input and output once, each hidden activation twice. Calls: what "
+        "their overhead takes at least.",
+        "The floor contains no code under test: the larger of the products' arithmetic at the peak and of reading weights, input and "
+        "output from the level of memory they fit into, and an empty builtin. Floor ratio: latency / floor; 1.00x is the machine, and "
+        "below 1 the floor would be wrong.",
+        "Limits add up what the calls, the products and the passes take at least. What they do not explain is allocation, page faults, "
+        "Python, and shapes that suit BLAS badly; 'mlbench ablation' takes the baseline apart.",
+        *_doubts(found),
+    )
+    return Table("Distance to the limit", headers, rows, notes)
+
+
+def sentences(found: Sequence[Distance]) -> str:
+    """Return what bounds each case, a sentence each."""
+    lines = [f"  {each.case}: {each.limit.sentence}." for each in found]
+    wrapped = [textwrap.fill(line, WIDTH, subsequent_indent="    ", break_long_words=False, break_on_hyphens=False) for line in lines]
+    return "\n".join(["What bounds each case", "", *wrapped])
+
+
+def _doubts(found: Sequence[Distance]) -> tuple[str, ...]:
+    """Return what the reader should know before believing the floor ratios."""
+    ratios = [each.floor_ratio for each in found]
+    wide = sum(each.high - each.low > SPREAD_LIMIT * each.estimate for each in ratios)
+    busy = f"The interval is wide in {wide} of {len(found)} cases: the machine was busy; measure again when idle, or with more --processes."
+    few = min((each.processes for each in ratios), default=FEWEST_PROCESSES) < FEWEST_PROCESSES
+    return (
+        *((busy,) if wide else ()),
+        *((f"Fewer than {FEWEST_PROCESSES} processes hardly show how far processes are apart; one does not at all.",) if few else ()),
+    )
+
+
+def _level(level: Level) -> str:
+    return f"{level.name} ({format_bytes(level.capacity_bytes)} with the levels before it)" if level.capacity_bytes else level.name
+
+
+def _rate(bytes_per_s: float) -> str:
+    return f"{bytes_per_s / 1e9:.1f} GB/s"
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.0f} %"

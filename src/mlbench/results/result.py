@@ -1,0 +1,304 @@
+"""What was measured, as frozen data, and its JSON.
+
+A result file holds one measurement for each case. The same measurement stands in `extra_info["mlbench"]` of a JSON file that
+pytest-benchmark saves, so `load` reads both. Everything is validated against `results/schemas/result.json` before it is used; the
+history of the schema's versions stands in that file's `$comment`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime as dt
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from mlbench.errors import FileError
+from mlbench.measure import ArmTimes, Environment, Footprint
+from mlbench.measure.stats import Interval, median, tail_ratio, thinned
+from mlbench.results.documents import Form, check_document, check_version, plain, read_json, write_document
+from mlbench.results.older import SCHEMA_VERSION, is_old, upgrade, upgraded
+from mlbench.results.pytest_benchmark import document, is_pytest_benchmark, ours, place_of
+
+KIND = "mlbench-result"
+KEY = "mlbench"
+"""Under which a measurement stands in the `extra_info` of pytest-benchmark."""
+RUNNER, OBJECTS, STATED = "runner", "objects", "stated"
+"""By what bytes held between calls were counted: runners of ours said them, all that an object refers to was, or the test said them."""
+FORM = Form(KIND, SCHEMA_VERSION, "result.json", "result")
+FASTEST_ROUNDS = 5
+"""Of an arm that is a yardstick so many rounds of each process are kept, the fastest."""
+MOST_ROUNDS = 20
+"""Rounds kept for each process, arm and case; a sweep's file stays below 1 MB."""
+COMPLETE = "complete"
+INTERRUPTED = "interrupted"
+FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True)
+class StaticBytes:
+    """Bytes that are held between calls, beyond one set of weights, which is the model's.
+
+    Attributes:
+        arena: all intermediates and the output.
+        operands: operands made to avoid an allocation.
+        staging: the copy of an input that cannot be read where it lies, as far as it exists.
+        staging_if_needed: what that copy takes, or would take.
+        weight_copies: weights in another form.
+        objects: what was named in a test and is no runner of ours.
+    """
+
+    arena: int = 0
+    operands: int = 0
+    staging: int = 0
+    staging_if_needed: int = 0
+    weight_copies: int = 0
+    objects: int = 0
+
+    @property
+    def total(self) -> int:
+        """What counts as memory of the runner: all of it."""
+        return self.without_copies + self.weight_copies
+
+    @property
+    def without_copies(self) -> int:
+        """The same without copies of weights."""
+        return self.arena + self.operands + self.staging + self.objects
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """How long a call took, in several processes.
+
+    Attributes:
+        median_s: median of the rounds, in seconds per call.
+        p99_ratio: 99th percentile of single calls / their median; None where too few calls support it.
+        singles: single calls behind it.
+        minor_faults_per_call: page faults; None where the system does not count them.
+        rounds_s: for each process, seconds per call in each round, thinned to MOST_ROUNDS.
+    """
+
+    median_s: float
+    p99_ratio: float | None
+    singles: int
+    minor_faults_per_call: float | None
+    rounds_s: tuple[tuple[float, ...], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Measurement:
+    """Everything that was measured of one case.
+
+    Attributes:
+        case: identifies it: `id`, `cell` (the id without the runner), `runner`, and the sizes; where pytest measured it also `test`.
+        status: `complete`, `interrupted` when measuring was broken off, or `failed` when its test or its check failed.
+        worst_error: error / tolerance against the float64 reference, or None where nothing judged it.
+        footprint: of one call.
+        reference_footprint: of one call of the reference callable, where there is one.
+        static: bytes held between calls.
+        counted: by what they were counted, RUNNER, OBJECTS or STATED; None where nobody knows what is held.
+        timing: of the interleaved rounds.
+        ratios: name to interval: `speedup` (baseline / this), `speedup_kept_heap` (the same without the page faults of a fresh process,
+            where there are any), `floor_ratio` (this / floor), `products_ratio` (this / NumPy's bare products, with a warm heap),
+            `reference_ratio` (reference / this); `generated_floor_ratio` of files before version 3.
+        floor_s: the least time of a call, see `mlbench.studies.floor`; None where it is not known.
+        arms: rounds that took turns, as in `Timing.rounds_s`. Of a case `this`, `products` and, of the compiled runner, `baseline`,
+            all with a warm heap: of each process the fastest, ascending. Of a callable `reference`, which took turns with the timing's.
+        runs: where the arms are of several runs, how many processes of each; empty where they are of one.
+        warnings: what the reader should know before believing a number.
+        plan: what was chosen for the compiled runner, as `choices_to_json` writes it, and the names of its passes; None
+            where there is no plan or none was recorded.
+        error: what failed, in one line; None where nothing did.
+    """
+
+    case: dict[str, Any]
+    status: str = COMPLETE
+    worst_error: float | None = None
+    footprint: Footprint | None = None
+    reference_footprint: Footprint | None = None
+    static: StaticBytes = StaticBytes()
+    counted: str | None = None
+    timing: Timing | None = None
+    floor_s: float | None = None
+    ratios: dict[str, Interval] = field(default_factory=dict)
+    arms: dict[str, tuple[tuple[float, ...], ...]] = field(default_factory=dict)
+    runs: tuple[int, ...] = ()
+    warnings: tuple[str, ...] = ()
+    plan: dict[str, Any] | None = None
+    error: str | None = None
+
+    @property
+    def memory_bytes(self) -> int | None:
+        """Peak of the call plus everything held between calls; None without a footprint."""
+        return None if self.footprint is None else self.footprint.peak_bytes + self.static.total
+
+    @property
+    def memory_without_copies_bytes(self) -> int | None:
+        """The same without copies of weights."""
+        return None if self.footprint is None else self.footprint.peak_bytes + self.static.without_copies
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """A row that became worse or is gone, and was taken into a baseline all the same, by name.
+
+    Attributes:
+        id: of the row.
+        why: what the gate said of it.
+        reason: what the person said who accepted it.
+        date: ISO 8601 with the offset.
+    """
+
+    id: str
+    why: str
+    reason: str
+    date: str
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """A run: where, when, how, and what was measured.
+
+    Attributes:
+        environment: the machine and its software.
+        command: what was run.
+        date: ISO 8601 with the offset.
+        status: `complete`, or `interrupted` when the run was broken off.
+        measurements: one for each case.
+        accepted: what was taken into it although the gate was red; empty but in a baseline.
+    """
+
+    environment: Environment
+    command: str
+    date: str
+    status: str
+    measurements: tuple[Measurement, ...]
+    accepted: tuple[Accepted, ...] = ()
+
+
+def timing_of(processes: Sequence[ArmTimes]) -> Timing:
+    """Put together what several processes measured of one arm."""
+    singles = [value for times in processes for value in times.singles_s]
+    faults = [times.minor_faults_per_call for times in processes if times.minor_faults_per_call is not None]
+    return Timing(
+        median_s=median([value for times in processes for value in times.rounds_s]),
+        p99_ratio=tail_ratio(singles) if singles else None,
+        singles=len(singles),
+        minor_faults_per_call=median(faults) if faults else None,
+        rounds_s=tuple(tuple(thinned(times.rounds_s, MOST_ROUNDS)) for times in processes),
+    )
+
+
+def fastest_rounds(processes: Sequence[ArmTimes]) -> tuple[tuple[float, ...], ...]:
+    """Return the fastest rounds of each process, ascending."""
+    return tuple(tuple(sorted(times.rounds_s)[:FASTEST_ROUNDS]) for times in processes)
+
+
+def new_result(environment: Environment, command: str, measurements: Iterable[Measurement], status: str = COMPLETE) -> Result:
+    """Make a result of today."""
+    return Result(environment, command, now(), status, tuple(measurements))
+
+
+def with_run(baseline: Result, more: Result) -> Result:
+    """Return a result that holds the arms of one more run of the same code; all else stays as it was measured first.
+
+    Raises:
+        FileError: when the two do not have the same rows, or a row has no arms that a run could be added to.
+    """
+    rows = {each.case["id"]: each for each in more.measurements}
+    if list(rows) != [each.case["id"] for each in baseline.measurements]:
+        raise FileError("the two do not have the same rows in the same order; measure the same sizes")
+    return dataclasses.replace(baseline, measurements=tuple(_with_run(each, rows[each.case["id"]]) for each in baseline.measurements))
+
+
+def _with_run(row: Measurement, more: Measurement) -> Measurement:
+    if row.arms.keys() != more.arms.keys() or "this" not in row.arms:
+        raise FileError(f"{row.case['id']}: there are no rounds beside yardsticks to add to; both must be cases, measured by this version")
+    runs = tuple(count for each in (row, more) for count in each.runs or (len(each.arms["this"]),))
+    return dataclasses.replace(row, arms={name: (*rounds, *more.arms[name]) for name, rounds in row.arms.items()}, runs=runs)
+
+
+def now() -> str:
+    """Return the time as ISO 8601 with the offset."""
+    return dt.datetime.now().astimezone().isoformat(timespec="seconds")
+
+
+def to_json(value: Measurement | Result) -> dict[str, Any]:
+    """Return a measurement or a result as JSON data, with the schema's version."""
+    data: dict[str, Any] = plain(dataclasses.asdict(value))
+    head: dict[str, Any] = {"schema": SCHEMA_VERSION}
+    if isinstance(value, Result):
+        head["kind"] = KIND
+    return head | data
+
+
+def save(result: Result, path: str | Path) -> Path:
+    """Write a result file, whole or not at all."""
+    return write_document(path, FORM, to_json(result))
+
+
+def load(path: str | Path) -> Result:
+    """Read a result file, or a file that pytest-benchmark saved with our measurements in it.
+
+    Raises:
+        FileError: when it is missing, damaged, foreign, or of a version this mlbench does not read.
+        MissingExtraError: without jsonschema.
+    """
+    data = read_json(path)
+    if not is_pytest_benchmark(data):
+        data = upgraded(data)
+        check_document(path, data, FORM)
+        return _result(data)
+    rows = ours(data, KEY)
+    result = document(path, data, rows, "measurements") | {"schema": SCHEMA_VERSION, "kind": KIND}
+    for row in rows:
+        version = row.data.get("schema") if isinstance(row.data, dict) else None
+        if not is_old(version):
+            check_version(path, version, FORM, f"{row.place}.schema")
+        upgrade(row.data, version)
+    check_document(path, result, FORM, place_of(data, rows, "measurements"))
+    return _result(result)
+
+
+def has_measurements(data: Any) -> bool:  # whatever JSON holds
+    """Whether these data hold measurements, of ours or in a file of pytest-benchmark."""
+    if is_pytest_benchmark(data):
+        return bool(ours(data, KEY))
+    return isinstance(data, dict) and data.get("kind") == KIND
+
+
+def measurement_from_json(data: dict[str, Any]) -> Measurement:
+    """Return the measurement that valid JSON data hold."""
+    timing = data["timing"]
+    return Measurement(
+        case=data["case"],
+        status=data["status"],
+        worst_error=data["worst_error"],
+        footprint=_footprint(data["footprint"]),
+        reference_footprint=_footprint(data["reference_footprint"]),
+        static=StaticBytes(**data["static"]),
+        counted=data["counted"],
+        timing=None if timing is None else Timing(**{**timing, "rounds_s": _rounds(timing["rounds_s"])}),
+        floor_s=data["floor_s"],
+        ratios={name: Interval(**interval) for name, interval in data["ratios"].items()},
+        arms={name: _rounds(rounds) for name, rounds in data["arms"].items()},
+        runs=tuple(data["runs"]),
+        warnings=tuple(data["warnings"]),
+        plan=data["plan"],
+        error=data["error"],
+    )
+
+
+def _result(data: dict[str, Any]) -> Result:
+    measurements = tuple(measurement_from_json(each) for each in data["measurements"])
+    accepted = tuple(Accepted(**each) for each in data.get("accepted", ()))
+    return Result(Environment(**data["environment"]), data["command"], data["date"], data["status"], measurements, accepted)
+
+
+def _footprint(data: dict[str, Any] | None) -> Footprint | None:
+    return None if data is None else Footprint(**data)
+
+
+def _rounds(rounds: Sequence[Sequence[float]]) -> tuple[tuple[float, ...], ...]:
+    return tuple(tuple(process) for process in rounds)

@@ -1,0 +1,172 @@
+"""From a tile's source to the tile function of one number of rows: what each of its names stands for, made from graph and arena."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from mlbench.compiler.memory import Buffer, MemoryPlan, scratch_names, strip_rows_of
+from mlbench.ir import FEATURES, FloatArray, Graph, Node
+from mlbench.runtime.numpy_backend.lowering import load
+from mlbench.runtime.numpy_backend.tile_source import Argument, Kind, TileSource, tile_source
+from mlbench.runtime.x86_backend import code_bytes, runs_of, tile_function
+
+Tile = Callable[..., None]
+Form = tuple[frozenset[int], bool]
+
+_OF_CONSTANTS = (Kind.CONSTANT, Kind.CONSTANT_TURNED, Kind.OPERAND, Kind.SPREAD)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class BoundTile:
+    """A tile function and what was made for it alone.
+
+    Attributes:
+        run: `tile(x, y)`.
+        operand_bytes: operands that were spread over its rows, and generated code.
+    """
+
+    run: Tile
+    operand_bytes: int
+
+
+class Binder:
+    """Makes tile functions for one graph in one arena.
+
+    Args:
+        graph: the graph as it runs.
+        plan: where its buffers lie.
+        storage: name of a buffer to its memory, a flat array of float32; empty without static buffers.
+    """
+
+    def __init__(self, graph: Graph, plan: MemoryPlan, storage: Mapping[str, FloatArray]) -> None:
+        self._graph = graph
+        self._plan = plan
+        self._storage = storage
+        self._binders: dict[Form, tuple[TileSource, Callable[..., Tile]]] = {}
+        self._made_bytes = 0
+        self.files: list[str] = []
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """The Python of each form that was needed so far."""
+        return tuple(source.text for source, _ in self._binders.values())
+
+    def bind(self, rows: int) -> BoundTile:
+        """Return the tile function for this many rows."""
+        source, binder = self._binder(rows)
+        self._made_bytes = 0
+        arguments = {name: self._value(argument, rows) for name, argument in source.arguments.items()}
+        return BoundTile(binder(**arguments), self._made_bytes)
+
+    def _binder(self, rows: int) -> tuple[TileSource, Callable[..., Tile]]:
+        graph = self._graph
+        heights = {position: strip_rows_of(graph, node) for position, node in enumerate(graph.nodes)}
+        stripped = frozenset(position for position, height in heights.items() if height is not None and height < rows)
+        form = stripped, rows == 1 and any(node.columns == 1 for node in graph.nodes)
+        if form not in self._binders:
+            source = tile_source(graph, self._plan, stripped, one_row=form[1])
+            binder, filename = load(source.text, "bind", "tile", graph.constants)
+            self._binders[form] = source, binder
+            self.files.append(filename)
+        return self._binders[form]
+
+    def _value(self, argument: Argument, rows: int) -> object:
+        """Return what a name stands for."""
+        if argument.kind in _OF_CONSTANTS:
+            return self._constant(argument, rows)
+        if argument.kind is Kind.GENERATED:
+            return self._generated(argument.position, rows)
+        if argument.kind in _LOOPS:
+            return tuple(_LOOPS[argument.kind](self, argument, rows))
+        shape = self._shape(self._buffer(argument.of), rows)
+        if argument.kind is Kind.SHAPE:
+            return shape
+        view = self._storage[argument.of][: shape[0] * shape[1]].reshape(shape)
+        return view if argument.kind is Kind.VIEW else view.T
+
+    def _generated(self, position: int, rows: int) -> Callable[..., Any]:
+        run = next(each for each in runs_of(self._graph) if each.first == position)
+        function = tile_function(self._graph, self._plan, self._storage, run, rows)
+        self._made_bytes += code_bytes(function)
+        return function
+
+    def _constant(self, argument: Argument, rows: int) -> FloatArray:
+        constant = self._graph.constants[argument.of]
+        if argument.kind is Kind.CONSTANT:
+            return constant
+        if argument.kind is Kind.CONSTANT_TURNED:
+            return constant.T
+        return operand(constant, rows) if argument.kind is Kind.OPERAND else self._spread(argument.of, rows)
+
+    def _place(self, argument: Argument, rows: int, first: int, last: int) -> tuple[object, ...]:
+        """Return what a loop calls the place of a strip or a part: the view, or where it begins and ends."""
+        if not argument.is_bound:
+            return first, last
+        buffer = self._plan.buffer_of(self._graph.nodes[argument.position].output)
+        shape = self._shape(buffer, rows)
+        return (self._storage[buffer.name][: shape[0] * shape[1]].reshape(shape)[first:last],)
+
+    def _buffer(self, name: str) -> Buffer:
+        return next(buffer for buffer in self._plan.buffers if buffer.name == name)
+
+    def _shape(self, buffer: Buffer, rows: int) -> tuple[int, int]:
+        """Return the shape of a buffer's rows as they lie in memory; scratch lies as the node's result does."""
+        nodes = [node for node in self._graph.nodes if node.output in buffer.values or buffer.name in scratch_names(node)]
+        turned = any(node.layout == FEATURES for node in nodes)
+        return (buffer.columns, min(rows, buffer.rows)) if turned else (min(rows, buffer.rows), buffer.columns)
+
+    def _spread(self, name: str, rows: int) -> FloatArray:
+        """Return a row operand over a value that lies feature after feature: (columns, rows)."""
+        constant = self._graph.constants[name]
+        if constant.ndim == 0:
+            return constant
+        spread = np.repeat(constant, rows).reshape(constant.size, rows)
+        self._made_bytes += spread.nbytes
+        return spread
+
+    def _strips(self, argument: Argument, rows: int) -> Iterator[tuple[object, ...]]:
+        """Cut the rows of a node's result into strips: the place, then the operands, then the scratch for each."""
+        node = self._graph.nodes[argument.position]
+        strips = math.ceil(rows / (strip_rows_of(self._graph, node) or rows))
+        height = math.ceil(rows / strips)
+        constants = [self._graph.constants[name] for name in _operands_of(node)]
+        for first in range(0, rows, height):
+            last = min(first + height, rows)
+            scratch = [self._scratch(name, (last - first, node.columns)) for name in scratch_names(node)]
+            yield (*self._place(argument, rows, first, last), *(operand(array, last - first) for array in constants), *scratch)
+
+    def _parts(self, argument: Argument, rows: int) -> Iterator[tuple[object, ...]]:
+        """Cut the features of a node's result into parts: the place, the weight, then the operands, then the scratch for each."""
+        node = self._graph.nodes[argument.position]
+        weight = self._graph.constants[node.inputs[1]].T
+        spread = [self._spread(name, rows) for name in _operands_of(node)]
+        edges = [node.columns * part // node.parts for part in range(node.parts + 1)]
+        for first, last in itertools.pairwise(edges):
+            operands = [array if array.ndim == 0 else array[first:last] for array in spread]
+            scratch = [self._scratch(name, (last - first, rows)) for name in scratch_names(node)]
+            yield (*self._place(argument, rows, first, last), weight[first:last], *operands, *scratch)
+
+    def _scratch(self, name: str, shape: tuple[int, int]) -> FloatArray:
+        size = shape[0] * shape[1]
+        flat = self._storage[name] if name in self._storage else np.empty(size, np.float32)
+        return flat[:size].reshape(shape)
+
+
+def operand(array: FloatArray, rows: int) -> FloatArray:
+    """Return what an element-wise kernel reads: a strip's rows, a row as a matrix of one row, a scalar as it is."""
+    if array.ndim == 1:
+        return array[np.newaxis]
+    return array[:rows] if array.ndim == 2 else array
+
+
+def _operands_of(node: Node) -> dict[str, Any]:
+    return dict.fromkeys(name for step in node.epilogue[node.inner :] for name in step.operands)
+
+
+_LOOPS = {Kind.STRIPS: Binder._strips, Kind.PARTS: Binder._parts}  # noqa: SLF001  # of the class above

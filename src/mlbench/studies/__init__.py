@@ -1,0 +1,1 @@
+"""Questions that are measured: cases, the sweep, ablation, roofline, peers, A/B, calibration."""

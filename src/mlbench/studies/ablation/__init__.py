@@ -1,0 +1,1 @@
+"""What each optimisation is worth in a cell, and where the time of its baseline goes."""

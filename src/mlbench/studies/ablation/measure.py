@@ -1,0 +1,218 @@
+"""Measure the ablation of a cell: every runner checked and weighed in one process, then all of them timed in several more.
+
+All runners take turns in the same rounds, so that every comparison is of one moment. A second, identical baseline takes turns with
+them: what its ratio to the first one strays from 1 is the noise of this very run, and an effect that does not stand out from it is not
+called one.
+
+The functions that a worker process runs and the one that asks it to stand side by side here.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import math
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from mlbench.compiler import blas
+from mlbench.ir import graph_text
+from mlbench.measure import ArmTimes, Footprint, Worker, caches, eviction_bytes, eviction_text, evictor, footprint, take_turns
+from mlbench.measure.stats import Interval, median, ratio_interval, typical
+from mlbench.runtime import BaselineRunner, OptimizedRunner, check_result
+from mlbench.studies.ablation.breakdown import Shares, measured_shares, programs
+from mlbench.studies.ablation.variants import BASELINE, CONTROL, ORDER, Passes, Rung, name_of, ordered, rungs, variants
+from mlbench.studies.cases import Cell, input_of, model_of
+from mlbench.studies.sweep import Arms, Effort, Step, affordable_rounds, per_round, silent, time_in_process
+
+_HERE = "mlbench.studies.ablation.measure"
+
+
+@dataclass(frozen=True, slots=True)
+class Variant:
+    """A runner with some passes, apart from its speed.
+
+    Attributes:
+        program: digest of everything that runs; two variants with one digest are the same program.
+        memory_bytes: peak of a call plus everything held between calls.
+        allocations: of a call; None where the instrument cannot count them.
+        compile_s: seconds until the first result of this batch size.
+    """
+
+    program: str
+    memory_bytes: int
+    allocations: int | None
+    compile_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Effect:
+    """What a rung is worth in this cell.
+
+    Attributes:
+        rung: the comparison.
+        variant: the runner with the optimisation; in the rows 'all but', the one without.
+        total: speed-up of that runner over the baseline.
+        effect: time without / time with the optimisation; above 1 it helps.
+        is_idle: both runners are the same program, so there is nothing to measure.
+        is_beyond_noise: the whole interval lies on one side of 1, farther away than the two identical baselines are apart.
+    """
+
+    rung: Rung
+    variant: Variant
+    total: Interval
+    effect: Interval
+    is_idle: bool
+    is_beyond_noise: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Ablation:
+    """All effects of a cell.
+
+    Attributes:
+        cell: its id.
+        baseline_s: time of a call of the baseline: the geometric mean of the processes' medians.
+        baseline_faults: page faults of such a call; None where the system does not count them.
+        shares: where that time goes.
+        effects: ladder first, then each by itself, then everything without each.
+        noise: how far apart two identical baselines were, as a ratio of 1 or more.
+        compile_s: seconds until the first result of the runner with everything.
+        break_even_calls: calls after which that is earned back; None where nothing is gained.
+        evicted_bytes: passed through the caches before every timed call; None where the caches were warm.
+        eviction: what that means on the machine it was measured on, as a sentence; empty where the caches were warm.
+    """
+
+    cell: str
+    baseline_s: float
+    baseline_faults: float | None
+    shares: Shares
+    effects: tuple[Effect, ...]
+    noise: float
+    compile_s: float
+    break_even_calls: float | None
+    evicted_bytes: int | None = None
+    eviction: str = ""
+
+
+def ablate(cell: Cell, effort: Effort, step: Step = silent, *, cold: bool = False) -> Ablation:
+    """Measure every rung in a cell, and where the time of its baseline goes.
+
+    Args:
+        cell: the cell.
+        effort: how much.
+        step: told 1 + `effort.processes` times that something ended.
+        cold: with cold caches: every timed call is a single one, and something else passes through the caches before it.
+
+    Raises:
+        WorkerError: when a worker fails; a wrong result is among the reasons.
+    """
+    data = dataclasses.asdict(cell)
+    with Worker(cell.threads) as worker:
+        answers = worker.call(f"{_HERE}:judge_in_worker", cell=data)
+    weighed = {name: Variant(**answer) for name, answer in answers.items()}
+    step(cell.id)
+    found = caches()
+    evicted = eviction_bytes(found) if cold else None
+    arms: Arms = {}
+    for _ in range(effort.processes):
+        time_in_process(f"{_HERE}:times_in_worker", {"cell": data, "evicted_bytes": evicted}, cell.threads, effort, arms)
+        step(cell.id)
+    measured = evaluate(cell.id, weighed, arms)
+    return measured if evicted is None else dataclasses.replace(measured, evicted_bytes=evicted, eviction=eviction_text(evicted, found))
+
+
+def evaluate(cell: str, weighed: Mapping[str, Variant], arms: Mapping[str, Sequence[ArmTimes]]) -> Ablation:
+    """Turn times into effects and shares.
+
+    Args:
+        cell: its id.
+        weighed: each compiled runner, by name as in `name_of`.
+        arms: times of the same, of the two baselines, and of the programs behind the shares.
+    """
+    control = ratio_interval(per_round(arms[BASELINE], arms[CONTROL]))
+    noise = max(abs(math.log(control.low)), abs(math.log(control.high)))
+    best = name_of(ordered(ORDER))
+    baseline_s, compile_s = _seconds(arms[BASELINE]), weighed[best].compile_s
+    saved_s = baseline_s - _seconds(arms[best])
+    faults = [each.minor_faults_per_call for each in arms[BASELINE] if each.minor_faults_per_call is not None]
+    return Ablation(
+        cell=cell,
+        baseline_s=baseline_s,
+        baseline_faults=median(faults) if faults else None,
+        shares=measured_shares(arms[BASELINE], arms),
+        effects=tuple(_effect(rung, weighed, arms, noise) for rung in rungs()),
+        noise=math.exp(noise),
+        compile_s=compile_s,
+        break_even_calls=compile_s / saved_s if saved_s > 0 else None,
+    )
+
+
+def judge_in_worker(cell: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """Build, check and weigh every runner of a cell; what a worker process is asked to call."""
+    here = Cell(**{**cell, "hidden": tuple(cell["hidden"])})
+    model, x = model_of(here), input_of(here)
+    blas.set_up()  # which is no compile time
+    OptimizedRunner(model, here.batch).run(x)
+    return {name_of(passes): dataclasses.asdict(_weighed(here, passes)) for passes in variants()}
+
+
+def times_in_worker(
+    cell: dict[str, Any], evicted_bytes: int | None, rounds: int, turn_s: float, singles_s: float
+) -> dict[str, dict[str, Any]]:
+    """Time every runner of a cell, two baselines and what the shares need, interleaved; what a worker process is asked to call."""
+    here = Cell(**{**cell, "hidden": tuple(cell["hidden"])})
+    model, x = model_of(here), input_of(here)
+    arms: dict[str, Callable[[], object]] = {BASELINE: partial(BaselineRunner(model).run, x)}
+    for passes in variants():
+        arms[name_of(passes)] = partial(OptimizedRunner(model, here.batch, passes=passes).run, x)
+    arms[CONTROL] = partial(BaselineRunner(model).run, x)
+    arms |= programs(model, x)
+    evict = None if evicted_bytes is None else evictor(evicted_bytes)
+    paid = arms if evict is None else {name: _after(evict, call) for name, call in arms.items()}
+    times = take_turns(arms, affordable_rounds(paid, rounds), turn_s, singles_s, before=evict)
+    return {name: dataclasses.asdict(each) for name, each in times.items()}
+
+
+def _after(evict: Callable[[], None], call: Callable[[], object]) -> Callable[[], object]:
+    def evict_and_call() -> object:
+        evict()
+        return call()
+
+    return evict_and_call
+
+
+def _weighed(cell: Cell, passes: Passes) -> Variant:
+    model, x = model_of(cell), input_of(cell)
+    start = time.perf_counter()
+    runner = OptimizedRunner(model, cell.batch, passes=passes)
+    y = runner.run(x)
+    compile_s = time.perf_counter() - start
+    check_result(model, x, y, name_of(passes))
+    found: Footprint = footprint(partial(runner.run, x))
+    return Variant(_digest(runner), found.peak_bytes + runner.memory.total_bytes, found.allocations, compile_s)
+
+
+def _digest(runner: OptimizedRunner) -> str:
+    """Return a digest of the graph, the plan, the code and the layout of the constants: everything that could make a difference."""
+    graph = runner.compiled.graph
+    layouts = [f"{name} {array.shape} {array.strides}" for name, array in graph.constants.items()]
+    text = "\n".join([graph_text(graph), str(runner.plan), *runner.sources, *layouts])
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _effect(rung: Rung, weighed: Mapping[str, Variant], arms: Mapping[str, Sequence[ArmTimes]], noise: float) -> Effect:
+    with_it, without_it = name_of(rung.with_it), name_of(rung.without_it)
+    effect = ratio_interval(per_round(arms[without_it], arms[with_it]))
+    distance = max(math.log(effect.low), -math.log(effect.high))  # of the interval from 1, negative where 1 lies inside
+    is_idle = rung.without_it is not None and weighed[with_it].program == weighed[without_it].program
+    shown = without_it if rung.label.startswith("all but") else with_it
+    total = ratio_interval(per_round(arms[BASELINE], arms[shown]))
+    return Effect(rung, weighed[shown], total, effect, is_idle, not is_idle and distance > noise)
+
+
+def _seconds(times: Sequence[ArmTimes]) -> float:
+    return typical([each.rounds_s for each in times])

@@ -1,0 +1,1 @@
+"""Comparisons whose answer is known, kept in a folder."""

@@ -1,0 +1,1 @@
+"""The runtimes that ours is measured against, one adapter a file."""

@@ -1,0 +1,64 @@
+"""PyTorch, eager: `nn.Sequential` as most people run it, in `inference_mode`, which neither records gradients nor counts versions.
+
+Threads are set with `torch.set_num_threads`; operators run one after the other.
+
+Sources: docs.pytorch.org/tutorials/recipes/recipes/tuning_guide.html (no gradients for inference),
+docs.pytorch.org/docs/stable/generated/torch.autograd.grad_mode.inference_mode.html,
+docs.pytorch.org/docs/stable/notes/cpu_threading_torchscript_inference.html (threads).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import ExitStack
+from typing import Any
+
+import numpy as np
+
+from mlbench.ir import FloatArray
+from mlbench.models import IDENTITY, LEAKY_SLOPE, Model
+from mlbench.studies.peers.packages import Package, absent
+
+PACKAGES = (Package("torch", "torch"),)
+SETTINGS = "nn.Sequential in eval and inference_mode"
+_mode = ExitStack()
+"""Inference mode is entered once and for good, as a loop that serves requests does; entering it takes 2 us."""
+
+
+def missing() -> str | None:
+    """Return why it cannot run here; None where it can."""
+    return absent(PACKAGES)
+
+
+def load(model: Model, x: FloatArray, threads: int) -> Callable[[], object]:
+    """Return a call that computes the output for `x`."""
+    import torch  # noqa: PLC0415  # only where this runtime is measured
+
+    torch.set_num_threads(threads)
+    module = sequential(model)
+    _mode.enter_context(torch.inference_mode())
+    given = torch.from_numpy(x)
+    return lambda: module(given)
+
+
+def sequential(model: Model) -> Any:  # torch.nn.Sequential
+    """Return the model as PyTorch modules with the same weights."""
+    from torch import from_numpy, nn, no_grad  # noqa: PLC0415  # as above
+
+    activations: dict[str, Callable[[], Any]] = {
+        "relu": nn.ReLU,
+        "leaky_relu": lambda: nn.LeakyReLU(LEAKY_SLOPE),
+        "sigmoid": nn.Sigmoid,
+        "tanh": nn.Tanh,
+        "softmax": lambda: nn.Softmax(dim=1),
+    }
+    modules: list[Any] = []
+    with no_grad():
+        for layer in model.layers:
+            linear = nn.Linear(*layer.weight.shape).requires_grad_(requires_grad=False)
+            linear.weight.copy_(from_numpy(np.array(layer.weight.T, order="C")))
+            linear.bias.copy_(from_numpy(np.array(layer.bias)))
+            modules.append(linear)
+            if layer.activation != IDENTITY:
+                modules.append(activations[layer.activation]())
+    return nn.Sequential(*modules).eval()

@@ -1,0 +1,236 @@
+"""Measure runtimes against ours: each in a live process of its own, which take turns, so that only one runs at any moment.
+
+Frameworks with thread pools disturb each other in one process, and two moments of a shared machine cannot be compared. So every runtime
+of a cell is built and checked first, each in its process; then they take turns of a few milliseconds, forwards and backwards (ABBA), and
+another one starts each round. Before a turn is timed it runs for a moment untimed, because another process has just had the caches. One
+set of processes is one replicate: it goes through all cells, and then a fresh set does so again.
+
+With several threads a process that has had its turn is stopped by a signal: ONNX Runtime's threads, for one, spin for 30 ms after a call.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any, Self
+
+from mlbench.errors import WorkerError
+from mlbench.measure import Worker
+from mlbench.results.peers import FAILED, MEASURED, SLOW, WRONG, Outcome, PeerCell, Runtime
+from mlbench.studies.cases import Cell
+from mlbench.studies.peers.worker import OURS
+
+PROCESSES = 5
+ROUNDS = 15
+TURN_S = 3e-3
+WARM_UP_S = 1e-3
+ROUNDS_S = 3.0
+"""Time for the rounds of a cell in one set of processes; cells with long calls get fewer rounds."""
+LEAST_ROUNDS = 3
+SLOW_S, SLOW_TIMES = 0.05, 20.0
+"""A call that takes so many seconds, and so many times the fastest one's, takes no turns: it would take them from the others."""
+PAUSE_S = 0.05
+"""Where a process cannot be stopped, the wait for its threads to end spinning."""
+_HERE = "mlbench.studies.peers.worker:"
+
+
+@dataclass(frozen=True, slots=True)
+class PeerEffort:
+    """How much is measured.
+
+    Attributes:
+        processes: sets of fresh processes; each is one replicate.
+        rounds: ABBA rounds in each, at most.
+        turn_s: length of a turn, in seconds.
+    """
+
+    processes: int = PROCESSES
+    rounds: int = ROUNDS
+    turn_s: float = TURN_S
+
+
+class Processes:
+    """One live process for each runtime; one that died is replaced when it is asked again.
+
+    Args:
+        modules: name of the runtime to its adapter; None for ours.
+        threads: of each process; with more than one, a process is stopped while it is not asked.
+    """
+
+    def __init__(self, modules: Mapping[str, str | None], threads: int) -> None:
+        self._modules = modules
+        self._threads = threads
+        self._workers: dict[str, Worker] = {}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        for worker in self._workers.values():
+            worker.stop()
+
+    def introduce(self, name: str) -> Runtime:
+        """Start a runtime's process afresh and return what runs in it.
+
+        Raises:
+            WorkerError: when the process fails.
+        """
+        if name in self._workers:
+            self._workers.pop(name).stop()
+        worker = self._workers[name] = Worker(self._threads)
+        return Runtime(name, **worker.call(_HERE + "introduce", module=self._modules[name], threads=self._threads))
+
+    def ask(self, name: str, function: str, **arguments: Any) -> Any:  # whatever JSON holds
+        """Let the runtime's process, and no other one, do something.
+
+        Raises:
+            WorkerError: when the process fails.
+        """
+        if name not in self._workers or not self._workers[name].is_alive:
+            self.introduce(name)
+        worker = self._workers[name]
+        worker.thaw()
+        answer = worker.call(_HERE + function, **arguments)
+        if self._threads > 1 and not worker.freeze():
+            time.sleep(PAUSE_S)
+        return answer
+
+    def prepare(self, name: str, cell: Cell) -> Outcome:
+        """Build and check a cell; what goes wrong is an outcome, not an error."""
+        try:
+            answer = self.ask(name, "prepare", module=self._modules[name], cell=dataclasses.asdict(cell))
+        except WorkerError as error:
+            return Outcome(FAILED, _reason(error))
+        if answer["wrong"] is not None:
+            return Outcome(WRONG, answer["wrong"])
+        return Outcome(MEASURED, "", answer["worst_error"], answer["build_s"], answer["cost_s"])
+
+    def weigh(self, name: str, cell: Cell, outcome: Outcome) -> Outcome:
+        """Return the outcome with its bytes, where memray can tell them."""
+        try:
+            answer = self.ask(name, "weigh", module=self._modules[name], cell=dataclasses.asdict(cell))
+        except WorkerError:  # bytes are an extra, and the times stand without them
+            return outcome
+        return dataclasses.replace(outcome, **answer)
+
+
+def find_runtimes(modules: Mapping[str, str | None], threads: int) -> tuple[Runtime, ...]:
+    """Ask each runtime for its versions, and what it lacks; a process that fails at that is a runtime that is missing."""
+    found = []
+    with Processes(modules, threads) as processes:
+        for name in modules:
+            try:
+                found.append(processes.introduce(name))
+            except WorkerError as error:
+                found.append(Runtime(name, "", "", _reason(error)))
+    return tuple(found)
+
+
+def measure(
+    cells: Sequence[Cell], modules: Mapping[str, str | None], effort: PeerEffort, known: Mapping[str, PeerCell] | None = None
+) -> Iterator[PeerCell]:
+    """Measure cells, one set of processes after the other, and give each cell as far as it is, as often as something was added to it.
+
+    Args:
+        cells: of one number of threads.
+        modules: name of the runtime to its adapter, all of which are there; None for ours.
+        effort: how much.
+        known: cells measured before, by name, to go on with.
+    """
+    so_far = {cell: (known or {}).get(_empty(cell).name, _empty(cell)) for cell in cells}
+    for number in range(effort.processes):
+        waiting = [cell for cell in cells if so_far[cell].processes <= number]
+        if waiting:
+            with Processes(modules, waiting[0].threads) as processes:
+                for cell in waiting:
+                    so_far[cell] = _replicate(processes, cell, list(modules), effort, so_far[cell])
+                    yield so_far[cell]
+        unweighed = [cell for cell in cells if not so_far[cell].weighed]
+        if unweighed:
+            with Processes(modules, unweighed[0].threads) as processes:
+                for cell in unweighed:
+                    so_far[cell] = _weighed(processes, cell, so_far[cell])
+                    yield so_far[cell]
+
+
+def take_turns(
+    processes: Processes, costs_s: Mapping[str, float], effort: PeerEffort
+) -> tuple[dict[str, tuple[float, ...]], dict[str, str]]:
+    """Let the runtimes take turns at the cell that each has prepared.
+
+    Args:
+        processes: which have prepared it.
+        costs_s: name of the runtime to the seconds of a call, about.
+        effort: how much.
+
+    Returns:
+        seconds per call in each round by runtime, and for those that were lost on the way the reason instead.
+    """
+    calls = {name: max(1, round(effort.turn_s / cost)) for name, cost in costs_s.items()}
+    warm_ups = {name: max(1, round(WARM_UP_S / cost)) for name, cost in costs_s.items()}
+    round_s = 2 * sum(cost * (calls[name] + warm_ups[name]) for name, cost in costs_s.items())
+    rounds = min(effort.rounds, max(LEAST_ROUNDS, int(ROUNDS_S / round_s))) if costs_s else 0
+    times: dict[str, list[float]] = {name: [] for name in costs_s}
+    lost: dict[str, str] = {}
+    for number in range(rounds):
+        names = [name for name in costs_s if name not in lost]
+        first = number % max(1, len(names))
+        order = names[first:] + names[:first]
+        spent = dict.fromkeys(names, 0.0)
+        for name in (*order, *order[::-1]):
+            if name in lost:
+                continue
+            try:
+                spent[name] += processes.ask(name, "turn", calls=calls[name], warm_ups=warm_ups[name])
+            except WorkerError as error:
+                lost[name] = _reason(error)
+        for name in names:
+            times[name].append(spent[name] / 2)
+    return {name: tuple(each) for name, each in times.items() if name not in lost}, lost
+
+
+def _replicate(processes: Processes, cell: Cell, names: Sequence[str], effort: PeerEffort, before: PeerCell) -> PeerCell:
+    """Return the cell with the rounds of one more set of processes."""
+    is_first = before.processes == 0
+    asked = names if is_first else [name for name in names if name in before.outcomes and before.outcomes[name].state == MEASURED]
+    prepared = {name: processes.prepare(name, cell) for name in asked}
+    costs_s = {name: each.cost_s for name, each in prepared.items() if each.cost_s is not None}
+    fastest_s = min(costs_s.values(), default=0.0)
+    too_slow_s = max(SLOW_S, SLOW_TIMES * fastest_s)
+    slow = {name for name, cost in costs_s.items() if is_first and cost > too_slow_s and name != OURS}
+    times, lost = take_turns(processes, {name: cost for name, cost in costs_s.items() if name not in slow}, effort)
+    outcomes = dict(before.outcomes)
+    for name, each in prepared.items():
+        new = each
+        if name in slow:
+            new = dataclasses.replace(each, state=SLOW, detail="a call takes too long for turns; timed by itself")
+        if name in lost:
+            new = dataclasses.replace(each, state=FAILED, detail=lost[name])
+        rounds = times.get(name, ())
+        outcomes[name] = dataclasses.replace(new, rounds_s=(rounds,)) if is_first else _longer(before.outcomes[name], new, rounds)
+    return dataclasses.replace(before, outcomes=outcomes, processes=before.processes + 1)
+
+
+def _longer(before: Outcome, new: Outcome, rounds: tuple[float, ...]) -> Outcome:
+    """Return the outcome with one more process; a wrong output in any process is a wrong runtime."""
+    if new.state == WRONG:
+        return dataclasses.replace(new, rounds_s=())
+    return dataclasses.replace(before, rounds_s=(*before.rounds_s, rounds), detail=new.detail or before.detail)
+
+
+def _weighed(processes: Processes, cell: Cell, before: PeerCell) -> PeerCell:
+    weighed = {name: processes.weigh(name, cell, each) if each.state == MEASURED else each for name, each in before.outcomes.items()}
+    return dataclasses.replace(before, outcomes=weighed, weighed=True)
+
+
+def _empty(cell: Cell) -> PeerCell:
+    return PeerCell({**dataclasses.asdict(cell), "hidden": list(cell.hidden)}, {})
+
+
+def _reason(error: WorkerError) -> str:
+    """Return what happened, in one line, without where in mlbench."""
+    line = str(error).splitlines()[0]
+    return line.partition(" failed in a worker: ")[2] or line

@@ -1,0 +1,144 @@
+"""What the process of one runtime does: build a cell, take turns at it, and tell what it holds. JSON in, JSON out.
+
+A process serves one runtime, cell after cell; what it has built lives in this module until the next cell takes its place.
+"""
+
+from __future__ import annotations
+
+import gc
+import os
+import time
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+from mlbench.compiler import blas
+from mlbench.errors import MlbenchError, WrongResultError
+from mlbench.ir import FloatArray
+from mlbench.measure import footprint, has_memray, held_bytes
+from mlbench.models import Model
+from mlbench.runtime import check_result
+from mlbench.studies.cases import OPTIMIZED, Case, Cell, call_of, input_of, model_of, static_bytes
+from mlbench.studies.peers import adapter, as_numpy, versions
+
+OURS = "mlbench"
+WARM_UPS = 3
+COST_S = 2e-3
+"""Time spent on finding out how long a call takes."""
+LONG_S = 1.0
+_WARM_UP_CELL = Cell(256, (256,), 256, 256)
+"""Its products are large enough for whatever a runtime's library packs and keeps workspace for."""
+_NOTHING: dict[str, int | None] = {"peak_bytes": None, "held_bytes": None, "weight_copies": None}
+_kept: list[Callable[[], object]] = []
+"""The call of the cell that is under way."""
+
+
+def introduce(module: str | None, threads: int) -> dict[str, Any]:
+    """Keep this process to its cores, before a thread pool counts them, and say what runs in it.
+
+    Args:
+        module: the runtime's adapter; None for ours.
+        threads: the first so many of the cores this process may use; the same ones for every runtime.
+    """
+    quiet = os.open(os.devnull, os.O_WRONLY)
+    for stream in (1, 2):  # where frameworks tell about themselves; what is raised goes to the parent by another way
+        os.dup2(quiet, stream)
+    if hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:threads])
+    if module is None:
+        return {"missing": None, "versions": "", "settings": "OptimizedRunner with tuned choices"}
+    found = adapter(module)
+    missing = found.missing()
+    return {"missing": missing, "versions": "" if missing else versions(found.PACKAGES), "settings": found.SETTINGS}
+
+
+def prepare(module: str | None, cell: dict[str, Any]) -> dict[str, Any]:
+    """Build the cell in place of the one before, check its output and warm it up.
+
+    Returns:
+        `wrong`: what is wrong with the output, or None; and unless it is wrong `worst_error` (error / tolerance), `build_s` (seconds
+        until the first output) and `cost_s` (about, of one call).
+    """
+    _kept.clear()
+    gc.collect()
+    here = _cell(cell)
+    model, x = model_of(here), input_of(here)
+    start = time.perf_counter()
+    call = call_of(Case(here, OPTIMIZED)) if module is None else adapter(module).load(model, x, here.threads)
+    built = time.perf_counter()
+    result = as_numpy(call())
+    end = time.perf_counter()
+    try:
+        agreement = check_result(model, x, result, module or OURS)
+    except WrongResultError as error:
+        return {"wrong": str(error)}
+    _kept.append(call)
+    return {"wrong": None, "worst_error": agreement.worst, "build_s": end - start, "cost_s": _cost_s(end - built)}
+
+
+def _cost_s(first_s: float) -> float:
+    """Return about how long a call takes, in seconds; a very long one is not made again to find out."""
+    cost_s = first_s if first_s > LONG_S else min(turn(1, 0) for _ in range(WARM_UPS))
+    return turn(1 + int(COST_S / cost_s), 0) if cost_s < COST_S else cost_s
+
+
+def turn(calls: int, warm_ups: int) -> float:
+    """Return the seconds a call takes on average, after some untimed ones: another process has just had the caches."""
+    (call,) = _kept
+    clock = time.perf_counter
+    gc.disable()
+    try:
+        for _ in range(warm_ups):
+            call()
+        start = clock()
+        for _ in range(calls):
+            call()
+        return (clock() - start) / calls
+    finally:
+        gc.enable()
+
+
+def weigh(module: str | None, cell: dict[str, Any]) -> dict[str, int | None]:
+    """Return the bytes of the cell's runtime, each None where memray cannot tell.
+
+    What a runtime holds is counted by memray, from before it is built until after its first calls, without the bytes of one set of
+    weights. Imports, pools and the workspace of a BLAS are made once in a process, whatever runs in it, so they are in nobody's count:
+    NumPy's BLAS is set up and another model is built and run before. Ours says itself what it
+    holds beyond the model's weights, its copies of them included.
+
+    Returns:
+        `peak_bytes` of a call, `held_bytes` between calls (an output that stays bound is among them), and how many of these are
+        `weight_copies`, None for a runtime that does not say.
+    """
+    here = _cell(cell)
+    _kept.clear()
+    gc.collect()
+    try:
+        if not has_memray():
+            return _NOTHING
+        if module is None:
+            own = static_bytes(Case(here, OPTIMIZED))
+            peak = footprint(call_of(Case(here, OPTIMIZED))).peak_bytes
+            return {"peak_bytes": peak, "held_bytes": own.total, "weight_copies": own.weight_copies}
+        blas.set_up()
+        _build(module, model_of(_WARM_UP_CELL), input_of(_WARM_UP_CELL), here.threads)
+        _kept.clear()
+        model, x = model_of(here), input_of(here)
+        held = held_bytes(partial(_build, module, model, x, here.threads)) - model.parameter_bytes
+        return {"peak_bytes": footprint(_kept[0]).peak_bytes, "held_bytes": max(0, held), "weight_copies": None}
+    except MlbenchError:  # another tracker, or no place for the recording
+        return _NOTHING
+    finally:
+        _kept.clear()
+
+
+def _build(module: str, model: Model, x: FloatArray, threads: int) -> None:
+    """Build, keep and warm up."""
+    _kept.append(adapter(module).load(model, x, threads))
+    for _ in range(WARM_UPS):
+        _kept[0]()
+    gc.collect()
+
+
+def _cell(data: dict[str, Any]) -> Cell:
+    return Cell(**{**data, "hidden": tuple(data["hidden"])})

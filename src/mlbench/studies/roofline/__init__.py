@@ -1,0 +1,1 @@
+"""How far each case is from what this machine can do at most, and what bounds it."""

@@ -1,0 +1,122 @@
+"""What a case consists of, and how far it is from the ceilings of this machine."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from mlbench.compiler.memory import strip_rows_of
+from mlbench.ir import BYTES_PER_NUMBER, Graph, Node, op_named
+from mlbench.measure import Worker
+from mlbench.measure.ceilings import Ceilings, Rate, measure_ceilings
+from mlbench.measure.peaks import Floor
+from mlbench.measure.stats import Interval
+from mlbench.report import time_of
+from mlbench.results import Measurement
+from mlbench.runtime import OptimizedRunner
+from mlbench.studies.cases import BASELINE, RUNNERS, Case, Cell, model_of
+from mlbench.studies.floor import floor_of_cell, measure_peaks, peaks_from_json
+from mlbench.studies.roofline.bounds import Limit, Piece, classify
+from mlbench.studies.sweep import Effort, Step, measure_cell, silent
+
+
+@dataclass(frozen=True, slots=True)
+class Distance:
+    """A case and its distance to the limit.
+
+    Attributes:
+        case: its id.
+        latency_s: time of a call, as `mlbench.report.time_of` tells it: the floor times the floor ratio.
+        floor: the least time of a call, which no code under test is part of.
+        floor_ratio: latency / the floor.
+        limit: what the ceilings say.
+    """
+
+    case: str
+    latency_s: float
+    floor: Floor
+    floor_ratio: Interval
+    limit: Limit
+
+
+def find_ceilings(threads: int) -> Ceilings:
+    """Measure the ceilings in processes of their own.
+
+    Raises:
+        WorkerError: when one fails.
+    """
+    peaks = measure_peaks().of_cores(threads)
+    with Worker(threads) as worker:
+        return ceilings_from_json(worker.call("mlbench.studies.roofline.measure:ceilings_in_worker", peaks=dataclasses.asdict(peaks)))
+
+
+def ceilings_in_worker(peaks: dict[str, Any]) -> dict[str, Any]:
+    """Measure the ceilings; what a worker process is asked to call."""
+    return dataclasses.asdict(measure_ceilings(peaks_from_json(peaks)))
+
+
+def ceilings_from_json(data: dict[str, Any]) -> Ceilings:
+    """Return the ceilings that JSON data hold."""
+    return Ceilings(**{**data, "peaks": peaks_from_json(data["peaks"]), "copy": tuple(Rate(**each) for each in data["copy"])})
+
+
+def distances(cell: Cell, ceilings: Ceilings, effort: Effort, step: Step = silent) -> tuple[Distance, ...]:
+    """Measure both runners of a cell and hold them against the ceilings.
+
+    Raises:
+        WorkerError: when a worker fails; a wrong result is among the reasons.
+        KeyboardInterrupt: on Ctrl-C; there is nothing to keep of half a cell.
+    """
+    floor = floor_of_cell(cell, ceilings.peaks)
+    return distances_of(cell, measure_cell(cell, effort, floor, step), floor, ceilings)
+
+
+def distances_of(cell: Cell, measured: Sequence[Measurement], floor: Floor, ceilings: Ceilings) -> tuple[Distance, ...]:
+    """Hold the measurements of a cell against the floor and the ceilings, in the order of RUNNERS."""
+    found = []
+    for runner, each in zip(RUNNERS, measured, strict=True):
+        latency_s = time_of(each)
+        assert latency_s is not None
+        products = 1 / each.ratios["products_ratio"].estimate if runner == BASELINE else 0.0
+        limit = classify(pieces_of(Case(cell, runner)), must_move_bytes(cell), latency_s, products, ceilings)
+        found.append(Distance(each.case["id"], latency_s, floor, each.ratios["floor_ratio"], limit))
+    return tuple(found)
+
+
+def must_move_bytes(cell: Cell) -> int:
+    """Return the bytes that any program must move: weights and biases, input and output once, each hidden activation twice."""
+    constants = sum(layer.weight.nbytes + layer.bias.nbytes for layer in model_of(cell).layers)
+    return constants + BYTES_PER_NUMBER * cell.batch * (cell.inputs + cell.outputs + 2 * sum(cell.hidden))
+
+
+def pieces_of(case: Case) -> tuple[Piece, ...]:
+    """Return what a call of the case consists of, from the graph as it runs."""
+    model, batch = model_of(case.cell), case.cell.batch
+    graph = model.graph() if case.runner == BASELINE else OptimizedRunner(model, batch).compiled.graph
+    return tuple(piece for node in graph.nodes for piece in _pieces(graph, node, batch))
+
+
+def _pieces(graph: Graph, node: Node, batch: int) -> list[Piece]:
+    rows = min(batch, graph.rows_at_once or batch)
+    tiles = math.ceil(batch / rows)
+    op, inputs, constants = op_named(node.op), graph.columns_of(node.inputs[0]), [graph.constants[name] for name in node.inputs[1:]]
+    pieces = []
+    if op.is_product:
+        width = BYTES_PER_NUMBER * (inputs + node.columns)
+        weights = sum(each.nbytes for each in constants)
+        flop = op.work_flop(batch, node.columns, inputs)
+        calls = 0 if op.generated else tiles * node.parts  # a run of generated code is one call of 40 ns
+        pieces.append(Piece(calls, flop, weights, batch * width, rows * width, is_product=True))
+    else:
+        pieces.append(_pass(len(op.into), rows, batch, node.columns, tiles))
+    strips = math.ceil(rows / (strip_rows_of(graph, node) or rows))
+    return pieces + [_pass(len(op_named(step.op).into), rows, batch, node.columns, tiles * strips) for step in node.epilogue[node.inner :]]
+
+
+def _pass(lines: int, rows: int, batch: int, columns: int, times: int) -> Piece:
+    """Return an element-wise operation of so many kernel lines, each of which reads and writes the whole value."""
+    size = BYTES_PER_NUMBER * columns
+    return Piece(lines * times, 0.0, 0, 2 * lines * batch * size, 2 * rows * size)
