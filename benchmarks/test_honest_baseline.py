@@ -3,7 +3,7 @@
     pytest benchmarks/test_honest_baseline.py
 
 A ratio of 1.00x means that the runner costs nothing; below 1 it is slower than the lines. Peak and
-allocations stand side by side; that they are equal is tested in `tests/test_baseline.py`.
+allocations stand side by side; that they are equal is tested in `tests/runtime/test_baseline.py`.
 """
 
 from __future__ import annotations

@@ -44,8 +44,8 @@ from mlbench.runtime import OptimizedRunner
 from mlbench.studies import autotune as tuning
 from mlbench.studies.cases import parse_case
 from mlbench.studies.memory import is_drawn
-from report_files import write_every_kind
-from saved_results import case, result
+from support.report_files import write_every_kind
+from support.saved_results import case, result
 
 REFUSED, ACCEPTED, TRACEBACK = "refused", "accepted", "traceback"
 MOST_S = 60

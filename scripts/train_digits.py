@@ -27,7 +27,7 @@ from mlbench.models import IDENTITY, Layer, Model
 
 HIDDEN = 128
 HELD_OUT = 360
-FOLDER = Path(__file__).resolve().parents[1] / "src" / "mlbench" / "data"
+FOLDER = Path(__file__).resolve().parents[1] / "src" / "mlbench" / "models" / "data"
 
 
 def normal(numbers: npt.NDArray[np.float64]) -> FloatArray:

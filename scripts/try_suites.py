@@ -5,7 +5,7 @@
     python scripts/try_suites.py --only unittest,by-name --sets 2     # some, quickly: equal code is measured, and nothing settles
 
 Development only. Every comparison is a line of JSON that is appended at once, and the same command goes on where it was broken off. The
-projects stand in `tests/suites.py`. One whose plugins the environment lacks is named and left out.
+projects stand in `tests/support/suites.py`. One whose plugins the environment lacks is named and left out.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
 
-from suites import SITUATIONS, SLOWER, Situation
+from support.suites import SITUATIONS, SLOWER, Situation
 
 from mlbench.studies.ab.process import Arm, ArmError
 from mlbench.results.comparison import Comparison, Version

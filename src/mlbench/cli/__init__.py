@@ -19,8 +19,7 @@ from typing import Any
 
 from mlbench import __version__
 from mlbench.cache import advice
-from mlbench.cli import ab, ablation, baseline, calibrate, doctor, explain, flamegraph, gate, peers, report, run, show
-from mlbench.cli import roofline
+from mlbench.cli import ab, ablation, baseline, calibrate, doctor, explain, flamegraph, gate, peers, report, roofline, run, show
 from mlbench.cli.options import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_SIGNAL, EXIT_USAGE, remark
 from mlbench.errors import FileError, MissingExtraError, MlbenchError, ModelError, UsageError
 from mlbench.files import print_to, refusal

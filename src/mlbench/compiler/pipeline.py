@@ -12,9 +12,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from mlbench.compiler.passes import canonicalize
-from mlbench.compiler.passes import codegen, fold_bias, fuse, in_place, layout, static, strips, tile
-from mlbench.compiler.passes import parallelize
+from mlbench.compiler.passes import canonicalize, codegen, fold_bias, fuse, in_place, layout, parallelize, static, strips, tile
 from mlbench.compiler.schedule.choices import Choices, Way, check_choices, choices_from_json, choices_to_json, default_choices
 from mlbench.errors import GraphError, ModelError
 from mlbench.ir import Graph, verify

@@ -1,0 +1,416 @@
+"""What passes may choose: the default rules, layouts in the graph, the search, and its memory."""
+
+from __future__ import annotations
+
+import json
+import re
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+import numpy as np
+import pytest
+
+import mlbench.studies.autotune
+from mlbench import Layer, Model, OptimizedRunner, mlp, tune
+from mlbench.cache import CacheWarning, cache_folder
+from mlbench.compiler import blas
+from mlbench.compiler.passes import layout
+from mlbench.compiler.pipeline import PASSES, compile_graph, passes_named
+from mlbench.compiler.schedule.choices import (
+    BLAS,
+    ONE,
+    SPLIT,
+    TILES,
+    Choices,
+    Way,
+    choices_from_json,
+    choices_to_json,
+    default_choices,
+    memory_budget_bytes,
+)
+from mlbench.compiler.schedule.search import Space, best_choices, space_of
+from mlbench.compiler.x86 import find
+from mlbench.errors import ModelError
+from mlbench.ir import FEATURES, Graph, frozen, graph_text
+from mlbench.runtime import check_result
+from mlbench.studies.autotune import undecided
+from support.strategies import batch_of
+
+NAMES = [each.name for each in PASSES]
+PLAIN = [name for name in NAMES if name != "codegen"]
+MODEL = mlp(20, 40, 12)
+TURNED = Way(FEATURES)
+
+
+def graph_of(model: Any, batch: int, threads: int = 1, names: Sequence[str] = NAMES) -> Graph:
+    """Return a model's graph as it is before anything is chosen."""
+    return undecided(model.graph(), batch, threads, names)
+
+
+# --- layouts ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("batch", [1, 2, 7, 48, 100])
+@pytest.mark.parametrize("last", [Way(), Way(order="F"), Way(generated=True)], ids=["C", "F", "generated"])
+@pytest.mark.parametrize(
+    "first",
+    [TURNED, Way(FEATURES, "F"), Way(FEATURES, "C", 3), Way(FEATURES, "F", 40), Way(order="F")],
+    ids=["features", "features-F", "three-parts", "a-part-a-feature", "F"],
+)
+@pytest.mark.parametrize("activation", ["relu", "leaky_relu", "sigmoid", "tanh", "identity"])
+def test_every_layout_is_right(activation: str, first: Way, last: Way, batch: int) -> None:
+    """Feature-major, in parts, in either order, into either kind of product: what float64 gives, for whole tiles and tails."""
+    model = mlp(20, (40, 30), 12, activation=activation)
+    runner = OptimizedRunner(model, 100, choices=Choices(48, (first, first, last)), passes=[name for name in NAMES if name != "clean"])
+    x = batch_of(batch, 20)
+    check_result(model, x, runner.run(x))
+    check_result(model, x, runner.run(x))
+
+
+def test_layouts_are_facts_of_the_graph() -> None:
+    """The printed form shows a feature-major activation in parts and a weight in Fortran order."""
+    names = ["fold_bias", "fuse", "layout", "strips"]
+    model = mlp(20, 64, 2)
+    compiled = compile_graph(model.graph(), 48, passes_named(names), Choices(None, (Way(FEATURES, "C", 2), Way(order="F"))))
+    assert graph_text(compiled.graph) == (
+        "graph(x: rows x 20) max_batch=48\n"
+        "  v2: 64 x rows = matmul(x, w0: 20 x 64) in 2 parts then maximum(b0_negated: 64)\n"
+        "  v4: rows x 2 = matmul(v2, w1_fortran: 64 x 2 Fortran) then add(b1_folded_strip: 48 x 2)\n"
+        "  return v4"
+    )
+    assert {each.name: note for each, note in compiled.notes}["layout"] == "w1_fortran in Fortran order; v2 feature-major; v2 in 2 parts."
+
+
+@pytest.mark.parametrize("output", ["identity", "softmax"])
+def test_what_is_no_product_reads_rows(output: str) -> None:
+    """The output, and a value that a softmax reads, stay batch-major whatever was chosen."""
+    graph = compile_graph(mlp(20, 40, 12, output_activation=output).graph(), 9, PASSES, Choices(None, (TURNED, TURNED))).graph
+    assert [node.layout for node in graph.nodes][1:] == ["rows"] * (len(graph.nodes) - 1)
+
+
+def test_a_layout_that_is_there_already_is_the_same_graph() -> None:
+    """A second time, and where everything stays as it is, the pass changes nothing."""
+    graph = compile_graph(MODEL.graph(), 9, passes_named(["fuse"])).graph
+    choices = Choices(None, (TURNED, Way(order="F")))
+    once = layout.choose(graph, choices)
+    assert layout.choose(once, choices) is once
+    assert layout.choose(graph, Choices(None, (Way(), Way()))) is graph
+
+
+def test_spread_operands_count_as_memory() -> None:
+    """A row operand of a feature-major value is repeated for every row of a tile, and counted."""
+    runner = OptimizedRunner(mlp(20, 40, 12, activation="tanh"), 48, choices=Choices(None, (TURNED, Way())))
+    before = runner.memory.operand_bytes
+    runner.run(batch_of(48, 20))
+    assert runner.memory.operand_bytes - before == 40 * 48 * 4
+
+
+@pytest.mark.parametrize(
+    ("inputs", "lanes", "expected"), [(31, 8, False), (32, 8, True), (32, 1, True), (32, 16, False), (32, 9, False), (10**6, 8, False)]
+)
+def test_where_blas_allocates(monkeypatch: pytest.MonkeyPatch, inputs: int, lanes: int, expected: bool) -> None:
+    """The last 1 to 8 lanes of 16, from 32 inputs on, in small products, on cores with AVX-512."""
+    monkeypatch.setattr(blas, "core", lambda: "SkylakeX")
+    assert blas.small_product_allocates(inputs, lanes) is expected
+    monkeypatch.setattr(blas, "core", lambda: "Haswell")
+    assert blas.small_product_allocates(inputs, lanes) is False
+
+
+# --- the default rules --------------------------------------------------------------------------------------------------
+
+
+def test_a_narrow_output_takes_fortran_order() -> None:
+    """Few columns, few rows, many inputs; anything else stays in C order."""
+    for inputs, columns, batch, order in ((256, 16, 64, "F"), (255, 16, 64, "C"), (256, 32, 64, "C"), (256, 16, 65, "C")):
+        found = default_choices(graph_of(mlp(inputs, (), columns), batch, names=PLAIN), PLAIN)
+        assert [way.order for way in found.ways] == [order], (inputs, columns, batch)
+
+
+def test_a_tile_keeps_products_small_where_blas_likes_them_small(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Up to 100**3 multiplications AVX-512 packs nothing: 64 x 64 gives tiles of 240 rows; 256 x 256 would give 15, too few."""
+    monkeypatch.setattr(blas, "core", lambda: "SkylakeX")
+    assert default_choices(graph_of(mlp(64, 64, 10), 512, names=PLAIN), PLAIN).tile_rows == 240
+    assert default_choices(graph_of(mlp(64, 64, 10), 240, names=PLAIN), PLAIN).tile_rows is None
+    assert default_choices(graph_of(mlp(256, 256, 256), 512, names=PLAIN), PLAIN).tile_rows == 128
+    monkeypatch.setattr(blas, "core", lambda: None)
+    assert default_choices(graph_of(mlp(64, 64, 10), 512, names=PLAIN), PLAIN).tile_rows is None
+
+
+@pytest.mark.parametrize(
+    ("batch", "threads", "threading"),
+    [(4096, 1, ONE), (64, 2, BLAS), (4096, 2, TILES), (47, 2, BLAS), (48, 2, TILES)],
+)
+def test_who_runs_it_follows_the_rule(batch: int, threads: int, threading: str) -> None:
+    """One thread where one is allowed; tiles where each thread gets 24 rows and work enough; else what BLAS does by itself."""
+    hidden = 64 if (batch, threads) == (64, 2) else 8192
+    assert default_choices(graph_of(mlp(64, hidden, 64), batch, threads, PLAIN), PLAIN).threading == threading
+
+
+@pytest.mark.skipif(find()[0] is None, reason=f"no generated code here: {find()[1]}")
+@pytest.mark.parametrize(
+    ("sizes", "batch", "threads", "threading"),
+    [((64, 64, 10), 8, 2, ONE), ((64, 64, 10), 64, 2, TILES), ((64, 64, 10), 4096, 1, ONE), ((784, 512, 10), 1, 2, SPLIT),
+     ((784, 512, 10), 55, 2, SPLIT), ((784, 512, 10), 56, 2, TILES), ((64, 1024, 64), 7, 2, SPLIT), ((64, 1024, 64), 8, 2, TILES),
+     ((1024, 4096, 1024), 512, 2, SPLIT)],
+)  # fmt: skip
+def test_who_runs_generated_code_follows_the_rule(sizes: tuple[int, int, int], batch: int, threads: int, threading: str) -> None:
+    """What is short stays on one thread; rows are shared where there are enough and the weights fit a cache; else each product."""
+    assert default_choices(graph_of(mlp(*sizes), batch, threads), NAMES).threading == threading
+
+
+def test_choices_for_another_model_are_refused() -> None:
+    """Choices for two products do not fit a model of three; unknown threading is refused as well."""
+    with pytest.raises(ModelError, match="the choices are for 2 matrix products; this model has 3 where they apply"):
+        OptimizedRunner(mlp(4, (8, 8), 2), 4, choices=Choices(None, (Way(), Way())))
+    with pytest.raises(ModelError, match="threading is 'many'; expected one of one, blas, tiles, split"):
+        OptimizedRunner(mlp(4, 8, 2), 4, choices=Choices(None, (Way(), Way()), "many"))
+
+
+def test_choices_survive_json() -> None:
+    """What is written is what is read."""
+    choices = Choices(48, (Way(FEATURES, "F", 3), Way(generated=True)), TILES)
+    assert choices_from_json(choices_to_json(choices)) == choices
+
+
+@pytest.mark.parametrize(
+    "data",
+    [None, {}, {"tile_rows": 4, "ways": 3, "threading": "one"}, {"tile_rows": 0, "ways": [], "threading": "one"},
+     {"tile_rows": None, "ways": [{"layout": "x", "order": "C", "parts": 1, "generated": False}], "threading": "one"},
+     {"tile_rows": None, "ways": [], "threading": "many"}],
+    ids=["nothing", "empty", "no-list", "no-rows", "no-layout", "no-threading"],
+)  # fmt: skip
+def test_json_that_holds_no_choices_is_refused(data: Any) -> None:  # whatever JSON may hold
+    """The error shows what was found."""
+    with pytest.raises(ModelError, match=r"found .*choices"):
+        choices_from_json(data)
+
+
+# --- the search ---------------------------------------------------------------------------------------------------------
+
+
+def test_the_search_finds_the_cheapest() -> None:
+    """With a cost that is a sum over what was chosen, it finds the least in the whole space, and asks for one race at a time."""
+    graph = graph_of(mlp(64, 512, 64), 500)
+    space = space_of(graph, NAMES)
+    wanted = Choices(space.tiles[2], (space.ways[0][-2], space.ways[1][1]))
+
+    def cost(candidates: Sequence[Choices]) -> list[float]:
+        assert len(set(candidates)) == len(candidates)
+        return [
+            10.0 + (each.tile_rows != wanted.tile_rows) + sum(a != b for a, b in zip(each.ways, wanted.ways, strict=True))
+            for each in candidates
+        ]
+
+    assert best_choices(graph, NAMES, cost) == wanted
+
+
+def test_a_gain_within_the_margin_is_noise() -> None:
+    """What is cheaper by 1 % does not replace the default; by 7 % it does, whatever it is."""
+    graph = graph_of(MODEL, 8)
+    default = default_choices(graph, NAMES)
+
+    def cost(gain: float) -> Any:
+        return lambda candidates: [1.0 if each == default else 1.0 - gain for each in candidates]
+
+    assert best_choices(graph, NAMES, cost(0.01)) == default
+    assert best_choices(graph, NAMES, cost(0.07)) != default
+
+
+def _cheap(wanted: Choices, candidates: Sequence[Choices]) -> list[float]:
+    return [0.98 if each == wanted else 1.0 for each in candidates]
+
+
+@pytest.mark.skipif(find()[0] is None, reason=f"no generated code here: {find()[1]}")
+def test_generated_code_is_left_for_more_than_a_gain() -> None:
+    """2 % are enough for another tile of generated code, and not for a product of NumPy."""
+    graph = graph_of(MODEL, 400)
+    default = default_choices(graph, NAMES)
+    for wanted, expected in ((replace(default, tile_rows=28), True), (replace(default, ways=(Way(), *default.ways[1:])), False)):
+        found = best_choices(graph, NAMES, partial(_cheap, wanted))
+        assert (found == wanted) is expected
+        assert (found == default) is not expected
+
+
+def test_what_is_switched_off_is_not_searched() -> None:
+    """Without tiles, layouts, packing and threads there is one choice."""
+    space = space_of(graph_of(MODEL, 500, 2), ["fuse", "static"])
+    assert (space.tiles, space.ways, space.threadings) == ((None,), ((Way(),), (Way(),)), (ONE,))
+
+
+def test_large_batches_are_always_tiled() -> None:
+    """Above 512 rows the whole batch at once is no candidate; below it is."""
+    assert None not in space_of(graph_of(MODEL, 513), NAMES).tiles
+    assert None in space_of(graph_of(MODEL, 512), NAMES).tiles
+
+
+def test_only_more_threads_are_searched() -> None:
+    """With one thread there is nothing to share."""
+    assert space_of(graph_of(MODEL, 64, 1), NAMES).threadings == (ONE,)
+    assert set(space_of(graph_of(MODEL, 64, 2), NAMES).threadings) == {ONE, BLAS, TILES, SPLIT}
+
+
+# --- every choice -------------------------------------------------------------------------------------------------------
+
+
+def _without_biases(model: Model) -> Model:
+    return Model(model.name, tuple(Layer(layer.weight, frozen(np.zeros_like(layer.bias)), layer.activation) for layer in model.layers))
+
+
+def _every_choice(space: Space) -> list[Choices]:
+    """Return choices in which each way, tile and threading of a space comes up, the same ways for all layers and different ones."""
+    ways = [
+        tuple(each[(index + shift * layer) % len(each)] for layer, each in enumerate(space.ways))
+        for index in range(max(map(len, space.ways)))
+        for shift in (0, 2)
+    ]
+    return [Choices(rows, each, threading) for rows in space.tiles for each in ways for threading in space.threadings]
+
+
+EXPLAINED = {
+    "all": NAMES,
+    "no-code": PLAIN,
+    "no-code-no-folds": [name for name in PLAIN if name != "fold_bias"],
+    "no-code-no-fusion": [name for name in PLAIN if name != "fuse"],
+    "layouts-and-strips": ["fuse", "layout", "strips"],
+}
+
+
+@pytest.mark.parametrize("names", EXPLAINED.values(), ids=EXPLAINED)
+@pytest.mark.parametrize("batch", [1, 60])
+@pytest.mark.parametrize("has_biases", [True, False])
+@pytest.mark.parametrize("activation", ["relu", "leaky_relu"])
+def test_every_choice_compiles_and_is_explained(activation: str, has_biases: bool, batch: int, names: list[str]) -> None:
+    """Whatever a search may choose, of models with and without biases, compiles, and each pass says what it did."""
+    model = mlp(20, (30, 30), 12, activation=activation, output_activation="softmax")
+    model = model if has_biases else _without_biases(model)
+    graph = graph_of(model, batch, 2, names)
+    for choices in _every_choice(space_of(graph, names)):
+        compiled = compile_graph(model.graph(), batch, passes_named(names), choices, 2)
+        assert all(note.endswith(".") for _, note in compiled.notes), choices
+
+
+def test_a_model_without_biases_is_tuned() -> None:
+    """A ReLU that stays, of a value that lies feature after feature, stops no search."""
+    assert len(tune(_without_biases(MODEL), 30).ways) == 2
+
+
+# --- tuning -------------------------------------------------------------------------------------------------------------
+
+
+def test_tuned_choices_are_right_and_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The search runs for real once; the second time nothing is measured, and the answer is the same."""
+    model = mlp(20, 40, 13)
+    choices = tune(model, 60)
+    x = batch_of(60, 20)
+    check_result(model, x, OptimizedRunner(model, 60, choices=choices).run(x))
+    monkeypatch.setattr(mlbench.studies.autotune, "take_turns", lambda *_, **__: pytest.fail("measured again"))
+    assert tune(model, 60) == choices
+    with pytest.raises(pytest.fail.Exception, match="measured again"):
+        tune(model, 61)
+
+
+def test_a_damaged_memory_is_ignored_with_a_warning(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> None:
+    """A file that holds no choices is warned about and searched anew."""
+    monkeypatch.setenv("MLBENCH_CACHE", str(tmp_path))
+    model = mlp(5, 6, 3)
+    first = tune(model, 4)
+    (path,) = cache_folder().glob("choices-*.json")
+    path.write_text(path.read_text().replace('"tile_rows"', '"rows"'))
+    with pytest.warns(CacheWarning, match="remembered choices are ignored: found no choices"):
+        assert len(tune(model, 4).ways) == len(first.ways)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        tune(model, 4)
+
+
+@pytest.mark.parametrize(
+    ("damage", "told"),
+    [
+        (lambda value: value.update(tile_rows=float("inf")), "Infinity is no finite number"),
+        (lambda value: value.update(tile_rows=2.5), "where a whole number is expected"),
+        (lambda value: value.update(tile_rows=10**30), "tiles of 1000000000000000000000000000000 rows; this batch may have None"),
+        (lambda value: value.update(tile_rows=4), "tiles of 4 rows; this batch may have None"),
+        (lambda value: value["ways"].pop(), "the choices are for 1 matrix products; this model has 2"),
+        (lambda value: value["ways"][0].update(parts=10**9), "product 0 as Way"),
+        (lambda value: value["ways"][1].update(layout="features"), "product 1 as Way"),
+        (lambda value: value.update(threading="tiles"), "threading 'tiles' with 1 threads; expected one of one"),
+    ],
+    ids=["infinite", "fraction", "huge-tile", "tile-of-the-batch", "too-few-ways", "parts", "layout", "threads"],
+)
+def test_remembered_choices_are_checked_by_the_graph(
+    damage: Callable[[Any], object], told: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Any
+) -> None:
+    """What no search can have found is searched anew with a warning, and never an error of the search or the runner."""
+    monkeypatch.setenv("MLBENCH_CACHE", str(tmp_path))
+    model = mlp(5, 6, 3)
+    tune(model, 4)
+    (path,) = cache_folder().glob("choices-*.json")
+    data = json.loads(path.read_text())
+    damage(data["value"])
+    path.write_text(json.dumps(data))
+    with pytest.warns(CacheWarning, match=re.escape(told)):
+        found = tune(model, 4)
+    OptimizedRunner(model, 4, choices=found)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        tune(model, 4)
+
+
+def test_without_the_cache_nothing_is_remembered(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> None:
+    """A search that must not use the cache leaves nothing in it, and does not look into it."""
+    monkeypatch.setenv("MLBENCH_CACHE", str(tmp_path))
+    tune(mlp(5, 6, 3), 4, use_cache=False)
+    assert list(tmp_path.iterdir()) == []
+    tune(mlp(5, 6, 3), 4)
+    monkeypatch.setattr(mlbench.studies.autotune, "recall", lambda *_: pytest.fail("recalled"))
+    tune(mlp(5, 6, 3), 4, use_cache=False)
+
+
+def test_a_large_batch_has_a_memory_budget() -> None:
+    """A tenth of the eager runner's two activations from 512 rows on, or 128 KiB where that is more; below there is none."""
+    assert memory_budget_bytes(graph_of(mlp(64, 1024, 64), 512)) == 2 * 512 * 1024 * 4 // 10
+    assert memory_budget_bytes(graph_of(mlp(64, 64, 64), 512)) == 128 * 1024
+    assert memory_budget_bytes(graph_of(mlp(64, 1024, 64), 511)) is None
+    assert memory_budget_bytes(graph_of(mlp(64, 1024, 64), 512), generated=True) == (2 * 1024 - 64) * 512 * 4 // 10
+    assert memory_budget_bytes(graph_of(mlp(64, 64, 256), 512), generated=True) == 64 * 512 * 4 // 10
+
+
+def test_what_needs_too_much_memory_is_not_chosen() -> None:
+    """A candidate over the budget takes for ever, and one within it does not."""
+    model = mlp(20, 400, 12)
+    within, beyond = Choices(24, (Way(), Way())), Choices(None, (Way(), Way()))
+    costs = mlbench.studies.autotune._race(model, 600, 1, NAMES, [beyond, within])
+    assert costs[0] == np.inf
+    assert costs[1] < 10
+    assert mlbench.studies.autotune._race(model, 600, 1, NAMES, [beyond]) == [np.inf]
+    assert tune(model, 600).tile_rows is not None
+
+
+def test_a_candidate_far_behind_does_not_race(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What takes 20 % more than the fastest heat keeps its heat as its cost; the first candidate always races."""
+    heats = {"0": 3.0, "1": 1.0, "2": 1.1, "3": 1.3}
+    raced: list[set[str]] = []
+
+    def turns(arms: dict[str, Any], rounds: int, *_: object, **__: object) -> dict[str, Any]:
+        raced.append(set(arms))
+        return {name: mlbench.measure.ArmTimes((heats[name] * rounds,) * rounds, (), None) for name in arms}
+
+    monkeypatch.setattr(mlbench.studies.autotune, "take_turns", turns)
+    ways = [Choices(rows, (Way(), Way())) for rows in (None, 1, 2, 3)]
+    costs = mlbench.studies.autotune._race(MODEL, 8, 1, NAMES, ways)
+    assert raced[0] == {"0", "1", "2", "3"}
+    assert raced[1] == {"0", "1", "2"}
+    assert costs[3] == heats["3"]
+    assert np.argmin(costs) == 3 or costs[1] < costs[2] < costs[0]
+
+
+def test_zeros_of_both_layouts_are_not_confused() -> None:
+    """At batch 1, behind a layer that lies feature after feature and one that does not, each ReLU has zeros of its own form."""
+    model, x = mlp(4, (8, 8), 3), batch_of(1, 4)
+    passes = [name for name in PLAIN if name != "fold_bias"]
+    for ways in ((TURNED, Way(), Way()), (Way(), TURNED, Way())):
+        runner = OptimizedRunner(model, 1, passes=passes, choices=Choices(None, ways))
+        check_result(model, x, runner.run(x), str(ways))

@@ -1,0 +1,141 @@
+"""A system that no longer gives memory that code may run in: NumPy's calls run, and a warning says so."""
+
+from __future__ import annotations
+
+import errno
+import gc
+import subprocess
+import sys
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+
+from mlbench import OptimizedRunner, mlp
+from mlbench.compiler import x86 as machine
+from mlbench.compiler.schedule.choices import ONE, SPLIT, TILES, Choices, Way
+from mlbench.errors import CodeError, CodeWarning
+from mlbench.models import Model
+from mlbench.runtime import check_result
+from support.strategies import batch_of
+
+FOUND, WHY = machine.find()
+needs_code = pytest.mark.skipif(FOUND is None, reason=f"no generated code here: {WHY}")
+KINDS = [("relu", ONE, 1), ("tanh", ONE, 1), ("relu", TILES, 2), ("relu", SPLIT, 2), ("tanh", TILES, 2)]
+CODE = Way(generated=True)
+
+
+MODELS = {activation: mlp(20, 40, 12, activation=activation) for activation in ("relu", "tanh")}
+
+
+def runner_of(activation: str, threading: str, threads: int, model: Model | None = None) -> OptimizedRunner:
+    """Return a runner with code, of a model that lives on, or of another one."""
+    return OptimizedRunner(model or MODELS[activation], 100, choices=Choices(16, (CODE, CODE), threading), threads=threads)
+
+
+@pytest.fixture
+def refuse(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
+    """Give what makes the system refuse from then on."""
+
+    def no(*_: object) -> None:
+        raise CodeError(errno.EACCES, "Permission denied")
+
+    return lambda: monkeypatch.setattr("mlbench.compiler.x86.executable.Code.__init__", no)
+
+
+@needs_code
+@pytest.mark.parametrize(("activation", "threading", "threads"), KINDS)
+def test_batch_sizes_without_code_run_with_numpy(activation: str, threading: str, threads: int, refuse: Callable[[], None]) -> None:
+    """Sizes that have code go on with it; the first one without warns, once, at the caller's line, and all are right in every form."""
+    runner = runner_of(activation, threading, threads)
+    model = MODELS[activation]
+    check_result(model, batch_of(8, 20), runner.run(batch_of(8, 20)))
+    refuse()
+    check_result(model, batch_of(8, 20), runner.run(batch_of(8, 20)))
+    with pytest.warns(CodeWarning, match="NumPy's calls run the batch sizes that have no code yet") as warned:
+        check_result(model, batch_of(9, 20), runner.run(batch_of(9, 20)))
+    assert [each.filename for each in warned] == [__file__]
+    for batch in (9, 100, 8, 0, 9):  # a warning would be an error
+        x, out = batch_of(batch, 20), np.empty((batch, 12), np.float32)
+        check_result(model, x, runner.run(x))
+        check_result(model, x, runner.run(x.astype(np.float64)))
+        assert runner.run(x, out) is out
+        check_result(model, x, out)
+
+
+@needs_code
+@pytest.mark.parametrize(("activation", "threading", "threads"), KINDS)
+def test_a_runner_is_made_without_code(activation: str, threading: str, threads: int, refuse: Callable[[], None]) -> None:
+    """It warns, holds no packed weights, and is right."""
+    refuse()
+    with pytest.warns(CodeWarning, match="NumPy's calls run this runner") as warned:
+        runner = runner_of(activation, threading, threads)
+    assert [each.filename for each in warned] == [__file__]
+    assert not any(node.width for node in runner.compiled.graph.nodes)
+    check_result(mlp(20, 40, 12, activation=activation), batch_of(9, 20), runner.run(batch_of(9, 20)))
+
+
+@needs_code
+def test_a_runner_whose_model_is_gone_cannot_go_on_without_code(refuse: Callable[[], None]) -> None:
+    """Packed weights alone are kept, so a size without code is an error that says what to keep; sizes that have code go on."""
+    runner = runner_of("relu", ONE, 1, mlp(20, 40, 12, seed=1))
+    expected = runner.run(batch_of(8, 20)).copy()
+    refuse()
+    gc.collect()
+    for _ in range(2):
+        with pytest.raises(CodeError, match=r"the model is gone.*keep it as long as its runner"):
+            runner.run(batch_of(9, 20))
+    np.testing.assert_array_equal(runner.run(batch_of(8, 20)), expected)
+
+
+@needs_code
+def test_what_both_ways_hold_is_counted(refuse: Callable[[], None]) -> None:
+    """The arena of NumPy's calls comes on top of that of the code, and so does what runs there."""
+    runner = runner_of("relu", ONE, 1)
+    runner.run(batch_of(8, 20))
+    before = runner.memory
+    refuse()
+    with pytest.warns(CodeWarning):
+        runner.run(batch_of(9, 20))
+    assert runner.memory.arena_bytes > before.arena_bytes
+    assert runner.sources[0].startswith("machine code")
+    assert runner.sources[1].startswith("def bind")
+
+
+DROP = """
+import ctypes, sys, warnings
+import numpy as np
+from mlbench import Choices, OptimizedRunner, mlp
+from mlbench.errors import CodeWarning
+from mlbench.compiler.passes import Way
+from mlbench.runtime import check_result
+
+activation, threading_, threads = sys.argv[1:]
+model, way = mlp(20, 40, 12, activation=activation), Way(generated=True)
+def make():
+    return OptimizedRunner(model, 100, choices=Choices(16, (way, way), threading_), threads=int(threads))
+runner, x = make(), np.random.default_rng(0).standard_normal((100, 20)).astype(np.float32)
+check_result(model, x[:8], runner.run(x[:8]))
+if ctypes.CDLL(None).prctl(65, 1, 0, 0, 0):  # PR_SET_MDWE, PR_MDWE_REFUSE_EXEC_GAIN
+    print("the kernel has no PR_SET_MDWE")
+    sys.exit()
+warnings.simplefilter("error")
+check_result(model, x[:8], runner.run(x[:8]))
+warnings.simplefilter("always")
+with warnings.catch_warnings(record=True) as warned:
+    check_result(model, x, runner.run(x))
+    check_result(model, x, make().run(x))
+print([each.category is CodeWarning for each in warned])
+"""
+
+
+@needs_code
+@pytest.mark.parametrize(("activation", "threading", "threads"), KINDS)
+def test_a_process_that_drops_its_rights_goes_on(activation: str, threading: str, threads: int) -> None:
+    """The kernel's own refusal, for the rest of a process."""
+    arguments = [sys.executable, "-c", DROP, activation, threading, str(threads)]
+    done = subprocess.run(arguments, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stderr
+    if done.stdout.startswith("the kernel has no"):
+        pytest.skip(done.stdout.strip())
+    assert done.stdout == "[True, True]\n"

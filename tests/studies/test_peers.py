@@ -1,0 +1,170 @@
+"""The adapters of the runtimes: what is missing, what is right, and that nothing is imported before it is needed."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+import textwrap
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from mlbench.measure import Worker
+from mlbench.studies.peers import PEERS, Package, adapter, as_numpy, versions
+from mlbench.studies.peers.adapters import tensorrt as tensor_rt
+from mlbench.studies.peers.packages import absent
+
+AGREE = '''
+"""What the worker of these tests is asked to call: an adapter against float64, in a process of its own."""
+import gc, os
+import numpy as np
+from mlbench.models import mlp
+from mlbench.studies.peers import adapter, as_numpy
+from mlbench.runtime import check_result
+
+def agree(module, batch, hidden, how):
+    model = mlp(6, hidden, 4, **how)
+    x = np.random.default_rng(batch).standard_normal((batch, 6), dtype=np.float32)
+    call = adapter(module).load(model, x.copy(), 1)
+    gc.collect()
+    junk = [np.full((batch, width), 1e9, np.float32) for width in (6, 4) for _ in range(100)]
+    for _ in range(200):
+        call()
+    return check_result(model, x, as_numpy(call()), module).worst
+
+def cores():
+    return sorted(os.sched_getaffinity(0))
+'''
+
+
+@pytest.fixture
+def asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The name of a module that a worker can import."""
+    (tmp_path / "asked_to_agree.py").write_text(textwrap.dedent(AGREE))
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    return "asked_to_agree"
+
+
+@pytest.fixture
+def installed(request: pytest.FixtureRequest) -> str:
+    """The module of an adapter whose runtime can run here; the test is skipped with the reason where it cannot."""
+    reason = adapter(PEERS[request.param]).missing()
+    if reason is not None:
+        pytest.skip(f"{request.param}: {reason}")
+    return PEERS[request.param]
+
+
+@pytest.mark.parametrize("installed", PEERS, indirect=True)
+def test_an_adapter_agrees_with_float64(installed: str, asked: str) -> None:
+    """Every activation, one and two hidden layers, batches 1 and 7, after 200 calls, when nobody else holds the input any more."""
+    cases = [
+        (1, (8,), "relu", "softmax"),
+        (7, (5, 9), "leaky_relu", "sigmoid"),
+        (3, (8,), "sigmoid", "tanh"),
+        (2, (4,), "tanh", "identity"),
+    ]
+    with Worker() as worker:
+        worker.call("mlbench.studies.peers.worker:introduce", module=installed, threads=1)
+        for batch, hidden, activation, output in cases:
+            how = {"activation": activation, "output_activation": output}
+            worst = worker.call(f"{asked}:agree", module=installed, batch=batch, hidden=hidden, how=how)
+            assert 0 <= worst <= 1
+
+
+@pytest.mark.parametrize("installed", PEERS, indirect=True)
+def test_a_process_goes_from_cell_to_cell(installed: str) -> None:
+    """A real runtime builds one cell after the other in one process, each is right, and turns take time."""
+    with Worker() as worker:
+        said = worker.call("mlbench.studies.peers.worker:introduce", module=installed, threads=1)
+        assert said["missing"] is None
+        assert all(re.fullmatch(r"\S+ \d\S+", part) for part in said["versions"].split(", "))
+        for batch in (1, 3):
+            cell = {"batch": batch, "hidden": [16], "inputs": 8, "outputs": 4, "threads": 1, "model": "mlp"}
+            prepared = worker.call("mlbench.studies.peers.worker:prepare", module=installed, cell=cell)
+            assert prepared["wrong"] is None
+            assert prepared["worst_error"] <= 1
+            assert worker.call("mlbench.studies.peers.worker:turn", calls=2, warm_ups=1) > 0
+
+
+@pytest.mark.parametrize("name", PEERS)
+def test_what_is_missing_is_said_in_one_line(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without its packages an adapter says what to install, and imports nothing to find out."""
+    found = adapter(PEERS[name])
+    monkeypatch.setattr(tensor_rt, "has_gpu", lambda: True)
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    reason = found.missing()
+    assert reason == f"not installed (python -m pip install {' '.join(package.distribution for package in found.PACKAGES)})"
+    assert found.SETTINGS
+    assert "\n" not in found.SETTINGS
+
+
+@pytest.mark.parametrize("name", PEERS)
+def test_an_adapter_names_its_sources(name: str) -> None:
+    """Each adapter's docstring says where its settings are recommended."""
+    module = sys.modules[adapter(PEERS[name]).__name__]  # type: ignore[attr-defined]  # a module stands for the protocol
+    assert module.__doc__ is not None
+    assert "\nSource" in module.__doc__
+    assert module.__doc__.partition("\nSource")[2].count("/") >= 2
+
+
+def test_without_a_compiler_torch_compile_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Inductor compiles C++, so that a compiler must be there as well."""
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: object())
+    monkeypatch.setattr("shutil.which", lambda name: None)
+    assert adapter(PEERS["torch.compile"]).missing() == "needs a C++ compiler (g++, clang++, cl)"
+    monkeypatch.setattr("shutil.which", lambda name: f"bin/{name}" if name == "clang++" else None)
+    assert adapter(PEERS["torch.compile"]).missing() is None
+
+
+def test_only_what_is_missing_is_to_be_installed() -> None:
+    """Packages that are there are not in the advice, and a module inside a missing package is missing too."""
+    packages = (Package("numpy", "numpy"), Package("no_such_module", "no-such"), Package("no_such_module.inner", "no-such-inner"))
+    assert absent(packages[:1]) is None
+    assert absent(packages) == "not installed (python -m pip install no-such no-such-inner)"
+
+
+def test_the_extra_installs_every_peer() -> None:
+    """What an adapter asks for is in the extra `peers`; TensorRT, which needs a GPU, and what jax brings along are not."""
+    project = tomllib.loads((Path(__file__).resolve().parents[2] / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    listed = {re.split(r"[>;]", line)[0] for line in project["optional-dependencies"]["peers"]}
+    asked = {package.distribution for name, module in PEERS.items() if name != "tensorrt" for package in adapter(module).PACKAGES}
+    assert asked - {"jaxlib"} == listed - {"tensorflow"}
+
+
+def test_a_version_is_found_under_another_name() -> None:
+    """The distribution that brings the module may be called differently; one that nobody knows has a question mark."""
+    assert versions((Package("numpy", "numpy-for-nobody", ("numpy",)),)) == f"numpy-for-nobody {np.__version__}"
+    assert versions((Package("numpy", "numpy-for-nobody"),)) == "numpy-for-nobody ?"
+
+
+def test_arrays_of_others_are_read() -> None:
+    """What a call gave is read by `__array__`, or else by DLPack."""
+
+    class Capsule:
+        def __init__(self, inside: np.ndarray[Any, Any]) -> None:
+            self.inside = inside
+
+        def __dlpack__(self, **how: Any) -> Any:
+            return self.inside.__dlpack__(**how)
+
+        def __dlpack_device__(self) -> Any:
+            return self.inside.__dlpack_device__()
+
+    numbers = np.arange(3, dtype=np.float32)
+    assert as_numpy(numbers) is numbers
+    np.testing.assert_array_equal(as_numpy(Capsule(numbers)), numbers)
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="this system has no affinity")
+def test_a_process_stays_on_its_cores(asked: str) -> None:
+    """The process of a runtime may use as many cores as it has threads, the same ones for every runtime."""
+    seen = []
+    for _ in range(2):
+        with Worker() as worker:
+            worker.call("mlbench.studies.peers.worker:introduce", module=None, threads=1)
+            seen.append(worker.call(f"{asked}:cores"))
+    assert seen[0] == seen[1] == sorted(os.sched_getaffinity(0))[:1]

@@ -1,0 +1,1 @@
+"""What tests share: small projects, repositories, results and strategies."""

@@ -1,0 +1,52 @@
+"""Files of every kind that a report reads, made up: what the tests of the page and of damaged files begin with."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+from test_charts import interval, measured
+from test_cli_ablation import made_up
+from test_limiting import CEILINGS, distance
+from test_peer_results import cell
+from test_peer_results import result as peers_result
+
+from mlbench.gate import Finding, Judgement, row_of
+from mlbench.report import verdicts_json
+from mlbench.results import save
+from mlbench.results.ablation import new_ablations, save_ablations
+from mlbench.results.comparison import save_comparison
+from mlbench.results.peers import save as save_peers
+from mlbench.results.roofline import new_limits, save_limits
+from support.comparisons import comparison, visit
+from support.saved_results import ENVIRONMENT, callable_of_a_user, result
+
+SIZES = (64, 256, 1024)
+RUNS = ("a.json", "b.json", "c.json")
+KINDS = (*RUNS[-1:], "ablation.json", "limits.json", "peers.json", "ab.json", "gate.json")
+EVIL = 'b1<img src=x onerror="document.title=1">'
+
+
+def write_every_kind(folder: Path) -> list[Path]:
+    """Write three results, the last of which has a case whose name is markup and a callable, and one file of each other kind."""
+    for day, name in enumerate(RUNS, start=1):
+        rows = [measured(runner, batch, size, 1 + day / 2) for batch in (1, 8) for size in SIZES for runner in ("baseline", "optimized")]
+        if name == RUNS[-1]:
+            evil = measured("optimized", 1, 64)
+            evil.case.update(cell=EVIL, id=f"optimized-{EVIL}")
+            rows += [evil, callable_of_a_user()]
+        save(dataclasses.replace(result(*rows), date=f"2026-01-0{day}T03:04:05+00:00"), folder / name)
+    save_ablations(new_ablations(ENVIRONMENT, "mlbench ablation", [made_up("b8-h64")]), folder / "ablation.json")
+    dots = [distance(f"{runner}-b8-h{size}") for size in SIZES for runner in ("baseline", "optimized")]
+    save_limits(new_limits(ENVIRONMENT, "mlbench limits", CEILINGS, dots), folder / "limits.json")
+    cells = [cell(batch, mlbench=10.0, onnxruntime=12.0, **{"torch.compile": 20.0}) for batch in (1, 8, 64, 512, 4096)]
+    save_peers(peers_result(*cells, runtimes=("onnxruntime", "torch.compile")), folder / "peers.json")
+    save_comparison(comparison([[visit(head=1.1)] for _ in range(8)]), folder / "ab.json")
+    verdicts = ("pass", "improved", "inconclusive", "regression")
+    rows_judged = [
+        row_of(f"test_mlp.py::test_mlp[optimized-b{batch}-h1024]", [Finding(quantity, verdict, "why", 1.0, 1.1, "s", interval(1.1), 0.02)
+                                                                   for quantity in ("latency", "products ratio")])
+        for batch, verdict in enumerate(verdicts, start=1)
+    ]  # fmt: skip
+    (folder / "gate.json").write_text(verdicts_json(Judgement("main", "topic", tuple(rows_judged))), encoding="utf-8")
+    return [folder / name for name in (*RUNS, *KINDS[1:])]
