@@ -12,6 +12,7 @@ import pytest
 
 from mlbench.cache import VARIABLE
 from mlbench.errors import UsageError
+from mlbench.results import RUNNERS
 from mlbench.studies.cases import (
     BATCHES,
     HIDDEN,
@@ -20,7 +21,6 @@ from mlbench.studies.cases import (
     LARGE_HIDDEN,
     LARGE_INPUTS,
     MOST_FLOP,
-    RUNNERS,
     Case,
     Cell,
     digits_cell,

@@ -21,16 +21,16 @@ import numpy as np
 
 from mlbench.cli import main as mlbench
 from mlbench.cli.gate import today
-from mlbench.compiler.x86 import chain as program
+from mlbench.compiler.x86 import chains as program
 from mlbench.compiler.x86 import microkernel as blocks
 from mlbench.compiler.x86.assembler import RAX, RCX, Assembler, Label, Mem
 from mlbench.compiler.x86.executable import Code, builtin
 from mlbench.gate import INCONCLUSIVE, RED, Judgement, judge_results
 from mlbench.measure.ceilings import fastest_s
 from mlbench.report import Table, render
-from mlbench.results import load
+from mlbench.results import OPTIMIZED, load
 from mlbench.studies import sweep as measuring
-from mlbench.studies.cases import OPTIMIZED, Case, Cell, call_of
+from mlbench.studies.cases import Case, Cell, call_of
 
 KINDS = ("kernel", "call", "both")
 TURNS = 100_000

@@ -34,7 +34,7 @@ from mlbench.studies.ab.session import Session
 from mlbench.gate.revisions.judge import judge
 from mlbench.cli.ab import machine
 from mlbench.gate import RED, Judgement
-from mlbench.gate.paired import PairedPolicy
+from mlbench.results.comparison import PairedPolicy
 from mlbench.report import verdict_text
 from mlbench.results import now
 

@@ -20,8 +20,8 @@ from mlbench.cli import explain, main, run
 from mlbench.errors import WorkerError
 from mlbench.measure import ArmTimes, Environment, Footprint
 from mlbench.measure.peaks import LOOPS, Floor, Level, Peaks
-from mlbench.results import COMPLETE, INTERRUPTED, Measurement, StaticBytes, load, new_result, save
-from mlbench.studies.cases import RUNNERS, Case, Cell, plan_of
+from mlbench.results import COMPLETE, INTERRUPTED, RUNNERS, Measurement, StaticBytes, load, new_result, save
+from mlbench.studies.cases import Case, Cell, plan_of
 from mlbench.studies.sweep import Effort, Interrupted, measurement
 
 HERE = Environment("Some CPU", 2, "Linux 6", "3.12.1", "2.1.0", "openblas 0.3", 1, "fresh", None, "0.1.0", None, None, None, {})

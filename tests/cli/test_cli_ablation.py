@@ -12,24 +12,15 @@ import pytest
 from mlbench.cli import ablation, main
 from mlbench.errors import WorkerError
 from mlbench.measure import Environment
-from mlbench.measure.stats import Interval
 from mlbench.results import COMPLETE, INTERRUPTED
-from mlbench.results.ablation import load_ablations
-from mlbench.studies.ablation.breakdown import Shares
-from mlbench.studies.ablation.measure import Ablation, Effect, Variant
+from mlbench.results.ablation import Ablation, load_ablations
 from mlbench.studies.ablation.variants import rungs
 from mlbench.studies.cases import Cell
 from mlbench.studies.sweep import Effort
+from support.records import made_up
 
 HERE = Environment("Some CPU", 2, "Linux 6", "3.12.1", "2.1.0", "openblas 0.3", 1, "fresh", None, "0.1.0", None, None, None, {})
 TINY = ("--hidden", "8", "--processes", "1", "--rounds", "1")
-
-
-def made_up(cell: str) -> Ablation:
-    """Return an ablation in which every rung doubles the speed."""
-    twice = Interval(2.0, 1.9, 2.1, 0.95, 1, 1)
-    effects = tuple(Effect(rung, Variant(rung.label, 1024, 0, 1e-3), twice, twice, False, True) for rung in rungs())
-    return Ablation(cell, 4e-5, 0.0, Shares(0.5, 0.25, 0.125, 0.125, {}), effects, 1.01, 1e-3, 50.0)
 
 
 class Measured:

@@ -11,8 +11,8 @@ from xml.etree import ElementTree as ET
 import pytest
 
 from mlbench.cli import main
-from mlbench.cli.verdicts import SUMMARY_VARIABLE
 from mlbench.measure.footprint import has_memray
+from mlbench.report.github import SUMMARY_VARIABLE
 from mlbench.results import INTERRUPTED, Measurement, load, save, to_json
 from mlbench.studies.flame_graphs import folder_of
 from support.saved_results import ENVIRONMENT, ROW, case, result

@@ -11,11 +11,10 @@ import pytest
 
 from mlbench.cli import main, peers
 from mlbench.measure import Environment
-from mlbench.results.peers import MEASURED, Outcome, PeerCell, Runtime, load
+from mlbench.results.peers import MEASURED, OURS, Outcome, PeerCell, Runtime, load
 from mlbench.studies.cases import Cell
 from mlbench.studies.peers import PEERS
 from mlbench.studies.peers.measure import PeerEffort
-from mlbench.studies.peers.worker import OURS
 
 HERE = Environment("Some CPU", 2, "Linux 6", "3.12.1", "2.1.0", "openblas 0.3", 1, "fresh", None, "0.1.0", None, None, None, {})
 SMALL = ("peers", "--only", "onnxruntime", "--shapes", "4-8-3", "--batch", "1,2")

@@ -17,10 +17,9 @@ from mlbench.cli import calibrate, main
 from mlbench.errors import FileError
 from mlbench.gate.calibration.injected import FRACTIONS, PLANTED_BYTES, plants
 from mlbench.gate.calibration.rates import Rate, planted_rates, rates, recombined, recombined_power, whole_sets
-from mlbench.gate.paired import PairedPolicy
 from mlbench.report import render
 from mlbench.report.tables.calibration import calibration_tables
-from mlbench.results.comparison import Comparison, load_comparison, save_comparison
+from mlbench.results.comparison import Comparison, PairedPolicy, load_comparison, save_comparison
 from mlbench.results.samples import Effort
 from mlbench.studies.ab.session import Interrupted, Session
 from mlbench.studies.calibration.store import PLANTED, SAME, Store

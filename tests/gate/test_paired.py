@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from mlbench.gate import IMPROVED, INCONCLUSIVE, PASS, REGRESSION
-from mlbench.gate.paired import Effect, PairedPolicy, effect, may_go_on, standing
+from mlbench.gate.paired import Effect, effect, may_go_on, standing
+from mlbench.results.comparison import PairedPolicy
 
 POLICY = PairedPolicy()
 WAVE = (-0.003, 0.002, -0.001, 0.003, 0.001, -0.002, 0.0005, -0.0005)

@@ -13,11 +13,10 @@ import pytest
 
 from mlbench.errors import FileError
 from mlbench.gate import BROKEN, IMPROVED, INCONCLUSIVE, MISSING, NEW, PASS, REGRESSION
-from mlbench.gate.paired import PairedPolicy
 from mlbench.gate.revisions.footprints import wants_weight, weight_findings
 from mlbench.gate.revisions.judge import judge, open_rows, standings
 from mlbench.report import junit, markdown, verdict_text
-from mlbench.results.comparison import Comparison, has_comparison, load_comparison, save_comparison
+from mlbench.results.comparison import Comparison, PairedPolicy, has_comparison, load_comparison, save_comparison
 from mlbench.results.samples import Memory, Visit
 from support.comparisons import ROW, comparison, ended, memory, visit, weighed
 

@@ -9,10 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from mlbench.gate.paired import PairedPolicy
 from mlbench.gate.revisions.judge import judge
 from mlbench.report import verdict_text
-from mlbench.results.comparison import Comparison, Version
+from mlbench.results.comparison import Comparison, PairedPolicy, Version
 from mlbench.results.samples import Effort
 from mlbench.studies.ab.process import Arm, ArmError
 from mlbench.studies.ab.session import Session

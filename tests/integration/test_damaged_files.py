@@ -40,7 +40,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(autouse=True)
 def without_recording(monkeypatch: pytest.MonkeyPatch) -> None:
     """Memory is not recorded: it takes long, and no file decides what comes out of it."""
-    monkeypatch.setattr("mlbench.report.page.sections.memory_charts", lambda _: ())
+    monkeypatch.setattr("mlbench.studies.memory.memory_of", lambda _: None)
 
 
 def places(data: Any, here: Place = ()) -> Iterator[Place]:

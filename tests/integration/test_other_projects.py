@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from mlbench.cli.verdicts import SUMMARY_VARIABLE
+from mlbench.report.github import SUMMARY_VARIABLE
 from support.repositories import Project
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 
-from mlbench.cli.verdicts import SUMMARY_VARIABLE
 from mlbench.errors import UsageError
 from mlbench.files import file_name
 from mlbench.measure.footprint import has_memray
 from mlbench.pytest_plugin.recorder import Recorder
+from mlbench.report.github import SUMMARY_VARIABLE
 from mlbench.results import load, save
 from support.saved_results import case, result
 

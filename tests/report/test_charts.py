@@ -10,7 +10,6 @@ import pytest
 
 from mlbench.gate import Finding, Judgement, row_of
 from mlbench.measure.stats import Interval
-from mlbench.report import Pair
 from mlbench.report.charts import (
     FLOOR_RATIO,
     MEASURES,
@@ -32,21 +31,9 @@ from mlbench.report.charts import (
 )
 from mlbench.report.charts.heatmap import Quantity
 from mlbench.report.charts.labels import row_labels, told_apart
-from mlbench.results import Measurement
-from support.saved_results import SPREAD, case
-
-
-def interval(estimate: float) -> Interval:
-    """Return an interval of 10 % to both sides."""
-    return Interval(estimate, estimate * 0.9, estimate * 1.1, 0.95, 5, 75)
-
-
-def measured(runner: str, batch: int, hidden: int, speedup: float = 2.0) -> Measurement:
-    """Return a case of the sweep with its ratios."""
-    made = case(f"{runner}-b{batch}-h{hidden}", peak_bytes=10_000 if runner == "baseline" else 0)
-    made.case.update(batch=batch, hidden=[hidden], model="mlp")
-    made.ratios.update(floor_ratio=interval(1.2), **({"speedup": interval(speedup)} if runner == "optimized" else {}))
-    return made
+from mlbench.results.pairs import Pair
+from support.records import interval, measured
+from support.saved_results import SPREAD
 
 
 def pair(batch: int, hidden: int, speedup: float = 2.0) -> Pair:

@@ -8,11 +8,13 @@ from pathlib import Path
 import pytest
 
 from mlbench.measure import footprint
-from mlbench.report.charts import Place, arena_chart, held_chart
+from mlbench.report.charts import arena_chart, held_chart
+from mlbench.report.charts.memory import memory_charts
 from mlbench.report.files import Files, graphs_in
 from mlbench.report.page.sections import sections_of
+from mlbench.results.memory import Place
 from mlbench.studies.cases import call_of, parse_case
-from mlbench.studies.memory import held_during, memory_charts
+from mlbench.studies.memory import held_during, memory_of
 
 
 def test_the_baseline_climbs_to_its_peak() -> None:
@@ -73,8 +75,10 @@ def test_nothing_recorded_and_nothing_planned_are_no_charts() -> None:
 
 def test_a_cell_of_ours_has_both_and_another_one_none() -> None:
     """What cannot be built here has no memory to show."""
-    assert {chart.name for chart in memory_charts("b8-h64")} >= {"arena-b8-h64"}
-    assert memory_charts("test_square") == ()
+    found = memory_of("b8-h64")
+    assert found is not None
+    assert {chart.name for chart in memory_charts(found)} >= {"arena-b8-h64"}
+    assert memory_of("test_square") is None
 
 
 def test_flame_graphs_are_linked(tmp_path: Path) -> None:
@@ -94,5 +98,5 @@ def test_flame_graphs_are_linked(tmp_path: Path) -> None:
 
 def test_a_huge_case_is_not_built_for_a_picture() -> None:
     """A name in somebody's file must not make this machine allocate gigabytes."""
-    assert memory_charts("b1000000-h100000") == ()
-    assert memory_charts("b1-h100000000") == ()
+    assert memory_of("b1000000-h100000") is None
+    assert memory_of("b1-h100000000") is None

@@ -8,16 +8,12 @@ import math
 from pathlib import Path
 
 import pytest
-from test_charts import measured
-from test_cli_ablation import made_up
-from test_limiting import CEILINGS, distance
 
 from mlbench.cli import main
 from mlbench.errors import MissingExtraError, UsageError
 from mlbench.gate import Finding, Judgement, row_of
 from mlbench.measure.stats import Interval
-from mlbench.report import figures, load_verdicts, pairs, verdicts_json
-from mlbench.report.charts import held_chart
+from mlbench.report import figures, load_verdicts, verdicts_json
 from mlbench.report.files import Files, read_files
 from mlbench.report.page.compared import moments_of
 from mlbench.report.page.page import as_script, render_page
@@ -27,10 +23,12 @@ from mlbench.report.page.sections import sections_of
 from mlbench.results import Result, save
 from mlbench.results.ablation import new_ablations
 from mlbench.results.comparison import save_comparison
+from mlbench.results.memory import CellMemory, MemoryRecord
 from mlbench.results.peers import Outcome, PeerCell, PeerResult
 from mlbench.results.roofline import new_limits
-from mlbench.studies.memory import differences
+from mlbench.studies.memory import record_memory
 from support.comparisons import ROW, comparison, visit
+from support.records import CEILINGS, distance, made_up, measured
 from support.saved_results import ENVIRONMENT, callable_of_a_user, case, result
 
 pytest.importorskip("jinja2")
@@ -172,6 +170,8 @@ def test_a_newer_file_of_other_rows_empties_no_section(tmp_path: Path, key: str)
     save(run(), tmp_path / "run.json")
     save(later(result(callable_of_a_user())), tmp_path / "later.json")
     alone, both = (read_files(paths) for paths in ([tmp_path / "run.json"], [tmp_path / "run.json", tmp_path / "later.json"]))
+    for each in (alone, both):
+        each.memory = record_memory(each.results)
     assert [chart.name for chart in section(both, key).charts] == [chart.name for chart in section(alone, key).charts]
     assert section(both, key).figures == section(alone, key).figures
     assert not section(both, key).is_empty
@@ -236,10 +236,9 @@ def test_a_history_leaves_out_runs_of_other_things() -> None:
 
 def test_bytes_that_differ_from_the_files_are_said() -> None:
     """A page does not show two numbers for one thing without a word."""
-    pairs_here = pairs(run((64,)).measurements)
-    chart = held_chart("b8-h64", {"baseline": [0, 20_000], "optimized": [4096]})
-    assert chart is not None
-    (line,) = differences(pairs_here, [chart], "run.json")
+    memory = CellMemory("b8-h64", {"baseline": [0, 20_000], "optimized": [4096]}, (), (), 0, 0)
+    found = Files(results=[("run.json", run((64,)))], memory=MemoryRecord("run.json", (memory,)))
+    _, line = section(found, "memory-map").text
     assert line.startswith("Warning: baseline-b8-h64 held 19.5 KB here and 13.8 KB when run.json was measured")
 
 
@@ -261,7 +260,7 @@ def test_a_history_has_the_gates_verdicts(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("what", "section", "named"),
     [
-        ("memory_charts", "memory-map", "the memory of b8-h256"),
+        ("memory_charts", "memory-map", "this section"),
         ("rounds_chart", "case-b8-h64", "this section"),
         ("heat_maps", "maps", "this section"),
         ("verdicts_section", "verdicts", "this section"),
@@ -275,13 +274,15 @@ def test_what_cannot_be_made_leaves_a_gap(
     def fail(*_: object) -> None:
         raise ZeroDivisionError("no reason at all")
 
-    whole = {each.key: each.is_empty for each in sections_of(read_files([Path("run.json"), Path("ab.json")]))}
+    read = read_files([Path("run.json"), Path("ab.json")])
+    read.memory = record_memory(read.results)
+    whole = {each.key: each.is_empty for each in sections_of(read)}
     monkeypatch.setattr(f"mlbench.report.page.sections.{what}", fail)
     assert main(["report", "run.json", "ab.json", "-o", "page.html"]) == 2
     gap = f"{named} could not be made (ZeroDivisionError: no reason at all)"
     assert gap in capsys.readouterr().err
     assert f"A gap: {gap}." in Path("page.html").read_text(encoding="utf-8")
-    found = sections_of(read_files([Path("run.json"), Path("ab.json")]))
+    found = sections_of(read)
     assert {each.key: each.is_empty for each in found} == whole
     assert section in [each.key for each in found if each.gaps]
 

@@ -10,11 +10,12 @@ import pytest
 
 from mlbench.measure import Environment, Footprint
 from mlbench.measure.stats import Interval
-from mlbench.report import Pair, Table, pairs, progress, render, summary, sweep_speedup, tables, time_of
+from mlbench.report import Table, progress, render, summary, sweep_speedup, tables
 from mlbench.report.doubts import doubt_lines
-from mlbench.report.tables.cases import latency_table, memory_table, reduction, reference_table
+from mlbench.report.tables.cases import latency_table, memory_table, reference_table
 from mlbench.report.terminal import render_plain
-from mlbench.results import COMPLETE, INTERRUPTED, Measurement, StaticBytes, Timing
+from mlbench.results import COMPLETE, INTERRUPTED, Measurement, StaticBytes, Timing, time_of
+from mlbench.results.pairs import Pair, pairs, reduction
 
 KB = 1024
 ENVIRONMENT = Environment("Some CPU", 2, "Linux 6", "3.12.1", "2.1.0", "openblas 0.3", 1, "fresh", None, "0.1.0", None, None, None, {})

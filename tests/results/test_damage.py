@@ -26,7 +26,7 @@ from mlbench.results.comparison import MOST_SETS, load_comparison, save_comparis
 from mlbench.results.documents import read_json
 from mlbench.studies import memory
 from mlbench.studies.cases import parse_case
-from mlbench.studies.memory import is_drawn, memory_charts
+from mlbench.studies.memory import is_drawn, memory_of
 from mlbench.units import visible
 from support.comparisons import comparison, visit
 from support.saved_results import case, result
@@ -127,14 +127,14 @@ def test_a_name_in_a_file_starts_nothing_large(cell: str, monkeypatch: pytest.Mo
     monkeypatch.setattr(memory, "optimized_runner", lambda _: pytest.fail("built"))
     monkeypatch.setattr(memory, "call_of", lambda _: pytest.fail("built"))
     assert not is_drawn(parse_case(f"baseline-{cell}").cell)
-    assert memory_charts(cell) == ()
+    assert memory_of(cell) is None
 
 
 def test_a_case_of_endless_digits_is_no_case() -> None:
     """Python refuses to read 5,000 digits as a number, with an error of its own."""
     with pytest.raises(UsageError, match="no case is called"):
         parse_case(f"baseline-b{'9' * 5000}-h8")
-    assert memory_charts(f"b{'9' * 5000}-h8") == ()
+    assert memory_of(f"b{'9' * 5000}-h8") is None
 
 
 # --- text -----------------------------------------------------------------------------------------------------------------

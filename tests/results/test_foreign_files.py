@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 
 from mlbench.cli import main
-from mlbench.cli.verdicts import SUMMARY_VARIABLE
 from mlbench.gate.calibration.saved import saved_runs
 from mlbench.report.files import read_files
+from mlbench.report.github import SUMMARY_VARIABLE
 from mlbench.results import to_json
 from support.saved_results import ENVIRONMENT, callable_of_a_user
 

@@ -15,29 +15,12 @@ from mlbench.measure import Environment
 from mlbench.report.tables.peers import bytes_table, compare_table, headline, peers_text, runtimes_text, times_table
 from mlbench.report.terminal import render_plain
 from mlbench.results.documents import read_json
-from mlbench.results.peers import FAILED, MEASURED, SLOW, WRONG, Outcome, PeerCell, PeerResult, Runtime, has_peers, load, save
-from mlbench.studies.peers.worker import OURS
+from mlbench.results.peers import FAILED, OURS, SLOW, WRONG, Outcome, PeerCell, has_peers, load, save
+from support.records import peer_cell as cell
+from support.records import peers_result as result
 
 HERE = Environment("Some CPU", 2, "Linux 6", "3.12.1", "2.1.0", "openblas 0.3", 1, "fresh", None, "0.1.0", None, None, None, {})
 US = 1e-6
-
-
-def cell(batch: int = 8, **times_us: float | tuple[tuple[float, ...], ...]) -> PeerCell:
-    """Return a made-up cell; one number stands for two processes of two rounds."""
-    outcomes = {}
-    for name, each in times_us.items():
-        rounds = each if isinstance(each, tuple) else ((each, each), (each, each))
-        seconds = tuple(tuple(round(value * US, 9) for value in process) for process in rounds)
-        outcomes[name] = Outcome(MEASURED, "", 0.5, 0.1, 2e-05, seconds, 1024, 2048, 512 if name == OURS else None)
-    sizes = {"batch": batch, "hidden": [64], "inputs": 64, "outputs": 10, "threads": 1, "model": "mlp", "tuned": False}
-    return PeerCell(sizes, outcomes, 2, weighed=True)
-
-
-def result(*cells: PeerCell, runtimes: tuple[str, ...] = ("a", "b")) -> PeerResult:
-    """Return a made-up result in which `tensorrt` is missing."""
-    there = [Runtime(name, "" if name == OURS else f"{name} 1.0", "fast", None) for name in (OURS, *runtimes)]
-    away = Runtime("tensorrt", "", "", "needs an NVIDIA GPU")
-    return PeerResult(HERE, "mlbench peers", "2024-01-01T00:00:00+00:00", "complete", 2, (*there, away), cells)
 
 
 def test_the_fastest_peer_over_ours() -> None:

@@ -23,14 +23,12 @@ from mlbench.measure.stats import Interval
 from mlbench.results import (
     COMPLETE,
     INTERRUPTED,
-    MOST_ROUNDS,
     Accepted,
     Measurement,
     Result,
     StaticBytes,
     Timing,
     load,
-    measurement_from_json,
     new_result,
     save,
     timing_of,
@@ -38,6 +36,7 @@ from mlbench.results import (
     with_run,
 )
 from mlbench.results.older import OLD_FLOOR_ARM, OLD_FLOOR_RATIO
+from mlbench.results.result import MOST_ROUNDS, measurement_from_json
 
 Damage = Callable[[dict[str, Any]], object]
 

@@ -12,12 +12,12 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from test_allocations import Footprint, print_footprints, run_as_program
 
 from mlbench.errors import GraphError, InputError
 from mlbench.ir import FloatArray, Graph, Node, Step, frozen
 from mlbench.models import LEAKY_SLOPE, OUTPUT_ACTIVATIONS, Model, mlp
 from mlbench.runtime import BaselineRunner, check_result
+from support.footprints import Footprint, print_footprints, run_as_program
 from support.strategies import batch_of, batches, models
 
 

@@ -11,9 +11,8 @@ import pytest
 
 from mlbench.files import file_name
 from mlbench.gate import INCONCLUSIVE, NEW, PASS, REGRESSION
-from mlbench.gate.paired import PairedPolicy
 from mlbench.gate.revisions.judge import judge
-from mlbench.results.comparison import Comparison, load_comparison, save_comparison
+from mlbench.results.comparison import Comparison, PairedPolicy, load_comparison, save_comparison
 from mlbench.results.samples import Collected, Effort, Visit
 from mlbench.studies.ab import session
 from mlbench.studies.ab.process import Arm, ArmError

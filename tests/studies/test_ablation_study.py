@@ -17,7 +17,8 @@ from mlbench.measure import ArmTimes, Environment
 from mlbench.models import mlp
 from mlbench.report.tables.ablation import ablation_tables, effects_table, shares_table
 from mlbench.report.terminal import render_plain
-from mlbench.results.ablation import load_ablations, new_ablations, save_ablations
+from mlbench.results import BASELINE
+from mlbench.results.ablation import Ablation, Effect, Shares, Variant, load_ablations, new_ablations, save_ablations
 from mlbench.runtime import BaselineRunner
 from mlbench.studies.ablation.breakdown import (
     ARMS,
@@ -26,13 +27,12 @@ from mlbench.studies.ablation.breakdown import (
     TINY,
     TINY_PREALLOCATED,
     TINY_PRODUCTS,
-    Shares,
     programs,
     shares_of,
     tiny_model,
 )
-from mlbench.studies.ablation.measure import Ablation, Effect, Variant, ablate, evaluate
-from mlbench.studies.ablation.variants import BASELINE, CONTROL, NOTHING, ORDER, name_of, rungs, variants
+from mlbench.studies.ablation.measure import ablate, evaluate
+from mlbench.studies.ablation.variants import CONTROL, NOTHING, ORDER, name_of, rungs, variants
 from mlbench.studies.cases import Cell, input_of, model_of
 from mlbench.studies.sweep import Effort
 

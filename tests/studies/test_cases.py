@@ -16,10 +16,9 @@ import pytest
 from mlbench.errors import FileError, UsageError, WrongResultError
 from mlbench.measure import has_memray, held_bytes
 from mlbench.models import load_digits_mlp
-from mlbench.results import StaticBytes
+from mlbench.results import BASELINE, OPTIMIZED, RUNNERS, StaticBytes
 from mlbench.runtime import BaselineRunner, OptimizedRunner
 from mlbench.studies.cases import (
-    BASELINE,
     BATCHES,
     DIGITS,
     HIDDEN,
@@ -28,8 +27,6 @@ from mlbench.studies.cases import (
     LARGE_HIDDEN,
     LARGE_INPUTS,
     MOST_FLOP,
-    OPTIMIZED,
-    RUNNERS,
     Case,
     Cell,
     call_of,

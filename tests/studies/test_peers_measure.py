@@ -13,11 +13,10 @@ import pytest
 
 from mlbench.errors import WorkerError
 from mlbench.measure import Environment, has_memray
-from mlbench.results.peers import FAILED, MEASURED, SLOW, WRONG, PeerCell
+from mlbench.results.peers import FAILED, MEASURED, OURS, SLOW, WRONG, PeerCell
 from mlbench.studies.cases import Cell
 from mlbench.studies.peers import measure as peering
 from mlbench.studies.peers.measure import LEAST_ROUNDS, PeerEffort, Processes, find_runtimes, measure, take_turns
-from mlbench.studies.peers.worker import OURS
 
 HERE = Environment("Some CPU", 2, "Linux 6", "3.12.1", "2.1.0", "openblas 0.3", 1, "fresh", None, "0.1.0", None, None, None, {})
 US = 1e-6

@@ -14,36 +14,20 @@ import pytest
 from mlbench.cli import main
 from mlbench.cli import roofline as limits
 from mlbench.errors import FileError, WorkerError
-from mlbench.measure import Environment
-from mlbench.measure.ceilings import Ceilings, Rate
-from mlbench.measure.peaks import LOOPS, Floor, Level, Peaks
-from mlbench.measure.stats import Interval
+from mlbench.measure.ceilings import Ceilings
 from mlbench.report.tables.roofline import ceilings_table, distances_table, sentences
 from mlbench.report.terminal import render_plain
-from mlbench.results import COMPLETE, INTERRUPTED
-from mlbench.results.roofline import load_limits
+from mlbench.results import BASELINE, COMPLETE, INTERRUPTED, OPTIMIZED
+from mlbench.results.roofline import Distance, load_limits
 from mlbench.runtime import OptimizedRunner
-from mlbench.studies.cases import BASELINE, OPTIMIZED, Case, Cell, model_of
+from mlbench.studies.cases import Case, Cell, model_of
 from mlbench.studies.roofline.bounds import BANDWIDTH, BOUNDS, CALLS, ELEMENTWISE, PRODUCT, WEIGHTS, Piece, classify, least_seconds
-from mlbench.studies.roofline.measure import Distance, must_move_bytes, pieces_of
+from mlbench.studies.roofline.measure import must_move_bytes, pieces_of
 from mlbench.studies.sweep import Effort
+from support.records import CEILINGS, HERE, distance, one_pass, product
 
 US, MB = 1e-6, 1024**2
-HERE = Environment("Some CPU", 2, "Linux 6", "3.12.1", "2.1.0", "openblas 0.3", 1, "fresh", None, "0.1.0", None, None, None, {})
-PEAKS = Peaks(100e9, (Level("L2", MB, 100e9), Level("memory", 0, 20e9)), 0.03 * US, LOOPS)
-CEILINGS = Ceilings(PEAKS, 90e9, (Rate(MB, 80e9), Rate(64 * MB, 10e9)), 0.5 * US, 1 * US)
-"""100 GFLOP/s; reading 100 GB/s from the cache and 20 beyond; copies 80 and 10; half a microsecond a ufunc and one a product."""
 TINY = ("--no-digits", "--hidden", "8", "--processes", "1", "--rounds", "1")
-
-
-def product(flop: float = 0.0, weights: int = 0, moved: int = 0, calls: int = 1) -> Piece:
-    """Return a matrix product."""
-    return Piece(calls, flop, weights, moved, moved, is_product=True)
-
-
-def one_pass(moved: int = 0, calls: int = 1) -> Piece:
-    """Return an element-wise pass."""
-    return Piece(calls, 0.0, 0, moved, moved)
 
 
 @pytest.mark.parametrize(
@@ -177,12 +161,6 @@ def test_tiles_and_strips_are_calls() -> None:
     else:
         assert products.calls == tiles > 1
         assert passes[0].calls > tiles
-
-
-def distance(case: str, low: float = 1.0, high: float = 1.1, processes: int = 5) -> Distance:
-    """Return a made-up distance."""
-    limit = classify([product(flop=1e9), one_pass(calls=2)], MB, 2e-2, 0.5, CEILINGS)
-    return Distance(case, 2e-2, Floor(1.9e-2, "arithmetic"), Interval(1.05, low, high, 0.95, processes, 75), limit)
 
 
 def test_the_table_and_the_sentences() -> None:

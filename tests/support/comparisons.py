@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from mlbench.gate.paired import PairedPolicy
 from mlbench.results import COMPLETE
-from mlbench.results.comparison import Comparison, Version
+from mlbench.results.comparison import Comparison, PairedPolicy, Version
 from mlbench.results.samples import Effort, Memory, Visit
 
 MACHINE: dict[str, Any] = {"cpu": "Some CPU", "cores": 2, "system": "Linux 6", "governor": None, "cpu_limit": None}

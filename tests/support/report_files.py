@@ -5,12 +5,6 @@ from __future__ import annotations
 import dataclasses
 from pathlib import Path
 
-from test_charts import interval, measured
-from test_cli_ablation import made_up
-from test_limiting import CEILINGS, distance
-from test_peer_results import cell
-from test_peer_results import result as peers_result
-
 from mlbench.gate import Finding, Judgement, row_of
 from mlbench.report import verdicts_json
 from mlbench.results import save
@@ -19,6 +13,8 @@ from mlbench.results.comparison import save_comparison
 from mlbench.results.peers import save as save_peers
 from mlbench.results.roofline import new_limits, save_limits
 from support.comparisons import comparison, visit
+from support.records import CEILINGS, distance, interval, made_up, measured, peers_result
+from support.records import peer_cell as cell
 from support.saved_results import ENVIRONMENT, callable_of_a_user, result
 
 SIZES = (64, 256, 1024)

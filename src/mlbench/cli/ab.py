@@ -13,16 +13,16 @@ from pathlib import Path
 from typing import Any
 
 from mlbench.cli.options import EXIT_INTERRUPTED, Commands, fraction, positive, remark, seconds, wrapped
-from mlbench.cli.verdicts import add_gate_options, check_gate_options, summary_place, tell
+from mlbench.cli.verdicts import add_gate_options, check_gate_options, tell
 from mlbench.errors import FileError, UsageError
 from mlbench.files import check_place, print_to
 from mlbench.gate import RED, Judgement
-from mlbench.gate.paired import PairedPolicy
 from mlbench.gate.revisions.judge import judge
 from mlbench.measure import FRESH_HEAP, environment
 from mlbench.report import progress
+from mlbench.report.github import summary_place
 from mlbench.results import now
-from mlbench.results.comparison import MOST_SETS, Comparison, Version, load_comparison, save_comparison
+from mlbench.results.comparison import MOST_SETS, Comparison, PairedPolicy, Version, load_comparison, save_comparison
 from mlbench.results.documents import plain
 from mlbench.results.samples import Effort
 from mlbench.studies.ab.checkouts import Checkout, Repository, check_out, find_repository, held, is_installable, packages

@@ -30,8 +30,8 @@ from mlbench.measure.latency import ROUNDS
 from mlbench.report import format_interval, progress, render
 from mlbench.report.tables.ablation import ablation_tables
 from mlbench.results import COMPLETE, INTERRUPTED
-from mlbench.results.ablation import Ablations, load_ablations, new_ablations, save_ablations
-from mlbench.studies.ablation.measure import Ablation, ablate
+from mlbench.results.ablation import Ablation, Ablations, load_ablations, new_ablations, save_ablations
+from mlbench.studies.ablation.measure import ablate
 from mlbench.studies.ablation.variants import rungs
 from mlbench.studies.cases import DIGITS, MLP, Cell, digits_cell
 from mlbench.studies.sweep import PROCESSES, Effort

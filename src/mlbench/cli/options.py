@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import importlib.util
 import math
 import sys
 import textwrap
@@ -13,7 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TypeAlias
 
-from mlbench.errors import FileError, MissingExtraError, UsageError
+from mlbench.errors import FileError, UsageError
 from mlbench.files import check_place, print_to
 from mlbench.measure import FRESH_HEAP, HEAPS, Environment, environment
 from mlbench.results.documents import plain
@@ -105,17 +104,6 @@ def check_places(options: argparse.Namespace) -> None:
     for path in (options.json, options.output):
         if path is not None:
             check_place(path)
-
-
-def check_report_extra() -> None:
-    """Refuse a report that could not be made, before anything is measured.
-
-    Raises:
-        MissingExtraError: without Jinja2 or vl-convert.
-    """
-    for module, package in (("jinja2", "jinja2"), ("vl_convert", "vl-convert-python")):
-        if importlib.util.find_spec(module) is None:
-            raise MissingExtraError("the report", package, "report")
 
 
 def check_same_environment(path: Path, before: Environment, here: Environment) -> None:

@@ -16,11 +16,10 @@ from mlbench.measure import FRESH_HEAP, environment
 from mlbench.report import progress, render
 from mlbench.report.tables.peers import compare_table, peers_text
 from mlbench.results import COMPLETE, INTERRUPTED, now
-from mlbench.results.peers import PeerCell, PeerResult, Runtime, load, save
+from mlbench.results.peers import OURS, PeerCell, PeerResult, Runtime, load, save
 from mlbench.studies.cases import LARGE_BATCHES, MOST_FLOP, Cell
 from mlbench.studies.peers import PEERS
 from mlbench.studies.peers.measure import PROCESSES, ROUNDS, PeerEffort, find_runtimes, measure
-from mlbench.studies.peers.worker import OURS
 from mlbench.units import format_duration, format_ratio
 
 SHAPES = ((64, 64, 10), (256, 256, 256), (64, 1024, 64), (784, 512, 10), (1024, 4096, 1024))

@@ -68,12 +68,14 @@ def _report(options: argparse.Namespace) -> int:
     from mlbench.report.files import graphs_in, read_files  # noqa: PLC0415  # no other command needs it
     from mlbench.report.page.page import write_page  # noqa: PLC0415  # no other command needs it
     from mlbench.report.page.sections import sections_of  # noqa: PLC0415  # no other command needs it
+    from mlbench.studies.memory import record_memory  # noqa: PLC0415  # no other command needs it
 
     check_place(options.output)
     with progress(len(options.files)) as shown:
         found = read_files(options.files, shown.step)
     if options.graphs is not None:
         found.graphs += graphs_in(options.graphs, options.output)
+    found.memory = record_memory(found.results)
     sections = sections_of(found)
     page = write_page(found, options.output, options.command_line, sections)
     missing = [*found.refused, *(f"{section.title}: {gap}" for section in sections for gap in section.gaps)]
@@ -87,11 +89,13 @@ def _plot(options: argparse.Namespace) -> int:
     from mlbench.report.files import read_files  # noqa: PLC0415  # as above
     from mlbench.report.page.plot import chart_names, write_chart  # noqa: PLC0415  # as above
     from mlbench.report.page.sections import sections_of  # noqa: PLC0415  # as above
+    from mlbench.studies.memory import record_memory  # noqa: PLC0415  # as above
 
     name, files = _name_and_files(options.names, draws=options.output is not None)
     found = read_files(files)
     if found.refused:
         raise UsageError("; ".join(found.refused))
+    found.memory = record_memory(found.results)
     sections = sections_of(found)
     if options.output is None:
         say("\n".join(chart_names(sections)))

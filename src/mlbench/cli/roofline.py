@@ -26,9 +26,9 @@ from mlbench.measure import describe, environment
 from mlbench.report import progress, render
 from mlbench.report.tables.roofline import ceilings_table, distances_table, sentences
 from mlbench.results import COMPLETE, INTERRUPTED
-from mlbench.results.roofline import Limits, new_limits, save_limits
+from mlbench.results.roofline import Distance, Limits, new_limits, save_limits
 from mlbench.studies.cases import Cell
-from mlbench.studies.roofline.measure import Distance, distances, find_ceilings
+from mlbench.studies.roofline.measure import distances, find_ceilings
 from mlbench.studies.sweep import Effort
 
 

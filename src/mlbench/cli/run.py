@@ -18,7 +18,6 @@ from mlbench.cli.options import (
     add_sweep,
     add_tuned,
     check_places,
-    check_report_extra,
     check_same_environment,
     chosen_cells,
     remark,
@@ -28,8 +27,10 @@ from mlbench.cli.options import (
 from mlbench.errors import WorkerError
 from mlbench.files import check_place, write_atomically
 from mlbench.measure import Environment, environment
-from mlbench.report import format_interval, pairs, progress, result_text, time_of
-from mlbench.results import COMPLETE, INTERRUPTED, Measurement, Result, load, new_result, save
+from mlbench.report import format_interval, progress, result_text
+from mlbench.report.extra import check_report_extra
+from mlbench.results import COMPLETE, INTERRUPTED, Measurement, Result, load, new_result, save, time_of
+from mlbench.results.pairs import pairs
 from mlbench.studies.floor import floor_of_cell, measure_peaks
 from mlbench.studies.sweep import Effort, Interrupted, measure_cells
 from mlbench.units import format_duration, format_ratio
@@ -121,8 +122,10 @@ def _report(options: argparse.Namespace, result: Result, *, failed: bool = False
     if options.report is not None and result.measurements:
         from mlbench.report.files import Files  # noqa: PLC0415  # the rest of the command needs none of it
         from mlbench.report.page.page import write_page  # noqa: PLC0415  # the rest of the command needs none of it
+        from mlbench.studies.memory import record_memory  # noqa: PLC0415  # the rest of the command needs none of it
 
-        written.append(f"Report: {write_page(Files(results=[('this run', result)]), options.report, options.command_line)}")
+        named = [("this run", result)]
+        written.append(f"Report: {write_page(Files(results=named, memory=record_memory(named)), options.report, options.command_line)}")
     say("\n\n".join([result_text(result, colour=sys.stdout.isatty()), *written]))
     if result.status == INTERRUPTED and not failed:
         remark(f"interrupted; {len(result.measurements)} cases were measured, the last ones perhaps in part")

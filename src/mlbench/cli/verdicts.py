@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from mlbench.cli.options import remark, say
-from mlbench.errors import FileError
-from mlbench.files import check_place, refusal, write_atomically
+from mlbench.cli.options import say
+from mlbench.files import check_place, write_atomically
 from mlbench.gate import Judgement
 from mlbench.report import junit, markdown, verdict_text, verdicts_json
+from mlbench.report.github import add_to_summary, check_summary
 
 TERMINAL = "terminal"
 FORMATS: dict[str, Callable[..., str]] = {"markdown": markdown, "json": verdicts_json, "junit": junit}
-SUMMARY_VARIABLE = "GITHUB_STEP_SUMMARY"
-"""Names the file that becomes the summary of a CI job (GitHub Actions, and what follows it)."""
 
 
 def add_inconclusive(parser: argparse.ArgumentParser) -> None:
@@ -41,14 +38,7 @@ def check_gate_options(options: argparse.Namespace) -> None:
     """Refuse an output or a summary that could not be written, before anything is measured or read."""
     if options.output is not None:
         check_place(options.output)
-    summary = summary_place()
-    if summary is not None and summary.exists():
-        _add("")
-    elif summary is not None:
-        try:
-            check_place(summary)
-        except FileError as error:
-            raise FileError(f"{error} (it is what {SUMMARY_VARIABLE} names)") from error
+    check_summary()
 
 
 def tell(judgement: Judgement, options: argparse.Namespace) -> int:
@@ -75,32 +65,3 @@ def tell(judgement: Judgement, options: argparse.Namespace) -> int:
         say(f"\nVerdicts: {write_atomically(options.output, chosen())}")
     add_to_summary(judgement, inconclusive_passes=passes)
     return judgement.exit_code(inconclusive_passes=passes)
-
-
-def add_to_summary(judgement: Judgement, *, inconclusive_passes: bool) -> None:
-    """Append the judgement as Markdown to the file that a CI job shows as its summary, where there is one, and say so.
-
-    Raises:
-        FileError: when it cannot be written.
-    """
-    if _add(markdown(judgement, inconclusive_passes=inconclusive_passes) + "\n"):
-        remark(f"the verdicts were added to the job's summary ({SUMMARY_VARIABLE})")
-
-
-def summary_place() -> Path | None:
-    """Return the file that becomes the summary of a CI job, where there is one."""
-    place = os.environ.get(SUMMARY_VARIABLE)
-    return Path(place) if place else None
-
-
-def _add(text: str) -> bool:
-    """Append to the summary of a CI job, and return whether there is one."""
-    place = summary_place()
-    if place is None:
-        return False
-    try:
-        with place.open("a", encoding="utf-8") as summary:
-            summary.write(text)
-    except OSError as error:
-        raise FileError(f"{refusal(error, place)} (it is what {SUMMARY_VARIABLE} names)") from error
-    return True

@@ -22,38 +22,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from mlbench.gate.verdict import IMPROVED, INCONCLUSIVE, PASS, REGRESSION
-from mlbench.measure.stats import Interval, median, signed_rank_interval, signed_rank_quantile
-
-
-@dataclass(frozen=True, slots=True)
-class PairedPolicy:
-    """How sure the gate must be.
-
-    Attributes:
-        tolerance: a slowdown that is tolerated, as a fraction.
-        limit: a row passes when its interval ends below this slowdown; larger ones are to be found.
-        screen: sets of processes that every row gets.
-        batch: fresh sets that an open row gets at a time.
-        most: sets of a row in all.
-        confidence: of the intervals.
-        red_confidence: of the interval of the fresh sets that makes a row red.
-    """
-
-    tolerance: float = 0.02
-    limit: float = 0.04
-    screen: int = 8
-    batch: int = 4
-    most: int = 96
-    confidence: float = 0.95
-    red_confidence: float = 0.99
-
-    @property
-    def least(self) -> int:
-        """Sets after which a row can be red at the earliest: the screening, and whole batches that are enough for the confidence."""
-        fresh = self.batch
-        while signed_rank_quantile(fresh, (1 - self.red_confidence) / 2) < 0:
-            fresh += self.batch
-        return self.screen + fresh
+from mlbench.measure.stats import Interval, median, signed_rank_interval
+from mlbench.results.comparison import PairedPolicy
 
 
 @dataclass(frozen=True, slots=True)

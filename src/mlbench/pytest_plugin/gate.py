@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from mlbench.cli.verdicts import add_to_summary
 from mlbench.errors import FileError, MissingExtraError, UsageError, WorkerError
 from mlbench.gate import Judgement, check_rows, judge_results, load_tolerances
 from mlbench.gate.confirm import Twice, settle
@@ -27,6 +26,7 @@ from mlbench.gate.unjudged import unjudged
 from mlbench.measure import environment
 from mlbench.pytest_plugin.selection import case_ids, left_out, selection_of, skips_of
 from mlbench.report import verdict_text
+from mlbench.report.github import add_to_summary
 from mlbench.results import COMPLETE, INTERRUPTED, Measurement, Result, load, new_result
 from mlbench.studies.cases import parse_case
 from mlbench.studies.flame_graphs import keep_graphs

@@ -229,9 +229,10 @@ class MlbenchFixture:
         Raises:
             WorkerError: when a worker fails; a wrong result is among the reasons.
         """
+        from mlbench.results import OPTIMIZED
         from mlbench.results.ablation import KEY, ablation_to_json
         from mlbench.studies.ablation.measure import ablate
-        from mlbench.studies.cases import OPTIMIZED, Case, call_of
+        from mlbench.studies.cases import Case, call_of
 
         call = call_of(Case(cell, OPTIMIZED))
         if self.benchmark.disabled:
@@ -317,8 +318,9 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
     if recorder is None:
         return
     from mlbench.measure import describe, environment
-    from mlbench.report import pairs, render, summary, tables
+    from mlbench.report import render, summary, tables
     from mlbench.report.tables.ablation import ablation_tables
+    from mlbench.results.pairs import pairs
 
     here = environment(recorder.threads, recorder.heap)
     measured = list(recorder.measured.values())
@@ -328,9 +330,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
     for table in tables(measured):
         terminalreporter.write_line(render(table, width, colour=colour) + "\n")
     if pairs(measured):
-        terminalreporter.write_line(f"{_TWO_CLOCKS}\n")
-    if pairs(measured):
-        terminalreporter.write_line(summary(measured, here))
+        terminalreporter.write_line(f"{_TWO_CLOCKS}\n\n{summary(measured, here)}")
     complete = [each for each in recorder.ablations.values() if each is not None]
     for table in (table for each in complete for table in ablation_tables(each)):
         terminalreporter.write_line("\n" + render(table, width, colour=colour))
@@ -341,10 +341,11 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
         from mlbench.report.files import Files
         from mlbench.report.page.page import write_page
         from mlbench.results import new_result
+        from mlbench.studies.memory import record_memory
 
         command = shlex.join(["pytest", *map(str, config.invocation_params.args)])
-        terminalreporter.write_line(
-            f"\nReport: {write_page(Files(results=[('this run', new_result(here, command, measured))]), page, command)}"
-        )
+        named = [("this run", new_result(here, command, measured))]
+        found = Files(results=named, memory=record_memory(named))
+        terminalreporter.write_line(f"\nReport: {write_page(found, page, command)}")
     if recorder.folder is not None:
         terminalreporter.write_line(f"\nmemray recordings and flame graphs: {recorder.folder}")

@@ -9,16 +9,16 @@ from typing import Any
 
 import pytest
 
-from mlbench.cli.options import check_report_extra
 from mlbench.errors import FileError, MissingExtraError, UsageError
 from mlbench.files import check_folder, check_place
 from mlbench.gate.confirm import Twice
 from mlbench.measure import Footprint
 from mlbench.measure.latency import ROUNDS
 from mlbench.measure.peaks import Floor, Peaks
-from mlbench.results import FAILED, KEY, Measurement, to_json
-from mlbench.studies.ablation.measure import Ablation
-from mlbench.studies.cases import RUNNERS, Case, Cell
+from mlbench.report.extra import check_report_extra
+from mlbench.results import FAILED, KEY, RUNNERS, Measurement, to_json
+from mlbench.results.ablation import Ablation
+from mlbench.studies.cases import Case, Cell
 from mlbench.studies.floor import floor_of_cell, measure_peaks
 from mlbench.studies.sweep import PROCESSES, Arms, Effort, compare, compare_kept, judge, measurement
 

@@ -3,9 +3,11 @@
 from mlbench.report.machine_readable import has_verdicts, junit, load_verdicts, verdicts_json
 from mlbench.report.markdown import markdown
 from mlbench.report.summary import Figure, figures, summary, sweep_speedup
-from mlbench.report.tables.cases import Pair, Table, format_interval, pairs, tables, time_of
+from mlbench.report.tables.cases import Table, format_interval, tables
 from mlbench.report.terminal import Progress, progress, render, result_text
 from mlbench.report.verdicts import verdict_figure, verdict_text
+from mlbench.results import time_of
+from mlbench.results.pairs import Pair, pairs
 
 __all__ = [
     "Figure",

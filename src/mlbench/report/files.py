@@ -12,11 +12,12 @@ from urllib.parse import quote
 from mlbench.errors import FileError
 from mlbench.gate import Judgement
 from mlbench.report import has_verdicts, load_verdicts
-from mlbench.report.page.newest import by_date
 from mlbench.results import Result, has_measurements, load
 from mlbench.results.ablation import Ablations, has_ablations, load_ablations
 from mlbench.results.comparison import Comparison, has_comparison, load_comparison
 from mlbench.results.documents import read_json
+from mlbench.results.memory import MemoryRecord
+from mlbench.results.newest import by_date
 from mlbench.results.peers import PeerResult, has_peers
 from mlbench.results.peers import load as load_peers
 from mlbench.results.pytest_benchmark import foreign, is_pytest_benchmark
@@ -35,6 +36,7 @@ class Files:
         peers: of `mlbench peers`.
         comparisons: of `mlbench ab`.
         judgements: of `mlbench gate --format json`.
+        memory: of cells of a result, recorded for the page.
         graphs: names of memray's pages that were kept, and their addresses as seen from the page.
         refused: why a file was not used.
     """
@@ -47,6 +49,7 @@ class Files:
     comparisons: list[tuple[str, Comparison]] = field(default_factory=list)
     judgements: list[tuple[str, Judgement]] = field(default_factory=list)
     graphs: list[tuple[str, str]] = field(default_factory=list)
+    memory: MemoryRecord | None = None
     refused: list[str] = field(default_factory=list)
 
 

@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from mlbench.measure import Environment, describe
 from mlbench.measure.stats import Interval, geometric_mean, geometric_mean_interval, median
 from mlbench.report.doubts import doubt_lines
-from mlbench.report.tables.cases import Pair, format_interval, pairs, time_of
-from mlbench.results import COMPLETE, Measurement
+from mlbench.report.tables.cases import format_interval
+from mlbench.results import COMPLETE, Measurement, time_of
+from mlbench.results.pairs import Pair, pairs
 from mlbench.units import format_bytes, format_count, format_kb, format_percent, format_ratio
 
 WIDTH = 110

@@ -13,8 +13,9 @@ from typing import Any, Protocol
 
 from mlbench.files import print_to
 from mlbench.report.summary import summary
-from mlbench.report.tables.cases import Table, pairs, tables
+from mlbench.report.tables.cases import Table, tables
 from mlbench.results import Result
+from mlbench.results.pairs import pairs
 
 PLAIN_WIDTH = 10_000
 NOTE_WIDTH = 110

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from mlbench.errors import FileError
-from mlbench.gate.paired import PairedPolicy
+from mlbench.measure.stats import signed_rank_quantile
 from mlbench.results import COMPLETE, INTERRUPTED
 from mlbench.results.documents import Form, check_document, plain, read_json, write_document
 from mlbench.results.samples import ARMS, Effort, Memory, Visit
@@ -17,6 +17,37 @@ from mlbench.results.samples import ARMS, Effort, Memory, Visit
 MOST_SETS = 500
 """Of processes, that a comparison may ask for; its schema says so as well. Intervals of many more take long to compute."""
 FORM = Form("mlbench-ab", 3, "ab.json", "comparison")
+
+
+@dataclass(frozen=True, slots=True)
+class PairedPolicy:
+    """How sure the gate must be.
+
+    Attributes:
+        tolerance: a slowdown that is tolerated, as a fraction.
+        limit: a row passes when its interval ends below this slowdown; larger ones are to be found.
+        screen: sets of processes that every row gets.
+        batch: fresh sets that an open row gets at a time.
+        most: sets of a row in all.
+        confidence: of the intervals.
+        red_confidence: of the interval of the fresh sets that makes a row red.
+    """
+
+    tolerance: float = 0.02
+    limit: float = 0.04
+    screen: int = 8
+    batch: int = 4
+    most: int = 96
+    confidence: float = 0.95
+    red_confidence: float = 0.99
+
+    @property
+    def least(self) -> int:
+        """Sets after which a row can be red at the earliest: the screening, and whole batches that are enough for the confidence."""
+        fresh = self.batch
+        while signed_rank_quantile(fresh, (1 - self.red_confidence) / 2) < 0:
+            fresh += self.batch
+        return self.screen + fresh
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,13 +17,15 @@ from mlbench.errors import FileError
 from mlbench.measure import Environment
 from mlbench.measure.stats import Interval, median, ratio_interval, typical
 from mlbench.results.documents import Form, check_document, plain, read_json, write_document
-from mlbench.studies.peers.worker import OURS
 
 FORM = Form("mlbench-peers", 2, "peers.json", "comparison")
 MEASURED, WRONG, FAILED, SLOW = "measured", "wrong", "failed", "slow"
 """How it went: timed in turns; a wrong output, never timed; it could not be built or died; too slow for turns, so timed by itself."""
 
 Rounds = tuple[tuple[float, ...], ...]
+
+
+OURS = "mlbench"
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,7 @@ from typing import Any
 
 from mlbench.errors import FileError
 from mlbench.measure import ArmTimes, Environment, Footprint
-from mlbench.measure.stats import Interval, median, tail_ratio, thinned
+from mlbench.measure.stats import Interval, median, tail_ratio, thinned, typical
 from mlbench.results.documents import Form, check_document, check_version, plain, read_json, write_document
 from mlbench.results.older import SCHEMA_VERSION, is_old, upgrade, upgraded
 from mlbench.results.pytest_benchmark import document, is_pytest_benchmark, ours, place_of
@@ -24,6 +24,9 @@ from mlbench.results.pytest_benchmark import document, is_pytest_benchmark, ours
 KIND = "mlbench-result"
 KEY = "mlbench"
 """Under which a measurement stands in the `extra_info` of pytest-benchmark."""
+BASELINE, OPTIMIZED = RUNNERS = "baseline", "optimized"
+SPREAD_LIMIT = 0.25
+"""An interval wider than this share of its estimate is warned about."""
 RUNNER, OBJECTS, STATED = "runner", "objects", "stated"
 """By what bytes held between calls were counted: runners of ours said them, all that an object refers to was, or the test said them."""
 FORM = Form(KIND, SCHEMA_VERSION, "result.json", "result")
@@ -302,3 +305,10 @@ def _footprint(data: dict[str, Any] | None) -> Footprint | None:
 
 def _rounds(rounds: Sequence[Sequence[float]]) -> tuple[tuple[float, ...], ...]:
     return tuple(tuple(process) for process in rounds)
+
+
+def time_of(measured: Measurement | None) -> float | None:
+    """Return the seconds of a call as they are told everywhere: of the rounds, as the ratios are made; None where it was not timed."""
+    if measured is None or measured.timing is None:
+        return None
+    return typical(measured.timing.rounds_s) if measured.timing.rounds_s else measured.timing.median_s

@@ -10,15 +10,61 @@ from pathlib import Path
 from typing import Any
 
 from mlbench.measure import Environment
-from mlbench.measure.ceilings import Ceilings
+from mlbench.measure.ceilings import Ceilings, ceilings_from_json
 from mlbench.measure.peaks import Floor
 from mlbench.measure.stats import Interval
 from mlbench.results import COMPLETE
 from mlbench.results.documents import Form, check_document, plain, read_json, write_document
-from mlbench.studies.roofline.bounds import Limit
-from mlbench.studies.roofline.measure import Distance, ceilings_from_json
 
 FORM = Form("mlbench-limits", 2, "limits.json", "limits file")
+
+
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """How far a case is from its ceilings.
+
+    Attributes:
+        flop_per_s: attained.
+        of_peak: share of the core's arithmetic.
+        bytes_per_s: attained; of the bytes that must move once: weights, input, output, and each intermediate twice.
+        of_bandwidth: share of what reading so much takes at least.
+        calls: of NumPy.
+        calls_share: what their overhead takes at least / the latency.
+        least_s: least time of a call by these ceilings.
+        bound: which of BOUNDS takes most of it.
+        bound_share: what that takes at least / the latency; of a rate, attained / ceiling.
+        sentence: all that in words.
+    """
+
+    flop_per_s: float
+    of_peak: float
+    bytes_per_s: float
+    of_bandwidth: float
+    calls: int
+    calls_share: float
+    least_s: float
+    bound: str
+    bound_share: float
+    sentence: str
+
+
+@dataclass(frozen=True, slots=True)
+class Distance:
+    """A case and its distance to the limit.
+
+    Attributes:
+        case: its id.
+        latency_s: time of a call, as `mlbench.results.time_of` has it: the floor times the floor ratio.
+        floor: the least time of a call, which no code under test is part of.
+        floor_ratio: latency / the floor.
+        limit: what the ceilings say.
+    """
+
+    case: str
+    latency_s: float
+    floor: Floor
+    floor_ratio: Interval
+    limit: Limit
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,13 +26,10 @@ from mlbench.files import file_name
 from mlbench.ir import FloatArray
 from mlbench.measure import blas_threads, record, render_flame_graph
 from mlbench.models import Model, load_digits_mlp, mlp
-from mlbench.results import StaticBytes
+from mlbench.results import BASELINE, StaticBytes
 from mlbench.runtime import Agreement, BaselineRunner, OptimizedRunner, check_result
 from mlbench.studies.autotune import tune
 
-BASELINE = "baseline"
-OPTIMIZED = "optimized"
-RUNNERS = (BASELINE, OPTIMIZED)
 DIGITS = "digits"
 MLP = "mlp"
 

@@ -19,7 +19,7 @@ from mlbench.compiler.x86.loops import multiply_add_loop, read_loop
 from mlbench.ir import BYTES_PER_NUMBER
 from mlbench.measure import Worker, caches
 from mlbench.measure.ceilings import GEMM_SIZES, fastest_s, product_call
-from mlbench.measure.peaks import LOOPS, NUMPY, Floor, Level, Peaks, find_peaks, floor_of
+from mlbench.measure.peaks import LOOPS, NUMPY, Floor, Peaks, find_peaks, floor_of, peaks_from_json
 from mlbench.studies.cases import Cell, model_of
 
 TURNS = 2000
@@ -65,11 +65,6 @@ def peaks_here() -> Peaks:
 def _fastest_s(call: Callable[[], object]) -> float:
     """Return the shortest time of a call, looked for so long that a neighbour on the same core pauses meanwhile."""
     return min(fastest_s(call) for _ in range(LOOKS))
-
-
-def peaks_from_json(data: dict[str, Any]) -> Peaks:
-    """Return the peaks that JSON data hold."""
-    return Peaks(**{**data, "levels": tuple(Level(**each) for each in data["levels"])})
 
 
 def floor_of_cell(cell: Cell, peaks: Peaks) -> Floor:

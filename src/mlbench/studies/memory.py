@@ -12,40 +12,54 @@ from mlbench.errors import UsageError
 from mlbench.ir import BYTES_PER_NUMBER
 from mlbench.measure import blas_threads, has_memray, record
 from mlbench.measure.system.environment import cores
-from mlbench.report import Pair
-from mlbench.report.charts import Chart, Place, arena_chart, held_chart
-from mlbench.studies.cases import BASELINE, RUNNERS, Case, Cell, call_of, optimized_runner, parse_case, static_bytes
-from mlbench.units import format_bytes
+from mlbench.results import BASELINE, RUNNERS, Result
+from mlbench.results.memory import CellMemory, MemoryRecord, Place
+from mlbench.results.newest import newest
+from mlbench.results.pairs import Pair, pairs
+from mlbench.studies.cases import Case, Cell, call_of, optimized_runner, parse_case, static_bytes
 
 WARM_UPS = 3
 MOST_DRAWN_FLOP, MOST_DRAWN_BYTES, MOST_DRAWN_LAYERS = 2e8, 128 * 1024 * 1024, 16
 """What is more work, or larger, or deeper is not made for a picture: a name in a file decides what is built here."""
 
 
-def memory_charts(cell: str) -> tuple[Chart, ...]:
-    """Return the charts of a cell's memory; none for what is no cell of ours, or is too large to be made here just for a picture."""
+def record_memory(results: Sequence[tuple[str, Result]]) -> MemoryRecord | None:
+    """Record the memory of the digits, and of the cell in which most of it is gone, of those that can be made here.
+
+    Args:
+        results: with their files' names; the newest that has such a cell counts.
+    """
+    source = newest(results, _drawn_pairs)
+    if source is None:
+        return None
+    found = _drawn_pairs(source[1])
+    digits = [pair.cell for pair in found if pair.cell.startswith("digits")]
+    most = sorted((pair for pair in found if pair.cell not in digits), key=lambda pair: pair.memory_reduction or 0.0)[-1:]
+    recorded: list[CellMemory] = []
+    gaps: list[str] = []
+    for cell in (*digits, *(pair.cell for pair in most)):
+        try:
+            found_here = memory_of(cell)
+        except Exception as error:  # noqa: BLE001  # a recording is made here and now, and may fail for any reason of this machine
+            gaps.append(f"the memory of {cell} could not be made ({type(error).__name__}: {error})")
+        else:
+            recorded += [] if found_here is None else [found_here]
+    return MemoryRecord(source[0], tuple(recorded), tuple(gaps))
+
+
+def _drawn_pairs(run: Result) -> list[Pair]:
+    return [pair for pair in pairs(run.measurements) if pair.memory_reduction is not None and can_be_drawn(pair.cell)]
+
+
+def memory_of(cell: str) -> CellMemory | None:
+    """Record the memory of a cell; None for what is no cell of ours, or is too large to be made here just for a picture."""
     if not can_be_drawn(cell):
-        return ()
+        return None
     case = parse_case(f"{BASELINE}-{cell}")
     held = {runner: held_during(Case(case.cell, runner)) for runner in RUNNERS} if has_memray() else {}
     plan = optimized_runner(Case(case.cell, RUNNERS[-1])).plan
     places = [Place(", ".join(each.values) or "scratch", each.first, each.last, each.offset, each.size_bytes) for each in plan.buffers]
-    charts = (held_chart(cell, held), arena_chart(cell, places, plan.nodes, plan.arena_bytes, plan.lower_bound_bytes))
-    return tuple(chart for chart in charts if chart is not None)
-
-
-def differences(pairs: Sequence[Pair], charts: Sequence[Chart], source: str) -> tuple[str, ...]:
-    """Return a line for each runner that held here at most something else than a result says, so that nobody takes both for one number."""
-    told = {chart.name: {row[0]: row[-1] for row in chart.table.rows} for chart in charts}
-    lines = []
-    for pair in pairs:
-        for runner, measured in (("baseline", pair.baseline), ("optimized", pair.optimized)):
-            here = told.get(f"held-{pair.cell}", {}).get(runner)
-            there = None if measured is None or measured.memory_bytes is None else format_bytes(measured.memory_bytes)
-            if here is not None and there is not None and here != there:
-                lines.append(f"Warning: {runner}-{pair.cell} held {here} here and {there} when {source} was measured: with other code, "
-                             "another NumPy or another processor.")  # fmt: skip
-    return tuple(lines)
+    return CellMemory(cell, held, tuple(places), tuple(plan.nodes), plan.arena_bytes, plan.lower_bound_bytes)
 
 
 def can_be_drawn(cell: str) -> bool:

@@ -20,8 +20,8 @@ from mlbench.measure import FRESH_HEAP, KEPT_HEAP, ArmTimes, Footprint, Worker, 
 from mlbench.measure.latency import TURN_S
 from mlbench.measure.peaks import Floor
 from mlbench.measure.stats import FEWEST_PROCESSES, Interval, ratio_interval
-from mlbench.results import COMPLETE, INTERRUPTED, RUNNER, Measurement, fastest_rounds, timing_of
-from mlbench.studies.cases import BASELINE, RUNNERS, Case, Cell, call_of, check, input_of, model_of, plan_of, static_bytes
+from mlbench.results import BASELINE, COMPLETE, INTERRUPTED, RUNNER, RUNNERS, SPREAD_LIMIT, Measurement, fastest_rounds, timing_of
+from mlbench.studies.cases import Case, Cell, call_of, check, input_of, model_of, plan_of, static_bytes
 
 PRODUCTS = "products"
 """The arm of NumPy's bare products: a yardstick that contains no code under test."""
@@ -37,8 +37,6 @@ PROCESSES = 5
 """Of comparisons that no gate judges."""
 _IN_WORKER = "mlbench.studies.sweep:in_worker"
 _ALLOCATOR_DEAF = "kept heap: this allocator gives memory back all the same, so there is no number without page faults"
-SPREAD_LIMIT = 0.25
-"""An interval wider than this share of its estimate is warned about."""
 _OPTION = "--processes, in pytest --mlbench-processes"
 MOST_BALLAST_BYTES = 32 * 1024**2
 

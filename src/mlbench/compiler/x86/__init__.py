@@ -4,7 +4,7 @@ An assembler, the code of a matrix product with its element-wise steps, and the 
 in, a Python callable out.
 """
 
-from mlbench.compiler.x86.chain import Layer, Own, Rows, X, Y, chain, columns_shared_chain, rows_shared_chain
+from mlbench.compiler.x86.chains import Layer, Own, Rows, X, Y, chain, columns_shared_chain, rows_shared_chain
 from mlbench.compiler.x86.cpu import find
 from mlbench.compiler.x86.executable import IS_READABLE, Code, Guard, code_of
 from mlbench.compiler.x86.gemm import MOST_SIZE, best_width, described, pack

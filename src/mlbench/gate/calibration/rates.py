@@ -17,10 +17,10 @@ import numpy as np
 import numpy.typing as npt
 
 from mlbench.gate import INCONCLUSIVE, REGRESSION
-from mlbench.gate.paired import Effect, PairedPolicy, may_go_on, standing
+from mlbench.gate.paired import Effect, may_go_on, standing
 from mlbench.gate.revisions.judge import effects_of, judge
 from mlbench.measure.stats import binomial_bounds
-from mlbench.results.comparison import Comparison
+from mlbench.results.comparison import Comparison, PairedPolicy
 
 SUITES = 10_000
 ROWS = 10_000

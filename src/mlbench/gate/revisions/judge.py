@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 
 from mlbench.gate import BROKEN, IMPROVED, INCONCLUSIVE, MISSING, NEW, PASS, REGRESSION, Finding, Judgement, Row, row_of
-from mlbench.gate.paired import Effect, PairedPolicy, Standing, effect, may_go_on, standing
+from mlbench.gate.paired import Effect, Standing, effect, may_go_on, standing
 from mlbench.gate.revisions.footprints import wants_weight, weight_findings
 from mlbench.gate.revisions.notes import notes
 from mlbench.gate.revisions.outcomes import because, doubt_of_ends, is_no_benchmark, is_settled, last_line, verdict_of_ends
 from mlbench.measure.stats import median
-from mlbench.results.comparison import Comparison, Version, visits_by_row
+from mlbench.results.comparison import Comparison, PairedPolicy, Version, visits_by_row
 from mlbench.results.samples import Visit
 from mlbench.units import format_change, format_percent
 

@@ -8,12 +8,13 @@ from mlbench.report.charts.ablation import Step, ladder_chart
 from mlbench.report.charts.changes import changes_chart
 from mlbench.report.charts.chart import Chart
 from mlbench.report.charts.heatmap import FLOOR_RATIO, MEMORY, MEMORY_WITHOUT_COPIES, SPEEDUP, heat_maps
-from mlbench.report.charts.memory import Place, arena_chart, held_chart
+from mlbench.report.charts.memory import arena_chart, held_chart
 from mlbench.report.charts.roofline import Dot, roofline_chart
 from mlbench.report.charts.rounds import rounds_chart
 from mlbench.report.charts.side_by_side import MEASURES, beside_chart
 from mlbench.report.charts.trend import Moment, trend_chart
 from mlbench.report.charts.winners import Race, fastest_chart
+from mlbench.results.memory import Place
 
 __all__ = [
     "FLOOR_RATIO",

@@ -9,8 +9,9 @@ from typing import Any
 
 from mlbench.measure.stats import Interval
 from mlbench.report.charts.chart import Chart, Row, Spec, base_spec
-from mlbench.report.tables.cases import Pair, Table
+from mlbench.report.tables.cases import Table
 from mlbench.results import Measurement
+from mlbench.results.pairs import Pair
 
 _NOTHING = "-"
 TRAITS = ("model", "inputs", "outputs", "threads", "tuned")

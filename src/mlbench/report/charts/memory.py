@@ -3,32 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 from mlbench.report.charts.chart import Chart, Row, base_spec
 from mlbench.report.tables.cases import Table
+from mlbench.results.memory import CellMemory, Place
 from mlbench.units import format_bytes
 
 _KB = 1024
-
-
-@dataclass(frozen=True, slots=True)
-class Place:
-    """A buffer in the arena.
-
-    Attributes:
-        name: of the value it holds.
-        first: position of the node that writes it first.
-        last: one past the position of the last node that needs it.
-        offset_bytes: from the start of the arena.
-        size_bytes: of the buffer.
-    """
-
-    name: str
-    first: int
-    last: int
-    offset_bytes: int
-    size_bytes: int
 
 
 def held_chart(cell: str, held_bytes: Mapping[str, Sequence[int]]) -> Chart | None:
@@ -105,3 +86,12 @@ def arena_chart(cell: str, places: Sequence[Place], nodes: Sequence[str], arena_
     notes = (f"Arena {format_bytes(arena_bytes)}, lower bound {format_bytes(lower_bound_bytes)}. Nodes: {', '.join(nodes)}.",)
     table = Table(f"Arena of {cell}", ("buffer", "nodes", "at", "size"), cells, notes)
     return Chart(f"arena-{cell}", f"Arena: {cell}", how, spec, table, len(places) + 1)
+
+
+def memory_charts(found: CellMemory) -> tuple[Chart, ...]:
+    """Return the charts of a cell's memory."""
+    charts = (
+        held_chart(found.cell, found.held_bytes),
+        arena_chart(found.cell, found.places, found.nodes, found.arena_bytes, found.lower_bound_bytes),
+    )
+    return tuple(chart for chart in charts if chart is not None)

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from mlbench.report.charts.chart import Chart, Row, base_spec
 from mlbench.report.charts.labels import labels, row_labels
-from mlbench.report.tables.cases import Table, time_of
-from mlbench.results import Measurement
+from mlbench.report.tables.cases import Table
+from mlbench.results import Measurement, time_of
 from mlbench.units import format_bytes, format_duration, format_ratio
 
 MOST_DRAWN = 24

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import importlib.util
 import json
 from collections.abc import Sequence
 from importlib import resources
@@ -10,14 +11,12 @@ from pathlib import Path
 from typing import Any
 
 from mlbench import __version__
-from mlbench.errors import MissingExtraError
 from mlbench.files import write_atomically
+from mlbench.report.extra import optional
 from mlbench.report.files import Files
 from mlbench.report.page.section import Section
 from mlbench.report.page.sections import sections_of
 from mlbench.results import now
-
-EXTRA = "report"
 
 
 def write_page(files: Files, path: Path, command: str, sections: Sequence[Section] | None = None) -> Path:
@@ -71,15 +70,3 @@ def as_script(data: Any) -> str:  # JSON data
     for character in "<>&\u2028\u2029":
         text = text.replace(character, f"\\u{ord(character):04x}")
     return text
-
-
-def optional(module: str, package: str) -> Any:  # the module
-    """Return a module of the extra.
-
-    Raises:
-        MissingExtraError: where it is not installed.
-    """
-    try:
-        return importlib.import_module(module)
-    except ImportError as error:
-        raise MissingExtraError("the report", package, EXTRA) from error

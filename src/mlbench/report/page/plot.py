@@ -9,7 +9,7 @@ from pathlib import Path
 from mlbench.errors import UsageError
 from mlbench.files import write_atomically
 from mlbench.report.charts import Chart
-from mlbench.report.page.page import optional
+from mlbench.report.extra import optional
 from mlbench.report.page.section import Section
 
 WIDTH = 560

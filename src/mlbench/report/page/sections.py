@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 
 from mlbench.measure import describe
-from mlbench.report import Figure, Pair, Table, figures, pairs, summary, tables
+from mlbench.report import Figure, Table, figures, summary, tables
 from mlbench.report.charts import (
     FLOOR_RATIO,
     MEMORY,
@@ -23,21 +23,22 @@ from mlbench.report.charts import (
     roofline_chart,
     rounds_chart,
 )
+from mlbench.report.charts.memory import memory_charts
 from mlbench.report.doubts import doubt_lines
 from mlbench.report.files import Files
 from mlbench.report.page.changed import changes
 from mlbench.report.page.compared import beside, history, verdicts_section
-from mlbench.report.page.newest import newest
 from mlbench.report.page.section import Section, charts_apart, tables_apart
 from mlbench.report.tables.ablation import effects_table, shares_table
 from mlbench.report.tables.peers import bytes_table, headline, times_table
 from mlbench.report.tables.roofline import ceilings_table, distances_table
-from mlbench.results import Result
+from mlbench.results import RUNNERS, Result
+from mlbench.results.ablation import Ablation
+from mlbench.results.newest import newest
+from mlbench.results.pairs import Pair, pairs
 from mlbench.results.peers import PeerResult
 from mlbench.results.roofline import Limits
-from mlbench.studies.ablation.measure import Ablation
-from mlbench.studies.cases import RUNNERS
-from mlbench.studies.memory import can_be_drawn, differences, memory_charts
+from mlbench.units import format_bytes
 
 
 def sections_of(files: Files) -> tuple[Section, ...]:
@@ -179,31 +180,32 @@ def steps_of(ablation: Ablation) -> tuple[Step, ...]:
 
 
 def _memory(files: Files) -> Section:
-    """Return the memory of the digits, and of the cell in which most of it is gone, of those that can be made here."""
+    """Return the memory of the cells that were recorded for this page."""
     command = "mlbench run --json run.json"
-
-    def weighed(run: Result) -> list[Pair]:
-        return [pair for pair in pairs(run.measurements) if pair.memory_reduction is not None and can_be_drawn(pair.cell)]
-
-    source = newest(files.results, weighed)
-    if source is None:
+    found = files.memory
+    if found is None:
         return Section("memory-map", "Where the memory goes", command=command)
-    found = weighed(source[1])
-    digits = [pair.cell for pair in found if pair.cell.startswith("digits")]
-    most = sorted((pair for pair in found if pair.cell not in digits), key=lambda pair: pair.memory_reduction or 0.0)[-1:]
-    charts: list[Chart] = []
-    gaps: list[str] = []
-    for cell in (*digits, *(pair.cell for pair in most)):
-        try:
-            charts += memory_charts(cell)
-        except Exception as error:  # noqa: BLE001  # a recording is made here and now, and may fail for any reason of this machine
-            gaps.append(_gap(f"the memory of {cell}", error))
+    charts = [chart for each in found.cells for chart in memory_charts(each)]
     text = (
-        f"Of {source[0]} the digits and the cell in which most of the memory is gone, of those small enough to be made here; recorded when "
-        "this page was made, with the mlbench that made it.",
-        *differences(found, charts, source[0]),
+        f"Of {found.source} the digits and the cell in which most of the memory is gone, of those small enough to be made here; recorded "
+        "when this page was made, with the mlbench that made it.",
+        *_differences(dict(files.results)[found.source], charts, found.source),
     )
-    return Section("memory-map", "Where the memory goes", text if charts else (), tuple(charts), command=command, gaps=tuple(gaps))
+    return Section("memory-map", "Where the memory goes", text if charts else (), tuple(charts), command=command, gaps=found.gaps)
+
+
+def _differences(result: Result, charts: Sequence[Chart], source: str) -> tuple[str, ...]:
+    """Return a line for each runner that held here at most something else than a result says, so that nobody takes both for one number."""
+    told = {chart.name: {row[0]: row[-1] for row in chart.table.rows} for chart in charts}
+    lines = []
+    for pair in pairs(result.measurements):
+        for runner, measured in (("baseline", pair.baseline), ("optimized", pair.optimized)):
+            here = told.get(f"held-{pair.cell}", {}).get(runner)
+            there = None if measured is None or measured.memory_bytes is None else format_bytes(measured.memory_bytes)
+            if here is not None and there is not None and here != there:
+                lines.append(f"Warning: {runner}-{pair.cell} held {here} here and {there} when {source} was measured: with other code, "
+                             "another NumPy or another processor.")  # fmt: skip
+    return tuple(lines)
 
 
 def _roofline(files: Files) -> Section:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from mlbench.report import Table, format_interval
-from mlbench.studies.ablation.measure import Ablation, Effect
+from mlbench.results.ablation import Ablation, Effect
 from mlbench.units import format_bytes, format_count, format_duration, format_percent, format_ratio
 
 _SHARES = (

@@ -6,10 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from mlbench.measure import Footprint
-from mlbench.measure.stats import Interval, typical
+from mlbench.measure.stats import Interval
 from mlbench.report.doubts import doubt_lines
-from mlbench.results import COMPLETE, Measurement
+from mlbench.results import COMPLETE, Measurement, time_of
 from mlbench.results.older import OLD_FLOOR_RATIO
+from mlbench.results.pairs import Pair, pairs
 from mlbench.units import format_bytes, format_count, format_duration, format_percent, format_ratio
 
 _NOTHING = "-"
@@ -32,37 +33,6 @@ class Table:
     notes: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Pair:
-    """Both runners of one cell; either may be missing.
-
-    Attributes:
-        cell: id of the cell.
-        baseline: the eager runner.
-        optimized: the compiled runner.
-    """
-
-    cell: str
-    baseline: Measurement | None = None
-    optimized: Measurement | None = None
-
-    @property
-    def memory_reduction(self) -> float | None:
-        """Share of the baseline's memory that is gone; None where the baseline's peak is 0 or nothing was measured."""
-        return reduction(self.baseline, self.optimized, 0)
-
-    @property
-    def memory_reduction_without_copies(self) -> float | None:
-        """The same without the compiled runner's copies of weights."""
-        return reduction(self.baseline, self.optimized, 0 if self.optimized is None else -self.optimized.static.weight_copies)
-
-    @property
-    def memory_reduction_staged(self) -> float | None:
-        """The same with a staging buffer."""
-        extra = 0 if self.optimized is None else self.optimized.static.staging_if_needed - self.optimized.static.staging
-        return reduction(self.baseline, self.optimized, extra)
-
-
 def format_interval(interval: Interval) -> str:
     """Return the ends of an interval of ratios, and a mark where it comes from too few processes.
 
@@ -70,22 +40,6 @@ def format_interval(interval: Interval) -> str:
     ('1.90x to 2.10x', '0.90x to 4.40x, 2 processes')
     """
     return f"{format_ratio(interval.low)} to {format_ratio(interval.high)}{interval.doubt}"
-
-
-def reduction(baseline: Measurement | None, optimized: Measurement | None, extra_bytes: int) -> float | None:
-    """Return 1 - optimized / baseline in bytes, with `extra_bytes` on top of the optimized side."""
-    if baseline is None or optimized is None or not baseline.memory_bytes or optimized.memory_bytes is None:
-        return None
-    return 1 - (optimized.memory_bytes + extra_bytes) / baseline.memory_bytes
-
-
-def pairs(measurements: Sequence[Measurement]) -> tuple[Pair, ...]:
-    """Put the two runners of each cell together, in the order of the cells."""
-    found: dict[str, dict[str, Measurement]] = {}
-    for each in measurements:
-        if each.case["runner"] in ("baseline", "optimized"):
-            found.setdefault(each.case["cell"], {})[each.case["runner"]] = each
-    return tuple(Pair(cell, **runners) for cell, runners in found.items())
 
 
 def latency_table(found: Sequence[Pair]) -> Table:
@@ -223,13 +177,6 @@ def _inverse(interval: Interval | None) -> str:
 
 def _range(interval: Interval | None) -> str:
     return _NOTHING if interval is None else format_interval(interval)
-
-
-def time_of(measured: Measurement | None) -> float | None:
-    """Return the seconds of a call as they are told everywhere: of the rounds, as the ratios are made; None where it was not timed."""
-    if measured is None or measured.timing is None:
-        return None
-    return typical(measured.timing.rounds_s) if measured.timing.rounds_s else measured.timing.median_s
 
 
 def _time(measured: Measurement | None) -> str:

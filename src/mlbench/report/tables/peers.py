@@ -9,8 +9,7 @@ from collections.abc import Sequence
 from mlbench.measure import describe
 from mlbench.measure.stats import FEWEST_PROCESSES, geometric_mean, geometric_mean_interval, median
 from mlbench.report import Table, format_interval, render
-from mlbench.results.peers import MEASURED, SLOW, WRONG, Outcome, PeerCell, PeerResult
-from mlbench.studies.peers.worker import OURS
+from mlbench.results.peers import MEASURED, OURS, SLOW, WRONG, Outcome, PeerCell, PeerResult
 from mlbench.units import format_bytes, format_duration, format_percent, format_ratio
 
 WIDTH = 110

@@ -9,8 +9,8 @@ from mlbench.measure.ceilings import Ceilings
 from mlbench.measure.peaks import Level
 from mlbench.measure.stats import FEWEST_PROCESSES
 from mlbench.report import Table, format_interval
-from mlbench.studies.roofline.measure import Distance
-from mlbench.studies.sweep import SPREAD_LIMIT
+from mlbench.results import SPREAD_LIMIT
+from mlbench.results.roofline import Distance
 from mlbench.units import format_bytes, format_duration, format_ratio
 
 WIDTH = 110

@@ -20,7 +20,6 @@ is what large results cost beyond that: malloc, page faults, and the first touch
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -30,6 +29,7 @@ from mlbench.ir import FloatArray, Graph, Node, op_named
 from mlbench.measure import ArmTimes
 from mlbench.measure.stats import median
 from mlbench.models import Layer, Model
+from mlbench.results.ablation import Shares
 from mlbench.runtime import BaselineRunner
 from mlbench.runtime.numpy_backend.lowering import load
 from mlbench.studies.sweep import per_round
@@ -40,25 +40,6 @@ TINY = "tiny baseline"
 TINY_PREALLOCATED = "tiny preallocated"
 TINY_PRODUCTS = "tiny products"
 ARMS = (PREALLOCATED, PRODUCTS, TINY, TINY_PREALLOCATED, TINY_PRODUCTS)
-
-
-@dataclass(frozen=True, slots=True)
-class Shares:
-    """Parts of the time of the baseline's call; the four add up to 1.
-
-    Attributes:
-        products: arithmetic of the matrix products.
-        elementwise: element-wise passes, without the overhead of their calls.
-        allocation: allocating large results, page faults included.
-        calls: overhead of the calls: Python, NumPy's dispatch, and making small arrays.
-        below_zero: shares that came out below 0, as they were; they count as 0, and the others are scaled so that all add up to 1.
-    """
-
-    products: float
-    elementwise: float
-    allocation: float
-    calls: float
-    below_zero: dict[str, float]
 
 
 def shares_of(times: Mapping[str, float]) -> Shares:

@@ -14,88 +14,22 @@ import hashlib
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 from mlbench.compiler import blas
 from mlbench.ir import graph_text
 from mlbench.measure import ArmTimes, Footprint, Worker, caches, eviction_bytes, eviction_text, evictor, footprint, take_turns
-from mlbench.measure.stats import Interval, median, ratio_interval, typical
+from mlbench.measure.stats import median, ratio_interval, typical
+from mlbench.results import BASELINE
+from mlbench.results.ablation import Ablation, Effect, Rung, Variant
 from mlbench.runtime import BaselineRunner, OptimizedRunner, check_result
-from mlbench.studies.ablation.breakdown import Shares, measured_shares, programs
-from mlbench.studies.ablation.variants import BASELINE, CONTROL, ORDER, Passes, Rung, name_of, ordered, rungs, variants
+from mlbench.studies.ablation.breakdown import measured_shares, programs
+from mlbench.studies.ablation.variants import CONTROL, ORDER, Passes, name_of, ordered, rungs, variants
 from mlbench.studies.cases import Cell, input_of, model_of
 from mlbench.studies.sweep import Arms, Effort, Step, affordable_rounds, per_round, silent, time_in_process
 
 _HERE = "mlbench.studies.ablation.measure"
-
-
-@dataclass(frozen=True, slots=True)
-class Variant:
-    """A runner with some passes, apart from its speed.
-
-    Attributes:
-        program: digest of everything that runs; two variants with one digest are the same program.
-        memory_bytes: peak of a call plus everything held between calls.
-        allocations: of a call; None where the instrument cannot count them.
-        compile_s: seconds until the first result of this batch size.
-    """
-
-    program: str
-    memory_bytes: int
-    allocations: int | None
-    compile_s: float
-
-
-@dataclass(frozen=True, slots=True)
-class Effect:
-    """What a rung is worth in this cell.
-
-    Attributes:
-        rung: the comparison.
-        variant: the runner with the optimisation; in the rows 'all but', the one without.
-        total: speed-up of that runner over the baseline.
-        effect: time without / time with the optimisation; above 1 it helps.
-        is_idle: both runners are the same program, so there is nothing to measure.
-        is_beyond_noise: the whole interval lies on one side of 1, farther away than the two identical baselines are apart.
-    """
-
-    rung: Rung
-    variant: Variant
-    total: Interval
-    effect: Interval
-    is_idle: bool
-    is_beyond_noise: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Ablation:
-    """All effects of a cell.
-
-    Attributes:
-        cell: its id.
-        baseline_s: time of a call of the baseline: the geometric mean of the processes' medians.
-        baseline_faults: page faults of such a call; None where the system does not count them.
-        shares: where that time goes.
-        effects: ladder first, then each by itself, then everything without each.
-        noise: how far apart two identical baselines were, as a ratio of 1 or more.
-        compile_s: seconds until the first result of the runner with everything.
-        break_even_calls: calls after which that is earned back; None where nothing is gained.
-        evicted_bytes: passed through the caches before every timed call; None where the caches were warm.
-        eviction: what that means on the machine it was measured on, as a sentence; empty where the caches were warm.
-    """
-
-    cell: str
-    baseline_s: float
-    baseline_faults: float | None
-    shares: Shares
-    effects: tuple[Effect, ...]
-    noise: float
-    compile_s: float
-    break_even_calls: float | None
-    evicted_bytes: int | None = None
-    eviction: str = ""
 
 
 def ablate(cell: Cell, effort: Effort, step: Step = silent, *, cold: bool = False) -> Ablation:

@@ -6,37 +6,20 @@ The passes come from the table of the compiler; ORDER says in which order they c
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass
 
 from mlbench.compiler.pipeline import PASSES
+from mlbench.results import BASELINE
+from mlbench.results.ablation import Rung
 
 _NAMES = tuple(each.name for each in PASSES)
 _FIRST = ("static", "in_place", "fuse", "fold_bias", "clean", "tile", "strips", "layout", "codegen", "threads")
 ORDER = (*(name for name in _FIRST if name in _NAMES), *(name for name in _NAMES if name not in _FIRST))
 """The rungs of the ladder, from what every textbook has to what only measuring suggests."""
-BASELINE = "baseline"
 CONTROL = "baseline again"
 NOTHING = "compiled, nothing on" if "static" in _NAMES else "static buffers"
 """What a compiled runner without any pass is called."""
 
 Passes = tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Rung:
-    """One comparison.
-
-    Attributes:
-        label: what the table calls it.
-        optimisation: what is switched.
-        with_it: the passes of the runner that has it.
-        without_it: the passes of the runner that has not; None is the baseline.
-    """
-
-    label: str
-    optimisation: str
-    with_it: Passes
-    without_it: Passes | None
 
 
 def rungs() -> tuple[Rung, ...]:

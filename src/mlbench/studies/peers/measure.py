@@ -19,9 +19,8 @@ from typing import Any, Self
 
 from mlbench.errors import WorkerError
 from mlbench.measure import Worker
-from mlbench.results.peers import FAILED, MEASURED, SLOW, WRONG, Outcome, PeerCell, Runtime
+from mlbench.results.peers import FAILED, MEASURED, OURS, SLOW, WRONG, Outcome, PeerCell, Runtime
 from mlbench.studies.cases import Cell
-from mlbench.studies.peers.worker import OURS
 
 PROCESSES = 5
 ROUNDS = 15

@@ -17,11 +17,12 @@ from mlbench.errors import MlbenchError, WrongResultError
 from mlbench.ir import FloatArray
 from mlbench.measure import footprint, has_memray, held_bytes
 from mlbench.models import Model
+from mlbench.results import OPTIMIZED
+from mlbench.results.peers import OURS
 from mlbench.runtime import check_result
-from mlbench.studies.cases import OPTIMIZED, Case, Cell, call_of, input_of, model_of, static_bytes
+from mlbench.studies.cases import Case, Cell, call_of, input_of, model_of, static_bytes
 from mlbench.studies.peers import adapter, as_numpy, versions
 
-OURS = "mlbench"
 WARM_UPS = 3
 COST_S = 2e-3
 """Time spent on finding out how long a call takes."""

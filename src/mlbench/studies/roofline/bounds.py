@@ -14,6 +14,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from mlbench.measure.ceilings import Ceilings, rate_at
+from mlbench.results.roofline import Limit
 from mlbench.units import format_bytes, format_duration
 
 CALLS = "call overhead"
@@ -47,35 +48,6 @@ class Piece:
     moved_bytes: int
     at_once_bytes: int
     is_product: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Limit:
-    """How far a case is from its ceilings.
-
-    Attributes:
-        flop_per_s: attained.
-        of_peak: share of the core's arithmetic.
-        bytes_per_s: attained; of the bytes that must move once: weights, input, output, and each intermediate twice.
-        of_bandwidth: share of what reading so much takes at least.
-        calls: of NumPy.
-        calls_share: what their overhead takes at least / the latency.
-        least_s: least time of a call by these ceilings.
-        bound: which of BOUNDS takes most of it.
-        bound_share: what that takes at least / the latency; of a rate, attained / ceiling.
-        sentence: all that in words.
-    """
-
-    flop_per_s: float
-    of_peak: float
-    bytes_per_s: float
-    of_bandwidth: float
-    calls: int
-    calls_share: float
-    least_s: float
-    bound: str
-    bound_share: float
-    sentence: str
 
 
 def least_seconds(pieces: Sequence[Piece], ceilings: Ceilings) -> dict[str, float]:

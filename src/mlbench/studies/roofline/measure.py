@@ -5,41 +5,20 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from mlbench.compiler.memory import strip_rows_of
 from mlbench.ir import BYTES_PER_NUMBER, Graph, Node, op_named
 from mlbench.measure import Worker
-from mlbench.measure.ceilings import Ceilings, Rate, measure_ceilings
-from mlbench.measure.peaks import Floor
-from mlbench.measure.stats import Interval
-from mlbench.report import time_of
-from mlbench.results import Measurement
+from mlbench.measure.ceilings import Ceilings, ceilings_from_json, measure_ceilings
+from mlbench.measure.peaks import Floor, peaks_from_json
+from mlbench.results import BASELINE, RUNNERS, Measurement, time_of
+from mlbench.results.roofline import Distance
 from mlbench.runtime import OptimizedRunner
-from mlbench.studies.cases import BASELINE, RUNNERS, Case, Cell, model_of
-from mlbench.studies.floor import floor_of_cell, measure_peaks, peaks_from_json
-from mlbench.studies.roofline.bounds import Limit, Piece, classify
+from mlbench.studies.cases import Case, Cell, model_of
+from mlbench.studies.floor import floor_of_cell, measure_peaks
+from mlbench.studies.roofline.bounds import Piece, classify
 from mlbench.studies.sweep import Effort, Step, measure_cell, silent
-
-
-@dataclass(frozen=True, slots=True)
-class Distance:
-    """A case and its distance to the limit.
-
-    Attributes:
-        case: its id.
-        latency_s: time of a call, as `mlbench.report.time_of` tells it: the floor times the floor ratio.
-        floor: the least time of a call, which no code under test is part of.
-        floor_ratio: latency / the floor.
-        limit: what the ceilings say.
-    """
-
-    case: str
-    latency_s: float
-    floor: Floor
-    floor_ratio: Interval
-    limit: Limit
 
 
 def find_ceilings(threads: int) -> Ceilings:
@@ -56,11 +35,6 @@ def find_ceilings(threads: int) -> Ceilings:
 def ceilings_in_worker(peaks: dict[str, Any]) -> dict[str, Any]:
     """Measure the ceilings; what a worker process is asked to call."""
     return dataclasses.asdict(measure_ceilings(peaks_from_json(peaks)))
-
-
-def ceilings_from_json(data: dict[str, Any]) -> Ceilings:
-    """Return the ceilings that JSON data hold."""
-    return Ceilings(**{**data, "peaks": peaks_from_json(data["peaks"]), "copy": tuple(Rate(**each) for each in data["copy"])})
 
 
 def distances(cell: Cell, ceilings: Ceilings, effort: Effort, step: Step = silent) -> tuple[Distance, ...]:

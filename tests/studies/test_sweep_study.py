@@ -16,13 +16,12 @@ from mlbench.errors import WorkerError
 from mlbench.measure import FRESH_HEAP, KEPT_HEAP, ArmTimes, Footprint
 from mlbench.measure.peaks import Floor
 from mlbench.measure.stats import Interval
-from mlbench.results import COMPLETE, FASTEST_ROUNDS, INTERRUPTED, Measurement
-from mlbench.studies.cases import BASELINE, OPTIMIZED, RUNNERS, Case, Cell, input_of, model_of, static_bytes
+from mlbench.results import BASELINE, COMPLETE, FASTEST_ROUNDS, INTERRUPTED, OPTIMIZED, RUNNERS, SPREAD_LIMIT, Measurement
+from mlbench.studies.cases import Case, Cell, input_of, model_of, static_bytes
 from mlbench.studies.sweep import (
     LEAST_ROUNDS,
     PRODUCTS,
     ROUNDS_S,
-    SPREAD_LIMIT,
     THIS,
     Arms,
     Effort,
