@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from itertools import combinations
 from typing import Any
 
 import numpy as np
@@ -21,11 +20,12 @@ from mlbench.errors import GraphError
 from mlbench.ir import FloatArray, Graph, Node, Step, frozen, graph_text, verify
 from mlbench.models import HIDDEN_ACTIVATIONS, Layer, Model, mlp
 from mlbench.runtime import BaselineRunner, OptimizedRunner, check_result
+from support.exhaustive import subsets
 from support.strategies import HUGE_BIASES, PLAIN_RULES, batch_of, floats, models, models_with_huge_biases, with_bias
 
 SWITCHED = [each for each in PASSES if each.name != "threads"]
 """All but one that changes nothing for one thread."""
-SUBSETS = [subset for size in range(len(SWITCHED) + 1) for subset in combinations(SWITCHED, size)]
+SUBSETS = subsets(SWITCHED)
 SMALL = mlp(inputs=4, hidden=8, outputs=2)
 WIDE = mlp(inputs=64, hidden=64, outputs=2)
 """Wide enough for its bias to be folded."""

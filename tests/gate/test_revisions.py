@@ -19,6 +19,7 @@ from mlbench.report import junit, markdown, verdict_text
 from mlbench.results.comparison import Comparison, PairedPolicy, has_comparison, load_comparison, save_comparison
 from mlbench.results.samples import Memory, Visit
 from support.comparisons import ROW, comparison, ended, memory, visit, weighed
+from support.exhaustive import tries
 
 OTHER = "benchmarks/test_mine.py::test_cube"
 LIGHT = weighed(memory(), memory())
@@ -143,15 +144,15 @@ def test_unsteady_memory_must_lie_above_both_processes_of_the_base(head: tuple[i
 
 
 def test_memory_that_differs_between_processes_is_hardly_ever_red() -> None:
-    """Of 20,000 rows whose processes allocate at random, the same in all arms, so few are red as the rule says: 3.6 of them."""
+    """Of rows whose processes allocate at random, the same in all arms, so few are red as the rule says: 3.6 of 20,000."""
     chance = random.Random(7)
     red = 0
-    for _ in range(20_000):
+    for _ in range(tries(4000, 20_000)):
         visits: list[Visit] = []
         while wants_weight(visits):
             visits.append(visit(weights=weighed(*(memory(chance.randrange(10**6)) for _ in range(3)))))
         red += any(each.verdict not in {PASS, IMPROVED} for each in weight_findings(visits))
-    assert red <= 12
+    assert red <= tries(5, 12)
 
 
 def test_memory_that_varies_says_so() -> None:

@@ -21,12 +21,13 @@ from mlbench.measure.stats import (
     tail_ratio,
     thinned,
 )
+from support.exhaustive import tries
 
 BIAS = 0.025
 """Standard deviation of a process's own log bias: 2 to 3 % were measured (the design's table of spreads)."""
 NOISE = 0.03
 """Standard deviation of the log ratio of a round within a process."""
-EXPERIMENTS = 1000
+EXPERIMENTS = tries(300, 1000)
 
 
 def experiment(random: np.random.Generator, processes: int, rounds: int = 5, noise: float = NOISE) -> list[list[float]]:

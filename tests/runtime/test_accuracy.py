@@ -19,6 +19,7 @@ from mlbench.ir import FloatArray, frozen
 from mlbench.measure import footprint
 from mlbench.models import HIDDEN_ACTIVATIONS, OUTPUT_ACTIVATIONS, Layer, Model, load_digits_mlp, mlp
 from mlbench.runtime import BaselineRunner, OptimizedRunner, check_result
+from support.exhaustive import tries
 from support.strategies import batch_of
 
 PATH = Path(__file__).resolve().parents[2] / "scripts" / "fuzz_models.py"
@@ -70,7 +71,7 @@ def deep_models(draw: st.DrawFn) -> Model:
     return _scaled(Model("drawn", layers), draw(st.sampled_from((0.0, 1.0, 1000.0, -1.0))))
 
 
-@settings(max_examples=60)
+@settings(max_examples=tries(15, 60))
 @given(
     deep_models(),
     st.integers(1, 20),
@@ -82,7 +83,7 @@ def test_the_compiled_runner_errs_no_more_than_the_eager_one(model: Model, batch
     _is_right(model, batch_of(batch, model.inputs) * np.float32(10.0**exponent), passes)
 
 
-@settings(max_examples=60)
+@settings(max_examples=tries(15, 60))
 @given(st.integers(0, 2**32 - 1))
 def test_random_cases_are_right(seed: int) -> None:
     """Models, forms of input, choices and threads as the fuzzer draws them: no row is wrong."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
-from itertools import chain, combinations
 
 import numpy as np
 import pytest
@@ -15,11 +14,12 @@ from mlbench.arrays import ALIGNMENT_BYTES
 from mlbench.compiler.pipeline import PASSES, passes_named
 from mlbench.errors import ModelError
 from mlbench.runtime import check_result
+from support.exhaustive import subsets
 
 NAMES = tuple(each.name for each in PASSES)
 SWITCHED = tuple(name for name in NAMES if name != "threads")
 """All but one that changes nothing for one thread; test_crew.py tests it."""
-SUBSETS = tuple(chain.from_iterable(combinations(SWITCHED, size) for size in range(len(SWITCHED) + 1)))
+SUBSETS = subsets(SWITCHED)
 MODELS = {
     "relu": mlp(6, (300, 64), 3),
     "leaky-softmax": mlp(6, (300, 9), 3, activation="leaky_relu", output_activation="softmax"),
