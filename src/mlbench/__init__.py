@@ -23,7 +23,7 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "BaselineRunner": "mlbench.runtime",
-    "Choices": "mlbench.compiler.passes",
+    "Choices": "mlbench.compiler.schedule.choices",
     "Digits": "mlbench.models",
     "Layer": "mlbench.models",
     "MemoryPlan": "mlbench.compiler.memory",
