@@ -210,7 +210,8 @@ def test_tracemalloc_counts_nothing() -> None:
         ({"base": "failed", "control": "failed", "head": "passed"}, NEW, "failed in main, so that there is nothing to compare with"),
         ({"base": "skipped: no GPU", "head": "passed"}, NEW, "was skipped in main"),
         ({"base": "skipped", "head": "failed"}, REGRESSION, "failed in topic"),
-        ({"base": "died: killed"}, INCONCLUSIVE, "broke off in main, before topic was through with it: killed"),
+        ({"base": "died: killed", "head": "unreached"}, INCONCLUSIVE, "broke off in main, before topic was through with it: killed"),
+        ({"head": "died: killed", "base": "unreached"}, INCONCLUSIVE, "broke off in topic, before main was through with it: killed"),
         ({"control": "died: killed"}, INCONCLUSIVE, "broke off in one of two processes of main: killed"),
         ({"head": "unlike"}, INCONCLUSIVE, "cold is not compared with warm"),
     ],
@@ -220,6 +221,14 @@ def test_how_a_test_ended_decides(ends: dict[str, str], verdict: str, why: str) 
     (row,) = judge(comparison([[ended(**ends)]] * 2)).rows
     assert (row.verdict, row.findings[0].quantity) == (verdict, "test")
     assert why in row.why
+
+
+def test_a_death_says_how_and_what_was_printed_last() -> None:
+    """The line that a process printed last may say nothing; how it ended does."""
+    died = "died: the process died (exit code 3); it printed last:\ncollecting\ntest_it.py ."
+    (row,) = judge(comparison([[ended(**dict.fromkeys(("base", "control", "head"), died))]] * 2)).rows
+    assert row.verdict == BROKEN
+    assert row.why == "broke off in both versions alike: the process died (exit code 3); it printed last: test_it.py ."
 
 
 @pytest.mark.parametrize("ends", [{"head": "failed: oh"}, {"head": "skipped"}, {"base": "failed", "head": "passed"}])
@@ -248,9 +257,10 @@ def test_what_neither_version_measures_is_no_row(ends: dict[str, str]) -> None:
         ([{"head": "died: killed"}] * 2, 1, REGRESSION, "broke off in topic in 2 of 3 sets: killed"),
         ([{"head": "skipped: no"}] * 2, 8, MISSING, "was skipped in topic in 2 of 10 sets: no"),
         ([{"head": "unlike"}] * 2, 8, INCONCLUSIVE, "and passed in others"),
+        ([{"head": "died: killed", "base": "unreached"}] * 2, 8, PASS, ""),
         ([{"head": "failed"}, {"head": "failed"}, {"base": "failed"}], 8, INCONCLUSIVE, "failed in topic in 2 of 11 sets"),
         ([{"base": "failed", "head": "passed"}, {"head": "failed"}], 0, INCONCLUSIVE, "failed in topic in 1 of 2 sets"),
-        ([{"base": "died", "control": "passed"}, {"head": "failed"}, {"head": "failed"}], 0, REGRESSION, "failed in topic"),
+        ([{"base": "died", "head": "unreached"}, {"head": "failed"}, {"head": "failed"}], 0, REGRESSION, "failed in topic"),
         (
             [{"control": "failed: E  net", "head": "passed"}, {"base": "failed: E  net", "head": "passed"}],
             0,
@@ -258,7 +268,7 @@ def test_what_neither_version_measures_is_no_row(ends: dict[str, str]) -> None:
             "failed in main in 1 of 2 sets: net, and in one of its two processes in others",
         ),
     ],
-    ids=["once", "twice", "death", "skips", "unlike", "both-sides", "never-measured", "unreached", "flaky-base"],
+    ids=["once", "twice", "death", "skips", "unlike", "unreached-base", "both-sides", "never-measured", "unreached", "flaky-base"],
 )
 def test_bad_ends_beside_good_sets(bad: list[dict[str, str]], good: int, verdict: str, why: str) -> None:
     """What fails in the head twice is red; once leaves doubt, and so does a base that fails now and then and was never measured."""

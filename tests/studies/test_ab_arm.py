@@ -64,13 +64,13 @@ class Suite:
         """Write a test file."""
         (self.home / name).write_text(WORK + text)
 
-    def arms(self, *names: str, arguments: Sequence[str] = (), **more: Any) -> Arms:
+    def arms(self, *names: str, arguments: Sequence[str] = (), first: int = 0, **more: Any) -> Arms:
         """Start arms of it; `more` is for the head alone where it is planted, else for each."""
         plants = more.pop("plants", None)
         made = [Arm(name, sys.executable, self.home, plants=plants if name == "head" else None, **more) for name in names or NAMES]
         logs = self.folder / "logs"
         logs.mkdir(exist_ok=True)
-        return Arms(made, arguments, logs)
+        return Arms(made, arguments, logs, first)
 
     def visits(self, *names: str, effort: Effort = QUICK, weighed: bool = False, **more: Any) -> dict[str, Visit]:
         """Return name to what was measured of each test, with the names of the tests as they were collected."""
@@ -301,8 +301,27 @@ def test_a(benchmark):
     benchmark(die)
 """)
     (visit,) = suite.visits(effort=Effort(rounds=50, turn_s=1e-3, row_s=1, timeout_s=20)).values()
-    assert [how for how, _ in visit.ends.values()] == ["died"]
+    assert {arm: how for arm, (how, _) in visit.ends.items()} == dict.fromkeys(NAMES, "died")
     assert not visit.is_whole
+
+
+@pytest.mark.parametrize("first", range(3))
+@pytest.mark.parametrize(
+    ("body", "how"),
+    [
+        ("benchmark(work); os._exit(3)", "died"),
+        ("calls = iter(range(30)); benchmark(lambda: next(calls, None) is not None or pytest.skip('enough'))", "skipped"),
+        ("calls = iter(range(30)); benchmark(lambda: next(calls, None) is not None or os._exit(3))", "died"),
+        ("calls = iter(range(30)); benchmark(lambda: next(calls))", "failed"),
+    ],
+    ids=["exits-at-the-end", "skips", "exits", "runs-out"],
+)
+def test_what_ends_alike_is_said_of_every_arm(suite: Suite, body: str, how: str, first: int) -> None:
+    """Whichever arm is asked first: the others come as far, and end as it did."""
+    suite.write(f"def test_a(benchmark):\n    {body}\n")
+    with suite.arms(first=first) as arms:
+        (visit,) = arms.visit(arms.collected["base"].ids, QUICK)
+    assert {arm: how for arm, (how, _) in visit.ends.items()} == dict.fromkeys(NAMES, how)
 
 
 @pytest.mark.parametrize("body", ["time.sleep(60)", "benchmark.pedantic(time.sleep, args=(60,))"], ids=["before", "turn"])

@@ -7,12 +7,11 @@ from typing import Any
 
 from mlbench.results import COMPLETE
 from mlbench.results.comparison import Comparison, PairedPolicy, Version
-from mlbench.results.samples import Effort, Memory, Visit
+from mlbench.results.samples import ARMS, Effort, Memory, Visit
 
 MACHINE: dict[str, Any] = {"cpu": "Some CPU", "cores": 2, "system": "Linux 6", "governor": None, "cpu_limit": None}
 VERSIONS = {"python": "3.12.1", "numpy": "2.1.0", "memray": "1.19"}
 ROW = "benchmarks/test_mine.py::test_square"
-ARMS = ("base", "head", "control")
 
 
 def memory(peak: int | tuple[int, int] = 4096, count: int | tuple[int, int] | None = 3, instrument: str = "memray") -> Memory:
@@ -35,8 +34,12 @@ def visit(
 
 
 def ended(row: str = ROW, **ends: str) -> Visit:
-    """Return a visit that measured nothing, because the test ended in some arms: `died` or `failed: the reason` for each."""
-    parts = {arm: text.partition(": ") for arm, text in ends.items()}
+    """Return a visit that measured nothing, because the test ended in some arms: `died` or `failed: the reason` for each.
+
+    It passed in the arms that are not named; `unreached` stands for one that another's death kept from it.
+    """
+    named = {**dict.fromkeys(ARMS, "passed"), **ends}
+    parts = {arm: text.partition(": ") for arm, text in named.items() if text != "unreached"}
     return Visit(row, ends={arm: (how, why) for arm, (how, _, why) in parts.items()})
 
 

@@ -22,6 +22,8 @@ _ENDS = {
     UNUSED: "did not call `benchmark`",
     UNLIKE: "measures a target that may be called once only in one version and often in the other, and cold is not compared with warm",
 }
+PRINTED = "; it printed last:"
+"""Stands in the reason of a process that died between how it did and what it had printed."""
 _QUIET = (SKIPPED, UNUSED)
 _TAKEN = ("Address already in use", "[Errno 98]", "[Errno 48]", "WinError 10048")
 """What a test says that wants a port which another arm has."""
@@ -89,7 +91,10 @@ def because(text: str) -> str:
 
 
 def last_line(text: str) -> str:
-    """Return the line of a traceback that says what went wrong."""
+    """Return the line of a traceback that says what went wrong; of a process that died, how, and the last line that it printed."""
+    how, printed, tail = text.partition(PRINTED)
+    if printed:
+        return f"{how}{PRINTED} {last_line(tail)}"[:300]
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     told = [line.removeprefix("E").strip() for line in lines if line.startswith("E ")]
     return (told or lines or ["no reason given"])[0 if told else -1][:300]
@@ -132,6 +137,8 @@ def _of_one(visit: Visit, versions: tuple[str, str]) -> tuple[str, str]:
 def _of_bad_head(base: tuple[str, str], head: tuple[str, str], versions: tuple[str, str]) -> tuple[str, str]:
     """Return the verdict of a test that failed or broke off in the head: broken where it did so in the base as well."""
     reasons = [because(text) for _, text in (base, head)]
+    if base == _UNREACHED:
+        return INCONCLUSIVE, f"{_ENDS[head[0]]} in {versions[1]}, before {versions[0]} was through with it{reasons[1]}"
     if base[0] not in (FAILED, DIED):
         return REGRESSION, f"{_ENDS[head[0]]} in {versions[1]}{reasons[1]}"
     if base[0] == head[0] and reasons[0] == reasons[1]:
@@ -145,8 +152,8 @@ def _in_the_way(bad: Sequence[Visit]) -> list[Visit]:
 
 
 def _of_head(bad: Sequence[Visit]) -> list[Visit]:
-    """Return the visits in which the head ended badly, and neither process of the base did."""
-    return [visit for visit in bad if _is_bad(visit, "head") and not (_is_bad(visit, "base") or _is_bad(visit, "control"))]
+    """Return the visits in which the head ended badly, and both processes of the base passed."""
+    return [visit for visit in bad if _is_bad(visit, "head") and all(_end(visit, arm)[0] == PASSED for arm in ("base", "control"))]
 
 
 def _told(visits: Sequence[Visit], arm: str, version: str, sets: int) -> str:

@@ -20,7 +20,7 @@ from mlbench.studies.ab.process import START_S, Arm, ArmError, ArmProcess
 LEAST_ROUNDS = 1
 _CALLS_OF_A_FOOTPRINT = 10
 _MOST_FOLLOWING = 200
-"""Turns in which the other arms follow one that failed."""
+"""Turns in which the other arms follow one whose test ended."""
 _REPLACEABLE = 6
 """Planned rounds from which on a disturbed one is made up for; with fewer the calls are long, most are disturbed, and all of them count."""
 
@@ -147,10 +147,7 @@ class Arms:
             for process in self.processes.values():
                 process.tell(test=row, run=True)
             done = Visit(row)
-            try:
-                self._row(done, timeout_s, act)
-            except ArmError as error:
-                done.ends[error.arm] = (DIED, str(error))
+            self._row(done, timeout_s, act)
             yield done
             if any(how == DIED for how, _ in done.ends.values()):
                 return
@@ -173,7 +170,10 @@ class Arms:
                 self.processes[name].tell(test=done.id, go=True)
         for name in ready:
             if name not in done.ends:
-                done.ends[name] = self._outcome(done.id, name, timeout_s)
+                try:
+                    done.ends[name] = self._outcome(done.id, name, timeout_s)
+                except ArmError as error:
+                    done.ends[name] = (DIED, str(error))
         done.ends |= {name: (UNLIKE, "") for name in unlike if done.ends[name][0] == PASSED}
 
     def _ready(self, done: Visit, timeout_s: float) -> Ready:
@@ -203,10 +203,17 @@ class Arms:
         process = self.processes[name]
         process.tell(test=done.id, **request)
         self._asked = calls
-        message = process.answer(timeout_s, done.id)
+        try:
+            message = process.answer(timeout_s, done.id)
+        except ArmError as error:
+            done.ends[name] = (DIED, str(error))
+            return None
         if "ready" in message:  # it failed, and a plugin began it again
             process.tell(test=done.id, go=True)
-            done.ends[name] = (FAILED, self._outcome(done.id, name, timeout_s)[1] or "and was begun again by a plugin")
+            try:
+                done.ends[name] = (FAILED, self._outcome(done.id, name, timeout_s)[1] or "and was begun again by a plugin")
+            except ArmError as error:
+                done.ends[name] = (DIED, str(error))
             return None
         if "ended" in message:
             self._end(done, name, message)
@@ -218,11 +225,10 @@ class Arms:
         return message
 
     def _follow(self, done: Visit, timeout_s: float) -> None:
-        """Let the other arms make as many calls as one whose test failed in the midst of them: they may all fail there, for one reason."""
-        failed = [name for name, (how, _) in done.ends.items() if how == FAILED]
-        if not failed:
+        """Let the other arms make as many calls as one whose test ended in the midst of them: they may all end there, for one reason."""
+        if not done.ends:
             return
-        most = self._made[failed[0]] + self._asked
+        most = self._made[next(iter(done.ends))] + self._asked
         for name in self.processes:
             for _ in range(_MOST_FOLLOWING):
                 if name in done.ends or self._made[name] > most or done.exhausted:

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from mlbench.errors import WorkerError
+from mlbench.gate.revisions.outcomes import PRINTED
 from mlbench.results.documents import shown
 from mlbench.studies.ab.git import variables
 from mlbench.units import visible
@@ -167,7 +168,7 @@ class ArmProcess:
 
     def _tail(self) -> str:
         text = self._log.read_text(encoding="utf-8", errors="replace")[-LOG_TAIL:].strip()
-        return f"; it printed last:\n{visible(text)}" if text else ""
+        return f"{PRINTED}\n{visible(text)}" if text else ""
 
     def _listen(self, stream: Any) -> None:  # a text stream
         for line in stream:
