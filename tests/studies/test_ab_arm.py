@@ -362,6 +362,25 @@ def test_a_suite_that_cannot_start_is_an_error(suite: Suite, arguments: list[str
     assert refused.value.arm == "base"
 
 
+LACKING = {
+    "option": ("unrecognized arguments: --no-such", {"pytest.ini": "[pytest]\naddopts = --no-such\n"}),
+    "plugin": ('Error importing plugin "no_such_plugin"', {"pytest.ini": "[pytest]\naddopts = -p no_such_plugin\n"}),
+    "conftest": ("No module named 'no_such_module'", {"conftest.py": "import no_such_module\n"}),
+}
+
+
+@pytest.mark.parametrize("case", LACKING)
+def test_a_suite_that_lacks_a_package_says_how_to_install_it(suite: Suite, case: str) -> None:
+    """An option or a plugin of the suite's settings, and what its conftest imports, may be of a package that is not installed."""
+    printed, files = LACKING[case]
+    for name, text in files.items():
+        (suite.home / name).write_text(text)
+    suite.write("def test_b(benchmark): benchmark(work)\n")
+    with pytest.raises(ArmError, match=r"its environment lacks .*: add it with --install") as refused:
+        suite.arms("base")
+    assert printed in str(refused.value)
+
+
 def test_a_suite_without_tests_has_no_rows(suite: Suite) -> None:
     """No error: the verdict is the judge's."""
     with suite.arms("base") as arms:

@@ -26,8 +26,12 @@ LOG_TAIL = 2000
 END_S = 10.0
 END_LOOK_S = 1.0
 """Time between two looks whether a process that says nothing is still there."""
-_UNKNOWN = "unrecognized arguments"
-_LACKS = "where the option is a plugin's, its environment lacks the plugin: add it with --install, or say it in [tool.mlbench.ab]"
+_LACKS = {
+    "unrecognized arguments": "where the option is a plugin's, its environment lacks the plugin",
+    "No module named": "its environment lacks what the suite, or its settings, import",
+}
+"""What pytest prints when something is not installed, and what that means."""
+_INSTALL = "add it with --install, or say it in [tool.mlbench.ab]"
 START_S = 300.0
 """Time to import and collect the suite."""
 
@@ -128,7 +132,7 @@ class ArmProcess:
             message: dict[str, Any] = shown(json.loads(line))
             if "failed" in message:
                 tail = self._tail()
-                hint = f"; {_LACKS}" if _UNKNOWN in tail else ""
+                hint = next((f"; {meaning}: {_INSTALL}" for printed, meaning in _LACKS.items() if printed in tail), "")
                 raise ArmError(self.arm.name, f"{message['failed']}{hint}{tail}")
             if test is None or message.get("test") == test:
                 return message
