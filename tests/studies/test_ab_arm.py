@@ -192,17 +192,42 @@ def test_two(benchmark, data):
 
 
 @pytest.mark.parametrize(
-    "option", ["--benchmark-only", "--benchmark-skip", "--benchmark-disable -x", "-v -s --benchmark-autosave", "-n2", "--cov"]
+    "option",
+    [
+        "--benchmark-only",
+        "--benchmark-skip",
+        "--benchmark-disable -x",
+        "-v -s --benchmark-autosave",
+        "-n2",
+        "--cov",
+        "--cov --cov-context=test",
+    ],
 )
 def test_what_the_suite_asks_for_itself_is_harmless(suite: Suite, option: str) -> None:
     """Options in its addopts neither skip, save nor end anything early."""
-    if option in ("-n2", "--cov"):
-        pytest.importorskip({"-n2": "xdist", "--cov": "pytest_cov"}[option])
+    if option.startswith(("-n2", "--cov")):
+        pytest.importorskip({"-n2": "xdist", "--cov": "pytest_cov"}[option.split(maxsplit=1)[0]])
     suite.ini(f"addopts = {option}")
     suite.write("def test_a(benchmark): benchmark(work)\ndef test_b(): pass\n")
     assert {name: visit.ends for name, visit in suite.visits("base").items()} == {"test_a": {"base": ("passed", "")}}
     assert not list(suite.home.glob(".benchmarks/*"))
     assert not list(suite.home.glob(".pytest_cache"))
+
+
+def test_coverage_does_not_begin_again_after_a_test_without_it(suite: Suite) -> None:
+    """Where `no_cover` ends, coverage is as it was before: off."""
+    pytest.importorskip("pytest_cov")
+    suite.ini("addopts = --cov")
+    suite.write("""
+import sys
+def test_a(benchmark, no_cover): benchmark(work)
+def test_b(benchmark):
+    benchmark(work)
+    assert sys.gettrace() is None
+""")
+    with suite.arms("base") as arms:
+        visits = [visit.ends["base"] for visit in arms.visit(arms.collected["base"].ids, QUICK)]
+    assert visits == [("passed", "")] * 2
 
 
 ENDS = {

@@ -329,7 +329,7 @@ def test_unstable(benchmark, n): benchmark(work, n)
             "pytest.ini": "[pytest]\naddopts = --strict-markers --strict-config -p no:asyncio\nxfail_strict = true\nfilterwarnings = error\n"
         },
     ),
-    "coverage": _one(PLAIN, "test_plain", needs=("pytest-cov",), also={"pytest.ini": "[pytest]\naddopts = --cov=toy\n"}),
+    "coverage": _one(PLAIN, "test_plain", needs=("pytest-cov",), also={"pytest.ini": "[pytest]\naddopts = --cov=toy --cov-context=test\n"}),
     "plugins-off": _one(
         PLAIN,
         "test_plain",

@@ -60,9 +60,10 @@ class Suite:
         randomly = config.pluginmanager.getplugin("randomly")
         if randomly is not None and config.option.randomly_seed in ("default", getattr(randomly, "default_seed", None)):
             config.option.randomly_seed = self._settings["seed"]
-        coverage = getattr(config.pluginmanager.getplugin("_cov"), "cov_controller", None)
-        if coverage is not None:
-            coverage.cov.stop()
+        coverage = config.pluginmanager.getplugin("_cov")
+        if getattr(coverage, "cov_controller", None) is not None:
+            coverage.cov_controller.pause()
+            config.pluginmanager.unregister(coverage)  # its hooks expect that it traces, or let it begin again
 
     def pytest_sessionstart(self, session: Any) -> None:
         """Take over the fixture, after every plugin has come."""
