@@ -398,14 +398,14 @@ def test_a_row_that_is_not_collected_again_is_settled(world: World) -> None:
 
 
 def test_an_arm_that_cannot_start_ends_the_run(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its error is passed on, and no set stands in the comparison."""
+    """Its error is passed on with the version that it is of, and no set stands in the comparison."""
 
     def start(*given: object) -> FakeArms:
         raise ArmError("head", "no pytest")
 
     monkeypatch.setattr(session, "Arms", start)
     made = fresh()
-    with pytest.raises(ArmError, match="no pytest"):
+    with pytest.raises(ArmError, match=f"^{made.head.revision}: no pytest$"):
         run(world, made)
     assert made.sets == []
 

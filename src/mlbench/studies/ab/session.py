@@ -99,7 +99,8 @@ class Session:
                 raise Interrupted from None
             except ArmError as error:
                 if not comparison.sets:
-                    raise
+                    version = comparison.head if error.arm == "head" else comparison.base
+                    raise ArmError(error.arm, f"{version.revision}: {error}") from error
                 comparison.trouble = f"{error.arm}: {error}"
                 comparison.spent_s += self._clock() - begun
                 self._keep()
