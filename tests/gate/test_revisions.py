@@ -362,10 +362,23 @@ def test_names_that_change_from_process_to_process_are_in_doubt() -> None:
 
 def test_other_parameters_of_the_same_test_are_noted() -> None:
     """Their rows are missing and new; a note says that the tests are the same."""
-    made = comparison([], rows=["t.py::a[old]", "t.py::gone[x]"], head_rows=["t.py::a[new]", "t.py::come[x]"])
+    made = comparison([], rows=["t.py::a[old]", "t.py::b", "t.py::gone[x]"], head_rows=["t.py::a[new]", "t.py::b[x]", "t.py::come[x]"])
     notes = judge(made).notes
-    assert [note for note in notes if note.startswith("t.py::a: the same tests in both versions, with other parameters")]
+    assert [note for note in notes if note.startswith("t.py::a, t.py::b: the same tests in both versions, with other parameters")]
     assert not [note for note in notes if "gone" in note or "come" in note]
+
+
+def test_a_test_that_is_gone_is_told_apart_from_one_with_other_parameters() -> None:
+    """Rows of one reason share a line, so that a test that nobody has any more must not share that of renamed ones."""
+    made = comparison([], rows=["t.py::a[old]", "t.py::gone[x]"], head_rows=["t.py::a[new]", "t.py::come[x]"])
+    found = {row.id: row.why for row in judge(made).rows}
+    base, head = made.base.revision, made.head.revision
+    assert found == {
+        "t.py::a[old]": f"{head} has this test with other parameters only",
+        "t.py::gone[x]": f"{head} has no such benchmark",
+        "t.py::a[new]": f"{base} has this test with other parameters only",
+        "t.py::come[x]": f"{base} has no such benchmark",
+    }
 
 
 def test_what_a_measurement_cannot_mean_is_noted() -> None:

@@ -94,6 +94,8 @@ def _lacking(row: str, verdict: str, version: Version, unstable: Collection[str]
         return _one(row, verdict, f"its file could not be collected in {version.revision}{because(version.errors[file])}")
     if file in version.skipped:
         return _one(row, verdict, f"its file was skipped in {version.revision}{because(version.skipped[file])}")
+    if _function(row) in {_function(each) for each in version.ids}:
+        return _one(row, verdict, f"{version.revision} has this test with other parameters only")
     return _one(row, verdict, f"{version.revision} has no such benchmark")
 
 

@@ -90,10 +90,10 @@ def _of_aside(aside: Sequence[str], visits: Mapping[str, Sequence[Visit]]) -> It
 
 
 def _renamed(base: Sequence[str], head: Sequence[str]) -> list[str]:
-    """Return the tests, without parameters, of which both versions have rows, and the names of these differ."""
+    """Return the tests, without parameters, of which each version has a row that the other one lacks."""
     gone, come = ({row.partition("[")[0] for row in some if row not in others}
                   for some, others in ((base, frozenset(head)), (head, frozenset(base))))  # fmt: skip
-    return [name for name in dict.fromkeys(row.partition("[")[0] for row in base if "[" in row) if name in gone & come]
+    return [name for name in dict.fromkeys(row.partition("[")[0] for row in base) if name in gone & come]
 
 
 def _of_the_end(comparison: Comparison, rows: Sequence[Row]) -> Iterator[str]:
