@@ -230,6 +230,23 @@ def test_b(benchmark):
     assert visits == [("passed", "")] * 2
 
 
+CODSPEED = """
+import pytest
+def pytest_addoption(parser): parser.addoption("--codspeed", action="store_true")
+@pytest.hookimpl(tryfirst=True)
+def pytest_configure(config):
+    if config.option.codspeed: raise pytest.UsageError("takes the fixture")
+"""
+
+
+def test_pytest_codspeed_leaves_the_fixture_to_pytest_benchmark(suite: Suite) -> None:
+    """Its option, which the suite's settings may give, would let it measure by itself what asks for `benchmark`."""
+    (suite.home / "codspeed.py").write_text(CODSPEED)
+    suite.ini("addopts = -p codspeed --codspeed")
+    suite.write("def test_a(benchmark): benchmark(work)\n")
+    assert suite.visits("base", path=(str(suite.home),))["test_a"].ends == {"base": ("passed", "")}
+
+
 ENDS = {
     "twice": ("benchmark(work); benchmark(work)", "failed", "Fixture can only be used once"),
     "setup_and_iterations": ("benchmark.pedantic(work, setup=dict, iterations=2)", "failed", "more than 1 `iterations`"),

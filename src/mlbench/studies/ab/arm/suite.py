@@ -52,6 +52,12 @@ class Suite:
         self.ran = False
 
     @pytest.hookimpl(tryfirst=True)
+    def pytest_cmdline_main(self, config: Any) -> None:
+        """Leave the fixture to pytest-benchmark: pytest-codspeed, where it is told to, takes it when it is configured."""
+        if config.pluginmanager.hasplugin("codspeed"):
+            config.option.codspeed = False
+
+    @pytest.hookimpl(tryfirst=True)
     def pytest_configure(self, config: Any) -> None:
         """Keep plugins from what cannot be measured beside other arms: asked which of them are active, not which are installed."""
         for plugin, options in CALM.items():
