@@ -11,6 +11,8 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from mlbench._version import __version__
+
 if TYPE_CHECKING:
     from mlbench.compiler.memory import MemoryPlan
     from mlbench.compiler.schedule.choices import Choices
@@ -18,8 +20,6 @@ if TYPE_CHECKING:
     from mlbench.models import Digits, Layer, Model, load_digits_mlp, mlp
     from mlbench.runtime import BaselineRunner, OptimizedRunner
     from mlbench.studies.autotune import tune
-
-__version__ = "0.1.0"
 
 _HOMES = {
     "BaselineRunner": "mlbench.runtime",

@@ -17,7 +17,7 @@ import traceback
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from mlbench import __version__
+from mlbench._version import __version__
 from mlbench.cache import advice
 from mlbench.cli import ab, ablation, baseline, calibrate, doctor, explain, flamegraph, gate, peers, report, roofline, run, show
 from mlbench.cli.options import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_SIGNAL, EXIT_USAGE, remark

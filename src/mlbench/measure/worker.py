@@ -34,7 +34,6 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Self
 
-import mlbench
 from mlbench.errors import WorkerError
 
 TIMEOUT_S = 600.0
@@ -151,7 +150,7 @@ def worker_environment(threads: int, heap: str = FRESH_HEAP, base: Mapping[str, 
     environment |= dict.fromkeys(THREAD_VARIABLES, str(threads))
     if heap == KEPT_HEAP:
         environment |= _KEEP_VARIABLES
-    home = str(Path(mlbench.__file__).resolve().parents[1])
+    home = str(Path(__file__).resolve().parents[2])
     environment["PYTHONPATH"] = os.pathsep.join(part for part in (home, environment.get("PYTHONPATH")) if part)
     environment["PYTHONSAFEPATH"] = "1"
     return environment

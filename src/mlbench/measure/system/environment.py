@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from mlbench import __version__
+from mlbench._version import __version__
 from mlbench.measure.system.cgroups import container
 
 _STEERING = re.compile(r"(OPENBLAS|MKL|BLIS|VECLIB|MALLOC|NPY|NUMPY)_|OMP_(PROC_BIND|PLACES)$|GLIBC_TUNABLES$|LD_PRELOAD$|MLBENCH_CODEGEN$")

@@ -10,7 +10,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from mlbench import __version__
+from mlbench._version import __version__
 from mlbench.files import write_atomically
 from mlbench.report.extra import optional
 from mlbench.report.files import Files
