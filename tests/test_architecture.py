@@ -1,65 +1,28 @@
-"""Two towers, one bridge: who may import whom, and what `import mlbench` and NumPy alone suffice for."""
+"""The contracts between the rooms, and what is loaded: by an import, by a page, and where NumPy is all there is."""
 
 from __future__ import annotations
 
-import ast
 import json
 import subprocess
 import sys
+from copy import deepcopy
 from pathlib import Path
 
+import grimp
 import pytest
+from importlinter.application.use_cases import lint_imports
+from importlinter.configuration import configure
 
 import mlbench
 
+configure()
+
 SOURCE = Path(mlbench.__file__).resolve().parent
+SETTINGS = Path(__file__).parents[1] / "pyproject.toml"
+BASELINE = Path(__file__).parents[1] / "benchmarks" / "baselines" / "sweep.json"
 MOST_LINES = 350
-BRIDGE = 9
-"""The bottom row, which may import everything."""
-ROWS = {
-    "errors": ("both", 0),
-    "units": ("both", 1),
-    "files": ("both", 1),
-    "alignment": ("both", 1),
-    "cache": ("both", 2),
-    "documents": ("both", 2),
-    "saved_benchmarks": ("measuring", 3),
-    "older_results": ("measuring", 4),
-    "archives": ("both", 2),
-    "graph": ("compiler", 3),
-    "blas": ("compiler", 3),
-    "machine": ("compiler", 3),
-    "passes": ("compiler", 4),
-    "memory": ("compiler", 4),
-    "models": ("compiler", 4),
-    "runtime": ("compiler", 5),
-    "stats": ("measuring", 3),
-    "measure": ("measuring", 4),
-    "results": ("measuring", 5),
-    "gate": ("measuring", 6),
-    "report": ("measuring", 7),
-    "cases": ("both", BRIDGE),
-    "floor": ("both", BRIDGE),
-    "measuring": ("both", BRIDGE),
-    "explaining": ("both", BRIDGE),
-    "limiting": ("both", BRIDGE),
-    "ablating": ("both", BRIDGE),
-    "tuning": ("both", BRIDGE),
-    "gating": ("both", BRIDGE),
-    "recording": ("both", BRIDGE),
-    "holding": ("both", BRIDGE),
-    "ab": ("both", BRIDGE),
-    "calibrating": ("both", BRIDGE),
-    "reporting": ("both", BRIDGE),
-    "peers": ("both", BRIDGE),
-    "peering": ("both", BRIDGE),
-    "pytest_plugin": ("both", BRIDGE),
-    "cli": ("both", BRIDGE),
-    "__main__": ("both", BRIDGE),
-    "__init__": ("both", BRIDGE),
-}
-"""Part of the package: its tower, and its row from the top. What stands above both towers is `both`, and of it `errors` stands highest."""
 FILES = sorted(SOURCE.rglob("*.py"))
+COMPILING = ("mlbench.ir", "mlbench.models", "mlbench.compiler", "mlbench.runtime")
 HELPERS = {"utils", "util", "helpers", "helper", "common", "misc", "manager"}
 EXTRAS = ("rich", "memray", "psutil", "cpuinfo", "threadpoolctl", "jsonschema", "pytest", "pytest_benchmark", "hypothesis")
 BLOCKER = f"""
@@ -79,100 +42,57 @@ sys.meta_path[:] = [Without(finder) for finder in sys.meta_path]
 """
 
 
-def part_of(path: Path) -> str:
-    """Return which part of the package a file belongs to, such as `graph` for graph/ir.py."""
-    return path.relative_to(SOURCE).parts[0].removesuffix(".py")
+@pytest.fixture(scope="module")
+def graph() -> grimp.ImportGraph:
+    """Every module of mlbench, and what it imports."""
+    return grimp.build_graph("mlbench", cache_dir=None)
 
 
-def imports(source: str) -> list[tuple[int, str]]:
-    """Return line and part of everything of mlbench that the source imports, inside functions too, but for types alone."""
-    found: list[tuple[int, str]] = []
-    for node in ast.walk(ast.parse(source)):
-        if isinstance(node, ast.Import):
-            names = [alias.name for alias in node.names]
-        elif isinstance(node, ast.ImportFrom):
-            names = [f"{node.module}.{alias.name}" for alias in node.names] if node.module == "mlbench" else [node.module or ""]
-            if node.level:
-                names = [f"mlbench.{'.' * node.level}"]
-        else:
-            continue
-        found += [(node.lineno, name.split(".")[1]) for name in names if name.startswith("mlbench.")]
-    return found
+def kept(graph: grimp.ImportGraph, *contracts: str) -> bool:
+    """Return whether a graph keeps contracts of pyproject.toml: these, or all."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(grimp, "build_graph", lambda *_, **__: graph)
+        return lint_imports(str(SETTINGS), limit_to_contracts=contracts, cache_dir=None, is_debug_mode=True, no_logo=True)
 
 
-def violations(part: str, source: str) -> list[str]:
-    """Return each import that goes down or across, as text."""
-    tower, row = ROWS[part]
-    broken = []
-    for line, other in imports(source):
-        if other == part or row == BRIDGE or other == "__version__":
-            continue
-        if other not in ROWS:
-            broken.append(f"line {line}: {part} imports {other}, which stands in no row")
-            continue
-        their_tower, their_row = ROWS[other]
-        if their_tower not in ("both", tower):
-            broken.append(f"line {line}: {part} imports {other} across the bar")
-        elif their_row >= row:
-            broken.append(f"line {line}: {part} imports {other}, which does not stand above it")
-    return broken
-
-
-@pytest.mark.parametrize("path", FILES, ids=[str(path.relative_to(SOURCE)) for path in FILES])
-def test_each_row_imports_only_from_above(path: Path) -> None:
-    """No import goes down, sideways or across the bar, at the top of a file or inside a function."""
-    assert violations(part_of(path), path.read_text(encoding="utf-8")) == []
-
-
-def test_every_part_stands_in_a_row() -> None:
-    """A new file or folder must take its place in the picture before it is allowed."""
-    assert {part_of(path) for path in FILES} <= set(ROWS)
+def test_the_code_keeps_its_contracts(graph: grimp.ImportGraph) -> None:
+    """Layers, towers, verifiers, cycles: what `lint-imports` checks, imports inside functions and for types included."""
+    assert kept(graph)
 
 
 @pytest.mark.parametrize(
-    ("part", "source", "expected"),
+    ("contract", "importer", "imported"),
     [
-        ("graph", "from mlbench.measure.stats import median", "across the bar"),
-        ("measure", "import mlbench.ir", "across the bar"),
-        ("graph", "from mlbench.runtime import BaselineRunner", "does not stand above it"),
-        ("stats", "def f():\n    from mlbench.results import load", "does not stand above it"),
-        ("passes", "from mlbench.compiler.memory import plan_memory", "does not stand above it"),
-        ("report", "from mlbench import cases", "does not stand above it"),
-        ("units", "from mlbench.files import write_atomically", "does not stand above it"),
-        ("results", "import mlbench.measure, mlbench.models", "across the bar"),
-        ("runtime", "from mlbench.nowhere import x", "stands in no row"),
-        ("graph", "from . import ops", "stands in no row"),
+        ("layers", "ir.graph", "compiler.pipeline"),
+        ("layers", "report.summary", "studies.cases"),
+        ("layers", "errors", "arrays"),
+        ("layers", "units", "nowhere"),
+        ("no-graph", "measure.stats.plain", "ir.graph"),
+        ("no-graph", "results.result", "runtime.baseline"),
+        ("no-clock", "runtime.baseline", "measure.latency"),
+        ("x86", "compiler.x86.gemm", "ir.ops"),
+        ("x86", "compiler.x86.gemm", "compiler.passes.fuse"),
+        ("verifiers", "compiler.memory.validate", "compiler.memory.planner"),
+        ("verifiers", "ir.verify", "compiler.passes.fuse"),
+        ("arm", "studies.ab.arm.target", "units"),
+        ("arm", "studies.ab.arm.target", "studies.ab.git"),
+        ("cycles", "gate.policy", "gate.saved"),
+        ("cycles", "studies.ab.git", "studies.ab.session"),
     ],
-    ids=["across", "across-back", "down", "in-a-function", "sideways", "bridge", "top-row", "second-name", "unknown", "relative"],
 )
-def test_a_planted_violation_is_found(part: str, source: str, expected: str) -> None:
-    """The judge sees each way to break the rule, and says which line and which module."""
-    (found,) = violations(part, source)
-    assert expected in found
-    assert f"line {2 if source.startswith('def') else 1}: {part} imports " in found
+def test_a_planted_import_breaks_its_contract(graph: grimp.ImportGraph, contract: str, importer: str, imported: str) -> None:
+    """The contracts are no empty words: each sees an import that it forbids, and a room without a layer."""
+    planted = deepcopy(graph)
+    planted.add_import(importer=f"mlbench.{importer}", imported=f"mlbench.{imported}")
+    assert not kept(planted, contract)
 
 
-@pytest.mark.parametrize(
-    ("part", "source"),
-    [
-        ("runtime", "from mlbench.ir import Graph\nfrom mlbench.errors import ModelError"),
-        ("graph", "from mlbench.ir.graph import Node"),
-        ("measure", "from mlbench import __version__\nimport mlbench"),
-        ("cases", "from mlbench.runtime import BaselineRunner\nfrom mlbench.results import Result"),
-        ("report", "import json\nimport numpy as np"),
-    ],
-    ids=["above", "itself", "version", "bridge", "others"],
-)
-def test_what_is_allowed_is_no_violation(part: str, source: str) -> None:
-    """Rows above, the part itself, the package's version, and everything for the bridge."""
-    assert violations(part, source) == []
-
-
-def test_units_stand_alone_but_for_errors() -> None:
-    """The top row imports nothing of mlbench but `errors`, which imports nothing at all."""
-    assert imports((SOURCE / "errors.py").read_text(encoding="utf-8")) == []
-    for name in ("units", "files"):
-        assert {part for _, part in imports((SOURCE / f"{name}.py").read_text(encoding="utf-8"))} <= {"errors"}
+def test_nothing_imports_the_package_root(graph: grimp.ImportGraph) -> None:
+    """The root names what users see; an import of it from a room is found."""
+    planted = deepcopy(graph)
+    planted.add_import(importer="mlbench.cli.run", imported="mlbench")
+    assert kept(graph, "root")
+    assert not kept(planted, "root")
 
 
 def test_no_module_is_called_helpers() -> None:
@@ -187,14 +107,10 @@ def test_no_file_is_long(path: Path) -> None:
 
 
 def loaded_after(code: str) -> set[str]:
-    """Return the top-level modules outside the standard library that the code loads in a fresh interpreter."""
-    program = (
-        "import sys, json\nbefore = set(sys.modules)\n" + code + "\n"
-        "after = {name.partition('.')[0] for name in set(sys.modules) - before}\n"
-        "print(json.dumps(sorted(after - set(sys.stdlib_module_names))))"
-    )
+    """Return the modules outside the standard library that the code loads in a fresh interpreter."""
+    program = f"import sys, json\nbefore = set(sys.modules)\n{code}\nprint(json.dumps(sorted(set(sys.modules) - before)))"
     ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60)
-    return set(json.loads(ran.stdout))
+    return {name for name in json.loads(ran.stdout) if name.partition(".")[0] not in sys.stdlib_module_names}
 
 
 @pytest.mark.parametrize(
@@ -210,7 +126,34 @@ def loaded_after(code: str) -> set[str]:
 )
 def test_importing_loads_numpy_alone(code: str, most: set[str]) -> None:
     """`import mlbench` loads nothing, its names load NumPy, and so does the command line before it measures."""
-    assert loaded_after(code) - {"_distutils_hack", "sitecustomize"} <= most
+    assert {name.partition(".")[0] for name in loaded_after(code)} - {"_distutils_hack", "sitecustomize"} <= most
+
+
+@pytest.mark.parametrize(
+    ("code", "needed"),
+    [
+        ("from mlbench.report import result_text\nassert result_text(load(saved), colour=False)", ()),
+        (
+            "import datetime\nfrom mlbench.gate import judge_results\nfrom mlbench.report import verdict_text\n"
+            "day = datetime.date(2026, 1, 1)\n"
+            "assert verdict_text(judge_results(load(saved), load(saved), None, day, ('a', 'b')), colour=False)",
+            (),
+        ),
+        (
+            "import os\nfrom mlbench.report.files import read_files\nfrom mlbench.report.page.page import write_page\n"
+            "write_page(read_files([saved]), os.devnull, '')",
+            ("jinja2", "vl_convert"),
+        ),
+    ],
+    ids=["table", "verdict", "page"],
+)
+def test_what_a_person_reads_is_made_without_the_compiler(code: str, needed: tuple[str, ...]) -> None:
+    """A table, a verdict and a page of a saved result are made where no graph, no model, no compiler and no runner is loaded."""
+    for name in needed:
+        pytest.importorskip(name)
+    loaded = loaded_after(f"from pathlib import Path\nfrom mlbench.results import load\nsaved = Path({str(BASELINE)!r})\n{code}")
+    assert "mlbench.results" in loaded
+    assert not [name for name in loaded if name.startswith(COMPILING)]
 
 
 @pytest.fixture(scope="module")
