@@ -3,6 +3,7 @@
 from mlbench.measure.footprint import Footprint, footprint, has_memray, held_bytes, record, render_flame_graph
 from mlbench.measure.latency import ArmTimes, take_turns
 from mlbench.measure.objects import closed_over, object_bytes
+from mlbench.measure.rounds import interleaved
 from mlbench.measure.system.blas_threads import blas_threads
 from mlbench.measure.system.caches import Caches, caches, eviction_bytes, eviction_text, evictor
 from mlbench.measure.system.environment import Environment, describe, environment, kernel_key
@@ -28,6 +29,7 @@ __all__ = [
     "footprint",
     "has_memray",
     "held_bytes",
+    "interleaved",
     "kernel_key",
     "object_bytes",
     "record",

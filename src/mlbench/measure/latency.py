@@ -13,6 +13,8 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+from mlbench.measure.rounds import interleaved
+
 Call = Callable[[], object]
 Clock = Callable[[], float]
 
@@ -75,16 +77,13 @@ def take_turns(
 
 def _rounds(arms: Mapping[str, Call], calls: Mapping[str, int], rounds: int, clock: Clock, before: Call | None) -> dict[str, list[float]]:
     durations: dict[str, list[float]] = {name: [] for name in arms}
-    names = list(arms)
-    for number in range(rounds):
-        first = number % len(names)
-        order = names[first:] + names[:first]
-        spent = dict.fromkeys(names, 0.0)
-        for name in (*order, *order[::-1]):
+    for turns in interleaved(list(arms), rounds):
+        spent = dict.fromkeys(arms, 0.0)
+        for name in turns:
             if before is not None:
                 before()
             spent[name] += _turn_s(arms[name], calls[name], clock)
-        for name in names:
+        for name in arms:
             durations[name].append(spent[name] / (2 * calls[name]))
     return durations
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from mlbench.measure import interleaved
 from mlbench.results.samples import DIED, FAILED, PASSED, UNLIKE, UNUSED, Collected, Effort, Memory, Visit
 from mlbench.studies.ab.process import START_S, Arm, ArmError, ArmProcess
 
@@ -265,13 +266,13 @@ class Arms:
             rounds, is_single = min(rounds, left // (2 * calls)) or left, left == 1
         found: list[Round] = []
         most = 2 * rounds if rounds >= _REPLACEABLE else rounds
-        while len(found) < most and sum(each.is_quiet for each in found) < rounds:
-            first = (self._first + len(found)) % len(names)
-            order = names[first:] + names[:first]
-            round_ = self._round(done, order if is_single else (*order, *order[::-1]), effort, calls, warm_up=warm_up)
+        for order in interleaved(names, most, self._first):
+            round_ = self._round(done, order[: len(names)] if is_single else order, effort, calls, warm_up=warm_up)
             if round_ is None:
                 break
             found.append(round_)
+            if sum(each.is_quiet for each in found) == rounds:
+                break
             if not round_.is_quiet:
                 self._place += 1
         if found and not done.ends:

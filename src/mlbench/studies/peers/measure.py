@@ -18,7 +18,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from mlbench.errors import WorkerError
-from mlbench.measure import Worker
+from mlbench.measure import Worker, interleaved
 from mlbench.results.peers import FAILED, MEASURED, OURS, SLOW, WRONG, Outcome, PeerCell, Runtime
 from mlbench.studies.cases import Cell
 
@@ -174,20 +174,17 @@ def take_turns(
     rounds = min(effort.rounds, max(LEAST_ROUNDS, int(ROUNDS_S / round_s))) if costs_s else 0
     times: dict[str, list[float]] = {name: [] for name in costs_s}
     lost: dict[str, str] = {}
-    for number in range(rounds):
-        names = [name for name in costs_s if name not in lost]
-        first = number % max(1, len(names))
-        order = names[first:] + names[:first]
-        spent = dict.fromkeys(names, 0.0)
-        for name in (*order, *order[::-1]):
+    for turns in interleaved(list(costs_s), rounds):
+        spent = {name: 0.0 for name in costs_s if name not in lost}
+        for name in turns:
             if name in lost:
                 continue
             try:
                 spent[name] += processes.ask(name, "turn", calls=calls[name], warm_ups=warm_ups[name])
             except WorkerError as error:
                 lost[name] = _reason(error)
-        for name in names:
-            times[name].append(spent[name] / 2)
+        for name, took in spent.items():
+            times[name].append(took / 2)
     return {name: tuple(each) for name, each in times.items() if name not in lost}, lost
 
 
