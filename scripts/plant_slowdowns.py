@@ -11,9 +11,10 @@ use would. It is planted in the worker processes alone, after the runners have b
 from __future__ import annotations
 
 import argparse
+import importlib
 import os
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -26,11 +27,13 @@ from mlbench.compiler.x86 import microkernel as blocks
 from mlbench.compiler.x86.assembler import RAX, RCX, Assembler, Label, Mem
 from mlbench.compiler.x86.executable import Code, builtin
 from mlbench.gate import INCONCLUSIVE, RED, Judgement, judge_results
+from mlbench.measure import ArmTimes, Worker
 from mlbench.measure.ceilings import fastest_s
 from mlbench.report import Table, render
 from mlbench.results import OPTIMIZED, load
 from mlbench.studies import sweep as measuring
 from mlbench.studies.cases import Case, Cell, call_of
+from mlbench.studies.sweep import Arms, Effort
 
 KINDS = ("kernel", "call", "both")
 TURNS = 100_000
@@ -130,26 +133,28 @@ def plant_in_both(turns: int) -> None:
     put_instead(measuring, "call_of", slower)
 
 
-def in_worker(step: str, cell: dict[str, Any], plant: tuple[str, float], **more: Any) -> Any:
-    """Plant, then do what the worker was asked for; a worker lives for one request."""
-    kind, share = plant
-    here = Cell(**{**cell, "hidden": tuple(cell["hidden"])})
+def planted_times(cell: Cell, effort: Effort, kind: str, share: float) -> dict[str, ArmTimes]:
+    """Plant, then time the cell; a worker lives for one request."""
     if kind == "kernel":
         plant_in_kernel(share)
     else:
-        (plant_in_call if kind == "call" else plant_in_both)(turns_of(here, share))
-    return measuring.in_worker(step, cell, **more)
+        (plant_in_call if kind == "call" else plant_in_both)(turns_of(cell, share))
+    return measuring.times_of_cell(cell, effort)
 
 
 def run_planted(kind: str, share: float, cells: list[str], arguments: list[str]) -> int:
     """Run `mlbench run` with slower work in these cells, or in all of them where none is named."""
+    here = importlib.import_module("plant_slowdowns")  # the name by which a worker finds it
 
     def planted(clean: Any) -> Any:
-        def time_planted(function: str, asked: Mapping[str, Any], *rest: Any) -> None:
-            name = Cell(**{**asked["cell"], "hidden": tuple(asked["cell"]["hidden"])}).id
-            if not cells or name in cells:
-                function, asked = "plant_slowdowns:in_worker", {**asked, "plant": [kind, share]}
-            clean(function, asked, *rest)
+        def time_planted(times_of: Any, cell: Cell, effort: Effort, arms: Arms) -> None:
+            if cells and cell.id not in cells:
+                clean(times_of, cell, effort, arms)
+                return
+            with Worker(cell.threads, effort.heap) as worker:
+                times: dict[str, ArmTimes] = worker.call(here.planted_times, cell, effort, kind, share)
+            for name, each in times.items():
+                arms.setdefault(name, []).append(each)
 
         return time_planted
 

@@ -738,7 +738,7 @@ def test_a_channel_that_ends_is_the_end_of_the_arm(tmp_path: Path, monkeypatch: 
     """Half a message, or a process that lives on without its channel, is told as a death and ends in time."""
     (tmp_path / "script.py").write_text(script)
     monkeypatch.setattr(process, "SCRIPT", tmp_path / "script.py")
-    monkeypatch.setattr(process, "END_S", 0.2)
+    monkeypatch.setattr("mlbench.measure.process.END_S", 0.2)
     arm = ArmProcess(Arm("base", sys.executable, tmp_path), (), tmp_path / "log")
     with pytest.raises(ArmError) as died:
         arm.answer(20)

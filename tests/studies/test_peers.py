@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 import sys
-import textwrap
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -14,39 +13,19 @@ import numpy as np
 import pytest
 
 from mlbench.measure import Worker
+from mlbench.results.peers import MEASURED
+from mlbench.studies.cases import Cell
 from mlbench.studies.peers import PEERS, Package, adapter, as_numpy, versions
 from mlbench.studies.peers.adapters import tensorrt as tensor_rt
 from mlbench.studies.peers.packages import absent
-
-AGREE = '''
-"""What the worker of these tests is asked to call: an adapter against float64, in a process of its own."""
-import gc, os
-import numpy as np
-from mlbench.models import mlp
-from mlbench.studies.peers import adapter, as_numpy
-from mlbench.runtime import check_result
-
-def agree(module, batch, hidden, how):
-    model = mlp(6, hidden, 4, **how)
-    x = np.random.default_rng(batch).standard_normal((batch, 6), dtype=np.float32)
-    call = adapter(module).load(model, x.copy(), 1)
-    gc.collect()
-    junk = [np.full((batch, width), 1e9, np.float32) for width in (6, 4) for _ in range(100)]
-    for _ in range(200):
-        call()
-    return check_result(model, x, as_numpy(call()), module).worst
-
-def cores():
-    return sorted(os.sched_getaffinity(0))
-'''
+from mlbench.studies.peers.worker import introduce, prepare, turn
+from support.agree import agree, cores
 
 
-@pytest.fixture
-def asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
-    """The name of a module that a worker can import."""
-    (tmp_path / "asked_to_agree.py").write_text(textwrap.dedent(AGREE))
-    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
-    return "asked_to_agree"
+@pytest.fixture(autouse=True)
+def path(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A worker can import what the tests ask it to call."""
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[1]), prepend=os.pathsep)
 
 
 @pytest.fixture
@@ -59,7 +38,7 @@ def installed(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.mark.parametrize("installed", PEERS, indirect=True)
-def test_an_adapter_agrees_with_float64(installed: str, asked: str) -> None:
+def test_an_adapter_agrees_with_float64(installed: str) -> None:
     """Every activation, one and two hidden layers, batches 1 and 7, after 200 calls, when nobody else holds the input any more."""
     cases = [
         (1, (8,), "relu", "softmax"),
@@ -68,10 +47,10 @@ def test_an_adapter_agrees_with_float64(installed: str, asked: str) -> None:
         (2, (4,), "tanh", "identity"),
     ]
     with Worker() as worker:
-        worker.call("mlbench.studies.peers.worker:introduce", module=installed, threads=1)
+        worker.call(introduce, "a peer", installed, 1)
         for batch, hidden, activation, output in cases:
             how = {"activation": activation, "output_activation": output}
-            worst = worker.call(f"{asked}:agree", module=installed, batch=batch, hidden=hidden, how=how)
+            worst = worker.call(agree, installed, batch, hidden, how)
             assert 0 <= worst <= 1
 
 
@@ -79,15 +58,15 @@ def test_an_adapter_agrees_with_float64(installed: str, asked: str) -> None:
 def test_a_process_goes_from_cell_to_cell(installed: str) -> None:
     """A real runtime builds one cell after the other in one process, each is right, and turns take time."""
     with Worker() as worker:
-        said = worker.call("mlbench.studies.peers.worker:introduce", module=installed, threads=1)
-        assert said["missing"] is None
-        assert all(re.fullmatch(r"\S+ \d\S+", part) for part in said["versions"].split(", "))
+        said = worker.call(introduce, "a peer", installed, 1)
+        assert said.missing is None
+        assert all(re.fullmatch(r"\S+ \d\S+", part) for part in said.versions.split(", "))
         for batch in (1, 3):
-            cell = {"batch": batch, "hidden": [16], "inputs": 8, "outputs": 4, "threads": 1, "model": "mlp"}
-            prepared = worker.call("mlbench.studies.peers.worker:prepare", module=installed, cell=cell)
-            assert prepared["wrong"] is None
-            assert prepared["worst_error"] <= 1
-            assert worker.call("mlbench.studies.peers.worker:turn", calls=2, warm_ups=1) > 0
+            prepared = worker.call(prepare, installed, Cell(batch, (16,), 8, 4))
+            assert prepared.state == MEASURED
+            assert prepared.worst_error is not None
+            assert prepared.worst_error <= 1
+            assert worker.call(turn, 2, 1) > 0
 
 
 @pytest.mark.parametrize("name", PEERS)
@@ -160,11 +139,11 @@ def test_arrays_of_others_are_read() -> None:
 
 
 @pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="this system has no affinity")
-def test_a_process_stays_on_its_cores(asked: str) -> None:
+def test_a_process_stays_on_its_cores() -> None:
     """The process of a runtime may use as many cores as it has threads, the same ones for every runtime."""
     seen = []
     for _ in range(2):
         with Worker() as worker:
-            worker.call("mlbench.studies.peers.worker:introduce", module=None, threads=1)
-            seen.append(worker.call(f"{asked}:cores"))
+            worker.call(introduce, "ours", None, 1)
+            seen.append(worker.call(cores))
     assert seen[0] == seen[1] == sorted(os.sched_getaffinity(0))[:1]

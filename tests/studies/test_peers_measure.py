@@ -17,6 +17,7 @@ from mlbench.results.peers import FAILED, MEASURED, OURS, SLOW, WRONG, PeerCell
 from mlbench.studies.cases import Cell
 from mlbench.studies.peers import measure as peering
 from mlbench.studies.peers.measure import LEAST_ROUNDS, PeerEffort, Processes, find_runtimes, measure, take_turns
+from mlbench.studies.peers.worker import turn
 
 HERE = Environment("Some CPU", 2, "Linux 6", "3.12.1", "2.1.0", "openblas 0.3", 1, "fresh", None, "0.1.0", None, None, None, {})
 US = 1e-6
@@ -176,7 +177,7 @@ def test_with_two_threads_only_the_asked_process_runs(fake: Callable[..., dict[s
         states = [Path(f"/proc/{worker._process.pid}/stat") for worker in processes._workers.values()]
         if all(path.exists() for path in states):
             assert [path.read_text().rpartition(")")[2].split()[0] for path in states] == ["T", "T"]
-        assert processes.ask("right", "turn", calls=1, warm_ups=0) > 0
+        assert processes.ask("right", turn, 1, 0) > 0
 
 
 def test_known_cells_are_gone_on_with(fake: Callable[..., dict[str, str | None]]) -> None:
@@ -195,9 +196,9 @@ class Diary:
         self.turns: list[tuple[str, int, int]] = []
         self.dies = dies
 
-    def ask(self, name: str, function: str, calls: int, warm_ups: int) -> float:
+    def ask(self, name: str, function: Callable[..., float], calls: int, warm_ups: int) -> float:
         """Take a turn."""
-        assert function == "turn"
+        assert function is turn
         self.turns.append((name, calls, warm_ups))
         if name == self.dies:
             raise WorkerError("a worker died")

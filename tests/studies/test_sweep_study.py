@@ -28,15 +28,16 @@ from mlbench.studies.sweep import (
     Interrupted,
     affordable_rounds,
     ballast,
+    checked_footprint,
     compare,
     compare_kept,
     doubts,
-    in_worker,
     measure_cell,
     measure_cells,
     measurement,
     per_round,
     products_call,
+    times_of_cell,
 )
 
 TINY = Cell(2, (8,))
@@ -54,7 +55,7 @@ class Workers:
         self.faults = faults
         self.started: list[tuple[int, str]] = []
         self.stopped = 0
-        self.asked: list[dict[str, Any]] = []
+        self.asked: list[tuple[Any, ...]] = []
 
     def __call__(self, threads: int = 1, heap: str = FRESH_HEAP) -> Workers:
         """Start one."""
@@ -67,21 +68,20 @@ class Workers:
     def __exit__(self, *error: object) -> None:
         self.stopped += 1
 
-    def call(self, function: str, **arguments: Any) -> Any:
+    def call(self, function: Callable[..., object], *arguments: Any) -> Any:
         """Answer, or be interrupted."""
-        assert function == "mlbench.studies.sweep:in_worker"
-        self.asked.append(arguments)
+        self.asked.append((function, *arguments))
         if len(self.asked) == self.interrupt_at:
             raise KeyboardInterrupt
-        if arguments["step"] == "footprint":
-            return {"worst_error": 0.5, "footprint": dataclasses.asdict(FOOTPRINTS[arguments["runner"]])}
+        if function is checked_footprint:
+            return 0.5, FOOTPRINTS[arguments[0].runner]
         rounds = {BASELINE: 4.0, OPTIMIZED: 2.0, PRODUCTS: 1.0}
-        return {name: {"rounds_s": [each] * 2, "singles_s": [each], "minor_faults_per_call": self.faults} for name, each in rounds.items()}
+        return {name: ArmTimes((each,) * 2, (each,), self.faults) for name, each in rounds.items()}
 
     @property
-    def steps(self) -> list[str]:
+    def steps(self) -> list[Callable[..., object]]:
         """What was asked, in order."""
-        return [arguments["step"] for arguments in self.asked]
+        return [function for function, *_ in self.asked]
 
 
 @pytest.fixture
@@ -147,7 +147,7 @@ def test_the_order_of_the_steps(workers: Callable[..., Workers]) -> None:
     """Right first, footprints, then the rounds in processes with a fresh heap and with a kept one in turn; every process is stopped."""
     made = workers()
     measure_cell(dataclasses.replace(TINY, threads=3), EFFORT, LOW)
-    assert made.steps == ["footprint", "footprint", *["rounds"] * 4]
+    assert made.steps == [checked_footprint, checked_footprint, *[times_of_cell] * 4]
     assert made.started == [(3, FRESH_HEAP), *[(3, FRESH_HEAP), (3, KEPT_HEAP)] * 2]
     assert made.stopped == 5
 
@@ -156,7 +156,7 @@ def test_processes_of_several_cells_take_turns(workers: Callable[..., Workers]) 
     """Each cell has a process before any has its second one, so that those of a cell are spread over the whole time."""
     made = workers(faults=0.0)
     found = measure_cells({TINY: LOW, Cell(3, (8,)): LOW}, EFFORT)
-    assert [(each["step"], each["cell"]["batch"]) for each in made.asked[4:]] == [("rounds", batch) for batch in (2, 3, 2, 3)]
+    assert [(step, cell.batch) for step, cell, _ in made.asked[4:]] == [(times_of_cell, batch) for batch in (2, 3, 2, 3)]
     assert [each.case["id"] for each in found] == [f"{runner}-b{batch}-h8" for batch in (2, 3) for runner in RUNNERS]
 
 
@@ -165,9 +165,9 @@ def test_a_cell_that_faults_late_has_as_many_processes_with_a_kept_heap(workers:
     made = workers(faults=0.0)
     answer = made.call
 
-    def late(function: str, **arguments: Any) -> Any:
-        made.faults = 2.0 if made.steps.count("rounds") else 0.0
-        return answer(function, **arguments)
+    def late(function: Callable[..., object], *arguments: Any) -> Any:
+        made.faults = 2.0 if made.steps.count(times_of_cell) else 0.0
+        return answer(function, *arguments)
 
     made.call = late  # type: ignore[method-assign]
     measure_cell(TINY, EFFORT, LOW)
@@ -178,8 +178,8 @@ def test_rounds_are_asked_for_with_the_effort(workers: Callable[..., Workers]) -
     """Rounds, turns and singles are those of the effort."""
     made = workers(faults=0.0)
     measure_cell(TINY, Effort(processes=1, rounds=7, turn_s=0.5, singles_s=0.25), LOW)
-    asked = made.asked[-1]
-    assert (asked["rounds"], asked["turn_s"], asked["singles_s"]) == (7, 0.5, 0.25)
+    _, _, asked = made.asked[-1]
+    assert (asked.rounds, asked.turn_s, asked.singles_s) == (7, 0.5, 0.25)
 
 
 def test_progress_is_told_after_the_judging_and_after_each_process(workers: Callable[..., Workers]) -> None:
@@ -252,7 +252,7 @@ def test_the_kept_heap_has_no_singles(workers: Callable[..., Workers]) -> None:
     """The second time only ratios are wanted: no time goes into single calls."""
     made = workers()
     compare_kept(TINY, EFFORT, {BASELINE: [times(1.0, faults=5.0)]}, {})
-    assert {asked["singles_s"] for asked in made.asked} == {0.0}
+    assert {effort.singles_s for _, _, effort in made.asked} == {0.0}
 
 
 def test_compare_hands_over_each_process_at_once(workers: Callable[..., Workers]) -> None:
@@ -388,11 +388,11 @@ def test_fewer_rounds_than_the_least_are_kept() -> None:
     assert affordable_rounds({"a": lambda: None}, 1) == 1
 
 
-def test_what_a_worker_answers_is_json() -> None:
-    """The far end of a request: the footprint of a runner, with its error against float64, as plain data."""
-    answer = in_worker("footprint", dataclasses.asdict(TINY), runner=BASELINE)
-    assert 0 <= answer["worst_error"] <= 1
-    assert Footprint(**answer["footprint"]).peak_bytes > 0
+def test_what_a_worker_answers() -> None:
+    """The far end of a request: the footprint of a runner, with its error against float64."""
+    worst, found = checked_footprint(Case(TINY, BASELINE))
+    assert 0 <= worst <= 1
+    assert found.peak_bytes > 0
 
 
 def test_a_wrong_runner_is_never_timed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,4 +1,4 @@
-"""Worker processes: fresh interpreters that call a function by name and answer in JSON.
+"""Worker processes: fresh interpreters that call a function they are asked for and answer in JSON.
 
 One process has a bias of its own, which no number of rounds removes: 2 to 3 % from where its memory landed, and a factor of 2 or
 more from what it did before. glibc raises the size above which it returns freed memory to the kernel whenever a larger block is
@@ -19,23 +19,27 @@ A request is a line `{"function": "module:name", "arguments": {...}}` on standar
 from __future__ import annotations
 
 import ctypes
+import dataclasses
+import functools
 import importlib
+import inspect
 import json
 import os
-import queue
 import signal
-import subprocess
 import sys
 import threading
 import traceback
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
-from types import TracebackType
-from typing import IO, Any, Self
+from types import NoneType, UnionType
+from typing import IO, Any, ParamSpec, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from mlbench.errors import WorkerError
+from mlbench.measure.process import JsonProcess
 
+P = ParamSpec("P")
+R = TypeVar("R")
 TIMEOUT_S = 600.0
 _PR_SET_PDEATHSIG = 1
 FRESH_HEAP = "fresh"
@@ -54,94 +58,70 @@ THREAD_VARIABLES = (
 )
 
 
-class Worker:
+class Worker(JsonProcess):
     """One worker process.
 
     Args:
         threads: BLAS threads it may use.
         heap: `fresh` or `kept`.
-
-    Raises:
-        WorkerError: from `call`, when the process died, took too long, or the function raised.
+        timeout_s: time for each call, in seconds.
     """
 
-    def __init__(self, threads: int = 1, heap: str = FRESH_HEAP) -> None:
-        self._process = subprocess.Popen(  # noqa: S603  # our own interpreter and module
-            [sys.executable, "-c", f"from mlbench.measure.worker import main; main({_parent()})"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-            encoding="utf-8",
-            env=worker_environment(threads, heap),
-        )
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
-        self._requests: IO[str] = self._process.stdin
-        self._answers: queue.Queue[str] = queue.Queue()
-        threading.Thread(target=self._listen, args=(self._process.stdout,), daemon=True).start()
+    def __init__(self, threads: int = 1, heap: str = FRESH_HEAP, timeout_s: float = TIMEOUT_S) -> None:
+        self._timeout_s = timeout_s
+        code = f"from mlbench.measure.worker import main; main({_parent()})"
+        super().__init__([sys.executable, "-c", code], worker_environment(threads, heap))
 
-    def __enter__(self) -> Self:
-        return self
+    def call(self, function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
+        """Call a function of a module in the worker and return its answer.
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        self.stop()
-
-    def call(self, function: str, timeout_s: float = TIMEOUT_S, **arguments: object) -> Any:  # whatever JSON holds
-        """Call `module:name` with keyword arguments in the worker and return its answer; both as JSON.
+        Arguments and answer travel as JSON, and are of the types that the function's annotations say: numbers, text, dataclasses, and
+        tuples, lists and dictionaries of these.
 
         Raises:
-            WorkerError: when the process died, took longer than `timeout_s`, or the function raised.
+            WorkerError: where the process died, took too long, or the function raised.
+            ValueError: for a function that the worker cannot find by its name.
         """
+        name = f"{function.__module__}:{function.__qualname__}"
+        if function.__module__ == "__main__" or not function.__qualname__.isidentifier():
+            raise ValueError(f"{name}: a worker imports what it calls; expected a function at the top of a module")
+        arguments = inspect.signature(function).bind(*args, **kwargs).arguments
+        self.send(json.dumps({"function": name, "arguments": arguments}, default=dataclasses.asdict))
         try:
-            self._requests.write(json.dumps({"function": function, "arguments": arguments}) + "\n")
-            self._requests.flush()
-            line = self._answers.get(timeout=timeout_s)
-        except (BrokenPipeError, OSError):
-            line = ""
-        except queue.Empty:
-            self.stop()
-            raise WorkerError(f"a worker did not answer {function} within {timeout_s:g} s and was stopped") from None
-        if not line:
-            raise WorkerError(f"a worker died while it ran {function} (exit code {self._process.wait()})")
-        answer = json.loads(line)
+            answer = self.receive(self._timeout_s)
+        except WorkerError as error:
+            raise WorkerError(f"a worker that ran {name}: {error}") from None
         if "error" in answer:
-            raise WorkerError(f"{function} failed in a worker: {answer['kind']}: {answer['error']}\n{answer['trace']}".rstrip())
-        return answer["ok"]
+            raise WorkerError(f"{name} failed in a worker: {answer['kind']}: {answer['error']}\n{answer['trace']}".rstrip())
+        found: R = decoded(_hints(function).get("return"), answer["ok"])
+        return found
 
-    @property
-    def is_alive(self) -> bool:
-        """Whether the process still runs; one whose function raised does, one that crashed does not."""
-        return self._process.poll() is None
 
-    def freeze(self) -> bool:
-        """Stop the process until `thaw`, threads that spin included; False where the system cannot do that."""
-        is_sent = self._send("SIGSTOP")
-        if is_sent and hasattr(os, "waitid"):  # the signal takes a moment
-            os.waitid(os.P_PID, self._process.pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
-        return is_sent
+def decoded(kind: Any, data: Any) -> Any:
+    """Return JSON data as a value of an annotated type.
 
-    def thaw(self) -> bool:
-        """Let a frozen process go on."""
-        return self._send("SIGCONT")
+    >>> decoded(tuple[float, ...] | None, [1, 2])
+    (1, 2)
+    """
+    origin, parts = get_origin(kind), get_args(kind)
+    if isinstance(kind, type) and dataclasses.is_dataclass(kind):
+        hints = _hints(kind)
+        return kind(**{name: decoded(hints[name], each) for name, each in data.items()})
+    if origin in {Union, UnionType} and data is not None:
+        return decoded(next(part for part in parts if part is not NoneType), data)
+    if origin is tuple:
+        kinds = parts[:1] * len(data) if parts[-1] is Ellipsis else parts
+        return tuple(decoded(part, each) for part, each in zip(kinds, data, strict=True))
+    if origin is list:
+        return [decoded(parts[0], each) for each in data]
+    if origin in {dict, Mapping}:
+        return {name: decoded(parts[1], each) for name, each in data.items()}
+    return data
 
-    def stop(self) -> None:
-        """End the process; calling it again is harmless."""
-        self._process.kill()
-        self._process.wait()
-        with suppress(OSError):  # what was still to be sent to it has nowhere to go
-            self._requests.close()
 
-    def _send(self, name: str) -> bool:
-        number = getattr(signal, name, None)  # not on Windows
-        if number is not None:
-            self._process.send_signal(number)
-        return number is not None
-
-    def _listen(self, stream: IO[str]) -> None:
-        for line in stream:
-            self._answers.put(line)
-        self._answers.put("")
-        stream.close()
+@functools.cache
+def _hints(annotated: Any) -> dict[str, Any]:
+    return get_type_hints(annotated)
 
 
 def worker_environment(threads: int, heap: str = FRESH_HEAP, base: Mapping[str, str] | None = None) -> dict[str, str]:
@@ -180,7 +160,10 @@ def _answer(line: str) -> str:
     try:
         request = json.loads(line)
         module, _, name = request["function"].partition(":")
-        return json.dumps({"ok": getattr(importlib.import_module(module), name)(**request["arguments"])})
+        function = getattr(importlib.import_module(module), name)
+        hints = _hints(function)
+        arguments = {name: decoded(hints.get(name), each) for name, each in request["arguments"].items()}
+        return json.dumps({"ok": function(**arguments)}, default=dataclasses.asdict)
     except Exception as error:  # noqa: BLE001  # the outermost frame of this process: whatever it was goes to the parent
         return json.dumps({"error": str(error), "kind": type(error).__name__, "trace": traceback.format_exc()})
 

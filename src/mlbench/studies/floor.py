@@ -6,11 +6,9 @@ code can be generated, from NumPy's own calls. The bound itself is `mlbench.meas
 
 from __future__ import annotations
 
-import dataclasses
 import gc
 from collections.abc import Callable
 from functools import partial
-from typing import Any
 
 import numpy as np
 
@@ -19,7 +17,7 @@ from mlbench.compiler.x86.loops import multiply_add_loop, read_loop
 from mlbench.ir import BYTES_PER_NUMBER
 from mlbench.measure import Worker, caches
 from mlbench.measure.ceilings import GEMM_SIZES, fastest_s, product_call
-from mlbench.measure.peaks import LOOPS, NUMPY, Floor, Peaks, find_peaks, floor_of, peaks_from_json
+from mlbench.measure.peaks import LOOPS, NUMPY, Floor, Peaks, find_peaks, floor_of
 from mlbench.studies.cases import Cell, model_of
 
 TURNS = 2000
@@ -36,16 +34,11 @@ def measure_peaks() -> Peaks:
         WorkerError: when it fails.
     """
     with Worker() as worker:
-        return peaks_from_json(worker.call("mlbench.studies.floor:peaks_in_worker"))
-
-
-def peaks_in_worker() -> dict[str, Any]:
-    """Measure the peaks; what a worker process is asked to call."""
-    return dataclasses.asdict(peaks_here())
+        return worker.call(peaks_here)
 
 
 def peaks_here() -> Peaks:
-    """Measure the peaks in this process."""
+    """Measure the peaks in this process, which a worker is asked for."""
     found, call_s, vectors = caches(), _fastest_s(gc.isenabled), find()[0]
     if vectors is None:
         return find_peaks(max(_gemm_flop_per_s(*each) for each in GEMM_SIZES), _numpy_read_bytes_per_s, call_s, found, NUMPY)

@@ -1,7 +1,6 @@
 """Measure a cell: right first, then the footprint, then the rounds; each in processes that do nothing else.
 
-The functions that a worker process runs and the ones that ask it to stand side by side here, so that both ends of a request are
-on one page.
+The functions that a worker runs and the ones that ask it for them are side by side here, so that both ends of a request are on one page.
 """
 
 from __future__ import annotations
@@ -11,7 +10,6 @@ import secrets
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
@@ -35,7 +33,6 @@ ROUNDS_S = 1.5
 LEAST_ROUNDS = 3
 PROCESSES = 5
 """Of comparisons that no gate judges."""
-_IN_WORKER = "mlbench.studies.sweep:in_worker"
 _ALLOCATOR_DEAF = "kept heap: this allocator gives memory back all the same, so there is no number without page faults"
 _OPTION = "--processes, in pytest --mlbench-processes"
 MOST_BALLAST_BYTES = 32 * 1024**2
@@ -78,25 +75,20 @@ def affordable_rounds(arms: Mapping[str, Callable[[], object]], rounds: int, clo
     return min(rounds, max(LEAST_ROUNDS, int(ROUNDS_S / max(2 * spent, 1e-9))))
 
 
-def in_worker(step: str, cell: dict[str, Any], **more: Any) -> Any:  # JSON in, JSON out
-    """Run one step of a measurement; what a worker process is asked to call.
+def checked_footprint(case: Case) -> tuple[float, Footprint]:
+    """Check a case, and return its error / tolerance and its footprint; a worker is asked for it."""
+    agreement = check(case)
+    return agreement.worst, footprint(call_of(case))
 
-    Args:
-        step: `footprint` or `rounds`.
-        cell: the cell as JSON data.
-        more: `runner` for a footprint; `rounds`, `turn_s` and `singles_s` for rounds.
-    """
-    here = Cell(**{**cell, "hidden": tuple(cell["hidden"])})
-    if step == "footprint":
-        case = Case(here, more["runner"])
-        agreement = check(case)
-        return {"worst_error": agreement.worst, "footprint": dataclasses.asdict(footprint(call_of(case)))}
+
+def times_of_cell(cell: Cell, effort: Effort) -> dict[str, ArmTimes]:
+    """Time both runners of a cell and the bare products, interleaved; a worker is asked for it."""
     held = ballast()
-    arms: dict[str, Callable[[], object]] = {runner: call_of(Case(here, runner)) for runner in RUNNERS}
-    arms[PRODUCTS] = products_call(here)
-    times = take_turns(arms, affordable_rounds(arms, more["rounds"]), more["turn_s"], more["singles_s"])
+    arms: dict[str, Callable[[], object]] = {runner: call_of(Case(cell, runner)) for runner in RUNNERS}
+    arms[PRODUCTS] = products_call(cell)
+    times = take_turns(arms, affordable_rounds(arms, effort.rounds), effort.turn_s, effort.singles_s)
     del held
-    return {name: dataclasses.asdict(each) for name, each in times.items()}
+    return times
 
 
 Step = Callable[[str], None]
@@ -144,11 +136,9 @@ def judge(cell: Cell, judged: dict[str, tuple[float, Footprint]]) -> None:
     Raises:
         WorkerError: when the worker fails; a wrong result is among the reasons.
     """
-    data = dataclasses.asdict(cell)
     with Worker(cell.threads) as worker:
         for runner in RUNNERS:
-            answer = worker.call(_IN_WORKER, step="footprint", cell=data, runner=runner)
-            judged[runner] = (float(answer["worst_error"]), Footprint(**answer["footprint"]))
+            judged[runner] = worker.call(checked_footprint, Case(cell, runner))
 
 
 def compare(cell: Cell, effort: Effort, arms: Arms, step: Step = silent) -> None:
@@ -163,32 +153,27 @@ def compare(cell: Cell, effort: Effort, arms: Arms, step: Step = silent) -> None
     Raises:
         WorkerError: when a worker fails.
     """
-    what = {"step": "rounds", "cell": dataclasses.asdict(cell)}
     for _ in range(effort.processes):
-        time_in_process(_IN_WORKER, what, cell.threads, effort, arms)
+        time_in_process(times_of_cell, cell, effort, arms)
         step(cell.id)
 
 
-def time_in_process(function: str, arguments: Mapping[str, Any], threads: int, effort: Effort, arms: Arms) -> None:
-    """Let one fresh process time arms, and add its times to `arms`.
+def time_in_process(times_of: Callable[[Cell, Effort], dict[str, ArmTimes]], cell: Cell, effort: Effort, arms: Arms) -> None:
+    """Let one fresh process time the arms of a cell, and add its times to `arms`.
 
     Args:
-        function: what the process calls, `module:name`; it takes `rounds`, `turn_s` and `singles_s` besides the arguments, and returns
-            arm to `ArmTimes` as JSON data.
-        arguments: its arguments, JSON data.
-        threads: BLAS threads of the process.
+        times_of: what the process calls.
+        cell: the cell.
         effort: how much.
         arms: where the times go.
 
     Raises:
         WorkerError: when the worker fails.
     """
-    how = {"rounds": effort.rounds, "turn_s": effort.turn_s, "singles_s": effort.singles_s}
-    with Worker(threads, effort.heap) as worker:
-        times = worker.call(function, **arguments, **how)
+    with Worker(cell.threads, effort.heap) as worker:
+        times = worker.call(times_of, cell, effort)
     for name, each in times.items():
-        found = ArmTimes(tuple(each["rounds_s"]), tuple(each["singles_s"]), each["minor_faults_per_call"])
-        arms.setdefault(name, []).append(found)
+        arms.setdefault(name, []).append(each)
 
 
 def compare_kept(cell: Cell, effort: Effort, fresh: Mapping[str, Sequence[ArmTimes]], kept: Arms) -> None:

@@ -4,7 +4,7 @@ All runners take turns in the same rounds, so that every comparison is of one mo
 them: what its ratio to the first one strays from 1 is the noise of this very run, and an effect that does not stand out from it is not
 called one.
 
-The functions that a worker process runs and the one that asks it to stand side by side here.
+The functions that a worker runs and the one that asks it for them are side by side here.
 """
 
 from __future__ import annotations
@@ -15,7 +15,6 @@ import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import Any
 
 from mlbench.compiler import blas
 from mlbench.ir import graph_text
@@ -28,8 +27,6 @@ from mlbench.studies.ablation.breakdown import measured_shares, programs
 from mlbench.studies.ablation.variants import CONTROL, ORDER, Passes, name_of, ordered, rungs, variants
 from mlbench.studies.cases import Cell, input_of, model_of
 from mlbench.studies.sweep import Arms, Effort, Step, affordable_rounds, per_round, silent, time_in_process
-
-_HERE = "mlbench.studies.ablation.measure"
 
 
 def ablate(cell: Cell, effort: Effort, step: Step = silent, *, cold: bool = False) -> Ablation:
@@ -44,16 +41,14 @@ def ablate(cell: Cell, effort: Effort, step: Step = silent, *, cold: bool = Fals
     Raises:
         WorkerError: when a worker fails; a wrong result is among the reasons.
     """
-    data = dataclasses.asdict(cell)
     with Worker(cell.threads) as worker:
-        answers = worker.call(f"{_HERE}:judge_in_worker", cell=data)
-    weighed = {name: Variant(**answer) for name, answer in answers.items()}
+        weighed = worker.call(checked_variants, cell)
     step(cell.id)
     found = caches()
     evicted = eviction_bytes(found) if cold else None
     arms: Arms = {}
     for _ in range(effort.processes):
-        time_in_process(f"{_HERE}:times_in_worker", {"cell": data, "evicted_bytes": evicted}, cell.threads, effort, arms)
+        time_in_process(times_of_variants if evicted is None else cold_times_of_variants, cell, effort, arms)
         step(cell.id)
     measured = evaluate(cell.id, weighed, arms)
     return measured if evicted is None else dataclasses.replace(measured, evicted_bytes=evicted, eviction=eviction_text(evicted, found))
@@ -85,30 +80,33 @@ def evaluate(cell: str, weighed: Mapping[str, Variant], arms: Mapping[str, Seque
     )
 
 
-def judge_in_worker(cell: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    """Build, check and weigh every runner of a cell; what a worker process is asked to call."""
-    here = Cell(**{**cell, "hidden": tuple(cell["hidden"])})
-    model, x = model_of(here), input_of(here)
+def checked_variants(cell: Cell) -> dict[str, Variant]:
+    """Build and check every runner of a cell, and take its footprint; a worker is asked for it."""
+    model, x = model_of(cell), input_of(cell)
     blas.set_up()  # which is no compile time
-    OptimizedRunner(model, here.batch).run(x)
-    return {name_of(passes): dataclasses.asdict(_weighed(here, passes)) for passes in variants()}
+    OptimizedRunner(model, cell.batch).run(x)
+    return {name_of(passes): _variant(cell, passes) for passes in variants()}
 
 
-def times_in_worker(
-    cell: dict[str, Any], evicted_bytes: int | None, rounds: int, turn_s: float, singles_s: float
-) -> dict[str, dict[str, Any]]:
-    """Time every runner of a cell, two baselines and what the shares need, interleaved; what a worker process is asked to call."""
-    here = Cell(**{**cell, "hidden": tuple(cell["hidden"])})
-    model, x = model_of(here), input_of(here)
+def times_of_variants(cell: Cell, effort: Effort) -> dict[str, ArmTimes]:
+    """Time every runner of a cell, two baselines and what the shares need, interleaved; a worker is asked for it."""
+    return _times(cell, effort, None)
+
+
+def cold_times_of_variants(cell: Cell, effort: Effort) -> dict[str, ArmTimes]:
+    """Time the same with cold caches: something else passes through them before each call; a worker is asked for it."""
+    return _times(cell, effort, evictor(eviction_bytes(caches())))
+
+
+def _times(cell: Cell, effort: Effort, evict: Callable[[], None] | None) -> dict[str, ArmTimes]:
+    model, x = model_of(cell), input_of(cell)
     arms: dict[str, Callable[[], object]] = {BASELINE: partial(BaselineRunner(model).run, x)}
     for passes in variants():
-        arms[name_of(passes)] = partial(OptimizedRunner(model, here.batch, passes=passes).run, x)
+        arms[name_of(passes)] = partial(OptimizedRunner(model, cell.batch, passes=passes).run, x)
     arms[CONTROL] = partial(BaselineRunner(model).run, x)
     arms |= programs(model, x)
-    evict = None if evicted_bytes is None else evictor(evicted_bytes)
     paid = arms if evict is None else {name: _after(evict, call) for name, call in arms.items()}
-    times = take_turns(arms, affordable_rounds(paid, rounds), turn_s, singles_s, before=evict)
-    return {name: dataclasses.asdict(each) for name, each in times.items()}
+    return take_turns(arms, affordable_rounds(paid, effort.rounds), effort.turn_s, effort.singles_s, before=evict)
 
 
 def _after(evict: Callable[[], None], call: Callable[[], object]) -> Callable[[], object]:
@@ -119,7 +117,7 @@ def _after(evict: Callable[[], None], call: Callable[[], object]) -> Callable[[]
     return evict_and_call
 
 
-def _weighed(cell: Cell, passes: Passes) -> Variant:
+def _variant(cell: Cell, passes: Passes) -> Variant:
     model, x = model_of(cell), input_of(cell)
     start = time.perf_counter()
     runner = OptimizedRunner(model, cell.batch, passes=passes)

@@ -12,15 +12,16 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Any, Self
+from typing import ParamSpec, Self, TypeVar
 
 from mlbench.errors import WorkerError
 from mlbench.measure import Worker, interleaved
 from mlbench.results.peers import FAILED, MEASURED, OURS, SLOW, WRONG, Outcome, PeerCell, Runtime
 from mlbench.studies.cases import Cell
+from mlbench.studies.peers.worker import footprint_of, introduce, prepare, turn
 
 PROCESSES = 5
 ROUNDS = 15
@@ -33,7 +34,8 @@ SLOW_S, SLOW_TIMES = 0.05, 20.0
 """A call that takes so many seconds, and so many times the fastest one's, takes no turns: it would take them from the others."""
 PAUSE_S = 0.05
 """Where a process cannot be stopped, the wait for its threads to end spinning."""
-_HERE = "mlbench.studies.peers.worker:"
+P = ParamSpec("P")
+R = TypeVar("R")
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,9 +82,9 @@ class Processes:
         if name in self._workers:
             self._workers.pop(name).stop()
         worker = self._workers[name] = Worker(self._threads)
-        return Runtime(name, **worker.call(_HERE + "introduce", module=self._modules[name], threads=self._threads))
+        return worker.call(introduce, name, self._modules[name], self._threads)
 
-    def ask(self, name: str, function: str, **arguments: Any) -> Any:  # whatever JSON holds
+    def ask(self, name: str, function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
         """Let the runtime's process, and no other one, do something.
 
         Raises:
@@ -92,7 +94,7 @@ class Processes:
             self.introduce(name)
         worker = self._workers[name]
         worker.thaw()
-        answer = worker.call(_HERE + function, **arguments)
+        answer = worker.call(function, *args, **kwargs)
         if self._threads > 1 and not worker.freeze():
             time.sleep(PAUSE_S)
         return answer
@@ -100,20 +102,17 @@ class Processes:
     def prepare(self, name: str, cell: Cell) -> Outcome:
         """Build and check a cell; what goes wrong is an outcome, not an error."""
         try:
-            answer = self.ask(name, "prepare", module=self._modules[name], cell=dataclasses.asdict(cell))
+            return self.ask(name, prepare, self._modules[name], cell)
         except WorkerError as error:
             return Outcome(FAILED, _reason(error))
-        if answer["wrong"] is not None:
-            return Outcome(WRONG, answer["wrong"])
-        return Outcome(MEASURED, "", answer["worst_error"], answer["build_s"], answer["cost_s"])
 
-    def weigh(self, name: str, cell: Cell, outcome: Outcome) -> Outcome:
+    def add_footprint(self, name: str, cell: Cell, outcome: Outcome) -> Outcome:
         """Return the outcome with its bytes, where memray can tell them."""
         try:
-            answer = self.ask(name, "weigh", module=self._modules[name], cell=dataclasses.asdict(cell))
+            answer = self.ask(name, footprint_of, self._modules[name], cell)
         except WorkerError:  # bytes are an extra, and the times stand without them
             return outcome
-        return dataclasses.replace(outcome, **answer)
+        return dataclasses.replace(outcome, **answer)  # type: ignore[arg-type]  # its fields of bytes
 
 
 def find_runtimes(modules: Mapping[str, str | None], threads: int) -> tuple[Runtime, ...]:
@@ -180,7 +179,7 @@ def take_turns(
             if name in lost:
                 continue
             try:
-                spent[name] += processes.ask(name, "turn", calls=calls[name], warm_ups=warm_ups[name])
+                spent[name] += processes.ask(name, turn, calls[name], warm_ups[name])
             except WorkerError as error:
                 lost[name] = _reason(error)
         for name, took in spent.items():
@@ -218,7 +217,9 @@ def _longer(before: Outcome, new: Outcome, rounds: tuple[float, ...]) -> Outcome
 
 
 def _weighed(processes: Processes, cell: Cell, before: PeerCell) -> PeerCell:
-    weighed = {name: processes.weigh(name, cell, each) if each.state == MEASURED else each for name, each in before.outcomes.items()}
+    weighed = {
+        name: processes.add_footprint(name, cell, each) if each.state == MEASURED else each for name, each in before.outcomes.items()
+    }
     return dataclasses.replace(before, outcomes=weighed, weighed=True)
 
 

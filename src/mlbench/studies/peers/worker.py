@@ -1,4 +1,4 @@
-"""What the process of one runtime does: build a cell, take turns at it, and tell what it holds. JSON in, JSON out.
+"""What the process of one runtime does: build a cell, call it in turns, and say what it holds.
 
 A process serves one runtime, cell after cell; what it has built lives in this module until the next cell takes its place.
 """
@@ -10,7 +10,6 @@ import os
 import time
 from collections.abc import Callable
 from functools import partial
-from typing import Any
 
 from mlbench.compiler import blas
 from mlbench.errors import MlbenchError, WrongResultError
@@ -18,7 +17,7 @@ from mlbench.ir import FloatArray
 from mlbench.measure import footprint, has_memray, held_bytes
 from mlbench.models import Model
 from mlbench.results import OPTIMIZED
-from mlbench.results.peers import OURS
+from mlbench.results.peers import MEASURED, OURS, WRONG, Outcome, Runtime
 from mlbench.runtime import check_result
 from mlbench.studies.cases import Case, Cell, call_of, input_of, model_of, static_bytes
 from mlbench.studies.peers import adapter, as_numpy, versions
@@ -34,11 +33,12 @@ _kept: list[Callable[[], object]] = []
 """The call of the cell that is under way."""
 
 
-def introduce(module: str | None, threads: int) -> dict[str, Any]:
+def introduce(name: str, module: str | None, threads: int) -> Runtime:
     """Keep this process to its cores, before a thread pool counts them, and say what runs in it.
 
     Args:
-        module: the runtime's adapter; None for ours.
+        name: of the runtime.
+        module: its adapter; None for ours.
         threads: the first so many of the cores this process may use; the same ones for every runtime.
     """
     quiet = os.open(os.devnull, os.O_WRONLY)
@@ -47,34 +47,28 @@ def introduce(module: str | None, threads: int) -> dict[str, Any]:
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:threads])
     if module is None:
-        return {"missing": None, "versions": "", "settings": "OptimizedRunner with tuned choices"}
+        return Runtime(name, "", "OptimizedRunner with tuned choices", None)
     found = adapter(module)
     missing = found.missing()
-    return {"missing": missing, "versions": "" if missing else versions(found.PACKAGES), "settings": found.SETTINGS}
+    return Runtime(name, "" if missing else versions(found.PACKAGES), found.SETTINGS, missing)
 
 
-def prepare(module: str | None, cell: dict[str, Any]) -> dict[str, Any]:
-    """Build the cell in place of the one before, check its output and warm it up.
-
-    Returns:
-        `wrong`: what is wrong with the output, or None; and unless it is wrong `worst_error` (error / tolerance), `build_s` (seconds
-        until the first output) and `cost_s` (about, of one call).
-    """
+def prepare(module: str | None, cell: Cell) -> Outcome:
+    """Build the cell in place of the one before, check its output and warm it up."""
     _kept.clear()
     gc.collect()
-    here = _cell(cell)
-    model, x = model_of(here), input_of(here)
+    model, x = model_of(cell), input_of(cell)
     start = time.perf_counter()
-    call = call_of(Case(here, OPTIMIZED)) if module is None else adapter(module).load(model, x, here.threads)
+    call = call_of(Case(cell, OPTIMIZED)) if module is None else adapter(module).load(model, x, cell.threads)
     built = time.perf_counter()
     result = as_numpy(call())
     end = time.perf_counter()
     try:
         agreement = check_result(model, x, result, module or OURS)
     except WrongResultError as error:
-        return {"wrong": str(error)}
+        return Outcome(WRONG, str(error))
     _kept.append(call)
-    return {"wrong": None, "worst_error": agreement.worst, "build_s": end - start, "cost_s": _cost_s(end - built)}
+    return Outcome(MEASURED, "", agreement.worst, end - start, _cost_s(end - built))
 
 
 def _cost_s(first_s: float) -> float:
@@ -99,7 +93,7 @@ def turn(calls: int, warm_ups: int) -> float:
         gc.enable()
 
 
-def weigh(module: str | None, cell: dict[str, Any]) -> dict[str, int | None]:
+def footprint_of(module: str | None, cell: Cell) -> dict[str, int | None]:
     """Return the bytes of the cell's runtime, each None where memray cannot tell.
 
     What a runtime holds is counted by memray, from before it is built until after its first calls, without the bytes of one set of
@@ -111,21 +105,20 @@ def weigh(module: str | None, cell: dict[str, Any]) -> dict[str, int | None]:
         `peak_bytes` of a call, `held_bytes` between calls (an output that stays bound is among them), and how many of these are
         `weight_copies`, None for a runtime that does not say.
     """
-    here = _cell(cell)
     _kept.clear()
     gc.collect()
     try:
         if not has_memray():
             return _NOTHING
         if module is None:
-            own = static_bytes(Case(here, OPTIMIZED))
-            peak = footprint(call_of(Case(here, OPTIMIZED))).peak_bytes
+            own = static_bytes(Case(cell, OPTIMIZED))
+            peak = footprint(call_of(Case(cell, OPTIMIZED))).peak_bytes
             return {"peak_bytes": peak, "held_bytes": own.total, "weight_copies": own.weight_copies}
         blas.set_up()
-        _build(module, model_of(_WARM_UP_CELL), input_of(_WARM_UP_CELL), here.threads)
+        _build(module, model_of(_WARM_UP_CELL), input_of(_WARM_UP_CELL), cell.threads)
         _kept.clear()
-        model, x = model_of(here), input_of(here)
-        held = held_bytes(partial(_build, module, model, x, here.threads)) - model.parameter_bytes
+        model, x = model_of(cell), input_of(cell)
+        held = held_bytes(partial(_build, module, model, x, cell.threads)) - model.parameter_bytes
         return {"peak_bytes": footprint(_kept[0]).peak_bytes, "held_bytes": max(0, held), "weight_copies": None}
     except MlbenchError:  # another tracker, or no place for the recording
         return _NOTHING
@@ -139,7 +132,3 @@ def _build(module: str, model: Model, x: FloatArray, threads: int) -> None:
     for _ in range(WARM_UPS):
         _kept[0]()
     gc.collect()
-
-
-def _cell(data: dict[str, Any]) -> Cell:
-    return Cell(**{**data, "hidden": tuple(data["hidden"])})

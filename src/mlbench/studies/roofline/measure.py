@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from collections.abc import Sequence
-from typing import Any
 
 from mlbench.compiler.memory import strip_rows_of
 from mlbench.ir import BYTES_PER_NUMBER, Graph, Node, op_named
 from mlbench.measure import Worker
-from mlbench.measure.ceilings import Ceilings, ceilings_from_json, measure_ceilings
-from mlbench.measure.peaks import Floor, peaks_from_json
+from mlbench.measure.ceilings import Ceilings, measure_ceilings
+from mlbench.measure.peaks import Floor
 from mlbench.results import BASELINE, RUNNERS, Measurement, time_of
 from mlbench.results.roofline import Distance
 from mlbench.runtime import OptimizedRunner
@@ -29,12 +27,7 @@ def find_ceilings(threads: int) -> Ceilings:
     """
     peaks = measure_peaks().of_cores(threads)
     with Worker(threads) as worker:
-        return ceilings_from_json(worker.call("mlbench.studies.roofline.measure:ceilings_in_worker", peaks=dataclasses.asdict(peaks)))
-
-
-def ceilings_in_worker(peaks: dict[str, Any]) -> dict[str, Any]:
-    """Measure the ceilings; what a worker process is asked to call."""
-    return dataclasses.asdict(measure_ceilings(peaks_from_json(peaks)))
+        return worker.call(measure_ceilings, peaks)
 
 
 def distances(cell: Cell, ceilings: Ceilings, effort: Effort, step: Step = silent) -> tuple[Distance, ...]:
