@@ -27,6 +27,7 @@ from mlbench.report.charts import (
     ladder_chart,
     roofline_chart,
     rounds_chart,
+    speedup_bars,
     trend_chart,
 )
 from mlbench.report.charts.heatmap import Quantity
@@ -48,6 +49,7 @@ def every_chart() -> list[Chart]:
     )
     found = [
         *heat_maps(SPEEDUP, [pair(8, 64)]),
+        *speedup_bars([pair(8, 64)]),
         rounds_chart("b8-h64", {"baseline": [[1e-6, 2e-6]]}),
         ladder_chart("b8-h64", [Step("+ fuse", interval(1.5), "helps")]),
         roofline_chart([Dot("baseline-b8-h64", 2.0, 1e10, "moving bytes")], 1e11, {"copy": 1e10}),
@@ -60,7 +62,7 @@ def every_chart() -> list[Chart]:
 
 def test_every_kind_is_made() -> None:
     """None of the kinds is left out where it has data."""
-    assert len(every_chart()) == 7
+    assert len(every_chart()) == 8
 
 
 @pytest.mark.parametrize("chart", every_chart(), ids=lambda chart: str(chart.name))
@@ -86,6 +88,15 @@ def test_a_heat_map_has_a_rectangle_a_cell(quantity: Quantity, value: float, sho
     assert rows[0]["value"] == pytest.approx(value)
     assert chart.table.rows[0][:2] == ("b8-h64", shown)
     assert chart.marks == 2
+
+
+def test_bars_have_the_numbers_of_the_heat_map() -> None:
+    """Each cell of the map of speed-ups is a bar, with its interval and in the same table."""
+    (heat,), (bars,) = heat_maps(SPEEDUP, [pair(8, 64), pair(512, 1024, 5.0)]), speedup_bars([pair(8, 64), pair(512, 1024, 5.0)])
+    assert [(row["batch"], row["hidden"], row["value"]) for row in bars.spec["data"]["values"]] == [(8, "64", 2.0), (512, "1024", 5.0)]
+    assert [(row["least"], row["most"]) for row in bars.spec["data"]["values"]] == [(1.8, 2.2), (4.5, 5.5)]
+    assert bars.table.rows == heat.table.rows
+    assert (bars.name, bars.marks) == ("speedup-bars", 2)
 
 
 def test_no_two_cells_share_a_place() -> None:

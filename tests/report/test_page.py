@@ -295,6 +295,15 @@ def test_a_chart_becomes_a_picture(files: Path) -> None:
     assert Path("rounds.png").read_bytes().startswith(b"\x89PNG")
 
 
+def test_a_picture_has_a_theme(files: Path) -> None:
+    """The two themes differ in their background, and light is the default."""
+    for theme, options in (("light", ["--theme", "light"]), ("dark", ["--theme", "dark"]), ("default", [])):
+        assert main(["plot", "speedup-bars", "run.json", "-o", f"{theme}.svg", *options]) == 0
+    light, dark, default = (Path(f"{theme}.svg").read_text(encoding="utf-8") for theme in ("light", "dark", "default"))
+    assert light == default
+    assert ('fill="white"' in light, 'fill="#0d1117"' in dark, 'fill="white"' in dark) == (True, True, False)
+
+
 def test_charts_are_listed(files: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Without a file to write, the names are what is printed."""
     assert main(["plot", "run.json"]) == 0

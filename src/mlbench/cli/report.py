@@ -51,7 +51,8 @@ def add(commands: Commands) -> None:
         epilog=textwrap.dedent("""\
             examples:
               mlbench plot run.json                            which charts there are
-              mlbench plot speedup run.json -o speedup.svg     one of them"""),
+              mlbench plot speedup run.json -o speedup.svg     one of them
+              mlbench plot speedup-bars run.json --theme dark -o dark.svg"""),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     plot.add_argument(
@@ -61,6 +62,7 @@ def add(commands: Commands) -> None:
         help="with -o a chart, such as speedup, memory, floor-ratio, roofline, rounds-b64-h256, history; then result files, in any order",
     )
     plot.add_argument("-o", "--output", type=Path, metavar="PICTURE", help="an .svg or .png; without it the names are listed")
+    plot.add_argument("--theme", choices=("light", "dark"), default="light", help="colours of text and background (default light)")
     plot.set_defaults(act=_plot)
 
 
@@ -101,7 +103,7 @@ def _plot(options: argparse.Namespace) -> int:
         say("\n".join(chart_names(sections)))
         return EXIT_DONE
     check_place(options.output)
-    say(f"Chart: {write_chart(name, sections, options.output)}")
+    say(f"Chart: {write_chart(name, sections, options.output, options.theme)}")
     return EXIT_DONE
 
 

@@ -5,6 +5,7 @@ what is tested as data is what is seen.
 """
 
 from mlbench.report.charts.ablation import Step, ladder_chart
+from mlbench.report.charts.bars import speedup_bars
 from mlbench.report.charts.changes import changes_chart
 from mlbench.report.charts.chart import Chart
 from mlbench.report.charts.heatmap import FLOOR_RATIO, MEMORY, MEMORY_WITHOUT_COPIES, SPEEDUP, heat_maps
@@ -37,5 +38,6 @@ __all__ = [
     "ladder_chart",
     "roofline_chart",
     "rounds_chart",
+    "speedup_bars",
     "trend_chart",
 ]

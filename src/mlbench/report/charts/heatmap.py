@@ -84,7 +84,8 @@ def heat_maps(quantity: Quantity, pairs: Sequence[Pair]) -> tuple[Chart, ...]:
         row = {"cell": pair.cell, "batch": batch, "hidden": hidden, "value": value, "link": f"#case-{pair.cell}",
                "label": f"{pair.cell}: {quantity.title} {shown}",
                "low": _NOTHING if interval is None else f"{interval.low:.3f}",
-               "high": _NOTHING if interval is None else f"{interval.high:.3f}{interval.doubt}"}  # fmt: skip
+               "high": _NOTHING if interval is None else f"{interval.high:.3f}{interval.doubt}",
+               "least": value if interval is None else interval.low, "most": value if interval is None else interval.high}  # fmt: skip
         traits = tuple((name, measured.case.get(name)) for name in TRAITS)
         while (batch, hidden) in maps.setdefault(traits, {}):  # the same sizes under another name
             traits = (*traits, ("name", pair.cell))

@@ -14,7 +14,21 @@ from mlbench.report.page.section import Section
 
 WIDTH = 560
 SCALE = 2.0
-CONFIG = {"background": "white", "font": "Helvetica, Arial, sans-serif", "axis": {"grid": False}, "view": {"stroke": None}}
+_LIGHT = {"background": "white", "font": "Helvetica, Arial, sans-serif", "axis": {"grid": False}, "view": {"stroke": None}}
+_TEXT, _LINE = "#e6edf3", "#8b949e"
+_WORDS = {"labelColor": _TEXT, "titleColor": _TEXT}
+_DARK = {
+    **_LIGHT,
+    "background": "#0d1117",
+    "title": {"color": _TEXT},
+    "axis": {"grid": False, "domainColor": _LINE, "tickColor": _LINE, **_WORDS},
+    "legend": {**_WORDS, "symbolBaseFillColor": _TEXT, "symbolBaseStrokeColor": _TEXT},
+    "rule": {"color": _TEXT},
+    "tick": {"color": _TEXT},
+    "text": {"color": _TEXT},
+}
+THEMES = {"light": _LIGHT, "dark": _DARK}
+"""Colours of text, lines and background; those of the data are the chart's own."""
 
 
 def charts_of(sections: Sequence[Section]) -> dict[str, Chart]:
@@ -27,8 +41,8 @@ def chart_names(sections: Sequence[Section]) -> list[str]:
     return list(charts_of(sections))
 
 
-def write_chart(name: str, sections: Sequence[Section], path: Path) -> Path:
-    """Draw a chart into a file, SVG or PNG by its ending.
+def write_chart(name: str, sections: Sequence[Section], path: Path, theme: str = "light") -> Path:
+    """Draw a chart into a file, SVG or PNG by its ending, in one of `THEMES`.
 
     Raises:
         UsageError: when there is no such chart, or the ending is another one.
@@ -42,7 +56,7 @@ def write_chart(name: str, sections: Sequence[Section], path: Path) -> Path:
     spec = json.dumps({**chart.spec, "width": WIDTH, "title": {"text": chart.title, "anchor": "start"}})
     vega = optional("vl_convert", "vl-convert-python")
     if path.suffix == ".svg":
-        return write_atomically(path, str(vega.vegalite_to_svg(spec, config=CONFIG)))
+        return write_atomically(path, str(vega.vegalite_to_svg(spec, config=THEMES[theme])))
     if path.suffix == ".png":
-        return write_atomically(path, bytes(vega.vegalite_to_png(spec, config=CONFIG, scale=SCALE)))
+        return write_atomically(path, bytes(vega.vegalite_to_png(spec, config=THEMES[theme], scale=SCALE)))
     raise UsageError(f"{path}: a chart is written as .svg or .png")

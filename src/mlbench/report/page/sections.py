@@ -22,6 +22,7 @@ from mlbench.report.charts import (
     ladder_chart,
     roofline_chart,
     rounds_chart,
+    speedup_bars,
 )
 from mlbench.report.charts.memory import memory_charts
 from mlbench.report.doubts import doubt_lines
@@ -110,7 +111,8 @@ def _maps(files: Files) -> Section:
 
 def _maps_of(run: Result) -> tuple[Chart, ...]:
     shown = (SPEEDUP, MEMORY, MEMORY_WITHOUT_COPIES, FLOOR_RATIO)
-    return tuple(chart for quantity in shown for chart in heat_maps(quantity, pairs(run.measurements)))
+    found = pairs(run.measurements)
+    return (*(chart for quantity in shown for chart in heat_maps(quantity, found)), *speedup_bars(found))
 
 
 def _tables(run: Result, *, of_cells: bool) -> tuple[Table, ...]:
