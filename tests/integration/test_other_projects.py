@@ -12,9 +12,10 @@ import pytest
 
 from mlbench.report.github import SUMMARY_VARIABLE
 from support.repositories import Project
+from support.workflows import action_steps, environment, read
 
-ROOT = Path(__file__).resolve().parents[2]
-WORKFLOW = (ROOT / "docs" / "github-actions-other-project.yml").read_text(encoding="utf-8")
+WORKFLOW = "docs/github-actions-other-project.yml"
+THEIRS = "OWNER/mlbench@COMMIT"
 PARSING = """
 def plain(text):
     return [int(each) for each in text.split(",")]
@@ -73,43 +74,46 @@ def project(tmp_path: Path) -> Project:
     return clone
 
 
-def steps(job: str) -> dict[str, str]:
-    """Return what the steps of a job run, by their names, but for those that install."""
-    (text,) = re.findall(rf"^  {job}:\n(.*?)(?=^  \S|\Z)", WORKFLOW, flags=re.DOTALL | re.MULTILINE)
-    found = {}
-    for step in re.split(r"^      - ", text, flags=re.MULTILINE)[1:]:
-        name, run = re.search(r"name: (.*)", step), re.search(r"run: (?:\|\n)?(.*)", step, flags=re.DOTALL)
-        if name and run:
-            found[name[1]] = re.sub(r"^ +", "", run[1], flags=re.MULTILINE)
-    return found
+def given(job: str) -> dict[str, str]:
+    """Return the inputs that the workflow gives the action in a job; what the host would fill in is empty."""
+    used = [step["with"] for step in read(WORKFLOW)["jobs"][job]["steps"] if step.get("uses") == THEIRS]
+    return {name: "" if "${{" in value else value for inputs in used for name, value in inputs.items()}
 
 
-def run(project: Project, script: str, *more: str) -> subprocess.CompletedProcess[str]:
-    """Run what a step runs, in a shell of a CI job; more options go to its last command."""
-    script = " ".join([script.rstrip(), *more])
+def run(project: Project, step: str, more: str = "", **inputs: str) -> subprocess.CompletedProcess[str]:
+    """Run a step of the action in a shell of a CI job with these inputs; more options go before what is pytest's."""
+    made = action_steps()[step]
+    script = made["run"].replace(" -- ", f" {more} -- ")
     path = os.pathsep.join([str(project.root / "src"), *os.environ.get("PYTHONPATH", "").split(os.pathsep)])
-    environment = {**os.environ, "BASE": "origin/main", "PYTHONPATH": path, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
-    environment.pop(SUMMARY_VARIABLE, None)
+    variables = {**os.environ, "PYTHONPATH": path, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+    variables.pop(SUMMARY_VARIABLE, None)
+    (project.root / "mlbench-results").mkdir(exist_ok=True)
     return subprocess.run(
-        ["bash", "-e", "-c", script], cwd=project.root, env=environment, capture_output=True, text=True, check=False, timeout=300
+        ["bash", "-e", "-c", script],
+        cwd=project.root,
+        env={**variables, **environment(made, inputs)},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=300,
     )
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="the jobs run in a shell of Linux")
 def test_a_saved_run_is_judged(project: Project) -> None:
     """The first push makes the baseline; the same code passes; code that holds more is red, and cannot replace it."""
-    run_of = steps("saved-run")
-    measure = run_of["Measure a baseline, and replace the one there is or refuse to"]
-    made = run(project, measure)
+    inputs = given("saved-run")
+    made = run(project, "Measure", **inputs)
     assert made.returncode == 0, made.stdout + made.stderr
+    assert list((project.root / "baseline" / "baseline-graphs").glob("*.html"))
     project.write("baseline/baseline.toml", LOOSE)
-    same = run(project, run_of["Judge"])
+    same = run(project, "Judge", **inputs)
     assert same.returncode == 0, same.stdout + same.stderr
     project.write("src/parsing/__init__.py", PARSING.replace("SIZE", "25_600_000"))
-    worse = run(project, run_of["Judge"])
+    worse = run(project, "Judge", **inputs)
     assert worse.returncode == 1
     assert re.search(r"peak bytes 1\d\d,\d+ -> 25,6\d\d,\d+ .*compared exactly", " ".join(worse.stdout.split()))
-    refused = run(project, measure)
+    refused = run(project, "Measure", **inputs)
     assert refused.returncode == 1
     assert "was not replaced, because of benchmarks/test_parsing.py::test_parse" in refused.stderr
 
@@ -120,20 +124,21 @@ def test_two_versions_are_compared(project: Project) -> None:
     project.git("switch", "--quiet", "--detach")
     project.write("src/parsing/__init__.py", PARSING.replace("SIZE", "128_001"))
     project.commit()
-    ran = run(project, steps("two-versions")["Compare"], "--same-env", "--max-time", "0.001")
+    ran = run(project, "Compare", "--same-env --max-time 0.001", base="origin/main", suite="")
     assert ran.returncode == 0, ran.stdout + ran.stderr
     assert "1 benchmarks in both versions, 1 in origin/main and 1 in HEAD" in ran.stderr
-    assert (project.root / "ab.json").is_file()
+    assert (project.root / "mlbench-results" / "ab.json").is_file()
 
 
 def test_the_clone_has_the_history_where_two_versions_are_compared() -> None:
     """Without it the base is not there."""
-    compared = WORKFLOW.partition("  saved-run:")[0]
-    assert compared.index("fetch-depth: 0") < compared.index("BASE: origin/${{ github.base_ref }}") < compared.index('mlbench ab "$BASE"')
+    checkout, compare = read(WORKFLOW)["jobs"]["two-versions"]["steps"]
+    assert checkout["with"]["fetch-depth"] == 0
+    assert compare["uses"] == THEIRS
+    assert "github.event.pull_request.base.sha" in read("action.yml")["inputs"]["base"]["default"]
 
 
 def test_nothing_in_the_workflow_is_of_our_checkout() -> None:
-    """It installs a git URL, and builds and judges nothing of ours."""
-    assert "MLBENCH: mlbench-numpy[bench] @ git+https://" in WORKFLOW
-    assert WORKFLOW.count('pip install "$MLBENCH"') == 2
-    assert "'.[bench]'" not in WORKFLOW
+    """It takes the action from a git URL, and builds and judges nothing of ours."""
+    used = {step["uses"] for job in read(WORKFLOW)["jobs"].values() for step in job["steps"]}
+    assert {each for each in used if not each.startswith("actions/")} == {THEIRS}
