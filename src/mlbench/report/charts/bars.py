@@ -33,7 +33,7 @@ def _bars(heat: Chart) -> Chart:
     spec["layer"] = [
         {"mark": {"type": "bar", "tooltip": True},
          "encoding": {"y": times,
-                      "color": {"field": "hidden", "type": "ordinal", "sort": hidden, "scale": colours, "title": "hidden columns"},
+                      "color": {"field": "hidden", "type": "ordinal", "sort": hidden, "scale": colours, "title": "hidden size"},
                       "description": {"field": "label"}}},
         {"mark": {"type": "rule", "strokeWidth": 1.5, "aria": False},
          "encoding": {"y": {"field": "least", "type": "quantitative"}, "y2": {"field": "most"}}},

@@ -14,13 +14,20 @@ from mlbench.report.page.section import Section
 
 WIDTH = 560
 SCALE = 2.0
-_LIGHT = {"background": "white", "font": "Helvetica, Arial, sans-serif", "axis": {"grid": False}, "view": {"stroke": None}}
+_LIGHT = {
+    "background": "white",
+    "padding": {"left": 5, "top": 5, "right": 20, "bottom": 5},  # a viewer may have a wider font than the one that measured
+    "font": "Helvetica, Arial, sans-serif",
+    "title": {"offset": 14},
+    "axis": {"grid": False},
+    "view": {"stroke": None},
+}
 _TEXT, _LINE = "#e6edf3", "#8b949e"
 _WORDS = {"labelColor": _TEXT, "titleColor": _TEXT}
 _DARK = {
     **_LIGHT,
     "background": "#0d1117",
-    "title": {"color": _TEXT},
+    "title": {"offset": 14, "color": _TEXT},
     "axis": {"grid": False, "domainColor": _LINE, "tickColor": _LINE, **_WORDS},
     "legend": {**_WORDS, "symbolBaseFillColor": _TEXT, "symbolBaseStrokeColor": _TEXT},
     "rule": {"color": _TEXT},
