@@ -36,7 +36,7 @@ OPTIONS = {
     "calibrate": "--same-env --install --same --planted --store --suites --saved --output",
     "gate": "BASELINE CURRENT --tolerances --only --keep-graphs --inconclusive --format --output --all",
     "report": "FILE --output --graphs",
-    "plot": "NAME FILE --output",
+    "plot": "NAME FILE --output --theme",
     "peers": "--threads --shapes --batch --only --processes --rounds --json --resume --compare",
     "show": "FILE",
     "ablation": "MODEL --batch --hidden --inputs --outputs --threads --depth --cold --processes --rounds --heap --json --resume --output",
@@ -341,7 +341,7 @@ def test_an_interrupt_before_the_first_number_writes_no_data(
     measured.trouble["b1-h8"] = lambda cell: KeyboardInterrupt()
     assert main(["run", "--batch", "1", *TINY, "--json", str(tmp_path / "now.json")]) == 130
     assert not (tmp_path / "now.json").exists()
-    assert "No cell has both runners measured to the end" in capsys.readouterr().out
+    assert "No cell has complete measurements of both runners" in capsys.readouterr().out
 
 
 def test_an_interrupt_elsewhere_is_130_too(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
@@ -532,7 +532,7 @@ def test_explain_can_switch_and_search(capsys: pytest.CaptureFixture[str]) -> No
     assert "the plan" not in none
     assert "the search" not in none
     assert main(["explain", "--batch", "4", "--hidden", "8", "--tuned"]) == 0
-    assert re.search(r"Compiled in .*, the first call included; the search, or the look into its memory, took", capsys.readouterr().out)
+    assert re.search(r"Compiled in .*, the first call included; the search, or its recall, took", capsys.readouterr().out)
 
 
 def test_explain_refuses_unknown_names(capsys: pytest.CaptureFixture[str]) -> None:

@@ -115,9 +115,9 @@ def test_what_cannot_settle_is_inconclusive(project: Project, capsys: pytest.Cap
 
 
 def test_a_broken_off_run_is_gone_on_with(project: Project, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    """Ctrl-C is 130 with what is known; --resume goes on; another version, another suite, or nothing to go on with is refused."""
+    """Ctrl-C is 130 with what is known; --resume continues; another version, another suite, or nothing to go on with is refused."""
     assert run("v1", "--same-env", "--resume") == 2
-    assert "there is nothing to go on with" in capsys.readouterr().err
+    assert "there is nothing to continue" in capsys.readouterr().err
     real = Session.run
 
     def interrupted(self: Session) -> None:
@@ -130,7 +130,7 @@ def test_a_broken_off_run_is_gone_on_with(project: Project, monkeypatch: pytest.
         assert run("v1", *FEW) == 130
     captured = capsys.readouterr()
     assert "Broken off: what was still open counts as inconclusive" in " ".join(captured.out.split())
-    assert "--resume goes on" in captured.err
+    assert "--resume continues" in captured.err
     assert run("v1", *FEW, "--resume", "--", "other") == 2
     assert "is of another pytest arguments" in capsys.readouterr().err
     assert run("v1", *FEW, "--resume", "--inconclusive", "pass") == 0

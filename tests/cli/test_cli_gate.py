@@ -76,7 +76,7 @@ def test_an_unreadable_file_is_exit_code_2(
     [
         (("before.json", "none.json"), "none.json: no such file"),
         (("before.json", "before.json"), "would be judged by itself"),
-        (("before.json", "after.json", "--only", "nothing*"), "--only 'nothing*': no row of before.json or after.json is called so"),
+        (("before.json", "after.json", "--only", "nothing*"), "--only 'nothing*': no row of before.json or after.json matches"),
         (("before.json", "after.json", "--tolerances", "none.toml"), "none.toml: no such file"),
         (("before.json", "after.json", "--output", "no/where.txt"), "its folder does not exist"),
     ],
@@ -215,7 +215,8 @@ def test_a_baseline_is_replaced_by_what_passes(write: Write, capsys: pytest.Capt
     assert (place.read_bytes() == old) is (code != 0)
     if code:
         assert (
-            f"was not replaced, because of {ROW}; mend it, or accept each by name: --force {ROW} --reason TEXT" in capsys.readouterr().err
+            f"was not replaced, because of {ROW}; fix the cause, or accept each by name: --force {ROW} --reason TEXT"
+            in capsys.readouterr().err
         )
 
 
@@ -310,7 +311,7 @@ def test_half_a_result_is_no_baseline(write: Write, tmp_path: Path, capsys: pyte
 def test_show_says_that_nothing_was_accepted(write: Write, capsys: pytest.CaptureFixture[str]) -> None:
     """The usual baseline."""
     assert main(["baseline", "show", write("baseline.json", case())]) == 0
-    assert "Nothing was accepted into it that was red." in capsys.readouterr().out
+    assert "No red row was accepted into it." in capsys.readouterr().out
 
 
 def test_benchmarks_without_the_fixture_are_named(tmp_path: Path, write: Write, capsys: pytest.CaptureFixture[str]) -> None:
@@ -324,7 +325,4 @@ def test_benchmarks_without_the_fixture_are_named(tmp_path: Path, write: Write, 
     (tmp_path / "saved.json").write_text(json.dumps(data), encoding="utf-8")
     assert main(["gate", write("before.json", case()), str(tmp_path / "saved.json")]) == 0
     told = " ".join(capsys.readouterr().out.split())
-    assert (
-        "saved.json: 1 benchmark does not use the fixture mlbench and can only be judged by 'mlbench ab', such as test_a.py::test_plain"
-        in told
-    )
+    assert "saved.json: 1 benchmark does not use the fixture mlbench, such as test_a.py::test_plain; only 'mlbench ab' judges those" in told

@@ -330,7 +330,7 @@ def test_ctrl_c_keeps_the_sitting_and_the_same_command_goes_on(
     monkeypatch.setattr(Session, "run", session_run)
     assert main([*COMMAND, "--same", "2", "--planted", "0"]) == 130
     captured = capsys.readouterr()
-    assert "the same command goes on" in captured.err
+    assert "the same command continues" in captured.err
     assert "0 of 1" in captured.out
     assert main([*COMMAND, "--same", "2", "--planted", "0"]) == 0
     assert [len(load_comparison(path).sets) for path in sorted(Path("kept").iterdir())] == [1, 2]

@@ -236,7 +236,7 @@ def test_one_bad_end_alone_is_doubt(ends: dict[str, str]) -> None:
     """Where the run was broken off before another set could tell."""
     (row,) = judge(comparison([[ended(**ends)]])).rows
     assert row.verdict == INCONCLUSIVE
-    assert row.why.endswith("another set would tell whether that was a hiccup")
+    assert row.why.endswith("another set would show whether that was chance")
 
 
 @pytest.mark.parametrize("ends", [{"base": "skipped: no GPU", "head": "skipped: no GPU"}, {"base": "skipped", "head": "unused"}])

@@ -74,7 +74,7 @@ def test_the_numbers_that_stand_out_are_those_of_the_newest_result(files: Path) 
     save(run(speedup=3.0), Path("later.json"))
     assert main(["report", "run.json", "later.json", "-o", "page.html"]) == 0
     page = Path("page.html").read_text(encoding="utf-8")
-    assert "Of later.json, the newest result that has both runners." in page
+    assert "From later.json, the newest result that has both runners." in page
     for part in (
         "<strong>3.00x faster</strong>",
         "<dt>Sweep of 2 cells, geometric mean</dt>",
@@ -374,7 +374,7 @@ def test_any_number_of_results_lies_side_by_side(tmp_path: Path) -> None:
     assert [(row["result"], row["ratio"]) for row in beside.charts[0].spec["data"]["values"]] == [
         ("new.json", 1.0), ("old.json", 2.0), ("away.json", 1.0), ("away.json", 1.0),
     ]  # fmt: skip
-    assert beside.text[0].startswith("The first that was named, new.json,")
+    assert beside.text[0] == "The others are compared with the first that was named, new.json."
     assert "another machine than new.json: away.json." in beside.text[1]
 
 
@@ -385,7 +385,7 @@ def test_of_many_results_the_first_and_the_last_are_drawn() -> None:
     chart = beside.charts[0]
     assert [row["result"] for row in chart.spec["data"]["values"]] == ["0.json", *(f"{number}.json" for number in range(7, 30))]
     assert len(chart.table.headers) == 31
-    assert "Drawn are 0.json and the 23 named last; the table has all 30." in chart.how_to_read
+    assert "The chart has 0.json and the 23 named last; the table has all 30." in chart.how_to_read
 
 
 def test_files_of_one_name_are_told_apart(tmp_path: Path) -> None:

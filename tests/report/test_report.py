@@ -355,7 +355,7 @@ def test_summary_without_a_peak() -> None:
 )
 def test_summary_of_nothing_complete(measured: list[Measurement]) -> None:
     """Where no cell has both runners complete, nothing is summed up."""
-    assert summary(measured, ENVIRONMENT) == "No cell has both runners measured to the end, so there is nothing to sum up."
+    assert summary(measured, ENVIRONMENT) == "No cell has complete measurements of both runners, so there is nothing to sum up."
 
 
 def test_an_interrupted_cell_is_in_no_headline() -> None:
@@ -419,7 +419,7 @@ def test_warnings_are_in_the_summary() -> None:
 def test_what_does_not_count_is_said_in_bytes() -> None:
     """The staging buffer is in neither peak, copies of weights are in one; the summary says how large they get."""
     text = one_line(summary([baseline(), optimized()], ENVIRONMENT))
-    assert "copies of weights, up to 512 B, are in the optimized one" in text
+    assert "The optimized one contains copies of weights, up to 512 B." in text
     assert "staging buffer of up to 1.00 KB" in text
 
 

@@ -116,9 +116,9 @@ def _parser() -> argparse.ArgumentParser:
               mlbench peers                           how ONNX Runtime, PyTorch and others do on the same models
               mlbench explain --batch 512             what the compiler does to such a model, and why
               mlbench flamegraph baseline-b512-h256   where the bytes of one call go
-              mlbench gate before.json now.json       did it become slower or hungrier?
+              mlbench gate before.json now.json       is it slower, or does it need more memory?
 
-            'mlbench COMMAND --help' tells more. Exit codes: 0 done, 1 a wrong result, a failed worker
+            'mlbench COMMAND --help' explains one. Exit codes: 0 done, 1 a wrong result, a failed worker
             or a red gate, 2 usage, unreadable input, or what the system refused, 3 an inconclusive gate,
             130 interrupted (what was measured is kept)."""),
         formatter_class=argparse.RawDescriptionHelpFormatter,

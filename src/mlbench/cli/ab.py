@@ -40,48 +40,49 @@ def add(commands: Commands) -> None:
     parser = commands.add_parser(
         "ab",
         usage="mlbench ab [options] BASE [HEAD] [-- PYTEST-ARGUMENTS]",
-        help="compare two git revisions by any pytest-benchmark suite, as live processes that take turns",
+        help="compare two git revisions with any pytest-benchmark suite, in live processes that alternate",
         description=wrapped(
-            "Check out two revisions of this project side by side, each with an environment of its own, and run its pytest-benchmark suite "
-            "in live processes of both that take turns of a millisecond, with the base once more as control; then in fresh "
-            "processes. A row is red only if it stays slower in fresh processes alone and by more than the control's noise. Peak memory "
-            "and allocations are compared exactly. Without HEAD, the files as they are now are compared with BASE."
+            "Check out two revisions of this project, give each an environment of its own, and run its pytest-benchmark suite in "
+            "live processes of both. The processes alternate every millisecond, and a second copy of the base runs as control. "
+            "Fresh processes then do the same. A row is red only if it stays slower in fresh processes alone, by more than the "
+            "control's noise. Peak memory and allocations are compared exactly. Without HEAD, the working tree is compared with "
+            "BASE."
         ),
         epilog=textwrap.dedent("""\
             examples:
-              mlbench ab main                                  what I have here against main
+              mlbench ab main                                  the working tree against main
               mlbench ab v1.2 v1.3 -- benchmarks -k fast       two tags, and arguments for pytest
               mlbench ab main --same-env -- benchmarks         pure Python: this environment for both
               mlbench ab main --install '-e .[bench]'          what `pip install` is given in each checkout
               mlbench ab main --max-time 300 --json ab.json    end after five minutes, keep the data
-              mlbench ab main --resume                         go on where Ctrl-C or the time broke off
+              mlbench ab main --resume                         continue after Ctrl-C or --max-time
 
-            settings for a project stand in its pyproject.toml:
+            a project's settings are in its pyproject.toml:
               [tool.mlbench.ab]
               install = ["-e .[bench]"]
               arguments = ["benchmarks"]
 
-            Exit codes: 0 nothing is worse, 1 something is or is missing, 2 usage, 3 inconclusive, 130 interrupted."""),
+            Exit codes: 0 nothing is worse, 1 something is worse or missing, 2 usage, 3 inconclusive, 130 interrupted."""),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("base", metavar="BASE", help="revision that is compared with: a branch, a tag, a commit")
-    parser.add_argument("head", metavar="HEAD", nargs="?", help="revision that is judged (default: the files as they are now)")
+    parser.add_argument("base", metavar="BASE", help="revision to compare with: a branch, a tag, a commit")
+    parser.add_argument("head", metavar="HEAD", nargs="?", help="revision to judge (default: the working tree)")
     add_environments(parser)
     parser.add_argument("--tolerance", type=fraction, default=POLICY.tolerance, metavar="PERCENT",
-                        help=f"a slowdown that is tolerated (default {100 * POLICY.tolerance:g})")  # fmt: skip
+                        help=f"slowdown to tolerate (default {100 * POLICY.tolerance:g})")  # fmt: skip
     parser.add_argument("--limit", type=fraction, default=POLICY.limit, metavar="PERCENT",
-                        help=f"a row passes when its interval ends below it (default {100 * POLICY.limit:g})")  # fmt: skip
+                        help=f"a row passes if its whole interval is below this slowdown (default {100 * POLICY.limit:g})")  # fmt: skip
     parser.add_argument("--sets", type=positive, default=POLICY.screen, metavar="N",
                         help=f"sets of processes that screen every row (default {POLICY.screen}; with 5 nothing settles)")  # fmt: skip
     parser.add_argument("--most-sets", type=positive, default=POLICY.most, metavar="N",
-                        help=f"sets of an open row in all (default {POLICY.most})")  # fmt: skip
-    parser.add_argument("--max-time", type=seconds, metavar="SECONDS", help="begin no set that would end after so much measuring")
+                        help=f"most sets of processes for one row (default {POLICY.most})")  # fmt: skip
+    parser.add_argument("--max-time", type=seconds, metavar="SECONDS", help="begin no set that would end after this much measuring")
     parser.add_argument("--timeout", type=seconds, default=Effort().timeout_s, metavar="SECONDS",
-                        help=f"for the setup of one test, and for one turn (default {Effort().timeout_s:g})")  # fmt: skip
-    parser.add_argument("--json", type=Path, metavar="FILE", help="keep the data here, after every set (default: in the cache)")
-    parser.add_argument("--resume", action="store_true", help="go on with the data of the last run, or of --json FILE")
+                        help=f"limit for the setup of one test, and for one turn (default {Effort().timeout_s:g})")  # fmt: skip
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the data here after every set (default: in the cache)")
+    parser.add_argument("--resume", action="store_true", help="continue the last run, or the one in --json FILE")
     parser.add_argument("--keep-graphs", type=Path, default=GRAPHS, metavar="DIR",
-                        help=f"where the memray flame graphs of red rows go, of both versions (default {GRAPHS})")  # fmt: skip
+                        help=f"folder for memray flame graphs of red rows, of both versions (default {GRAPHS})")  # fmt: skip
     add_gate_options(parser)
     parser.set_defaults(act=_run, pytest_arguments=[])
 
@@ -89,7 +90,7 @@ def add(commands: Commands) -> None:
 def add_environments(parser: argparse.ArgumentParser) -> None:
     """Add the options that say in which environment a version runs."""
     how = parser.add_mutually_exclusive_group()
-    how.add_argument("--same-env", action="store_true", help="run both in this environment, the checkouts first on the path")
+    how.add_argument("--same-env", action="store_true", help="run both versions in this environment, with the checkouts first on the path")
     how.add_argument("--install", action="append", metavar="ARGUMENTS",
                      help=f"arguments of a `pip install` in each checkout; can be repeated (default {DEFAULT_INSTALL[0]!r})")  # fmt: skip
 
@@ -116,7 +117,7 @@ def _run(options: argparse.Namespace) -> int:
                 Session(comparison, arms, partial(save_comparison, comparison, place), shown, options.max_time).run()
         except Interrupted:
             tell(judge(comparison), options)
-            remark("interrupted; what was measured is kept, --resume goes on")
+            remark("interrupted; what was measured is kept, and --resume continues")
             return EXIT_INTERRUPTED
         judgement = _with_graphs(judge(comparison), comparison, arms, options.keep_graphs)
     code = tell(judgement, options)
@@ -144,8 +145,8 @@ def arms_of(repository: Repository, base: Checkout, head: Checkout, options: arg
         names, place = packages(checkout.home)
         if options.same_env:
             if not names and is_installable(checkout.home):
-                raise UsageError(f"--same-env: {checkout.revision} has no package or module of its own that git knows, so that nobody can "
-                                 "tell whether both versions run their own code; leave out --same-env")  # fmt: skip
+                raise UsageError(f"--same-env: {checkout.revision} has no package or module of its own that git knows, so it is unclear "
+                                 "whether both versions run their own code; leave out --same-env")  # fmt: skip
             sides[checkout.side] = Arm(checkout.side, sys.executable, checkout.home, names, (str(place),))
         else:
             install = _install(options, settings)
@@ -187,7 +188,7 @@ def machine() -> dict[str, Any]:
 def _resumed(place: Path, wanted: Comparison) -> Comparison:
     """Return the comparison that is gone on with, if it is the same one."""
     if not place.exists():
-        raise UsageError(f"--resume: {place} does not exist; there is nothing to go on with")
+        raise UsageError(f"--resume: {place} does not exist; there is nothing to continue")
     found = load_comparison(place)
     was, now_ = ((each.base.commit, each.head.commit, each.arguments, each.install, each.machine) for each in (found, wanted))
     names = ("base", "head", "pytest arguments", "environment", "machine")

@@ -44,9 +44,9 @@ def add(commands: Commands) -> None:
         "ablation",
         help="measure what each optimisation is worth",
         description=wrapped(
-            "Measure the ladder from the baseline to everything, each optimisation by itself, and everything without it; and where "
-            "the time of the baseline goes. All of these runners take turns in the same rounds, with a second baseline among them "
-            "that tells how large the noise is."
+            "Measure the ladder from the baseline to all optimisations, each optimisation alone, and all without it. Measure "
+            "where the baseline's time goes. All of these runners alternate in the same rounds. A second baseline among them "
+            "shows how large the noise is."
         ),
         epilog=textwrap.dedent("""\
             examples:
@@ -54,10 +54,10 @@ def add(commands: Commands) -> None:
               mlbench ablation --batch 512 --hidden 256,1024        sizes of your own
               mlbench ablation digits                               the trained model on its 360 held-out images
               mlbench ablation --batch 64 --cold                    with cold caches
-              mlbench ablation --json now.json --resume             go on where Ctrl-C broke off"""),
+              mlbench ablation --json now.json --resume             continue after Ctrl-C"""),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    which = "mlp, of the sizes below (default), or digits, the trained model; of it --batch takes so many images"
+    which = "mlp (default) has the sizes below; digits is the trained model, and --batch is its number of images"
     parser.add_argument("model", nargs="?", choices=(MLP, DIGITS), default=MLP, metavar="MODEL", help=which)
     add_sizes(parser, QUICK["batches"], QUICK["hidden"])
     parser.add_argument("--depth", type=sizes, metavar="N,…", help="hidden layers (default 1)")

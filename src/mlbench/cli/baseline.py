@@ -27,7 +27,7 @@ def add(commands: Commands) -> None:
     parser = commands.add_parser(
         "baseline",
         help="replace a baseline on request, add a run to one, or show one",
-        description=wrapped("A baseline is a saved result that others are judged by. No run replaces it by itself."),
+        description=wrapped("A baseline is a saved result that later ones are judged by. Only this command replaces it."),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     verbs = parser.add_subparsers(title="what to do", required=True, metavar="VERB")
@@ -43,8 +43,8 @@ def _add_update(verbs: Commands) -> None:
         "update",
         help="replace a baseline by a new result",
         description=wrapped(
-            "Replace a baseline, or make the first one. A result that is worse in a row, or lacks one, or cannot tell, is refused, unless "
-            "each such row is forced by name, with a reason, which is stored in the baseline."
+            "Replace a baseline, or make the first one. A result that is worse in a row, lacks a row, or is inconclusive is "
+            "refused. --force accepts such rows by name, and needs a reason, which the baseline stores."
         ),
         epilog=textwrap.dedent("""\
             examples:
@@ -58,7 +58,7 @@ def _add_update(verbs: Commands) -> None:
     add_inconclusive(update)
     update.add_argument("--force", action="extend", nargs="+", default=[], metavar="ROW", help="accept this row although it is red")
     update.add_argument("--reason", metavar="TEXT", help="why, stored in the baseline")
-    update.add_argument("--graphs", action="store_true", help="keep flame graphs of its cases next to it, for a later red gate")
+    update.add_argument("--graphs", action="store_true", help="store flame graphs of its cases next to it, for a later red gate")
     update.set_defaults(act=_update)
 
 
@@ -67,8 +67,9 @@ def _add_add(verbs: Commands) -> None:
         "add",
         help="add one more run of the same version to a baseline",
         description=wrapped(
-            "Add a run of the same version on the same machine to a baseline. Of three runs or more the gate knows how much they differ, "
-            "and needs to assume nothing. A run that is worse than the baseline in a row, or lacks one, is refused: make a new baseline."
+            "Add a run of the same version on the same machine to a baseline. From three runs on, the gate measures how much runs "
+            "differ instead of assuming it. A run that is worse than the baseline in a row, or lacks one, is refused: make a new "
+            "baseline."
         ),
         epilog=textwrap.dedent("""\
             examples:
@@ -92,7 +93,7 @@ def _add(options: argparse.Namespace) -> int:
     code = judged.exit_code(inconclusive_passes=passes)
     if code != EXIT_PASS:
         say(verdict_text(judged, colour=sys.stdout.isatty(), inconclusive_passes=passes))
-        remark(f"{options.current} was not added to {options.baseline}, because it is not like it")
+        remark(f"{options.current} was not added to {options.baseline}, because they differ")
         return code
     together = with_run(before, after)
     runs = len(together.measurements[0].runs)
@@ -128,8 +129,8 @@ def _update(options: argparse.Namespace) -> int:
 
 def _refuse(names: Sequence[str], options: argparse.Namespace) -> None:
     remark(
-        f"{options.baseline} was not replaced, because of {', '.join(names)}; mend it, or accept each by name: "
-        f"--force {' '.join(names)} --reason TEXT"
+        f"{options.baseline} was not replaced, because of {', '.join(names)}; fix the cause, or accept each by name: --force "
+        f"{' '.join(names)} --reason TEXT"
     )
 
 
@@ -166,6 +167,6 @@ def _show(options: argparse.Namespace) -> int:
         rows = tuple((each.id, each.date, each.reason, each.why) for each in found.accepted)
         parts.append(render(Table("Accepted although it was red", ("row", "date", "reason", "why it was red"), rows)))
     else:
-        parts.append("Nothing was accepted into it that was red.")
+        parts.append("No red row was accepted into it.")
     say("\n\n".join(parts))
     return EXIT_DONE

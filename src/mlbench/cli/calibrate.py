@@ -35,32 +35,32 @@ def add(commands: Commands) -> None:
     parser = commands.add_parser(
         "calibrate",
         usage="mlbench calibrate [options] [-- PYTEST-ARGUMENTS]",
-        help="measure how often the gate is wrong on this machine, and which slowdowns it finds",
+        help="measure the gate's false alarms on this machine, and which slowdowns it finds",
         description=wrapped(
-            "Run comparisons whose answer is known, as `mlbench ab` runs them: this version against itself, and against itself with "
-            "slowdowns and allocations planted in several rows at once. Their rounds are kept, sittings add up, and thousands of suites "
-            "are recombined from all stored sets of processes. Prints false alarms, inconclusive answers and the detection curve, with "
-            "exact bounds."
+            "Run comparisons whose answer is known, as `mlbench ab` runs them: this version against itself, and against itself "
+            "with slowdowns and allocations planted in several rows at once. The rounds are stored, and later runs add to them. "
+            "Thousands of suites are recombined from all stored sets of processes. The output is false alarms, inconclusive "
+            "answers and the detection curve, with exact bounds."
         ),
         epilog=textwrap.dedent("""\
             examples:
-              mlbench calibrate                             5 comparisons of each kind more, some ten minutes
-              mlbench calibrate --same 20 --planted 10      as many as it takes until the folder holds so many
+              mlbench calibrate                             5 more comparisons of each kind, about ten minutes
+              mlbench calibrate --same 20 --planted 10      until the folder holds so many
               mlbench calibrate --same 0 --planted 0        measure nothing, analyse what is stored
               mlbench calibrate --saved first.json more/*.json   judge saved runs of unchanged code
-              mlbench calibrate -- benchmarks -k fast       of another suite; keep it in another --store
+              mlbench calibrate -- benchmarks -k fast       another suite; give it another --store
 
-            After Ctrl-C the same command goes on."""),
+            After Ctrl-C the same command continues."""),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add_environments(parser)
-    parser.add_argument("--same", type=natural, metavar="N", help="comparisons of this version with itself that are to be stored in all")
-    parser.add_argument("--planted", type=natural, metavar="N", help="comparisons with planted slowdowns that are to be stored in all")
+    parser.add_argument("--same", type=natural, metavar="N", help="comparisons of this version with itself to store in total")
+    parser.add_argument("--planted", type=natural, metavar="N", help="comparisons with planted slowdowns to store in total")
     parser.add_argument("--store", type=Path, default=STORE, metavar="DIR", help=f"where the comparisons are kept (default {STORE})")
-    parser.add_argument("--suites", type=natural, default=10_000, metavar="N", help="suites that are recombined (default 10000)")
+    parser.add_argument("--suites", type=natural, default=10_000, metavar="N", help="suites to recombine (default 10000)")
     parser.add_argument("--saved", type=Path, nargs="+", metavar="FILE",
-                        help="judge saved runs of unchanged code by the first of them and each by every other one, and those of "
-                        "pytest-benchmark as its own --benchmark-compare-fail=min:10%% does; measures nothing")  # fmt: skip
+                        help="measure nothing; judge saved runs of unchanged code by the first of them, and each by every other one. "
+                             "Runs of pytest-benchmark are also judged by its own --benchmark-compare-fail=min:10%%")  # fmt: skip
     parser.add_argument("--output", type=Path, metavar="FILE", help="write what is printed here as well")
     parser.set_defaults(act=_run, pytest_arguments=[])
 
@@ -118,10 +118,10 @@ def _measure(options: argparse.Namespace, store: Store, stored: dict[str, int], 
                 try:
                     Session(comparison, here, partial(save_comparison, comparison, path), shown).run()
                 except Interrupted:
-                    remark("interrupted; what was measured is kept, and the same command goes on")
+                    remark("interrupted; what was measured is kept, and the same command continues")
                     return True
                 if comparison.trouble:
-                    raise WorkerError(f"{path}: {comparison.trouble}; the same command goes on")
+                    raise WorkerError(f"{path}: {comparison.trouble}; the same command continues")
                 stored[kind] += 1
     return False
 

@@ -16,9 +16,9 @@ def add(commands: Commands) -> None:
     """Add the command."""
     doctor = commands.add_parser(
         "doctor",
-        help="say what on this machine disturbs measuring",
-        description="Look at load, frequency governor, turbo, shared cores, container limits, huge pages, the hypervisor and BLAS, and "
-        "say what to do. Nothing is changed.",
+        help="report what disturbs measurements on this machine",
+        description="Check load, frequency governor, turbo, shared cores, container limits, huge pages, the hypervisor and BLAS, and "
+        "advise what to do. Nothing is changed.",
     )
     doctor.set_defaults(act=_doctor)
 
@@ -26,11 +26,11 @@ def add(commands: Commands) -> None:
 def _doctor(options: argparse.Namespace) -> int:
     findings = examine(environment(1, FRESH_HEAP), load_now(), blas_threads_now())
     rows = tuple((each.what, each.found, each.mood.value) for each in findings)
-    say(render(Table("What disturbs measuring here", ("what", "found", "verdict"), rows), colour=sys.stdout.isatty()))
+    say(render(Table("What disturbs measurements here", ("what", "found", "verdict"), rows), colour=sys.stdout.isatty()))
     disturbing = [each for each in findings if each.mood is Mood.DISTURBS]
     say("")
     for each in disturbing:
         say(textwrap.fill(f"{each.what}: {each.advice}.", 110, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False))
     if not disturbing:
-        say("Nothing found that disturbs measuring.")
+        say("Nothing found that disturbs measurements.")
     return EXIT_DONE

@@ -24,7 +24,9 @@ def add(commands: Commands) -> None:
     add_sizes(parser, (512,), (256,))
     parser.add_argument("--depth", type=positive, default=1, metavar="N", help="hidden layers (default 1)")
     parser.add_argument("--passes", type=_names, metavar="NAME,…", help="optimisations to switch on (default all); 'none' for none")
-    parser.add_argument("--tuned", action="store_true", help="search tile, layouts, packing and threads here, and say how long it took")
+    parser.add_argument(
+        "--tuned", action="store_true", help="search tile, layouts, packing and threads on this machine, and report how long it took"
+    )
     parser.set_defaults(act=_explain)
 
 

@@ -14,10 +14,10 @@ def add(commands: Commands) -> None:
     parser = commands.add_parser(
         "flamegraph",
         help="record the memory of one case and draw memray's flame graph",
-        description="Record one call of a case with memray and render its flame graph. Of the baseline the graph shows the "
-        "peak of the call. A call of the optimized runner allocates nothing, so for it the making of the runner is recorded too, and "
-        "the graph shows what it holds afterwards, without the model's own weights. memray counts in powers of 1000: its kB are 1000 "
-        "bytes, mlbench's KB 1024.",
+        description="Record one call of a case with memray and render its flame graph. The graph of the baseline shows the peak of the "
+        "call. A call of the optimized runner allocates nothing, so the construction of that runner is recorded too. Its graph shows "
+        "what it holds afterwards, without the model's own weights. memray counts in powers of 1000: its kB are 1000 bytes, "
+        "mlbench's KB 1024.",
         epilog="example: mlbench flamegraph baseline-b512-h1024 --folder flames",
     )
     parser.add_argument("case", metavar="CASE", help="RUNNER-bBATCH-hHIDDEN, or RUNNER-digits-bBATCH")

@@ -22,11 +22,12 @@ def add(commands: Commands) -> None:
     """Add the command."""
     parser = commands.add_parser(
         "gate",
-        help="judge a saved result by a baseline: did it become slower or hungrier?",
+        help="judge a saved result by a baseline: is it slower, or does it need more memory?",
         description=wrapped(
-            "Judge a result by a saved baseline, row by row: peak bytes and allocations exactly where NumPy, memray and the plan agree, "
-            "times by their ratios to two yardsticks, the eager runner and NumPy's bare products, seconds on the same machine only. What "
-            "is missing is red. Both files are what 'mlbench run --json' wrote or pytest-benchmark saved."
+            "Judge a result by a saved baseline, row by row. Peak bytes and allocations are compared exactly if NumPy, memray and "
+            "the plan agree. Times are compared by their ratios to two yardsticks, the eager runner and NumPy's bare products, "
+            "and in seconds on the same machine only. A missing row is red. Both files are what 'mlbench run --json' wrote or "
+            "pytest-benchmark saved."
         ),
         epilog=textwrap.dedent("""\
             examples:
@@ -41,9 +42,9 @@ def add(commands: Commands) -> None:
     )
     add_files(parser)
     add_gate_options(parser)
-    parser.add_argument("--only", metavar="PATTERN", help="judge the rows alone whose id fits; * and ? stand for anything")
+    parser.add_argument("--only", metavar="PATTERN", help="judge only rows whose id matches; * and ? are wildcards")
     parser.add_argument(
-        "--keep-graphs", type=Path, metavar="DIR", help="keep memray's flame graphs of the rows that are red in this folder, of both sides"
+        "--keep-graphs", type=Path, metavar="DIR", help="store memray flame graphs of red rows in this folder, of both sides"
     )
     parser.set_defaults(act=_gate)
 
@@ -51,12 +52,12 @@ def add(commands: Commands) -> None:
 def add_files(parser: argparse.ArgumentParser) -> None:
     """Add the two files and the tolerances."""
     parser.add_argument("baseline", type=Path, metavar="BASELINE", help="the result to judge by")
-    parser.add_argument("current", type=Path, metavar="CURRENT", help="the result that is judged")
+    parser.add_argument("current", type=Path, metavar="CURRENT", help="the result to judge")
     parser.add_argument(
         "--tolerances",
         type=Path,
         metavar="FILE",
-        help="tolerances and accepted changes (default: the .toml next to the baseline under its name, if there is one)",
+        help="tolerances and accepted changes (default: the .toml next to the baseline under its name, if it exists)",
     )
 
 
@@ -84,7 +85,7 @@ def judge_files(options: argparse.Namespace, only: str | None = None) -> tuple[J
     if only is not None:
         chosen = [tuple(each for each in result.measurements if matches(only, each.case["id"])) for result in (before, after)]
         if not any(chosen):
-            raise UsageError(f"--only {only!r}: no row of {names[0]} or {names[1]} is called so")
+            raise UsageError(f"--only {only!r}: no row of {names[0]} or {names[1]} matches")
         left_out = {each.case["id"] for each in before.measurements} | {each.case["id"] for each in after.measurements}
         left_out -= {each.case["id"] for both in chosen for each in both}
         judged = judge_results(before, after, chosen_tolerances(options), today(), names, left_out)
@@ -104,5 +105,5 @@ def _gate(options: argparse.Namespace) -> int:
     judged, _, after = judge_files(options, options.only)
     if options.keep_graphs is not None:
         judged = keep_graphs(judged, options.keep_graphs, options.baseline, {})
-        judged = replace(judged, notes=(*judged.notes, f"flame graphs are of the code at hand, {after.command!r} measured the rows"))
+        judged = replace(judged, notes=(*judged.notes, f"flame graphs show the installed code, and {after.command!r} measured the rows"))
     return tell(judged, options)

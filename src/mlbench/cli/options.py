@@ -48,7 +48,7 @@ def add_sizes(parser: argparse.ArgumentParser, batches: Sequence[int] = BATCHES,
         type=positive,
         default=1,
         metavar="N",
-        help="threads of BLAS, and that a call of the compiled runner may use (default 1)",
+        help="threads for BLAS and for a call of the compiled runner (default 1)",
     )
 
 
@@ -70,8 +70,8 @@ def add_tuned(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--tuned",
         action="store_true",
-        help="let a search on this machine choose tile, layouts, packing and threads of the compiled runner, or recall what it chose; "
-        "without it the default rules choose, which are the same everywhere",
+        help="search tile, layouts, packing and threads of the compiled runner on this machine, or recall an earlier search; without "
+        "it the default rules choose, the same way on every machine",
     )
 
 
@@ -84,7 +84,7 @@ def add_effort(parser: argparse.ArgumentParser, processes: int = CASE_PROCESSES,
         "--rounds", type=positive, default=rounds, metavar="N", help=f"interleaved rounds in each process (default {rounds})"
     )
     parser.add_argument(
-        "--heap", choices=HEAPS, default=FRESH_HEAP, help="allocator of the measuring processes: as new, or keeping freed memory"
+        "--heap", choices=HEAPS, default=FRESH_HEAP, help="allocator of the measuring processes: fresh, or keeping freed memory"
     )
 
 
@@ -92,13 +92,13 @@ def add_places(parser: argparse.ArgumentParser, what: str) -> None:
     """Add the options that say where the data and the log go; `what` is what the data are written after."""
     parser.add_argument("--json", type=Path, metavar="FILE", help=f"write the data here, after every {what}")
     parser.add_argument("--resume", action="store_true", help=f"take complete {what}s from --json FILE instead of measuring them again")
-    parser.add_argument("--output", type=Path, metavar="FILE", help="write the log here as well")
+    parser.add_argument("--output", type=Path, metavar="FILE", help="write the log here too")
 
 
 def check_places(options: argparse.Namespace) -> None:
     """Refuse what could not be written in the end, before anything is measured."""
     if options.resume and options.json is None:
-        raise UsageError("--resume needs --json FILE, the result to go on with")
+        raise UsageError("--resume needs --json FILE, the result to continue")
     if options.json is not None and options.json == options.output:
         raise UsageError(f"--json and --output both name {options.json}; the log would replace the data")
     for path in (options.json, options.output):

@@ -29,15 +29,15 @@ def add(commands: Commands) -> None:
     """Add the command."""
     parser = commands.add_parser(
         "peers",
-        help="measure other runtimes against ours",
-        description="Measure ONNX Runtime, PyTorch, XLA, OpenVINO, TensorFlow, TVM and TensorRT, as far as they are installed, against "
-        "ours: the same weights, the settings that their documentation recommends, outputs checked against float64, each in a process "
-        "of its own.",
+        help="measure other runtimes against the compiled runner",
+        description="Measure ONNX Runtime, PyTorch, XLA, OpenVINO, TensorFlow, TVM and TensorRT, if they are installed, against the "
+        "compiled runner. Each has the same weights, the settings that its documentation recommends, and a process of its own. Outputs are "
+        "checked against float64.",
         epilog=textwrap.dedent("""\
             examples:
-              mlbench peers --json peers.json                       everything, in some fifteen minutes
+              mlbench peers --json peers.json                       everything, in about fifteen minutes
               mlbench peers --only onnxruntime --batch 1,8          one runtime, some cells
-              mlbench peers --json peers.json --resume              go on where Ctrl-C broke off
+              mlbench peers --json peers.json --resume              continue after Ctrl-C
               mlbench peers --compare first.json second.json        do two runs agree?
               mlbench show peers.json                               the tables again"""),
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -59,7 +59,7 @@ def add(commands: Commands) -> None:
         "--rounds", type=positive, default=ROUNDS, metavar="N", help="interleaved rounds in each, at most (default %(default)s)"
     )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the data here, after every cell")
-    parser.add_argument("--resume", action="store_true", help="go on with --json FILE")
+    parser.add_argument("--resume", action="store_true", help="continue --json FILE")
     parser.add_argument("--compare", type=Path, nargs=2, metavar="FILE", help="measure nothing; print how two saved runs differ")
     parser.set_defaults(act=_peers)
 
@@ -122,7 +122,7 @@ def _chosen_cells(options: argparse.Namespace) -> list[Cell]:
     if options.threads > cores:
         raise UsageError(f"--threads {options.threads}: this process may use {cores} cores; more threads would wait for each other")
     if options.resume and options.json is None:
-        raise UsageError("--resume needs --json FILE, the result to go on with")
+        raise UsageError("--resume needs --json FILE, the result to continue")
     if options.json is not None:
         check_place(options.json)
     every = [

@@ -21,9 +21,9 @@ def add(commands: Commands) -> None:
         "report",
         help="make one page of any result files, with charts",
         description=wrapped(
-            "Make one self-contained HTML page of any result files: speed-up, memory, the rounds of each case, the ablation, the roofline, "
-            "peers, any number of results side by side, history and verdicts. It opens from disk, without a network. A file that cannot be "
-            "used, or a part that cannot be made, is named on the page, and the exit code is 2."
+            "Make one self-contained HTML page of any result files: speed-up, memory, the rounds of each case, the ablation, the "
+            "roofline, peers, any number of results side by side, history and verdicts. The page opens from disk and needs no "
+            "network. It names files that could not be used and parts that could not be made; the exit code is then 2."
         ),
         epilog=textwrap.dedent("""\
             examples:
@@ -38,15 +38,15 @@ def add(commands: Commands) -> None:
     )
     parser.add_argument("files", type=Path, nargs="+", metavar="FILE", help="result files; results are compared with the first")
     parser.add_argument("-o", "--output", type=Path, default=PAGE, metavar="PAGE", help=f"where the page goes (default {PAGE})")
-    parser.add_argument("--graphs", type=Path, metavar="DIR", help="link memray's flame graphs that were kept in this folder")
+    parser.add_argument("--graphs", type=Path, metavar="DIR", help="link the memray flame graphs in this folder")
     parser.set_defaults(act=_report)
     plot = commands.add_parser(
         "plot",
         help="draw one chart of the report as SVG or PNG",
         usage="%(prog)s [-h] FILE [FILE ...]\n       %(prog)s [-h] NAME FILE [FILE ...] -o PICTURE",
         description=wrapped(
-            "Draw one chart of the report into a file, for a slide or a README. Without -o the names of the charts are listed, and none "
-            "need be given."
+            "Draw one chart of the report into a file, for a slide or a README. Without -o the names of the charts are listed, "
+            "and NAME is not needed."
         ),
         epilog=textwrap.dedent("""\
             examples:

@@ -36,10 +36,10 @@ def add(commands: Commands) -> None:
     """Add the command."""
     parser = commands.add_parser(
         "limits",
-        help="measure what this machine can do at most, and how far each case is from it",
+        help="measure the ceilings of this machine, and how close each case comes to them",
         description=wrapped(
-            "Measure the ceilings of this machine (matrix product, product with one row, copy, the cost of a call), then both runners of "
-            "each cell, and say what bounds each of them."
+            "Measure the ceilings of this machine (matrix product, product with one row, copy, the cost of a call). Then measure "
+            "both runners of each cell, and report what bounds each of them."
         ),
         epilog=textwrap.dedent("""\
             examples:

@@ -45,17 +45,18 @@ def add(commands: Commands) -> None:
         "run",
         help="measure the digits model and the sweep, and sum up",
         description=wrapped(
-            "Measure both runners on the trained digits model and over batch x hidden, without pytest. Each case is checked against "
-            "float64 first, then its memory is recorded, then both runners and NumPy's bare products take turns in fresh processes."
+            "Measure both runners on the trained digits model and over batch x hidden, without pytest. Each case is first checked "
+            "against float64, then its memory is recorded. Then both runners and NumPy's bare products alternate in fresh "
+            "processes."
         ),
         epilog=textwrap.dedent("""\
             examples:
-              mlbench run                                    the default sweep, some two minutes
+              mlbench run                                    the default sweep, about two minutes
               mlbench run --json now.json --output now.txt   keep the data and the log
               mlbench run --batch 32 --hidden 128,512        single values
               mlbench run --large --no-digits                up to 10 GFLOP a call, depths 1, 2 and 4
               mlbench run --heap kept                        without the page faults of a fresh process
-              mlbench run --json now.json --resume           go on where Ctrl-C broke off"""),
+              mlbench run --json now.json --resume           continue after Ctrl-C"""),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add_sizes(parser)

@@ -20,18 +20,19 @@ FORMATS: dict[str, Callable[..., str]] = {"markdown": markdown, "json": verdicts
 def add_inconclusive(parser: argparse.ArgumentParser) -> None:
     """Add the option that decides what doubt means."""
     parser.add_argument(
-        "--inconclusive", choices=("pass", "fail"), default="fail", help="what an inconclusive row means: exit code 0, or 3 (default fail)"
+        "--inconclusive",
+        choices=("pass", "fail"),
+        default="fail",
+        help="exit code for inconclusive rows: 0 for pass, 3 for fail (default fail)",
     )
 
 
 def add_gate_options(parser: argparse.ArgumentParser) -> None:
     """Add the options on how a judgement is told, and what doubt means."""
     add_inconclusive(parser)
-    parser.add_argument("--format", choices=(TERMINAL, *FORMATS), default=TERMINAL, help="how the verdicts are told (default terminal)")
-    parser.add_argument(
-        "--output", type=Path, metavar="FILE", help="write that format here; the terminal's table is then printed all the same"
-    )
-    parser.add_argument("--all", action="store_true", help="list the rows that pass too, with every number that was compared")
+    parser.add_argument("--format", choices=(TERMINAL, *FORMATS), default=TERMINAL, help="format of the verdicts (default terminal)")
+    parser.add_argument("--output", type=Path, metavar="FILE", help="write that format here, and print the terminal's table too")
+    parser.add_argument("--all", action="store_true", help="list rows that pass too, with every number that was compared")
 
 
 def check_gate_options(options: argparse.Namespace) -> None:

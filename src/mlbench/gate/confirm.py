@@ -78,7 +78,7 @@ def _settled(first: Row, alone: Row, together: Row) -> Row:
         if each.quantity in confirmed:
             findings.append(_with(own[each.quantity], "confirmed by fresh processes alone"))
         elif each.quantity in _red(alone):
-            findings.append(replace(_with(own[each.quantity], "together with those before they do not say so"), verdict=INCONCLUSIVE))
+            findings.append(replace(_with(own[each.quantity], "all processes together do not show it"), verdict=INCONCLUSIVE))
         elif each.verdict in RED:
             findings.append(replace(_with(each, "fresh processes alone did not confirm it"), verdict=INCONCLUSIVE))
         else:

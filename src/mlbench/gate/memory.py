@@ -82,7 +82,9 @@ def memory_findings(before: Measurement, after: Measurement, allowances: dict[st
         return [Finding(PEAK, MISSING, "the baseline has a footprint, this run has none", before.memory_bytes, unit="bytes")]
     instruments = (before.footprint.instrument, after.footprint.instrument)
     if instruments[0] != instruments[1]:
-        why = f"memory: {instruments[0]} measured the baseline and {instruments[1]} this run, which see different things; use one of them"
+        why = (
+            f"memory: {instruments[0]} measured the baseline and {instruments[1]} this run, and they see different things; use one of them"
+        )
         return [Finding(PEAK, INCONCLUSIVE, why, before.memory_bytes, after.memory_bytes, "bytes")]
     steady = before.footprint.is_steady and after.footprint.is_steady
     if before.counted is not None and before.counted != after.counted:
@@ -122,7 +124,7 @@ def _counted_otherwise(before: Measurement, after: Measurement) -> Finding:
         return Finding(PEAK, MISSING, why, before.memory_bytes, unit="bytes")
     how = {RUNNER: "by our runner itself", OBJECTS: "object by object", STATED: "by the test itself"}
     one, other = (how[each.counted or ""] for each in (before, after))
-    why = f"what is held between calls was counted {one} in the baseline and {other} in this run, which see different things"
+    why = f"what is held between calls was counted {one} in the baseline and {other} in this run, and the two see different things"
     return Finding(PEAK, INCONCLUSIVE, why, before.memory_bytes, after.memory_bytes, "bytes")
 
 

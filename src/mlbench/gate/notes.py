@@ -31,7 +31,7 @@ def machine_notes(kin: Kinship, before: Rows, after: Rows) -> tuple[str, ...]:
     notes = [f"{told}: seconds are not compared{''.join(f', and {part}' for part in parts)}"]
     if alone:
         which = f"{len(alone)} rows without a reference, such as {alone[0]}" if len(alone) > 1 else f"{alone[0]}, which has no reference"
-        notes.append(f"of {which}, no time is compared on {kin.relation}: any slowdown slips through; give the callable a reference")
+        notes.append(f"no time is compared on {kin.relation} for {which}: any slowdown slips through; give the callable a reference")
     return tuple(notes)
 
 

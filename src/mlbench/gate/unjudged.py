@@ -18,4 +18,4 @@ def unjudged(path: Path) -> tuple[str, ...]:
     if not names:
         return ()
     counted = "1 benchmark does" if len(names) == 1 else f"{len(names)} benchmarks do"
-    return (f"{path}: {counted} not use the fixture mlbench and can only be judged by 'mlbench ab', such as {names[0]}",)
+    return (f"{path}: {counted} not use the fixture mlbench, such as {names[0]}; only 'mlbench ab' judges those",)

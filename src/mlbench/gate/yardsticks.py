@@ -223,7 +223,7 @@ def _told(interval: Interval) -> str:
 
 def _why(verdict: str, bounds: Bounds, *, is_alone: bool) -> str:
     if is_alone:
-        return f"all of it lies beyond what is tolerated of this ratio alone, {percent(bounds.tolerance)}"
+        return f"all of it lies beyond what is tolerated for this ratio alone, {percent(bounds.tolerance)}"
     if verdict == REGRESSION:
         return f"all of it lies beyond what is tolerated, {percent(bounds.tolerance)}, and so it does by the other yardstick"
     if verdict == INCONCLUSIVE:

@@ -71,7 +71,7 @@ def _check_node(graph: Graph, node: Node, columns: dict[str, int], where: str) -
     strip_rows = set()
     for step in node.epilogue:
         if not _op_at(step.op, where).elementwise:
-            raise GraphError(f"{where}: {step.op} in the epilogue; only element-wise ops may stand there")
+            raise GraphError(f"{where}: {step.op} in the epilogue; only element-wise ops are allowed there")
         _columns_after(graph, step, node.columns, where)
         strip_rows |= {graph.constants[name].shape[0] for name in step.operands if graph.constants[name].ndim == 2}
     if len(strip_rows) > 1:

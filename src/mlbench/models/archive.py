@@ -25,7 +25,7 @@ from mlbench.files import read_limited
 from mlbench.units import format_bytes
 
 MOST_BYTES = 1 << 30
-"""Of all arrays together; whoever has a larger model says so."""
+"""Most bytes of all arrays together; a caller with a larger model allows more."""
 _MOST_MEMBERS = 10_000
 _MAGIC = b"\x93NUMPY\x01\x00"
 _HEADER = re.compile(

@@ -205,4 +205,4 @@ def _check_measuring(config: Any) -> None:  # pytest-benchmark adds to it
     if session is None:
         raise UsageError("needs pytest-benchmark, which is not active in this run")
     if session.disabled or session.skip:
-        raise UsageError("benchmarks are disabled or skipped in this run, so that there would be nothing to judge")
+        raise UsageError("benchmarks are disabled or skipped in this run, so there is nothing to judge")

@@ -34,11 +34,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         type=int,
         default=1,
         metavar="N",
-        help="threads of BLAS, and that a call of the compiled runner may use (default 1)",
+        help="threads for BLAS and for a call of the compiled runner (default 1)",
     )
     group.addoption("--mlbench-processes", type=int, default=None, metavar="N", help="fresh processes for the ratios of a case (default 8)")
     group.addoption("--mlbench-heap", choices=("fresh", "kept"), default="fresh",
-                    help="allocator of these processes: as new, or keeping freed memory")  # fmt: skip
+                    help="allocator of these processes: fresh, or keeping freed memory")  # fmt: skip
     group.addoption("--mlbench-memray", type=Path, default=None, metavar="DIR",
                     help="keep the memray recording of every case in this folder, with its flame graph")  # fmt: skip
     group.addoption("--mlbench-report", type=Path, default=None, metavar="PAGE",
@@ -254,8 +254,8 @@ class MlbenchFixture:
 
 _RECORDER: pytest.StashKey[Recorder] = pytest.StashKey()
 _TWO_CLOCKS = (
-    "pytest-benchmark's tables above are of this process, whose heap has a history; these are of fresh processes, in which the\n"
-    "runners take turns. Where the baseline pays for page faults in one and not in the other, they differ by that: see kept heap."
+    "There are two clocks. pytest-benchmark's tables above are of this process, whose heap has a history. These are of fresh processes,\n"
+    "in which the runners alternate. If the baseline pays for page faults in only one of them, the tables differ by that: see kept heap."
 )
 
 

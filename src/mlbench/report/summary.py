@@ -21,7 +21,7 @@ def summary(measurements: Sequence[Measurement], environment: Environment) -> st
     """Return the summary of a run as text, ready to print."""
     found = [pair for pair in pairs(measurements) if _is_complete(pair)]
     if not found:
-        return "No cell has both runners measured to the end, so there is nothing to sum up."
+        return "No cell has complete measurements of both runners, so there is nothing to sum up."
     headline = _headline_pair(found)
     parts = [_headline(headline)]
     rest = [pair for pair in found if pair is not headline or not _is_digits(pair)]
@@ -92,7 +92,7 @@ def _bare_middle(found: Sequence[Pair]) -> str:
 
 
 def _heap(kept: float | None) -> str:
-    return "" if kept is None else f"; {format_ratio(kept)} in a process that keeps freed memory, as one that has run for long"
+    return "" if kept is None else f"; {format_ratio(kept)} in a process that keeps freed memory, as a long-running one does"
 
 
 def _wrapped(line: str, indent: str) -> str:
@@ -219,22 +219,23 @@ def _kept(pair: Pair) -> float | None:
 
 
 def _caveats(found: Sequence[Pair], environment: Environment) -> list[str]:
-    lines = ["Times are of this machine at this moment; the ratios were taken in interleaved rounds and carry further than the seconds."]
+    lines = ["Times belong to this machine at this moment. The ratios were taken in interleaved rounds and carry further than the seconds."]
     faulting = [pair for pair in found if _faults(pair) >= 1]
     if faulting:
         worst = max(faulting, key=_faults)
         cells = f"{len(faulting)} cells" if len(faulting) > 1 else "one cell"
         lines.append(
-            f"In {cells} the baseline pays for page faults ({worst.cell}: {format_count(_faults(worst))} a call), because glibc in a "
-            "fresh process gives freed memory back to the kernel on every call. A process that has freed larger blocks before does not: "
-            "the column 'kept heap'."
+            f"In {cells} the baseline pays for page faults ({worst.cell}: {format_count(_faults(worst))} a call), because "
+            "glibc in a fresh process gives freed memory back to the kernel on every call. A process that has freed larger blocks "
+            "before keeps it: see the column 'kept heap'."
         )
     copies = max((pair.optimized.static.weight_copies for pair in found if pair.optimized), default=0)
     staging = max((pair.optimized.static.staging_if_needed for pair in found if pair.optimized), default=0)
     lines.append(
-        f"Input and the model's weights are in neither peak; copies of weights, up to {format_bytes(copies)}, are in the optimized one. A "
-        "runner whose products are all generated does not need the model's own any more: a program that drops its model holds one set "
-        f"less. Input that is float64 or strided needs a staging buffer of up to {format_bytes(staging)} more."
+        "Neither peak contains the input or the model's weights. The optimized one contains copies of weights, up to "
+        f"{format_bytes(copies)}. A runner whose products are all generated does not need the model's own weights: a program "
+        "that drops its model holds one set less. Input that is float64 or strided needs a staging buffer of up to "
+        f"{format_bytes(staging)} more."
     )
     if any(pair.baseline and pair.baseline.footprint and pair.baseline.footprint.instrument == "tracemalloc" for pair in found):
         lines.append(

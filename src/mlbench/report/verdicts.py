@@ -33,9 +33,10 @@ from mlbench.units import format_duration, format_share
 HEADERS = ("row", "verdict", "quantity", "before", "after", "change", "interval")
 _NOTHING = "-"
 _LEGEND = (
-    ((BASELINE_RATIO, PRODUCTS_RATIO), "Baseline ratio, products ratio: the time of a call / the eager runner's, / NumPy's bare products'; "
-     "below 1 it is faster. Of the fastest rounds, with a heap that keeps freed memory, so that they are not 1 / the speed-ups of a "
-     "result's own tables, which are of all rounds and of a heap as new."),
+    ((BASELINE_RATIO, PRODUCTS_RATIO),
+     "Baseline ratio, products ratio: the time of a call / the eager runner's, / NumPy's bare products'; below 1 it is faster. They come "
+     "from the fastest rounds, with a heap that keeps freed memory. So they are not 1 / the speed-ups of a result's own tables, which come "
+     "from all rounds and a fresh heap."),
     ((REFERENCE_RATIO,), "Reference ratio: the time of a call / its reference's; below 1 it is faster. A result's own table has 1 / it."),
 )  # fmt: skip
 """What quantities mean that a result's own tables show in another way."""

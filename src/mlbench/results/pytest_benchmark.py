@@ -70,7 +70,8 @@ def foreign(path: str | Path, data: dict[str, Any]) -> FileError:
     """Return the error that says that nothing in a file of pytest-benchmark is ours."""
     count = len(data["benchmarks"])
     return FileError(
-        f"{path}: pytest-benchmark saved it, but none of its {count} benchmarks used the mlbench fixture; 'mlbench ab' compares such"
+        f"{path}: pytest-benchmark saved it, but none of its {count} benchmarks used the mlbench fixture; 'mlbench ab' "
+        "compares such benchmarks"
     )
 
 

@@ -217,7 +217,7 @@ def with_run(baseline: Result, more: Result) -> Result:
 
 def _with_run(row: Measurement, more: Measurement) -> Measurement:
     if row.arms.keys() != more.arms.keys() or "this" not in row.arms:
-        raise FileError(f"{row.case['id']}: there are no rounds beside yardsticks to add to; both must be cases, measured by this version")
+        raise FileError(f"{row.case['id']}: there are no rounds with yardsticks to add to; both must be cases, measured by this version")
     runs = tuple(count for each in (row, more) for count in each.runs or (len(each.arms["this"]),))
     return dataclasses.replace(row, arms={name: (*rounds, *more.arms[name]) for name, rounds in row.arms.items()}, runs=runs)
 

@@ -19,7 +19,7 @@ from mlbench.runtime.validation import checked
 class BaselineRunner:
     """Run a model as the lines one would write by hand, with a new array for each operation.
 
-    It is compiled to exactly those lines (`print(runner.source)`), so that it is neither slower nor hungrier than they are.
+    It is compiled to exactly those lines (`print(runner.source)`), so it takes the time and the memory that they take.
     It holds no memory between calls and may be called from any number of threads and by forked processes. It cannot be copied or pickled
     (`CopyError`); send the model to where another runner is needed.
 

@@ -27,15 +27,15 @@ class OptimizedRunner:
     The first call of a batch size makes views for it; the calls after it allocate nothing.
 
     A runner runs one call at a time; a second one meanwhile, from another thread or from a signal handler, a finalizer or a trace function
-    on the same one, gets a `BusyError`. To run on several threads, make one runner for each of them from the same model: weights are
-    shared, packed ones where they are packed alike, and only the arena is their own. Or allow one runner several threads, which then share
-    the rows of a call.
+    on the same one, gets a `BusyError`. To run on several threads, make one runner for each of them from the same model. These share the
+    weights, and packed weights of the same layout; only the arena is their own. Or allow one runner several threads, which then share the
+    rows of a call.
 
     An exception that arrives in a call, such as Ctrl-C, comes out of `run` when no thread works for that call any more, and the next call
     is right.
 
-    A runner keeps of the model what it reads. Where all products are generated that is no weight but the packed ones, so that a program
-    which drops its model holds one set.
+    A runner keeps only what it reads of the model. If all products are generated, it keeps the packed weights alone, and a program that
+    drops its model holds one set of weights.
 
     A runner cannot be copied or pickled (`CopyError`); send the model to where another one is needed. A forked child has the
     runner, with an arena of its own, unless it has several threads (`CrewError`).
@@ -43,8 +43,8 @@ class OptimizedRunner:
     Args:
         model: the model, or a graph.
         max_batch: most rows a call may have.
-        passes: names of the optimisations to switch on, in any order; None for all of them. `mlbench explain` tells what each of them
-            does. Passes of your own may stand here instead, and run in the order given.
+        passes: names of the optimisations to switch on, in any order; None for all of them. `mlbench explain` shows what each of them
+            does. Passes of your own are accepted too, and run in the order given.
         choices: what a search chose (`mlbench.tune`) or an earlier run recorded; None leaves tile, layouts and packing to default rules.
         threads: threads that a call may use. With 1 the runner leaves BLAS as it is; with more it sets BLAS's threads for the time of a
             call, which needs threadpoolctl.

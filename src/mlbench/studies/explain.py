@@ -58,7 +58,7 @@ def explanation(cell: Cell, passes: Sequence[str] | None = None, *, tuned: bool 
         _indented(str(plan)),
         held,
         f"Compiled in {format_duration(compiled_s)}, the first call included"
-        + (f"; the search, or the look into its memory, took {format_duration(chosen - start)}." if tuned else "."),
+        + (f"; the search, or its recall, took {format_duration(chosen - start)}." if tuned else "."),
     ]
     return "\n\n".join(parts)
 

@@ -33,7 +33,7 @@ ROUNDS_S = 1.5
 LEAST_ROUNDS = 3
 PROCESSES = 5
 """Of comparisons that no gate judges."""
-_ALLOCATOR_DEAF = "kept heap: this allocator gives memory back all the same, so there is no number without page faults"
+_ALLOCATOR_DEAF = "kept heap: this allocator gives memory back even then, so there is no number without page faults"
 _OPTION = "--processes, in pytest --mlbench-processes"
 MOST_BALLAST_BYTES = 32 * 1024**2
 
@@ -312,8 +312,8 @@ def doubts(ratios: Mapping[str, Interval], found: Footprint | None, *, is_lone: 
         )
     few = min((interval.processes for interval in ratios.values()), default=FEWEST_PROCESSES)
     if few < FEWEST_PROCESSES and not is_lone:
-        why = {1: "one process: intervals hold nothing of the spread between processes and are too narrow",
-               2: "two processes: they hardly show how far processes are apart, so that intervals are wide"}[few]  # fmt: skip
+        why = {1: "one process: intervals do not contain the spread between processes and are too narrow",
+               2: "two processes: they hardly show how much processes differ, so intervals are wide"}[few]  # fmt: skip
         warnings.append(f"{why}; take {FEWEST_PROCESSES} or more ({_OPTION})")
     if found is not None and not found.is_steady:
         warnings.append("footprint: repeats did not agree; something else allocated in this process")

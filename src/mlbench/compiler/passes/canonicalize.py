@@ -53,7 +53,7 @@ def explain(before: Graph, after: Graph) -> str:
     """Say what the pass did to this graph."""
     gone = len(before.nodes) - len(after.nodes)
     if not gone:
-        return "Nothing to do: no two Linears meet that may become one, and every node matters."
+        return "Nothing to do: no two adjacent Linears can become one, and every node matters."
     merged = sum(node.op == "matmul" for node in before.nodes) - sum(node.op == "matmul" for node in after.nodes)
     return f"{gone} nodes are gone, {merged} matrix products among them."
 

@@ -63,8 +63,8 @@ def explain(before: Graph, after: Graph) -> str:
     inside = sum(node.inner for node in mine)
     panels = ", ".join(str(node.width * vectors.lanes) for node in mine)
     return (
-        f"{', '.join(node.output for node in mine)} computed by code of ours for {vectors.name}, with {inside} element-wise steps inside "
-        f"the products; {size:,} bytes of copies of weights, packed in panels of {panels} columns."
+        f"{', '.join(node.output for node in mine)} computed by generated code for {vectors.name}, with {inside} "
+        f"element-wise steps inside the products; {size:,} bytes of copies of weights, packed in panels of {panels} columns."
     )
 
 

@@ -101,7 +101,9 @@ def explain(before: Graph, after: Graph) -> str:
     """Say what the pass did to this graph."""
     relus, left = (sum(place.op == "relu" for place in _places(graph)) for graph in (before, after))
     if relus == left:
-        return f"Nothing folded: {relus} ReLU, none between two Linears of NumPy's with a bias that is small beside what the ReLU gives."
+        return (
+            f"Nothing folded: {relus} ReLU, none between two Linears of NumPy's with a bias that is small compared with the ReLU's output."
+        )
     folded = relus - left
     return (
         f"{folded} of {relus} ReLU became max(z, -b), and the bias b moved into the next layer's bias as b @ W, "

@@ -42,7 +42,7 @@ def explain(before: Graph, after: Graph) -> str:
         return "No strips: no row operand meets more than one row."
     shapes = ", ".join(" x ".join(map(str, array.shape)) for array in strips.values())
     size = sum(array.nbytes for array in strips.values())
-    return f"{len(strips)} strips stand for row operands and the zero of ReLU ({shapes}), {size:,} bytes of static memory."
+    return f"{len(strips)} strips replace row operands and the zero of ReLU ({shapes}), {size:,} bytes of static memory."
 
 
 class _Strips:

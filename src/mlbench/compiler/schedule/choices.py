@@ -141,7 +141,7 @@ def memory_budget_bytes(graph: Graph, *, generated: bool = False) -> int | None:
     Args:
         graph: compiled for a batch.
         generated: generated code runs it, which is as fast in low tiles, so that a low budget costs nothing: the share is taken of what an
-            eager runner holds beside its output, and code counts as well.
+            eager runner holds in addition to its output, and code counts as well.
     """
     hidden = [node.columns for node in graph.nodes if node.output != graph.output]
     if graph.max_batch is None or graph.max_batch < LARGE_BATCH or not hidden:

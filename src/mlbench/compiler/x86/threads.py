@@ -145,8 +145,8 @@ def start_helper(thread: threading.Thread, number: int, others: int) -> None:
         thread.start()
     except RuntimeError as error:
         raise CrewError(
-            f"the system started {number} of the {others} threads that this runner needs beside the calling one ({error}); allow this "
-            "process more threads, or make the runner with fewer"
+            f"the system started {number} of the {others} threads that this runner needs in addition to the calling one "
+            f"({error}); allow this process more threads, or make the runner with fewer"
         ) from error
 
 

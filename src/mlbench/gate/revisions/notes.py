@@ -27,7 +27,7 @@ def _of_versions(comparison: Comparison) -> Iterator[str]:
         yield "Both versions are the same: this is an A/A comparison"
     if comparison.plants:
         yield (f"Slowdowns or allocations were planted in {len(comparison.plants)} rows to see whether they are found: this is a "
-               "calibration, and those rows are to be red")  # fmt: skip
+               "calibration, and those rows should be red")  # fmt: skip
     for name, found in head.versions.items():
         old = base.versions.get(name, "none")
         if old != found:
@@ -66,8 +66,8 @@ def _of_rows(comparison: Comparison, rows: Sequence[Row], aside: Sequence[str]) 
             yield f"{row.id} {told}; the other sets decide"
     coroutines = [row.id for row in rows if any(visit.coroutine for visit in visits.get(row.id, ()))]
     if coroutines:
-        yield (f"{_some(coroutines)}: a call makes a coroutine and does not run it, so that only its making was timed; hand `benchmark` a "
-               "function that runs it, such as asyncio.run")  # fmt: skip
+        yield (f"{_some(coroutines)}: a call makes a coroutine and does not run it, so only its construction was timed; hand "
+               "`benchmark` a function that runs it, such as asyncio.run")  # fmt: skip
     exhausted = [row.id for row in rows if any(visit.exhausted for visit in visits.get(row.id, ()))]
     if exhausted:
         why = next(visit.exhausted for visit in visits[exhausted[0]] if visit.exhausted)
@@ -75,8 +75,8 @@ def _of_rows(comparison: Comparison, rows: Sequence[Row], aside: Sequence[str]) 
                "these rounds and take no footprint")  # fmt: skip
     once = [row.id for row in rows if any(visit.once for visit in visits.get(row.id, ()))]
     if once:
-        yield (f"{len(once)} of the targets may be called once only (pedantic with one round and no setup): each set of processes measures "
-               "them by a single call, without a footprint, so that they need more sets")  # fmt: skip
+        yield (f"{len(once)} of the targets may be called once only (pedantic with one round and no setup): each set of processes "
+               "measures them by a single call, without a footprint, so they need more sets")  # fmt: skip
 
 
 def _of_aside(aside: Sequence[str], visits: Mapping[str, Sequence[Visit]]) -> Iterator[str]:
@@ -105,7 +105,7 @@ def _of_the_end(comparison: Comparison, rows: Sequence[Row]) -> Iterator[str]:
     slower = [row.id for row in rows for each in row.findings
               if each.verdict == INCONCLUSIVE and each.change is not None and each.change.low > 1]  # fmt: skip
     if slower:
-        yield (f"{_some(slower)} looked slower, and the fresh sets that confirm it or clear it were not measured")  # fmt: skip
+        yield (f"{_some(slower)} looked slower, and the fresh sets that would confirm or clear it were not measured")  # fmt: skip
 
 
 def _some(names: Sequence[str]) -> str:

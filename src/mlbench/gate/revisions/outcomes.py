@@ -71,7 +71,7 @@ def doubt_of_ends(visits: Sequence[Visit], versions: tuple[str, str]) -> str:
     head = _of_head(bad_visits(visits))
     if not head or len(bad_visits(visits)) == len(visits):
         return ""
-    return f"{_told(head, 'head', versions[1], len(visits))}, and passed in others: whose fault that is cannot be told"
+    return f"{_told(head, 'head', versions[1], len(visits))}, and passed in others: the cause is unclear"
 
 
 def told_of_base(visits: Sequence[Visit], base: str) -> str:
@@ -104,7 +104,7 @@ def _never_measured(bad: Sequence[Visit], versions: tuple[str, str]) -> tuple[st
     """Return the verdict of a test that passed in no set in all arms."""
     verdict, why = _of_one(bad[-1], versions)
     if len(bad) < AGAIN:
-        return INCONCLUSIVE, f"{why}; another set would tell whether that was a hiccup"
+        return INCONCLUSIVE, f"{why}; another set would show whether that was chance"
     head = [visit for visit in bad if _is_bad(visit, "head")]
     if head and len(head) == len(bad):
         return verdict, why

@@ -97,9 +97,7 @@ def _load(environment: Environment, load: float | None) -> Finding:
     found = f"{load:.2f} runnable tasks on {environment.cores} cores"
     if load <= MOST_LOAD * environment.cores:
         return Finding("load", found, Mood.FINE)
-    return Finding(
-        "load", found, Mood.DISTURBS, "wait, or end what else is running; ratios survive it better than seconds, with wider intervals"
-    )
+    return Finding("load", found, Mood.DISTURBS, "wait, or end other tasks; ratios suffer less than seconds, and their intervals widen")
 
 
 def _waiting(read: Read) -> Finding:
@@ -112,7 +110,7 @@ def _waiting(read: Read) -> Finding:
     found = f"{waited:.0f} % of the last 10 s"
     if waited <= MOST_WAITING:
         return Finding("waiting for a core", found, Mood.FINE)
-    advice = "tasks take each other's turns; see with top which ones they are, and end them or wait"
+    advice = "tasks compete for the cores; find them with top, and end them or wait"
     return Finding("waiting for a core", found, Mood.DISTURBS, advice)
 
 
@@ -135,7 +133,7 @@ def _turbo(read: Read) -> Finding:
     command = "echo 0 | sudo tee /sys/devices/system/cpu/cpufreq/boost"
     if no_turbo is not None:
         command = "echo 1 | sudo tee /sys/devices/system/cpu/intel_pstate/no_turbo"
-    return Finding("turbo", "on", Mood.DISTURBS, f"{command}   (seconds drift with the temperature; ratios do so less)")
+    return Finding("turbo", "on", Mood.DISTURBS, f"{command}   (seconds drift with the temperature; ratios drift less)")
 
 
 def _siblings(read: Read) -> Finding:
@@ -144,7 +142,7 @@ def _siblings(read: Read) -> Finding:
         return Finding("threads that share a core", "not visible here", Mood.UNKNOWN)
     if active != "1":
         return Finding("threads that share a core", "no", Mood.FINE)
-    advice = "what runs on the other half of a core slows this one; echo off | sudo tee /sys/devices/system/cpu/smt/control"
+    advice = "a task on the other thread of a core slows this one; echo off | sudo tee /sys/devices/system/cpu/smt/control"
     return Finding("threads that share a core", "yes", Mood.DISTURBS, advice)
 
 
@@ -157,7 +155,7 @@ def _container(environment: Environment, read: Read) -> Finding:
     if environment.cpu_limit >= environment.cores and not throttled:
         return Finding("container CPU limit", found, Mood.FINE)
     return Finding(
-        "container CPU limit", found, Mood.DISTURBS, "the kernel stops the process in mid-turn; give it whole cores (a cpuset, no quota)"
+        "container CPU limit", found, Mood.DISTURBS, "the kernel stops the process during a round; give it whole cores (a cpuset, no quota)"
     )
 
 
@@ -178,7 +176,7 @@ def _huge_pages(read: Read) -> Finding:
     mode = text.partition("[")[2].partition("]")[0] or text
     if mode != "always":
         return Finding("transparent huge pages", mode, Mood.FINE)
-    advice = "large arrays get huge pages or not as it happens; echo madvise | sudo tee /sys/kernel/mm/transparent_hugepage/enabled"
+    advice = "chance decides whether large arrays get huge pages; echo madvise | sudo tee /sys/kernel/mm/transparent_hugepage/enabled"
     return Finding("transparent huge pages", mode, Mood.DISTURBS, advice)
 
 
@@ -188,7 +186,7 @@ def _hypervisor(read: Read) -> Finding:
         return Finding("virtual machine", "not visible here", Mood.UNKNOWN)
     if "hypervisor" not in flags:
         return Finding("virtual machine", "no", Mood.FINE)
-    advice = "neighbours take turns that no process sees here; trust ratios of interleaved rounds, never seconds of different runs"
+    advice = "neighbours take time that no process here can see; trust ratios of interleaved rounds, never seconds of different runs"
     stolen = _stolen(read("/proc/stat"))
     if stolen is not None and stolen > MOST_STOLEN:
         return Finding(

@@ -60,8 +60,8 @@ def ladder_chart(cell: str, steps: Sequence[Step]) -> Chart | None:
         (step.name, f"{step.total.estimate:.3f}", f"{step.total.low:.3f}", f"{step.total.high:.3f}{step.total.doubt}", step.says)
         for step in steps
     )
-    how = ("From top to bottom one optimisation after the other is switched on. A bar begins where the one before ended; the line through "
-           "its end is the 95 % interval of the whole speed-up so far. The colour says whether this step alone, measured in turns with "
-           "and without it, is beyond the noise of the run.")  # fmt: skip
+    how = ("Each row switches on one more optimisation, from top to bottom. A bar begins where the one before it ended. The line through "
+           "its end is the 95 % interval of the whole speed-up so far. The colour says whether this step alone, with and without it in "
+           "the same rounds, is beyond the noise of the run.")  # fmt: skip
     table = Table(f"Ladder of {cell}", ("optimisation", "speed-up", "95 % from", "to", "effect"), cells)
     return Chart(f"ladder-{cell}", f"What each optimisation adds: {cell}", how, spec, table, 3 * len(rows))

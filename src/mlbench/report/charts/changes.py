@@ -51,8 +51,8 @@ def changes_chart(judgement: Judgement) -> Chart | None:
                       "tooltip": [{"field": "id", "title": "row"}, {"field": "quantity"}, {"field": "change", "format": "+.1%"},
                                   {"field": "verdict"}]}},
     ]  # fmt: skip
-    how = ("A point is by how much a row changed, to the right is worse; the line through it is the interval. Dashed lines are no change "
-           "and what is tolerated.")  # fmt: skip
+    how = ("A point is the change of a row; to the right is worse. The line through it is the interval. The dashed lines are no change "
+           "and the tolerance.")  # fmt: skip
     table = verdict_table(judgement, everything=True)
     return Chart("verdicts", table.title, how, spec, table, len(rows))
 

@@ -46,23 +46,26 @@ class Quantity:
 
 SPEEDUP = Quantity(
     "speedup", "Speed-up",
-    "How many times as fast the compiled runner is: 2 means half the time. Darker is faster, the palest no faster. A cell opens its case.",
+    "The number is how many times as fast the compiled runner is: 2 means half the time. Darker is faster, the palest no faster. "
+    "A cell opens its case.",
     "blues", ".2f", 1.0, 4.0, is_ratio=True,
 )  # fmt: skip
 MEMORY = Quantity(
     "memory", "Memory reduction",
-    "The share of the eager runner's peak memory that is gone, everything the compiled runner holds included, copies of weights too. "
-    "Darker is less memory, the palest none less; below 0 it needs more.", "greens", ".0%", 0.0, 1.0, is_ratio=False,
+    "The number is the share of the eager runner's peak memory that the compiled runner saves. Everything that it holds counts, "
+    "copies of weights too. Darker is less memory, the palest saves none; below 0 it needs more.",
+    "greens", ".0%", 0.0, 1.0, is_ratio=False,
 )  # fmt: skip
 MEMORY_WITHOUT_COPIES = Quantity(
     "memory-without-copies", "Memory reduction without copies of weights",
-    "The same without the weights that the compiled runner has packed. Darker is less memory, the palest none less; below 0 it needs more.",
+    "This is the memory reduction without the weights that the compiled runner has packed. Darker is less memory, the palest "
+    "saves none; below 0 it needs more.",
     "greens", ".0%", 0.0, 1.0, is_ratio=False,
 )  # fmt: skip
 FLOOR_RATIO = Quantity(
     "floor-ratio", "Floor ratio",
-    "The compiled runner's time, counted in floors: the least that this machine needs for its arithmetic and its bytes. 1 is the limit and "
-    "the palest; darker is farther from it.", "oranges", ".2f", 1.0, 4.0, is_ratio=True,
+    "The number is the compiled runner's time divided by the floor: the least time that this machine needs for the arithmetic and "
+    "the bytes. 1 is the limit and the palest; darker is farther from it.", "oranges", ".2f", 1.0, 4.0, is_ratio=True,
 )  # fmt: skip
 
 

@@ -81,8 +81,8 @@ def arena_chart(cell: str, places: Sequence[Place], nodes: Sequence[str], arena_
     cells = tuple(
         (each.name, f"{each.first} to {each.last}", format_bytes(each.offset_bytes), format_bytes(each.size_bytes)) for each in places
     )
-    how = ("A rectangle is a buffer: its width is how long it lives, its height its size. Buffers that do not live together share bytes. "
-           "The dashed line is the lower bound, the most that lives at once.")  # fmt: skip
+    how = ("A rectangle is a buffer: its width is its lifetime, its height its size. Buffers that are not live together share bytes. The "
+           "dashed line is the lower bound: the most bytes live at one node.")  # fmt: skip
     notes = (f"Arena {format_bytes(arena_bytes)}, lower bound {format_bytes(lower_bound_bytes)}. Nodes: {', '.join(nodes)}.",)
     table = Table(f"Arena of {cell}", ("buffer", "nodes", "at", "size"), cells, notes)
     return Chart(f"arena-{cell}", f"Arena: {cell}", how, spec, table, len(places) + 1)

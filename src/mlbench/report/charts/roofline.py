@@ -66,10 +66,8 @@ def roofline_chart(dots: Sequence[Dot], peak_flop_per_s: float, bytes_per_s: Map
                       "tooltip": [{"field": "case"}, {"field": "y", "format": ".1f", "title": "GFLOP/s"}, {"field": "bound"}]}},
     ]  # fmt: skip
     cells = tuple((dot.case, f"{dot.intensity:.2f}", f"{dot.flop_per_s / 1e9:.2f}", dot.bound) for dot in dots)
-    how = ("Lines are what this machine can do: to the left a case is held back by reading from a level of memory, to the right by "
-           "arithmetic. The "
-           "farther a point lies below the lines, the more is lost to calls, allocation and shapes that suit BLAS badly. The floor ratio "
-           "counts what must be touched alone: weights, input and output, once. "
-           "Point at a dot for its name.")  # fmt: skip
+    how = ("Lines are what this machine can do: reading from a level of memory bounds a case on the left, and arithmetic one on the "
+           "right. The farther a point is below the lines, the more it loses to calls, allocation and shapes that suit BLAS badly. The "
+           "floor ratio counts only what must be touched: weights, input and output, once. Point at a dot for its name.")  # fmt: skip
     table = Table("Roofline", ("case", "FLOP/byte", "GFLOP/s", "what bounds it"), cells)
     return Chart("roofline", "Roofline", how, spec, table, len(dots) + len(bytes_per_s) + 1)

@@ -74,7 +74,7 @@ def beside_chart(measure: Measure, results: Sequence[tuple[str, Sequence[Measure
     short, named = row_labels(cases), labels(drawn, MOST_OF_A_NAME)
     for row in rows:
         row.update(row=short[row["case"]], column=named[row["result"]])
-    title = f"{measure.title}, beside {first}"
+    title = f"{measure.title}, compared with {first}"
     spec = base_spec(rows, title, 24 * len(cases))
     axis = {"labelAngle": -30 if len(drawn) <= MOST_SLANTED else -90, "labelLimit": 150, "labelOverlap": "greedy"}
     spec["encoding"] = {
@@ -91,9 +91,12 @@ def beside_chart(measure: Measure, results: Sequence[tuple[str, Sequence[Measure
         {"mark": {"type": "text", "fontSize": 12, "aria": False, "opacity": {"expr": f"width / {len(drawn)} < {LEAST_WIDTH} ? 0 : 1"}},
          "encoding": {"text": {"field": "told"}, "color": {"condition": {"test": dark, "value": "white"}, "value": "#222"}}},
     ]  # fmt: skip
-    how = f"A column is a result, a row a case. Blue is less than in {first}, red more, the deepest twice; pale is the same."
+    how = (
+        f"A column is a result, a row a case. Blue is less than in {first}, red is more, and the deepest colour is a factor of two; "
+        "pale is the same."
+    )
     if len(drawn) < len(columns):
-        how += f" Drawn are {first} and the {len(drawn) - 1} named last; the table has all {len(columns)}."
+        how += f" The chart has {first} and the {len(drawn) - 1} named last; the table has all {len(columns)}."
     cells = tuple((case, *(_told(measure, case, columns[first], column) for column in columns.values())) for case in cases)
     return Chart(f"beside-{measure.name}", title, how, spec, Table(title, ("case", *columns), cells), len(rows))
 

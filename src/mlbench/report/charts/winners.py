@@ -56,8 +56,8 @@ def fastest_chart(races: Sequence[Race]) -> Chart | None:
             "encoding": {"text": {"field": "winner"}, "color": text},
         },
     ]
-    how = ("Blue: ours is faster, red: another one is; the number is the fastest other runtime's time over ours, so that 0.8 means "
-           "that it takes four fifths of our time. Below it the winner, where there is room. Sizes are inputs-hidden-outputs.")  # fmt: skip
+    how = ("Blue: the compiled runner is faster; red: another runtime is. The number is the fastest other runtime's time over the compiled "
+           "runner's, so 0.8 means four fifths of its time. The name below is the winner. Sizes are inputs-hidden-outputs.")  # fmt: skip
     cells = tuple((race.shape, str(race.batch), race.peer, f"{race.ratio.estimate:.3f}", f"{race.ratio.low:.3f}",
                    f"{race.ratio.high:.3f}{race.ratio.doubt}")
                   for race in races)  # fmt: skip

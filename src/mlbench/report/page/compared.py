@@ -17,7 +17,7 @@ from mlbench.results import Measurement, Result
 
 def beside(files: Files) -> Section:
     """Return every result in a column of its own, the first that was named as what the others are compared with."""
-    command = "mlbench report first.json second.json third.json, any number of results; the first is what the others are compared with"
+    command = "mlbench report first.json second.json third.json, any number of results; the others are compared with the first"
     found = [(name, result.measurements) for name, result in files.beside]
     charts = tuple(chart for measure in MEASURES if (chart := beside_chart(measure, found)) is not None)
     if not charts:
@@ -25,9 +25,12 @@ def beside(files: Files) -> Section:
     first = charts[0].table.headers[1]
     baseline = dict(files.beside)[first]
     others = [name for name, result in files.beside if kinship(baseline.environment, result.environment).relation == OTHER]
-    text = [f"The first that was named, {first}, is what the others are compared with."]
+    text = [f"The others are compared with the first that was named, {first}."]
     if others:
-        text.append(f"Warning: measured on another machine than {first}: {', '.join(others)}. There only memory and floor ratios compare.")
+        text.append(
+            f"Warning: measured on another machine than {first}: {', '.join(others)}. Only memory and floor ratios compare between "
+            "machines."
+        )
     return Section("beside", "Side by side", tuple(text), charts)
 
 

@@ -78,7 +78,7 @@ def _headline(files: Files) -> Section:
     if found is None:
         return Section("headline", "In short", figures=(*_against_peers(files), *changes(files)), command=command)
     name, result = found
-    text = (f"Of {name}, the newest result that has both runners.",) if len(files.results) > 1 else ()
+    text = (f"From {name}, the newest result that has both runners.",) if len(files.results) > 1 else ()
     told = f"{name}   {result.date}\n$ {result.command}\n\n{summary(result.measurements, result.environment)}"
     return Section(
         "headline", "In short", text, preformatted=told, figures=(*figures(result.measurements), *_against_peers(files), *changes(files))
@@ -189,8 +189,8 @@ def _memory(files: Files) -> Section:
         return Section("memory-map", "Where the memory goes", command=command)
     charts = [chart for each in found.cells for chart in memory_charts(each)]
     text = (
-        f"Of {found.source} the digits and the cell in which most of the memory is gone, of those small enough to be made here; recorded "
-        "when this page was made, with the mlbench that made it.",
+        f"These are the digits and the cell that saves most memory in {found.source}, among those small enough to record here. "
+        "They were recorded when this page was made, with the mlbench that made it.",
         *_differences(dict(files.results)[found.source], charts, found.source),
     )
     return Section("memory-map", "Where the memory goes", text if charts else (), tuple(charts), command=command, gaps=found.gaps)
@@ -265,8 +265,8 @@ def _graphs(files: Files) -> Section:
     """Return links to memray's own pages, where they were kept."""
     links = tuple(files.graphs)
     text = (
-        "memray's own pages: of the eager runner and of a callable one call at the moment of its peak, of the compiled runner what it "
-        "holds from call to call. They count in powers of 1000, so that 1.05 MB there are 1.00 MB here.",
+        "These are memray's own pages. For the eager runner and for a callable they show one call at the moment of its peak, for "
+        "the compiled runner what it holds between calls. They count in powers of 1000, so 1.05 MB there are 1.00 MB here.",
     )
     command = "mlbench report ... --graphs DIR, with what mlbench flamegraph, --mlbench-memray, the gate or mlbench ab kept"
     return Section("graphs", "Flame graphs", text if links else (), links=links, command=command)

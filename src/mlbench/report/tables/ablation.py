@@ -43,11 +43,11 @@ def effects_table(found: Ablation) -> Table:
     calls = found.break_even_calls
     earned = "never" if calls is None else f"after {format_count(math.ceil(calls * (1 - ROUNDING)))} calls"
     notes: tuple[str, ...] = (
-        f"Baseline {format_duration(found.baseline_s)} a call. Speed-up: baseline / this runner. Effect: the same runner without the "
-        "optimisation / with it, so that above 1 it helps.",
-        f"Two identical baselines differed by up to {100 * (found.noise - 1):.1f} % here. An effect is called one where its whole interval "
-        f"is on one side of 1 and farther away than that. Compiling everything took {format_duration(found.compile_s)}; that is earned "
-        f"back {earned}.",
+        f"Baseline: {format_duration(found.baseline_s)} a call. Speed-up: baseline / this runner. Effect: the same runner "
+        "without the optimisation / with it; above 1 it helps.",
+        f"Two identical baselines differed by up to {100 * (found.noise - 1):.1f} % here. An effect counts only if its whole "
+        f"interval is on one side of 1 and farther away than that. Compiling everything took {format_duration(found.compile_s)}; "
+        f"that is earned back {earned}.",
     )
     if (found.baseline_faults or 0.0) >= 1:
         notes += (
@@ -64,13 +64,13 @@ def shares_table(found: Ablation) -> Table:
         (said, format_percent(share := getattr(shares, name)), format_duration(share * found.baseline_s)) for name, said in _SHARES
     )
     notes = (
-        "Differences between programs that take turns with the baseline and differ from it by one thing each. Matrix products: the "
-        "products alone, with results that are there already. Element-wise passes: what the other operations add to that. Allocation: "
-        "what the baseline takes beyond both, less what small arrays take. Call overhead: the same calls on a model whose every size is "
-        "1, small arrays included; it is taken off the others.",
+        "Each part is a difference between programs that alternate with the baseline and differ from it by one thing each. Matrix "
+        "products: the products alone, into existing results. Element-wise passes: what the other operations add. Allocation: "
+        "what the baseline takes beyond both, minus what small arrays take. Call overhead: the same calls on a model whose every "
+        "size is 1, small arrays included; it is subtracted from the others.",
         *(
-            f"By that difference {said} came out at {100 * shares.below_zero[name]:.1f} % of a call, which is noise or a side effect on "
-            "the caches; it counts as 0, and the others are scaled to add up."
+            f"{said} came out at {100 * shares.below_zero[name]:.1f} % of a call, which is noise or a side effect on the "
+            "caches; it counts as 0, and the others are scaled to add up."
             for name, said in _SHARES
             if name in shares.below_zero
         ),

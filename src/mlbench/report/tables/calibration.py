@@ -34,8 +34,8 @@ def calibration_tables(
     tables = []
     if alarms:
         notes: tuple[str, ...] = (
-            "Nothing was different, so that every red row is a false alarm. 95 % bounds are exact (Clopper and Pearson), and stand where "
-            "trials are independent: comparisons are; rows share their processes, and recombined suites their sets.",
+            "Nothing was different, so every red row is a false alarm. 95 % bounds are exact (Clopper and Pearson) and need "
+            "independent trials. Comparisons are independent; rows share their processes, and recombined suites their sets.",
         )
         if real is not None and real.spent_s:
             spent = sorted(real.spent_s)
@@ -44,7 +44,7 @@ def calibration_tables(
         tables.append(Table("The same version twice", headers, tuple(alarms), notes))
     if found:
         headers = ("Planted", "in", "found", "share", "95 % bounds", "inconclusive", "share", "95 % bounds")
-        note = "Bounds take the rows of a comparison for independent, though they share its processes."
+        note = "Bounds treat the rows of a comparison as independent, although they share its processes."
         tables.append(Table("Planted slowdowns and allocations", headers, tuple(found), (note,)))
     return tuple(tables)
 
@@ -63,7 +63,7 @@ def saved_table(runs: Sequence[SavedRun], pairs: Sequence[SavedRun]) -> Table:
     )  # fmt: skip
     headers = ("run", "our gate", "red rows", "inconclusive", "of", "red by min:10%")
     notes = (*_suites("Against the one baseline", runs), *_suites("Every run against every other one", pairs),
-             "Pairs share their runs, and the runs their baseline, so that their shares have no bounds.")  # fmt: skip
+             "Pairs share their runs, and the runs their baseline, so these shares have no bounds.")  # fmt: skip
     return Table("Saved runs of unchanged code against one saved baseline", headers, rows, notes)
 
 

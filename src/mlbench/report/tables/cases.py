@@ -73,14 +73,14 @@ def latency_table(found: Sequence[Pair]) -> Table:
         for pair in found
     )
     notes = (
-        "Latency: of one call over interleaved rounds in fresh processes; like the ratios the geometric mean of the processes' medians. "
-        "Speed-up: baseline / optimized. Over products: NumPy's bare matrix products / optimized, with a heap that keeps freed memory. "
-        "Above 1 optimized is faster.",
-        "Floor ratio: optimized / an empty run plus the bare products as generated code ran them, which is what files of before call so."
+        "Latency: the time of one call over interleaved rounds in fresh processes; like the ratios, it is the geometric mean of "
+        "the processes' medians. Speed-up: baseline / optimized. Over products: NumPy's bare matrix products / optimized, with a "
+        "heap that keeps freed memory. Above 1 optimized is faster.",
+        "Floor ratio, as older files define it: optimized / an empty run plus the bare products as generated code ran them."
         if aged
-        else "Floor ratio: optimized, counted in floors. A floor is the least that the arithmetic at the core's peak, or the bytes at the "
-        "bandwidth of their level, take, plus an empty call; no code under test is in it. 1.00x is the machine.",
-        "Kept heap: the speed-up where freed memory is not given back to the kernel; measured where the baseline faults otherwise.",
+        else "Floor ratio: optimized / floor. The floor is the least time that the arithmetic at the core's peak, or the bytes at the "
+        "bandwidth of their level, take, plus an empty call; no code under test is in it. 1.00x is the machine's limit.",
+        "Kept heap: the speed-up if freed memory is not given back to the kernel, measured in cells where the baseline otherwise faults.",
         "p99/median of single calls and minor page faults per call: baseline -> optimized.",
     )
     return Table("Latency", headers, rows, notes)
@@ -111,9 +111,9 @@ def memory_table(found: Sequence[Pair]) -> Table:
     )
     measured_by = f"Measured by {' and '.join(instruments)}. " if instruments else ""
     notes = (
-        f"{measured_by}Optimized = peak of the call + static, which is all "
-        "it holds between calls: arena, operands, code, and copies of weights. Input and the model's own weights, one set, are in neither. "
-        "Without copies: the same without copies of weights.",
+        f"{measured_by}Optimized = peak of the call + static, which is all it holds between calls: arena, operands, code, and "
+        "copies of weights. Neither number contains the input or the model's own weights. Without copies: the same without copies "
+        "of weights.",
         "With staging: strided input needs a staging buffer too (so does float64, which the baseline has to convert as well). "
         "Allocations per call: baseline -> optimized.",
     )
@@ -143,9 +143,9 @@ def reference_table(measurements: Sequence[Measurement]) -> Table | None:
         for each in others
     )
     notes = (
-        "Interleaved with the reference in this one process, whose own bias the interval does not hold. Above 1 this is faster. "
-        "Allocations per call: reference -> this. Peak: of a call, with what is held between calls, where a runner of ours says it or the "
-        "test names it.",
+        "The rounds alternate with the reference in this one process; the interval does not contain the bias of that process. "
+        "Above 1 this is faster. Allocations per call: reference -> this. Peak: of a call, with what is held between calls if "
+        "this is a runner of mlbench or the test names it.",
         *doubt_lines([(each.case["cell"], line) for each in others for line in each.warnings]),
     )
     return Table("Callables", headers, rows, notes)

@@ -33,8 +33,8 @@ def times_table(result: PeerResult) -> Table:
             ends = (str(cell.fastest_peer), format_ratio(ratio.estimate), format_interval(ratio))
         rows.append((cell.name, *(_time(cell, name) for name in names), *ends))
     notes = [
-        "Time of a call, inputs-hidden-outputs and batch, over rounds in which the runtimes took turns: the geometric mean of the "
-        f"processes' medians. {FASTEST} fastest. peer / ours: the fastest peer of the cell over ours, above 1 ours is "
+        "Time of a call, inputs-hidden-outputs and batch, over rounds in which the runtimes alternated: the geometric mean of the "
+        f"processes' medians. {FASTEST} is the fastest. peer / ours: the fastest peer of the cell over ours, above 1 ours is "
         "faster; the interval is Student's over sets of processes.",
     ]
     if any(each.state == SLOW for cell in result.cells for each in cell.outcomes.values()):
@@ -52,11 +52,11 @@ def bytes_table(result: PeerResult) -> Table:
         (cell.name, *(_bytes(cell.outcomes.get(name)) for name in names), _without_copies(cell.outcomes.get(OURS))) for cell in result.cells
     )
     notes = (
-        "Peak of a call + held between calls, outputs included, by memray. The input and one set of weights are in neither. What a peer "
-        "holds is what it allocated from before it was built until after its first calls: its arena, packed weights, compiled code, a "
-        "bound output. What a library keeps for its whole process, such as the workspace of a BLAS, is set up before and in nobody's "
-        "bytes. Ours holds its arena, with the output, code, operands and copies of weights, on top of the model's own; the last column is "
-        "without these copies.",
+        "Peak of a call + held between calls, outputs included, by memray. Neither contains the input or one set of weights. A "
+        "peer holds what it allocated from before it was built until after its first calls: its arena, packed weights, compiled "
+        "code, a bound output. What a library keeps for its whole process, such as the workspace of a BLAS, is set up before and "
+        "counts for no runtime. Ours holds its arena, with the output, code, operands and copies of weights, on top of the "
+        "model's own; the last column is without these copies.",
     )
     return Table("Bytes", ("cell", *names, f"{OURS} without copies"), rows, notes)
 
@@ -78,7 +78,7 @@ def headline(result: PeerResult) -> str:
     spreads = [cell.spread for cell in found if cell.spread is not None]
     if spreads:
         text += (
-            f" The ratios of {mean.processes} sets of processes are apart by {_excess(median(spreads))} in the median cell and by "
+            f" The ratios of {mean.processes} sets of processes differ by {_excess(median(spreads))} in the median cell and by "
             f"{_excess(max(spreads))} at most."
         )
     else:

@@ -28,8 +28,8 @@ def ceilings_table(found: Ceilings) -> Table:
         ("an empty builtin", format_duration(found.peaks.call_s)),
     )
     notes = (
-        f"Multiply-adds and reading: reached by {found.peaks.source}, which no code under test is part of. The floor of a case is made of "
-        "these and of the empty builtin.",
+        f"Multiply-adds and reading were reached by {found.peaks.source}, which contain no code under test. The floor of a case "
+        "is made of these and of the empty builtin.",
         "The best of several sizes and repeats, on operands that lie in the cache they fit into. A copy counts bytes read and written.",
     )
     return Table("Ceilings", ("what", "at most"), rows, notes)
@@ -71,11 +71,11 @@ def distances_table(found: Sequence[Distance]) -> Table:
     notes = (
         "GFLOP/s of the matrix products. GB/s of what must move: weights, input and output once, each hidden activation twice. Calls: what "
         "their overhead takes at least.",
-        "The floor contains no code under test: the larger of the products' arithmetic at the peak and of reading weights, input and "
-        "output from the level of memory they fit into, and an empty builtin. Floor ratio: latency / floor; 1.00x is the machine, and "
-        "below 1 the floor would be wrong.",
-        "Limits add up what the calls, the products and the passes take at least. What they do not explain is allocation, page faults, "
-        "Python, and shapes that suit BLAS badly; 'mlbench ablation' takes the baseline apart.",
+        "The floor contains no code under test. It is the larger of two times, plus an empty builtin: the products' arithmetic at "
+        "the peak, and reading weights, input and output from the level of memory they fit into. Floor ratio: latency / floor; "
+        "1.00x is the machine's limit, and below 1 the floor would be wrong.",
+        "The limits add up the least time of the calls, the products and the passes. The rest is allocation, page faults, Python, "
+        "and shapes that suit BLAS badly; 'mlbench ablation' takes the baseline apart.",
         *_doubts(found),
     )
     return Table("Distance to the limit", headers, rows, notes)
@@ -96,7 +96,7 @@ def _doubts(found: Sequence[Distance]) -> tuple[str, ...]:
     few = min((each.processes for each in ratios), default=FEWEST_PROCESSES) < FEWEST_PROCESSES
     return (
         *((busy,) if wide else ()),
-        *((f"Fewer than {FEWEST_PROCESSES} processes hardly show how far processes are apart; one does not at all.",) if few else ()),
+        *((f"Fewer than {FEWEST_PROCESSES} processes hardly show how much processes differ; one does not show it at all.",) if few else ()),
     )
 
 

@@ -97,4 +97,4 @@ def check_names(names: Iterable[str]) -> None:
     """Refuse names that the generated code could not use or uses itself."""
     for name in names:
         if not name.isidentifier() or keyword.iskeyword(name) or _TAKEN.fullmatch(name):
-            raise GraphError(f"the name {name!r} cannot stand in the generated code; call it something like w0 or v0")
+            raise GraphError(f"the name {name!r} cannot be used in the generated code; call it something like w0 or v0")
