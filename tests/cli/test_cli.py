@@ -535,6 +535,14 @@ def test_explain_can_switch_and_search(capsys: pytest.CaptureFixture[str]) -> No
     assert re.search(r"Compiled in .*, the first call included; the search, or its recall, took", capsys.readouterr().out)
 
 
+def test_explain_tells_of_a_fold_that_happened(capsys: pytest.CaptureFixture[str]) -> None:
+    """The paragraph of a pass agrees with the graph as it runs, also where the runner keeps nothing of the bias that was folded."""
+    assert main(["explain", "--batch", "512", "--hidden", "256", "--passes", "fuse,static,fold_bias"]) == 0
+    printed = capsys.readouterr().out
+    assert "maximum(b0_negated: 256)" in printed
+    assert "Nothing folded" not in printed
+
+
 def test_explain_refuses_unknown_names(capsys: pytest.CaptureFixture[str]) -> None:
     """A name that is no optimisation is a usage error with those there are."""
     assert main(["explain", "--passes", "fusion"]) == 2

@@ -6,7 +6,7 @@ import textwrap
 import time
 from collections.abc import Sequence
 
-from mlbench.compiler.pipeline import PASSES
+from mlbench.compiler.pipeline import PASSES, compile_graph, passes_named
 from mlbench.ir import Graph, graph_text, op_named
 from mlbench.runtime import OptimizedRunner
 from mlbench.studies.autotune import tune
@@ -36,6 +36,8 @@ def explanation(cell: Cell, passes: Sequence[str] | None = None, *, tuned: bool 
     runner.run(input_of(cell))
     compiled_s = time.perf_counter() - chosen
     compiled, plan, memory = runner.compiled, runner.plan, runner.memory
+    # A runner forgets constants that it does not read, and a pass that looked at them again would tell another story.
+    written = compile_graph(model.graph(), cell.batch, passes_named(names), choices, cell.threads)
     arena = (
         f"{len(plan.buffers)} buffers in an arena of {format_bytes(plan.arena_bytes)}; no plan can take less than "
         f"{format_bytes(plan.lower_bound_bytes)}. A call allocates nothing."
@@ -48,7 +50,7 @@ def explanation(cell: Cell, passes: Sequence[str] | None = None, *, tuned: bool 
         f"The graph as written ({model.name}, batch {cell.batch})",
         _indented(f"{graph_text(compiled.source)}\n{_work(compiled.source, cell.batch)}"),
         "What each optimisation did",
-        *(_paragraph(each.name, each.summary, note) for each, note in compiled.notes),
+        *(_paragraph(each.name, each.summary, note) for each, note in written.notes),
         *([_paragraph("the plan", "place everything that is left in one arena", arena)] if compiled.graph.is_static else []),
         "The graph as it runs",
         _indented(graph_text(compiled.graph)),
