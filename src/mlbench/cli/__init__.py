@@ -98,13 +98,14 @@ def _parse(given: Sequence[str]) -> argparse.Namespace:
     if "--" in given:
         place = list(given).index("--")
         if given[0] in _RUN_PYTEST:
-            options = _parser().parse_args(given[:place])
+            options = command_parser().parse_args(given[:place])
             options.pytest_arguments = list(given[place + 1 :])
             return options
-    return _parser().parse_args(given)
+    return command_parser().parse_args(given)
 
 
-def _parser() -> argparse.ArgumentParser:
+def command_parser() -> argparse.ArgumentParser:
+    """Return the parser of the command line, with every command. The reference pages of the documentation are made from it."""
     parser: argparse.ArgumentParser = _Parser(
         prog="mlbench",
         description="Measure what compiler-style optimisations buy in neural-network inference on NumPy.",
