@@ -171,7 +171,10 @@ def _first_paragraph(value: object) -> str:
 
 def passes() -> Iterator[str]:
     """Every pass in the order in which they run, with the docstring of its module."""
-    for each in mlbench.OptimizedRunner(mlbench.mlp(), 1).compiled.passes:
+    found = mlbench.OptimizedRunner(mlbench.mlp(), 1).compiled.passes
+    yield from ["| pass | what it does |", "| --- | --- |"]
+    yield from (f"| {{ref}}`{each.name} <pass-{each.name.replace('_', '-')}>` | {each.summary} |" for each in found)
+    for each in found:
         module = sys.modules[each.explain.__module__]
         yield from [
             "",
