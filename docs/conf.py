@@ -14,6 +14,7 @@ extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "gener
 exclude_patterns = ["_build", "reference/generated"]
 source_suffix = {".md": "markdown"}
 
+smartquotes = False  # they make a dash of the two hyphens of an option
 nitpicky = True
 nitpick_ignore_regex = [
     (
@@ -30,9 +31,11 @@ highlight_language = "none"
 
 autodoc_member_order = "bysource"
 autodoc_typehints_format = "short"
+autodoc_type_aliases = {"FloatArray": "FloatArray"}
 napoleon_google_docstring = True
 napoleon_numpy_docstring = False
 napoleon_use_ivar = True
+napoleon_attr_annotations = False
 
 html_theme = "furo"
 html_title = "mlbench"
