@@ -172,7 +172,7 @@ def run(line: str, shown: str, place: Path) -> list[str]:
 
 def words(line: str) -> str:
     """Return a line without its numbers, units and rules."""
-    line = re.sub(r"[+-]?\d[\d,._;]*(?: ?(?:ns|us|ms|s|B|KB|MB|x)\b)?|\b[num]?s\b|\b[KM]ops/s|%", "", line)
+    line = re.sub(r"(?<![A-Za-z_])[+-]?\d[\d,._;]*(?: ?(?:ns|us|ms|s|B|KB|MB|x)\b)?|\b[num]?s\b|\b[KM]ops/s|%", "", line)
     return re.sub(r"[─=|-]{2,}|[\[\]]|(?<!\S)-(?!\S)", "", line)
 
 
