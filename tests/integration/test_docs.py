@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 import subprocess
 import sys
@@ -48,6 +49,25 @@ def test_every_option_of_a_workflow_exists(capsys: pytest.CaptureFixture[str]) -
     shown = set(re.findall(r"--[a-z]+(?:-[a-z]+)*", "".join([WORKFLOW, OTHERS, *blocks])))
     assert {option for option in shown if option not in help_text} == set()
     assert len(shown) > 10
+
+
+@pytest.mark.parametrize(
+    "shown",
+    ["results.txt", "docs/tutorial.md", "docs/how-it-works/ablation.md", "docs/how-it-works/floor.md"],
+    ids=lambda shown: Path(shown).stem,
+)
+def test_the_glossary_explains_every_column(shown: str) -> None:
+    """Of the tables that the commands print."""
+    glossary = set(re.findall(r"^(\S.*)\n  ", (DOCS / "glossary.md").read_text(encoding="utf-8"), re.MULTILINE))
+    lines = (ROOT / shown).read_text(encoding="utf-8").splitlines()
+    heads = [head for head, rule in itertools.pairwise(lines) if set(rule) == {" ", "─"}]
+    columns = {
+        column.replace("interval", "95 % interval").replace("95 % 95 %", "95 %")
+        for head in heads
+        for column in re.split(r" {2,}", head.strip())
+    }
+    assert columns
+    assert columns - glossary == set()
 
 
 def test_what_slips_through_is_what_the_policy_tolerates() -> None:
