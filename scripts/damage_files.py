@@ -34,16 +34,14 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
 from mlbench import Model, cli, mlp, tune
 from mlbench.cache import CacheWarning
 from mlbench.compiler.schedule.choices import default_choices
-from mlbench.errors import FileError, UsageError
+from mlbench.errors import FileError
 from mlbench.gate import judge_results
 from mlbench.gate.tolerances import load_tolerances
 from mlbench.models import OUTPUT_ACTIVATIONS
-from mlbench.report.page import sections
 from mlbench.results import load, save, to_json
 from mlbench.runtime import OptimizedRunner
 from mlbench.studies import autotune as tuning
-from mlbench.studies.cases import parse_case
-from mlbench.studies.memory import is_drawn
+from mlbench.studies import memory
 from support.report_files import write_every_kind
 from support.saved_results import case, result
 
@@ -305,18 +303,16 @@ def count(name: str, path: Path, use: Use, numbers: range, seed: int) -> tuple[C
     return counts, told
 
 
-def _not_recorded(cell: str) -> tuple[()]:
+def _not_recorded(cell: str) -> None:
     """Decide whether the memory of a cell would be recorded, which takes long, and record nothing."""
-    with contextlib.suppress(UsageError):
-        is_drawn(parse_case(f"baseline-{cell}").cell)
-    return ()
+    memory.can_be_drawn(cell)
 
 
 def quickened() -> tuple[tuple[Any, str, Any], ...]:
     """Return what to put in the place of what takes long and is not decided by a file: a parser made anew, a recording, a search."""
     return (
-        (cli, "_parser", functools.cache(cli._parser)),  # noqa: SLF001  # no file is read by it
-        (sections, "memory_charts", _not_recorded),
+        (cli, "command_parser", functools.cache(cli.command_parser)),
+        (memory, "memory_of", _not_recorded),
         (tuning, "best_choices", lambda graph, names, _: default_choices(graph, names)),
     )
 
