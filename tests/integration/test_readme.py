@@ -57,7 +57,7 @@ def test_fixture_example_runs(pytester: pytest.Pytester) -> None:
     (ours,) = (line for line in done.outlines if line.strip().startswith("case ") and "reference / this" in line)
     assert set(headers) <= set(re.split(r" {2,}", ours.strip()))
     (row,) = (line for line in done.outlines if line.strip().startswith("test_sum_of_squares") and " -> " in line)
-    assert set(cells[3:]) <= set(re.split(r" {2,}", row.strip()))
+    assert set(cells[4:]) <= set(re.split(r" {2,}", row.strip()))
 
 
 def test_summary_is_from_results() -> None:
