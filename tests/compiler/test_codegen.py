@@ -59,7 +59,7 @@ def test_what_is_generated_is_a_fact_of_the_graph() -> None:
         "  return v8"
     )
     note = {each.name: text for each, text in compiled.notes}["codegen"]
-    assert "v2, v5, v8 computed by code of ours" in note
+    assert "v2, v5, v8 computed by generated code" in note
     assert "4 element-wise steps inside the products; 544 bytes of copies of weights" in note
 
 

@@ -314,7 +314,7 @@ PARAGRAPHS = {
     "fold_bias-nothing": (
         fold_bias,
         RELU_LATE,
-        "Nothing folded: 1 ReLU, none between two Linears of NumPy's with a bias that is small beside what the ReLU gives.",
+        "Nothing folded: 1 ReLU, none between two Linears of NumPy's with a bias that is small compared with the ReLU's output.",
     ),
     "fuse": (
         fuse,
@@ -333,7 +333,7 @@ PARAGRAPHS = {
     "strips": (
         strips,
         fuse.apply(_for_batch(SMALL, 8)),
-        "3 strips stand for row operands and the zero of ReLU (8 x 8, 8 x 8, 8 x 2), 576 bytes of static memory.",
+        "3 strips replace row operands and the zero of ReLU (8 x 8, 8 x 8, 8 x 2), 576 bytes of static memory.",
     ),
     "strips-nothing": (
         strips, NOTHING_TO_DO["strips-of-a-batch-of-one"][1], "No strips: no row operand meets more than one row.",

@@ -74,7 +74,7 @@ def test_the_headline_has_mean_worst_and_spread() -> None:
     text = headline(result(steady, shaky)).replace("\n", " ")
     assert "over 2 cells: geometric mean 1.05x" in text
     assert "at least as fast in 1 of them; the worst is 0.55x (64-64-10 b64)" in text
-    assert "2 sets of processes are apart by 10.0 % in the median cell and by 20.0 % at most" in text
+    assert "2 sets of processes differ by 10.0 % in the median cell and by 20.0 % at most" in text
 
 
 def test_missing_runtimes_are_named() -> None:

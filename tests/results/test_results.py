@@ -583,10 +583,10 @@ def test_one_more_run_is_added_to_the_arms() -> None:
 
 
 def test_a_run_of_other_rows_is_not_added() -> None:
-    """Rows must be the same, and must have rounds beside yardsticks."""
+    """Rows must be the same, and must have rounds with yardsticks."""
     with pytest.raises(FileError, match="do not have the same rows"):
         with_run(RESULT, dataclasses.replace(RESULT, measurements=(FULL,)))
-    with pytest.raises(FileError, match="baseline-b8-h64: there are no rounds beside yardsticks"):
+    with pytest.raises(FileError, match="baseline-b8-h64: there are no rounds with yardsticks"):
         with_run(RESULT, RESULT)
 
 

@@ -206,7 +206,7 @@ def test_an_epilogue_may_repeat_an_op(op: str, constants: tuple[str, ...], expec
 def test_a_constant_that_code_cannot_name_is_refused(name: str) -> None:
     """Both runners are lowered to Python; a constant whose name cannot stand there is refused by name."""
     graph = Graph("in", 2, {name: frozen(np.eye(2))}, (Node("matmul", ("in", name), "v0", 2),), "v0")
-    with pytest.raises(GraphError, match=f"the name '{name}' cannot stand in the generated code"):
+    with pytest.raises(GraphError, match=f"the name '{name}' cannot be used in the generated code"):
         BaselineRunner(graph)
 
 
