@@ -48,7 +48,7 @@ def test_every_option_of_a_workflow_exists(capsys: pytest.CaptureFixture[str]) -
     ]
     shown = set(re.findall(r"--[a-z]+(?:-[a-z]+)*", "".join([WORKFLOW, OTHERS, *blocks])))
     assert {option for option in shown if option not in help_text} == set()
-    assert len(shown) > 10
+    assert "--format" in shown
 
 
 @pytest.mark.parametrize(
