@@ -35,6 +35,8 @@ from mlbench.gate import load_tolerances
 
 ROOT = Path(__file__).resolve().parents[1]
 QUICK = "-p no:cacheprovider -p no:randomly --benchmark-max-time=0.01 --benchmark-min-rounds=2"
+OTHERS = frozenset({"", ".", "cd", "export", "for", "git", "pip", "taskset", "venv"})
+"""Programs that are not ours, whose arguments nobody checks."""
 _PYTHON = PythonEvaluator()
 
 
@@ -117,11 +119,7 @@ def problem(words: list[str], place: Path) -> str | None:
         return unknown(
             [f"[testenv:{name}]" for name in arguments[2:] if not name.startswith("-")], (ROOT / "tox.ini").read_text(encoding="utf-8")
         )
-    return (
-        None
-        if program in {"", "cd", "echo", "for", "git", "pip", "pre-commit", "taskset", "export"}
-        else f"nobody knows the program {program!r}"
-    )
+    return None if program in OTHERS else f"nobody knows the program {program!r}"
 
 
 def unparsed(arguments: list[str]) -> str | None:
