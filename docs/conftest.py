@@ -156,7 +156,9 @@ def run(line: str, shown: str, place: Path) -> list[str]:
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
     python_path = os.pathsep.join([str(place), *os.environ.get("PYTHONPATH", "").split(os.pathsep)])
     environment = {**os.environ, "PATH": path, "PYTHONPATH": python_path, "PYTEST_ADDOPTS": QUICK, "COLUMNS": "200", "NO_COLOR": "1"}
-    environment.pop("GITHUB_STEP_SUMMARY", None)
+    environment["MLBENCH_CACHE"] = str(place / "cache")
+    for name in ("GITHUB_STEP_SUMMARY", "PYTEST_XDIST_WORKER"):  # they change what is printed, and what pytest-benchmark measures
+        environment.pop(name, None)
     line = re.sub(r"^mlbench ", "python -m mlbench ", line)
     done = subprocess.run(
         line, shell=True, cwd=place, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False, timeout=300
