@@ -24,7 +24,7 @@ MOST_LINES = 350
 FILES = sorted(SOURCE.rglob("*.py"))
 COMPILING = ("mlbench.ir", "mlbench.models", "mlbench.compiler", "mlbench.runtime")
 HELPERS = {"utils", "util", "helpers", "helper", "common", "misc", "manager"}
-EXTRAS = ("rich", "memray", "psutil", "cpuinfo", "threadpoolctl", "jsonschema", "pytest", "pytest_benchmark", "hypothesis")
+EXTRAS = ("filelock", "rich", "memray", "psutil", "cpuinfo", "threadpoolctl", "jsonschema", "pytest", "pytest_benchmark", "hypothesis")
 BLOCKER = f"""
 import sys
 

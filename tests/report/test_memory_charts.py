@@ -43,7 +43,7 @@ def test_a_recording_has_the_threads_of_its_case(monkeypatch: pytest.MonkeyPatch
         asked.append(threads)
         return nullcontext()
 
-    monkeypatch.setattr("mlbench.studies.memory.blas_threads", limited)
+    monkeypatch.setattr("mlbench.studies.memory.BlasThreads", limited)
     held_during(parse_case("baseline-b8-h8-t2"))
     assert asked == [2]
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from mlbench.cache import VARIABLE
-from mlbench.errors import UsageError
+from mlbench.errors import MissingExtraError, UsageError
 from mlbench.studies.ab.checkouts import check_out, find_repository, held, is_installable, packages
 from support.repositories import Project
 
@@ -285,7 +285,6 @@ def test_the_variables_of_a_hook_do_not_mislead(project: Project, monkeypatch: p
     assert find_repository(project.root).root == project.root.resolve()
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="no fcntl there")
 def test_a_second_comparison_is_kept_out(project: Project) -> None:
     """While one holds the folders another one is refused; afterwards it is not."""
     repository = find_repository(project.root)
@@ -293,6 +292,13 @@ def test_a_second_comparison_is_kept_out(project: Project) -> None:
         pass
     with held(repository):
         assert (repository.place / "lock").exists()
+
+
+def test_without_filelock_the_extra_is_named(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two comparisons in the same folders would spoil each other, so none begins without a lock."""
+    monkeypatch.setitem(sys.modules, "filelock", None)
+    with pytest.raises(MissingExtraError, match="a comparison of two versions needs filelock"), held(find_repository(project.root)):
+        pass
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,6 @@ from mlbench.measure.footprint import Footprint, footprint, has_memray, held_byt
 from mlbench.measure.latency import ArmTimes, take_turns
 from mlbench.measure.objects import closed_over, object_bytes
 from mlbench.measure.rounds import interleaved
-from mlbench.measure.system.blas_threads import blas_threads
 from mlbench.measure.system.caches import Caches, caches, eviction_bytes, eviction_text, evictor
 from mlbench.measure.system.environment import Environment, describe, environment, kernel_key
 from mlbench.measure.worker import FRESH_HEAP, HEAPS, KEPT_HEAP, Worker
@@ -18,7 +17,6 @@ __all__ = [
     "Environment",
     "Footprint",
     "Worker",
-    "blas_threads",
     "caches",
     "closed_over",
     "describe",

@@ -73,11 +73,11 @@ def _fixture(request: pytest.FixtureRequest) -> Iterator[MlbenchFixture]:
     >>> def test_double(mlbench):                                   # doctest: +SKIP
     ...     mlbench(fast_double, x, reference=slow_double)
     """
-    from mlbench.measure import blas_threads
     from mlbench.pytest_plugin.recorder import Recorder
+    from mlbench.runtime.threads import BlasThreads
 
     recorder = request.config.stash.setdefault(_RECORDER, Recorder(request.config))
-    with blas_threads(recorder.threads):
+    with BlasThreads(recorder.threads):
         yield MlbenchFixture(request.getfixturevalue("benchmark"), recorder)
 
 

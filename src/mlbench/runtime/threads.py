@@ -19,7 +19,8 @@ import sys
 import threading
 import weakref
 from collections.abc import Callable, Sequence
-from typing import Any
+from types import TracebackType
+from typing import Any, Self
 
 from mlbench.compiler.x86 import ENDED, FORKED, start_helper
 from mlbench.errors import CrewError, MissingExtraError
@@ -30,10 +31,10 @@ WAIT_S = 0.1
 
 
 class BlasThreads:
-    """How many threads BLAS uses in this process, set for the time of a call.
+    """How many threads BLAS uses in this process, set for the time of a call or of a `with` block.
 
     Args:
-        threads: threads while a call runs.
+        threads: threads meanwhile.
 
     Raises:
         MissingExtraError: without threadpoolctl.
@@ -43,10 +44,17 @@ class BlasThreads:
         try:
             threadpoolctl = importlib.import_module("threadpoolctl")
         except ImportError as error:
-            raise MissingExtraError("a runner of more than one thread", "threadpoolctl") from error
+            raise MissingExtraError("setting the threads of BLAS", "threadpoolctl") from error
         self._libraries: list[Any] = list(threadpoolctl.ThreadpoolController().select(user_api="blas").lib_controllers)
         self._threads = threads
         self._before: list[int] | None = None
+
+    def __enter__(self) -> Self:
+        self.enter()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.leave()
 
     @property
     def are_set(self) -> bool:

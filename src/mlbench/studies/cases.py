@@ -24,10 +24,11 @@ from mlbench.compiler.x86 import find
 from mlbench.errors import FileError, UsageError
 from mlbench.files import file_name
 from mlbench.ir import FloatArray
-from mlbench.measure import blas_threads, record, render_flame_graph
+from mlbench.measure import record, render_flame_graph
 from mlbench.models import Model, load_digits_mlp, mlp
 from mlbench.results import BASELINE, StaticBytes
 from mlbench.runtime import Agreement, BaselineRunner, OptimizedRunner, check_result
+from mlbench.runtime.threads import BlasThreads
 from mlbench.studies.autotune import tune
 
 DIGITS = "digits"
@@ -251,7 +252,7 @@ def flame_graph(case: Case, folder: Path) -> tuple[Path, Path]:
         MissingExtraError: without memray.
     """
     call = recording_call(case)
-    with blas_threads(case.cell.threads):
+    with BlasThreads(case.cell.threads):
         call()  # BLAS takes its own workspace at its first product, which is no part of the case
         return keep_recording(call, folder, file_name(case.id), held=case.runner != BASELINE)
 

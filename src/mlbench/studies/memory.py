@@ -10,12 +10,13 @@ from pathlib import Path
 
 from mlbench.errors import UsageError
 from mlbench.ir import BYTES_PER_NUMBER
-from mlbench.measure import blas_threads, has_memray, record
+from mlbench.measure import has_memray, record
 from mlbench.measure.system.environment import cores
 from mlbench.results import BASELINE, RUNNERS, Result
 from mlbench.results.memory import CellMemory, MemoryRecord, Place
 from mlbench.results.newest import newest
 from mlbench.results.pairs import Pair, pairs
+from mlbench.runtime.threads import BlasThreads
 from mlbench.studies.cases import Case, Cell, call_of, optimized_runner, parse_case, static_bytes
 
 WARM_UPS = 3
@@ -80,7 +81,7 @@ def is_drawn(cell: Cell) -> bool:
 
 def held_during(case: Case) -> list[int]:
     """Return the bytes held at the beginning and after each allocation or release of one call, the static ones included."""
-    with blas_threads(case.cell.threads):  # whose job table for more of them is allocated in each call
+    with BlasThreads(case.cell.threads):  # whose job table for more of them is allocated in each call
         return _held_during(case)
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import importlib
 import os
 import shutil
 import sys
@@ -17,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mlbench.cache import cache_folder
-from mlbench.errors import FileError, UsageError
+from mlbench.errors import FileError, MissingExtraError, UsageError
 from mlbench.files import write_atomically
 from mlbench.studies.ab.git import Source, fill, git, listed, shape, source_of
 
@@ -89,22 +90,26 @@ def held(repository: Repository) -> Iterator[None]:
 
     Raises:
         UsageError: when one is under way.
+        FileError: where this file system has no locks.
+        MissingExtraError: without filelock.
     """
+    try:
+        filelock = importlib.import_module("filelock")
+    except ImportError as error:
+        raise MissingExtraError("a comparison of two versions", "filelock") from error
     path = repository.place / "lock"
     path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w") as lock:
-        try:
-            import fcntl  # noqa: PLC0415  # not on Windows, where nothing keeps a second one out
-        except ImportError:
-            yield
-            return
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise UsageError(f"another comparison of {repository.root.name} is under way; wait for it, or end it") from None
-        except OSError as error:
-            raise FileError(f"{path}: cannot be locked ({error.strerror})") from error
+    lock = filelock.FileLock(path, timeout=0)
+    try:
+        lock.acquire()
+    except filelock.Timeout:
+        raise UsageError(f"another comparison of {repository.root.name} is under way; wait for it, or end it") from None
+    except (OSError, NotImplementedError) as error:
+        raise FileError(f"{path}: cannot be locked ({getattr(error, 'strerror', None) or error})") from error
+    try:
         yield
+    finally:
+        lock.release()
 
 
 def check_out(repository: Repository, side: str, revision: str | None, apart: Collection[Path] = ()) -> Checkout:
