@@ -19,8 +19,8 @@ import pytest
 
 if TYPE_CHECKING:
     from mlbench.pytest_plugin.recorder import Recorder
-    from mlbench.results import Measurement
     from mlbench.studies.cases import Case, Cell
+    from mlbench.studies.holding import Held
 
 MOST_DATA = 200
 """Rounds of pytest-benchmark's own data kept in a saved JSON; its statistics are of all of them."""
@@ -130,67 +130,58 @@ class MlbenchFixture:
         Returns:
             the target's result.
         """
+        from functools import partial
+
         from mlbench.files import file_name
-        from mlbench.measure import footprint, take_turns
-        from mlbench.measure.latency import ROUNDS
-        from mlbench.measure.stats import ratio_interval
-        from mlbench.pytest_plugin.holding import held_by, say_held, still_grows
-        from mlbench.results import Measurement, timing_of
+        from mlbench.studies.callables import measure_callable
         from mlbench.studies.cases import keep_recording
-        from mlbench.studies.sweep import affordable_rounds, doubts
+        from mlbench.studies.holding import held_by
 
         def call() -> Any:
             return target(*args, **kwargs)
 
+        def call_reference() -> Any:
+            return reference(*args, **kwargs)  # type: ignore[misc]  # not called where there is none
+
+        held = partial(held_by, holds, target, args, kwargs)
+        if self.benchmark.disabled:
+            return self._without_measuring(target, args, kwargs, check, held)
         name = self.benchmark.fullname
-        case = {
-            "id": name,
-            "cell": self.benchmark.name,
-            "runner": getattr(target, "__qualname__", type(target).__name__),
-            "threads": self._recorder.threads,
-        }
-        if not self.benchmark.disabled:
-            self._mark(Measurement(case, "interrupted"))
-        result = call()
+        runner = getattr(target, "__qualname__", type(target).__name__)
+        case = {"id": name, "cell": self.benchmark.name, "runner": runner, "threads": self._recorder.threads}
+        with self._recorder.interrupted_until_complete(name, case, self.benchmark.extra_info) as row:
+            result = call()
+            if check is not None:
+                check(result)
+            if self._recorder.is_gated:
+                self._recorder.calls[name] = call
+            if self._recorder.folder is not None:
+                keep_recording(call, self._recorder.folder, file_name(name))
+            compared = None if reference is None else call_reference
+            row.measured = measure_callable(case, call, held, compared, lambda: self.benchmark(target, *args, **kwargs))
+        return result
+
+    def _without_measuring(
+        self,
+        target: Callable[..., Any],
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        check: Callable[[Any], object] | None,
+        held: Callable[[], Held],
+    ) -> Any:
+        """Check the target and call it through pytest-benchmark, which is disabled, or lets the other process of an A/B time it."""
+        result = target(*args, **kwargs)
         if check is not None:
             check(result)
-        if getattr(self.benchmark, "takes_turns", False):  # in an A/B, where another process times the target
-            say_held(self.benchmark.extra_info, held_by(holds, target, args, kwargs))
-            return self.benchmark(target, *args, **kwargs)
-        if self.benchmark.disabled:
+        if not getattr(self.benchmark, "takes_turns", False):
             return self.benchmark(lambda: result)
-        arms: dict[str, Callable[[], object]] = {"this": call}
-        if reference is not None:
-            arms["reference"] = lambda: reference(*args, **kwargs)
-        if self._recorder.is_gated:
-            self._recorder.calls[name] = call
-        first = held_by(holds, target, args, kwargs)
-        found = footprint(call)
-        held = held_by(holds, target, args, kwargs)
-        compared = footprint(arms["reference"]) if reference is not None else None
-        if self._recorder.folder is not None:
-            keep_recording(call, self._recorder.folder, file_name(name))
-        self.benchmark(target, *args, **kwargs)
-        times = take_turns(arms, affordable_rounds(arms, ROUNDS))
-        ratios = {}
-        if reference is not None:
-            paired = zip(times["reference"].rounds_s, times["this"].rounds_s, strict=True)
-            ratios["reference_ratio"] = ratio_interval([[one / other for one, other in paired]])
-        self._mark(
-            Measurement(
-                case,
-                footprint=found,
-                reference_footprint=compared,
-                static=held.static,
-                counted=held.counted,
-                plan=held.plan,
-                timing=timing_of([times["this"]]),
-                ratios=ratios,
-                arms={} if reference is None else {"reference": timing_of([times["reference"]]).rounds_s},
-                warnings=(*still_grows(first, held), *doubts(ratios, found, is_lone=True)),
-            )
-        )
-        return result
+        self._say_held(held())
+        return self.benchmark(target, *args, **kwargs)
+
+    def _say_held(self, held: Held) -> None:
+        """Leave the bytes that are held where an A/B, which measures the target in its own way, looks for them."""
+        if held.counted is not None:
+            self.benchmark.extra_info["held_bytes"] = held.static.total
 
     def case(self, case: Case) -> None:
         """Measure one of our own cases: right first, footprint, latency, then the ratios in fresh processes.
@@ -198,30 +189,32 @@ class MlbenchFixture:
         Raises:
             WrongResultError: when the output is not what float64 gives; the case is not timed then.
         """
+        from dataclasses import replace
+
         from mlbench.measure import footprint
-        from mlbench.pytest_plugin.holding import held_by, say_held
-        from mlbench.results import Measurement
         from mlbench.studies.cases import call_of, check, flame_graph
+        from mlbench.studies.holding import held_by
         from mlbench.studies.sweep import measurement
 
-        if not self.benchmark.disabled:
-            self._mark(Measurement(case.identity(), "interrupted"))
-        agreement = check(case)
         if self.benchmark.disabled:
+            check(case)
             call = call_of(case)
-            say_held(self.benchmark.extra_info, held_by(None, call, (), {}))
+            self._say_held(held_by(None, call, (), {}))
             self.benchmark(call)
             return
         self.benchmark.group = case.cell.id
-        self._mark(Measurement(case.identity(), "interrupted", agreement.worst))
-        call = call_of(case)
-        found = footprint(call)
-        self._mark(Measurement(case.identity(), "interrupted", agreement.worst, found))
-        if self._recorder.folder is not None:
-            flame_graph(case, self._recorder.folder)
-        self.benchmark(call)
-        times, kept = self._recorder.times(case.cell)
-        self._mark(measurement(case, times, agreement.worst, found, kept, self._recorder.floor(case.cell)))
+        identity = case.identity()
+        with self._recorder.interrupted_until_complete(self.benchmark.fullname, identity, self.benchmark.extra_info) as row:
+            agreement = check(case)
+            row.measured = replace(row.measured, worst_error=agreement.worst)
+            call = call_of(case)
+            found = footprint(call)
+            row.measured = replace(row.measured, footprint=found)
+            if self._recorder.folder is not None:
+                flame_graph(case, self._recorder.folder)
+            self.benchmark(call)
+            times, kept = self._recorder.times(case.cell)
+            row.measured = measurement(case, times, agreement.worst, found, kept, self._recorder.floor(case.cell))
 
     def ablation(self, cell: Cell) -> None:
         """Measure what each optimisation is worth in a cell, in fresh processes; pytest-benchmark's row is of the runner with all of them.
@@ -244,12 +237,6 @@ class MlbenchFixture:
         found = ablate(cell, self._recorder.ablation_effort)
         self.benchmark.extra_info[KEY] = ablation_to_json(found)
         self._recorder.ablations[self.benchmark.fullname] = found
-
-    def _mark(self, measured: Measurement) -> None:
-        import dataclasses
-
-        name = self.benchmark.fullname
-        self._recorder.keep(name, dataclasses.replace(measured, case=measured.case | {"test": name}), self.benchmark.extra_info)
 
 
 _RECORDER: pytest.StashKey[Recorder] = pytest.StashKey()

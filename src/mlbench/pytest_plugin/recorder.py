@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import replace
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from mlbench.measure import Footprint
 from mlbench.measure.latency import ROUNDS
 from mlbench.measure.peaks import Floor, Peaks
 from mlbench.report.extra import check_report_extra
-from mlbench.results import FAILED, KEY, RUNNERS, Measurement, to_json
+from mlbench.results import FAILED, INTERRUPTED, KEY, RUNNERS, Measurement, to_json
 from mlbench.results.ablation import Ablation
 from mlbench.studies.cases import Case, Cell
 from mlbench.studies.floor import floor_of_cell, measure_peaks
@@ -24,6 +25,13 @@ from mlbench.studies.sweep import PROCESSES, Arms, Effort, compare, compare_kept
 
 MOST_OF_AN_ERROR = 300
 """Characters of an error that are kept in a row."""
+
+
+@dataclass(slots=True)
+class Row:
+    """What is known of a test while it is measured."""
+
+    measured: Measurement
 
 
 class Recorder:
@@ -88,6 +96,20 @@ class Recorder:
         before = {each.case["runner"]: each for each in self.measured.values() if each.case["cell"] == cell.id and "batch" in each.case}
         return measure_again(cell, self.effort, self._times[cell.id], before, self.floor(cell))
 
+    @contextmanager
+    def interrupted_until_complete(self, name: str, case: dict[str, Any], extra_info: dict[str, Any]) -> Iterator[Row]:
+        """Keep the row of a test as interrupted while it is measured, with what is known so far, and afterwards as what it has become.
+
+        Raises:
+            UsageError: where another test measured the same case.
+        """
+        row = Row(Measurement(case, INTERRUPTED))
+        self.keep(name, row.measured, extra_info)
+        try:
+            yield row
+        finally:
+            self.keep(name, row.measured, extra_info)
+
     def keep(self, name: str, measured: Measurement, extra_info: dict[str, Any]) -> None:
         """Keep what was measured of a test so far, here and in the `extra_info` of its row.
 
@@ -97,7 +119,7 @@ class Recorder:
         twin = next((test for test, each in self.measured.items() if test != name and each.case["id"] == measured.case["id"]), None)
         if twin is not None:
             raise UsageError(f"{measured.case['id']} was measured by {twin} already; measure each case once")
-        self.measured[name] = measured
+        self.measured[name] = measured = replace(measured, case=measured.case | {"test": name})
         self._saved_in[name] = extra_info
         extra_info[KEY] = to_json(measured)
 

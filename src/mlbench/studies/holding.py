@@ -1,4 +1,4 @@
-"""What the callable of a test holds between calls, beyond what a call allocates.
+"""What a callable holds between calls, beyond what a call allocates.
 
 A runner of ours says itself what it holds, part by part, wherever the callable has it: the callable is its `run`, closes over it, is a
 method of an object that has it, reads it from its module, or takes it as an argument. Of everything else a person has to name what counts,
@@ -67,12 +67,6 @@ def held_by(named: object, target: Callable[..., object], args: Sequence[object]
     elif named is not None:
         objects, counted = object_bytes([named], is_runner), OBJECTS
     return Held(_static(engines.values(), objects), counted or (RUNNER if engines else None), _plan(list(engines.values())))
-
-
-def say_held(extra_info: dict[str, Any], held: Held) -> None:
-    """Leave the bytes that are held where an A/B, which measures the target in its own way, looks for them."""
-    if held.counted is not None:
-        extra_info["held_bytes"] = held.static.total
 
 
 def still_grows(first: Held, later: Held) -> tuple[str, ...]:

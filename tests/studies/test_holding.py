@@ -18,8 +18,8 @@ import pytest
 from mlbench import BaselineRunner, OptimizedRunner, mlp
 from mlbench.errors import UsageError
 from mlbench.measure import object_bytes, objects
-from mlbench.pytest_plugin.holding import held_by, still_grows
 from mlbench.results import OBJECTS, RUNNER, STATED, StaticBytes
+from mlbench.studies.holding import held_by, still_grows
 
 BIG = 100_000
 MODEL = mlp(4, 8, 2)
