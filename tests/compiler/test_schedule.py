@@ -306,7 +306,7 @@ def test_tuned_choices_are_right_and_remembered(monkeypatch: pytest.MonkeyPatch)
     choices = tune(model, 60)
     x = batch_of(60, 20)
     check_result(model, x, OptimizedRunner(model, 60, choices=choices).run(x))
-    monkeypatch.setattr(mlbench.studies.autotune, "take_turns", lambda *_, **__: pytest.fail("measured again"))
+    monkeypatch.setattr(mlbench.studies.autotune, "time_interleaved", lambda *_, **__: pytest.fail("measured again"))
     assert tune(model, 60) == choices
     with pytest.raises(pytest.fail.Exception, match="measured again"):
         tune(model, 61)
@@ -398,7 +398,7 @@ def test_a_candidate_far_behind_does_not_race(monkeypatch: pytest.MonkeyPatch) -
         raced.append(set(arms))
         return {name: mlbench.measure.ArmTimes((heats[name] * rounds,) * rounds, (), None) for name in arms}
 
-    monkeypatch.setattr(mlbench.studies.autotune, "take_turns", turns)
+    monkeypatch.setattr(mlbench.studies.autotune, "time_interleaved", turns)
     ways = [Choices(rows, (Way(), Way())) for rows in (None, 1, 2, 3)]
     costs = mlbench.studies.autotune._race(MODEL, 8, 1, NAMES, ways)
     assert raced[0] == {"0", "1", "2", "3"}

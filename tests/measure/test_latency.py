@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from mlbench.measure import take_turns
+from mlbench.measure import time_interleaved
 from mlbench.measure.latency import FAULT_CALLS, MOST_SINGLES, SINGLES_S, ArmTimes
 
 MS = 2.0**-10
@@ -59,20 +59,20 @@ def clock() -> Clock:
 
 def test_rounds_are_abba_and_who_starts_alternates(clock: Clock) -> None:
     """Two arms take turns as ABBA, then BAAB, then ABBA again, after two warm-up calls each."""
-    take_turns({"A": clock.arm("A", MS), "B": clock.arm("B", MS)}, rounds=3, turn_s=MS, singles_s=0, clock=clock)
+    time_interleaved({"A": clock.arm("A", MS), "B": clock.arm("B", MS)}, rounds=3, turn_s=MS, singles_s=0, clock=clock)
     assert clock.calls == "AABB" + "ABBA" + "BAAB" + "ABBA"
 
 
 def test_three_arms_go_forwards_and_then_backwards(clock: Clock) -> None:
     """Three arms take turns as ABCCBA and then BCAACB, so that none follows itself more often than another."""
     arms = {name: clock.arm(name, MS) for name in "ABC"}
-    take_turns(arms, rounds=2, turn_s=MS, singles_s=0, clock=clock)
+    time_interleaved(arms, rounds=2, turn_s=MS, singles_s=0, clock=clock)
     assert clock.calls == "AABBCC" + "ABCCBA" + "BCAACB"
 
 
 def test_one_arm_alone_has_two_turns_in_a_round(clock: Clock) -> None:
     """A round has two turns of every arm, also of the only one."""
-    take_turns({"A": clock.arm("A", MS)}, rounds=2, turn_s=MS, singles_s=0, clock=clock)
+    time_interleaved({"A": clock.arm("A", MS)}, rounds=2, turn_s=MS, singles_s=0, clock=clock)
     assert clock.calls == "AA" + "AA" + "AA"
 
 
@@ -81,7 +81,7 @@ def test_a_round_is_the_mean_of_its_two_turns(clock: Clock) -> None:
     warm_up = [MS] * WARM_UP
     one = clock.arm("A", *warm_up, 1 * MS, 3 * MS, 5 * MS, 7 * MS)
     other = clock.arm("B", *warm_up, 4 * MS, 4 * MS, 8 * MS, 2 * MS)
-    times = take_turns({"A": one, "B": other}, rounds=2, turn_s=MS, singles_s=0, clock=clock)
+    times = time_interleaved({"A": one, "B": other}, rounds=2, turn_s=MS, singles_s=0, clock=clock)
     assert times["A"].rounds_s == (2 * MS, 6 * MS)
     assert times["B"].rounds_s == (4 * MS, 5 * MS)
 
@@ -93,7 +93,7 @@ def test_a_steady_drift_hits_all_arms_alike(clock: Clock) -> None:
     def drifting() -> None:
         clock.now_s += MS * next(ramp)
 
-    times = take_turns({"A": drifting, "B": drifting}, rounds=4, turn_s=MS, singles_s=0, clock=clock)
+    times = time_interleaved({"A": drifting, "B": drifting}, rounds=4, turn_s=MS, singles_s=0, clock=clock)
     assert times["A"].rounds_s == times["B"].rounds_s
 
 
@@ -104,43 +104,43 @@ def test_a_steady_drift_hits_all_arms_alike(clock: Clock) -> None:
 )
 def test_calls_of_a_turn_follow_from_the_cost(clock: Clock, cost_s: float, turn_s: float, calls: int) -> None:
     """A turn has as many calls as fit in it, and never less than one."""
-    take_turns({"A": clock.arm("A", cost_s)}, rounds=0, turn_s=turn_s, singles_s=0, clock=clock)
+    time_interleaved({"A": clock.arm("A", cost_s)}, rounds=0, turn_s=turn_s, singles_s=0, clock=clock)
     warm_up = len(clock.log)
-    take_turns({"A": clock.arm("A", cost_s)}, rounds=1, turn_s=turn_s, singles_s=0, clock=clock)
+    time_interleaved({"A": clock.arm("A", cost_s)}, rounds=1, turn_s=turn_s, singles_s=0, clock=clock)
     turn = ["|", *["A"] * calls, "|"]
     assert clock.log[2 * warm_up :] == turn * 2
 
 
 def test_each_arm_has_calls_of_its_own(clock: Clock) -> None:
     """Turns last alike, so the faster arm has more calls in one, and its seconds per call stay exact."""
-    times = take_turns({"A": clock.arm("A", MS), "B": clock.arm("B", 4 * MS)}, rounds=1, turn_s=8 * MS, singles_s=0, clock=clock)
+    times = time_interleaved({"A": clock.arm("A", MS), "B": clock.arm("B", 4 * MS)}, rounds=1, turn_s=8 * MS, singles_s=0, clock=clock)
     assert clock.calls == "AABB" + "A" * 8 + "BB" + "BB" + "A" * 8
     assert (times["A"].rounds_s, times["B"].rounds_s) == ((MS,), (4 * MS,))
 
 
 def test_the_cost_of_a_short_call_comes_from_enough_of_them(clock: Clock) -> None:
     """A call below the clock's resolution is repeated 4, 16, 64, ... times until 200 us have passed."""
-    take_turns({"A": clock.arm("A", 2.0**-20)}, rounds=0, singles_s=0, clock=clock)
+    time_interleaved({"A": clock.arm("A", 2.0**-20)}, rounds=0, singles_s=0, clock=clock)
     assert clock.calls == "A" * (1 + 1 + 4 + 16 + 64 + 256)
 
 
 def test_the_first_call_is_not_timed(clock: Clock) -> None:
     """What only the first call pays for is in no number and does not set the length of a turn."""
-    times = take_turns({"A": clock.arm("A", 1000.0, MS)}, rounds=1, turn_s=2 * MS, singles_s=2 * MS, clock=clock)
+    times = time_interleaved({"A": clock.arm("A", 1000.0, MS)}, rounds=1, turn_s=2 * MS, singles_s=2 * MS, clock=clock)
     assert times["A"] == ArmTimes((MS,), (MS, MS), None)
     assert clock.calls == "AA" + "AAAA" + "AAAA"
 
 
 def test_singles_are_preceded_by_an_untimed_call(clock: Clock) -> None:
     """Arms alternate, each with one call outside the clock and one inside."""
-    take_turns({"A": clock.arm("A", MS), "B": clock.arm("B", MS)}, rounds=0, turn_s=MS, singles_s=4 * MS, clock=clock)
+    time_interleaved({"A": clock.arm("A", MS), "B": clock.arm("B", MS)}, rounds=0, turn_s=MS, singles_s=4 * MS, clock=clock)
     assert clock.log[-16:] == [*"A|A|", *"B|B|"] * 2
 
 
 def test_singles_hold_what_the_timed_calls_took(clock: Clock) -> None:
     """The untimed calls of 9 ms are in no single."""
     costs = [MS, MS, 9 * MS, 1 * MS, 9 * MS, 2 * MS]
-    times = take_turns({"A": clock.arm("A", *costs)}, rounds=0, singles_s=2 * MS, clock=clock)
+    times = time_interleaved({"A": clock.arm("A", *costs)}, rounds=0, singles_s=2 * MS, clock=clock)
     assert times["A"].singles_s == (1 * MS, 2 * MS)
 
 
@@ -152,7 +152,7 @@ def test_singles_hold_what_the_timed_calls_took(clock: Clock) -> None:
 def test_how_many_singles(clock: Clock, singles_s: float, expected: int) -> None:
     """As many as fit for all arms together, and no more than the stated most."""
     arms = {"A": clock.arm("A", MS), "B": clock.arm("B", 3 * MS)}
-    times = take_turns(arms, rounds=0, singles_s=singles_s, clock=clock)
+    times = time_interleaved(arms, rounds=0, singles_s=singles_s, clock=clock)
     assert [expected, expected] == [len(times[name].singles_s) for name in "AB"]
 
 
@@ -173,7 +173,7 @@ def test_page_faults_are_counted_in_untimed_calls(clock: Clock, monkeypatch: pyt
             return next(readings)
 
     monkeypatch.setattr("resource.getrusage", lambda who: Usage())
-    times = take_turns({"A": clock.arm("A", MS)}, rounds=0, singles_s=0, clock=clock)
+    times = time_interleaved({"A": clock.arm("A", MS)}, rounds=0, singles_s=0, clock=clock)
     assert times["A"].minor_faults_per_call == 3.0
     assert clock.log[-FAULT_CALLS:] == ["A"] * FAULT_CALLS
 
@@ -181,7 +181,7 @@ def test_page_faults_are_counted_in_untimed_calls(clock: Clock, monkeypatch: pyt
 def test_arms_keep_their_names_and_order(clock: Clock) -> None:
     """The answer has a row for each arm, in the order in which they were given."""
     arms = {name: clock.arm(name, MS) for name in ("z", "a", "m")}
-    times = take_turns(arms, rounds=1, singles_s=0, clock=clock)
+    times = time_interleaved(arms, rounds=1, singles_s=0, clock=clock)
     assert list(times) == ["z", "a", "m"]
 
 
@@ -193,7 +193,7 @@ def test_the_collector_is_off_inside_a_turn(clock: Clock) -> None:
         states.append(gc.isenabled())
         clock.now_s += MS
 
-    take_turns({"A": call}, rounds=2, singles_s=MS, clock=clock)
+    time_interleaved({"A": call}, rounds=2, singles_s=MS, clock=clock)
     assert set(states) == {False}
 
 
@@ -203,7 +203,7 @@ def test_the_collector_is_left_as_it_was(clock: Clock, was_enabled: bool) -> Non
     before = gc.isenabled()
     try:
         (gc.enable if was_enabled else gc.disable)()
-        take_turns({"A": clock.arm("A", MS)}, rounds=1, singles_s=0, clock=clock)
+        time_interleaved({"A": clock.arm("A", MS)}, rounds=1, singles_s=0, clock=clock)
         assert gc.isenabled() is was_enabled
     finally:
         (gc.enable if before else gc.disable)()
@@ -217,7 +217,7 @@ def test_an_arm_that_raises_ends_it_and_the_collector_runs_again(clock: Clock) -
 
     assert gc.isenabled()
     with pytest.raises(LookupError, match="mine"):
-        take_turns({"A": clock.arm("A", MS), "B": broken}, clock=clock)
+        time_interleaved({"A": clock.arm("A", MS), "B": broken}, clock=clock)
     assert gc.isenabled()
 
 
@@ -231,7 +231,7 @@ def test_ctrl_c_inside_a_turn_comes_out(clock: Clock) -> None:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        take_turns({"A": interrupted}, rounds=9, turn_s=MS, clock=clock)
+        time_interleaved({"A": interrupted}, rounds=9, turn_s=MS, clock=clock)
     assert next(calls) == 5
     assert gc.isenabled()
 
@@ -239,13 +239,13 @@ def test_ctrl_c_inside_a_turn_comes_out(clock: Clock) -> None:
 def test_with_cold_caches_every_turn_is_one_call_after_an_eviction(clock: Clock) -> None:
     """Before each timed call something else runs outside the clock, and a short call is not repeated to fill its turn."""
     arms = {"A": clock.arm("A", MS / 8), "B": clock.arm("B", MS)}
-    times = take_turns(arms, rounds=1, turn_s=MS, singles_s=0, clock=clock, before=clock.arm("e", 9 * MS))
+    times = time_interleaved(arms, rounds=1, turn_s=MS, singles_s=0, clock=clock, before=clock.arm("e", 9 * MS))
     assert "".join(clock.log[-16:]) == "e|A|" + "e|B|" + "e|B|" + "e|A|"
     assert (times["A"].rounds_s, times["B"].rounds_s) == ((MS / 8,), (MS,))
 
 
 def test_cold_singles_are_preceded_by_an_eviction(clock: Clock) -> None:
     """A single call with cold caches has the eviction before it, not a call that would warm them again."""
-    times = take_turns({"A": clock.arm("A", MS)}, rounds=0, singles_s=2 * MS, clock=clock, before=clock.arm("e", 9 * MS))
+    times = time_interleaved({"A": clock.arm("A", MS)}, rounds=0, singles_s=2 * MS, clock=clock, before=clock.arm("e", 9 * MS))
     assert "".join(clock.log[-8:]) == "e|A|" * 2
     assert times["A"].singles_s == (MS, MS)

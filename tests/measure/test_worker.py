@@ -18,7 +18,7 @@ from pathlib import Path
 import pytest
 
 from mlbench.errors import WorkerError
-from mlbench.measure import FRESH_HEAP, KEPT_HEAP, Worker
+from mlbench.measure import FRESH_HEAP, WARM_HEAP, Worker
 from mlbench.measure.worker import THREAD_VARIABLES, serve, worker_environment
 from support import asked
 
@@ -169,14 +169,14 @@ def test_thread_variables_are_set_before_numpy_loads(name: str) -> None:
 
 def test_a_worker_sees_its_threads_and_heap() -> None:
     """The variables are in the worker's own environment."""
-    with Worker(threads=2, heap=KEPT_HEAP) as worker:
+    with Worker(threads=2, heap=WARM_HEAP) as worker:
         assert worker.call(os.getenv, key="OPENBLAS_NUM_THREADS") == "2"
         assert worker.call(os.getenv, key="MALLOC_MMAP_MAX_") == "0"
 
 
 def test_a_kept_heap_keeps_freed_memory() -> None:
     """glibc is told to map no block by itself and to trim never."""
-    found = worker_environment(1, KEPT_HEAP, base={})
+    found = worker_environment(1, WARM_HEAP, base={})
     assert found["MALLOC_MMAP_MAX_"] == "0"
     assert int(found["MALLOC_TRIM_THRESHOLD_"]) >= 2**40
 

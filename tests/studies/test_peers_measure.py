@@ -16,7 +16,7 @@ from mlbench.measure import Environment, has_memray
 from mlbench.results.peers import FAILED, MEASURED, OURS, SLOW, WRONG, PeerCell
 from mlbench.studies.cases import Cell
 from mlbench.studies.peers import measure as peering
-from mlbench.studies.peers.measure import LEAST_ROUNDS, PeerEffort, Processes, find_runtimes, measure, take_turns
+from mlbench.studies.peers.measure import LEAST_ROUNDS, PeerEffort, Processes, find_runtimes, measure, time_interleaved
 from mlbench.studies.peers.worker import turn
 
 HERE = Environment("Some CPU", 2, "Linux 6", "3.12.1", "2.1.0", "openblas 0.3", 1, "fresh", None, "0.1.0", None, None, None, {})
@@ -207,7 +207,7 @@ class Diary:
 
 def turns(diary: Diary, costs_s: dict[str, float], effort: PeerEffort) -> tuple[dict[str, tuple[float, ...]], dict[str, str]]:
     """Take turns with a stand-in for the processes."""
-    return take_turns(diary, costs_s, effort)  # type: ignore[arg-type]  # what it asks of them it finds
+    return time_interleaved(diary, costs_s, effort)  # type: ignore[arg-type]  # what it asks of them it finds
 
 
 def test_turns_go_forwards_and_backwards() -> None:

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from mlbench.errors import WorkerError
-from mlbench.measure import FRESH_HEAP, KEPT_HEAP, ArmTimes, Footprint
+from mlbench.measure import FRESH_HEAP, WARM_HEAP, ArmTimes, Footprint
 from mlbench.measure.peaks import Floor
 from mlbench.measure.stats import Interval
 from mlbench.results import BASELINE, COMPLETE, FASTEST_ROUNDS, INTERRUPTED, OPTIMIZED, RUNNERS, SPREAD_LIMIT, Measurement
@@ -30,7 +30,7 @@ from mlbench.studies.sweep import (
     ballast,
     checked_footprint,
     compare,
-    compare_kept,
+    compare_warm,
     doubts,
     measure_cell,
     measure_cells,
@@ -148,7 +148,7 @@ def test_the_order_of_the_steps(workers: Callable[..., Workers]) -> None:
     made = workers()
     measure_cell(dataclasses.replace(TINY, threads=3), EFFORT, LOW)
     assert made.steps == [checked_footprint, checked_footprint, *[times_of_cell] * 4]
-    assert made.started == [(3, FRESH_HEAP), *[(3, FRESH_HEAP), (3, KEPT_HEAP)] * 2]
+    assert made.started == [(3, FRESH_HEAP), *[(3, FRESH_HEAP), (3, WARM_HEAP)] * 2]
     assert made.stopped == 5
 
 
@@ -171,7 +171,7 @@ def test_a_cell_that_faults_late_has_as_many_processes_with_a_kept_heap(workers:
 
     made.call = late  # type: ignore[method-assign]
     measure_cell(TINY, EFFORT, LOW)
-    assert [heap for _, heap in made.started].count(KEPT_HEAP) == EFFORT.processes
+    assert [heap for _, heap in made.started].count(WARM_HEAP) == EFFORT.processes
 
 
 def test_rounds_are_asked_for_with_the_effort(workers: Callable[..., Workers]) -> None:
@@ -232,7 +232,7 @@ def test_an_interrupt_is_a_keyboard_interrupt() -> None:
         (FRESH_HEAP, [0.0, 0.95], False),
         (FRESH_HEAP, [None, None], False),
         (FRESH_HEAP, [], False),
-        (KEPT_HEAP, [64.0], False),
+        (WARM_HEAP, [64.0], False),
     ],
     ids=["faults", "less-than-one", "not-counted", "not-measured", "kept-anyway"],
 )
@@ -243,15 +243,15 @@ def test_the_kept_heap_is_measured_where_the_baseline_faults(
     made = workers()
     fresh = {BASELINE: [times(1.0, faults=each) for each in faults], OPTIMIZED: [times(1.0, faults=99.0)]}
     kept: Arms = {}
-    compare_kept(TINY, dataclasses.replace(EFFORT, heap=heap), fresh, kept)
-    assert made.started == ([(1, KEPT_HEAP)] * 2 if expected else [])
+    compare_warm(TINY, dataclasses.replace(EFFORT, heap=heap), fresh, kept)
+    assert made.started == ([(1, WARM_HEAP)] * 2 if expected else [])
     assert set(kept) == ({BASELINE, OPTIMIZED, PRODUCTS} if expected else set())
 
 
 def test_the_kept_heap_has_no_singles(workers: Callable[..., Workers]) -> None:
     """The second time only ratios are wanted: no time goes into single calls."""
     made = workers()
-    compare_kept(TINY, EFFORT, {BASELINE: [times(1.0, faults=5.0)]}, {})
+    compare_warm(TINY, EFFORT, {BASELINE: [times(1.0, faults=5.0)]}, {})
     assert {effort.singles_s for _, _, effort in made.asked} == {0.0}
 
 

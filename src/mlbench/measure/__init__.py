@@ -1,17 +1,17 @@
 """Latency, footprint, environment, worker processes. Nothing here knows what a graph is."""
 
 from mlbench.measure.footprint import Footprint, footprint, has_memray, held_bytes, record, render_flame_graph
-from mlbench.measure.latency import ArmTimes, take_turns
+from mlbench.measure.latency import ArmTimes, time_interleaved
 from mlbench.measure.objects import closed_over, object_bytes
 from mlbench.measure.rounds import interleaved
 from mlbench.measure.system.caches import Caches, caches, eviction_bytes, eviction_text, evictor
 from mlbench.measure.system.environment import Environment, describe, environment, kernel_key
-from mlbench.measure.worker import FRESH_HEAP, HEAPS, KEPT_HEAP, Worker
+from mlbench.measure.worker import FRESH_HEAP, HEAPS, WARM_HEAP, Worker
 
 __all__ = [
     "FRESH_HEAP",
     "HEAPS",
-    "KEPT_HEAP",
+    "WARM_HEAP",
     "ArmTimes",
     "Caches",
     "Environment",
@@ -32,5 +32,5 @@ __all__ = [
     "object_bytes",
     "record",
     "render_flame_graph",
-    "take_turns",
+    "time_interleaved",
 ]

@@ -1,6 +1,6 @@
-"""How long calls take: arms that take turns, and single calls for the tail.
+"""How long calls take: interleaved arms, and single calls for the tail.
 
-Sequential timing compares two moments of a noisy machine. Here the arms take turns of about a millisecond, forwards and then
+Sequential timing compares two moments of a noisy machine. Here the arms have turns of about a millisecond, forwards and then
 backwards (ABBA), and another one starts each round, so that a drift and a neighbour hit all of them alike. The answer is a ratio
 within a round.
 """
@@ -44,7 +44,7 @@ class ArmTimes:
     minor_faults_per_call: float | None
 
 
-def take_turns(
+def time_interleaved(
     arms: Mapping[str, Call],
     rounds: int = ROUNDS,
     turn_s: float = TURN_S,

@@ -43,9 +43,9 @@ R = TypeVar("R")
 TIMEOUT_S = 600.0
 _PR_SET_PDEATHSIG = 1
 FRESH_HEAP = "fresh"
-KEPT_HEAP = "kept"
-HEAPS = (FRESH_HEAP, KEPT_HEAP)
-"""`fresh`: the allocator as a new process has it. `kept`: glibc told to keep freed memory, as it does on its own in a process
+WARM_HEAP = "kept"
+HEAPS = (FRESH_HEAP, WARM_HEAP)
+"""`fresh`: the allocator as a new process has it. `kept`, a warm heap: glibc told to keep freed memory, as it does on its own in a process
 that has freed larger blocks before. Other allocators ignore the variables."""
 _KEEP_VARIABLES = {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": str(2**40)}
 THREAD_VARIABLES = (
@@ -128,7 +128,7 @@ def worker_environment(threads: int, heap: str = FRESH_HEAP, base: Mapping[str, 
     """Return the environment of a worker: threads and heap set, and this very mlbench first on the path."""
     environment = dict(os.environ if base is None else base)
     environment |= dict.fromkeys(THREAD_VARIABLES, str(threads))
-    if heap == KEPT_HEAP:
+    if heap == WARM_HEAP:
         environment |= _KEEP_VARIABLES
     home = str(Path(__file__).resolve().parents[2])
     environment["PYTHONPATH"] = os.pathsep.join(part for part in (home, environment.get("PYTHONPATH")) if part)

@@ -213,8 +213,8 @@ class MlbenchFixture:
             if self._recorder.folder is not None:
                 flame_graph(case, self._recorder.folder)
             self.benchmark(call)
-            times, kept = self._recorder.times(case.cell)
-            row.measured = measurement(case, times, agreement.worst, found, kept, self._recorder.floor(case.cell))
+            times, warm = self._recorder.times(case.cell)
+            row.measured = measurement(case, times, agreement.worst, found, warm, self._recorder.floor(case.cell))
 
     def ablation(self, cell: Cell) -> None:
         """Measure what each optimisation is worth in a cell, in fresh processes; pytest-benchmark's row is of the runner with all of them.

@@ -21,7 +21,7 @@ from mlbench.results import FAILED, INTERRUPTED, KEY, RUNNERS, Measurement, to_j
 from mlbench.results.ablation import Ablation
 from mlbench.studies.cases import Case, Cell
 from mlbench.studies.floor import floor_of_cell, measure_peaks
-from mlbench.studies.sweep import PROCESSES, Arms, Effort, compare, compare_kept, judge, measurement
+from mlbench.studies.sweep import PROCESSES, Arms, Effort, compare, compare_warm, judge, measurement
 
 MOST_OF_AN_ERROR = 300
 """Characters of an error that are kept in a row."""
@@ -65,18 +65,18 @@ class Recorder:
 
     @property
     def ablation_effort(self) -> Effort:
-        """How much is measured of an ablation, in which many arms take turns and which no gate judges."""
+        """How much is measured of an ablation, in which many arms are interleaved and which no gate judges."""
         asked = self.config.getoption("--mlbench-processes") is not None
         return replace(self.effort, processes=self.effort.processes if asked else PROCESSES, rounds=ROUNDS, singles_s=0.0)
 
     def times(self, cell: Cell) -> tuple[Arms, Arms]:
-        """Return the interleaved rounds of a cell, fresh and with a kept heap, measured once for both of its runners."""
+        """Return the interleaved rounds of a cell, fresh and with a warm heap, measured once for both of its runners."""
         if cell.id not in self._times:
             arms: Arms = {}
-            kept: Arms = {}
+            warm: Arms = {}
             compare(cell, self.effort, arms)
-            compare_kept(cell, self.effort, arms, kept)
-            self._times[cell.id] = arms, kept
+            compare_warm(cell, self.effort, arms, warm)
+            self._times[cell.id] = arms, warm
         return self._times[cell.id]
 
     def floor(self, cell: Cell) -> Floor:
@@ -138,7 +138,7 @@ def measure_again(
     Args:
         cell: the cell.
         effort: how much.
-        before: the times of the processes before, with a fresh heap and with a kept one.
+        before: the times of the processes before, with a fresh heap and with a warm one.
         known: what was measured before, by runner; the other runner is left out.
         floor: of the cell.
 
@@ -150,14 +150,14 @@ def measure_again(
     """
     judged: dict[str, tuple[float, Footprint]] = {}
     fresh: Arms = {}
-    kept: Arms = {}
+    warm: Arms = {}
     judge(cell, judged)
     compare(cell, effort, fresh)
-    compare_kept(cell, effort, fresh, kept)
+    compare_warm(cell, effort, fresh, warm)
     both = _together(before[0], fresh)
-    both_kept = _together(before[1], kept) if before[1] and kept else {}
-    alone = [measurement(Case(cell, runner), fresh, *judged[runner], kept, floor) for runner in RUNNERS if runner in known]
-    together = [measurement(Case(cell, name), both, each.worst_error, each.footprint, both_kept, floor) for name, each in known.items()]
+    both_warm = _together(before[1], warm) if before[1] and warm else {}
+    alone = [measurement(Case(cell, runner), fresh, *judged[runner], warm, floor) for runner in RUNNERS if runner in known]
+    together = [measurement(Case(cell, name), both, each.worst_error, each.footprint, both_warm, floor) for name, each in known.items()]
     return alone, together
 
 

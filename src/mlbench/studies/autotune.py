@@ -22,7 +22,7 @@ from mlbench.compiler.schedule.choices import Choices, choices_from_json, choice
 from mlbench.compiler.schedule.search import best_choices, check_findable
 from mlbench.errors import ModelError
 from mlbench.ir import BYTES_PER_NUMBER, Graph
-from mlbench.measure import kernel_key, take_turns
+from mlbench.measure import kernel_key, time_interleaved
 from mlbench.measure.stats import median
 from mlbench.models import Model
 from mlbench.runtime import OptimizedRunner
@@ -119,11 +119,11 @@ def _seconds(arms: dict[Choices, Callable[[], object]]) -> dict[Choices, float]:
     if not arms:
         return {}
     by_number = {str(index): call for index, call in enumerate(arms.values())}
-    heat = {name: times.rounds_s[0] for name, times in take_turns(by_number, 1, HEAT_S, 0.0, count_faults=False).items()}
+    heat = {name: times.rounds_s[0] for name, times in time_interleaved(by_number, 1, HEAT_S, 0.0, count_faults=False).items()}
     fastest = min(heat.values())
     close = {name: call for name, call in by_number.items() if heat[name] <= FAR_BEHIND * fastest or name == "0"}
     rounds = max(LEAST_ROUNDS, min(MOST_ROUNDS, int(RACE_S / (2 * len(close) * max(TURN_S, fastest)))))
-    race = take_turns(close, rounds, TURN_S, 0.0, count_faults=False)
+    race = time_interleaved(close, rounds, TURN_S, 0.0, count_faults=False)
     found = [median(race[name].rounds_s) if name in race else heat[name] for name in by_number]
     return dict(zip(arms, found, strict=True))
 

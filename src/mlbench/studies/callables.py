@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from mlbench.measure import footprint, take_turns
+from mlbench.measure import footprint, time_interleaved
 from mlbench.measure.latency import ROUNDS
 from mlbench.measure.stats import ratio_interval
 from mlbench.results import Measurement, timing_of
@@ -38,7 +38,7 @@ def measure_callable(
     if between is not None:
         between()
     arms = {THIS: call} if reference is None else {THIS: call, REFERENCE: reference}
-    times = take_turns(arms, affordable_rounds(arms, ROUNDS))
+    times = time_interleaved(arms, affordable_rounds(arms, ROUNDS))
     ratios, others = {}, {}
     if reference is not None:
         ratios["reference_ratio"] = ratio_interval(per_round([times[REFERENCE]], [times[THIS]]))

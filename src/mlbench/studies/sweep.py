@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from mlbench.ir import FloatArray
-from mlbench.measure import FRESH_HEAP, KEPT_HEAP, ArmTimes, Footprint, Worker, footprint, take_turns
+from mlbench.measure import FRESH_HEAP, WARM_HEAP, ArmTimes, Footprint, Worker, footprint, time_interleaved
 from mlbench.measure.latency import TURN_S
 from mlbench.measure.peaks import Floor
 from mlbench.measure.stats import FEWEST_PROCESSES, Interval, ratio_interval
@@ -24,7 +24,7 @@ from mlbench.studies.cases import Case, Cell, call_of, check, input_of, model_of
 PRODUCTS = "products"
 """The arm of NumPy's bare products: a yardstick that contains no code under test."""
 THIS = "this"
-"""The name of a case's own rounds among the arms that took turns with a warm heap."""
+"""The name of a case's own rounds among the interleaved arms with a warm heap."""
 CASE_PROCESSES, CASE_ROUNDS, CASE_SINGLES_S = 8, 30, 0.16
 """Of a case: processes, rounds in each, and seconds of single calls in each. Among eight moments some are undisturbed, whatever the machine
 does besides; with five, recombined runs on a heavily loaded machine were in doubt or red in one of eight, with eight in none of 150."""
@@ -86,7 +86,7 @@ def times_of_cell(cell: Cell, effort: Effort) -> dict[str, ArmTimes]:
     held = ballast()
     arms: dict[str, Callable[[], object]] = {runner: call_of(Case(cell, runner)) for runner in RUNNERS}
     arms[PRODUCTS] = products_call(cell)
-    times = take_turns(arms, affordable_rounds(arms, effort.rounds), effort.turn_s, effort.singles_s)
+    times = time_interleaved(arms, affordable_rounds(arms, effort.rounds), effort.turn_s, effort.singles_s)
     del held
     return times
 
@@ -176,15 +176,15 @@ def time_in_process(times_of: Callable[[Cell, Effort], dict[str, ArmTimes]], cel
         arms.setdefault(name, []).append(each)
 
 
-def compare_kept(cell: Cell, effort: Effort, fresh: Mapping[str, Sequence[ArmTimes]], kept: Arms) -> None:
-    """Time the arms once more with a kept heap, if the baseline faulted in a fresh one, and add the times to `kept`.
+def compare_warm(cell: Cell, effort: Effort, fresh: Mapping[str, Sequence[ArmTimes]], warm: Arms) -> None:
+    """Time the arms once more with a warm heap, if the baseline faulted in a fresh one, and add the times to `warm`.
 
     Most of a speed-up over a runner that faults in every call is the kernel's work. A process that has freed larger blocks before does
     not pay for it, so both numbers are true, and the reader gets both.
     """
     faults = [times.minor_faults_per_call or 0.0 for times in fresh.get(BASELINE, ())]
     if effort.heap == FRESH_HEAP and faults and max(faults) >= 1:
-        compare(cell, dataclasses.replace(effort, heap=KEPT_HEAP, singles_s=0.0), kept)
+        compare(cell, dataclasses.replace(effort, heap=WARM_HEAP, singles_s=0.0), warm)
 
 
 def measurement(
@@ -192,7 +192,7 @@ def measurement(
     times: Mapping[str, Sequence[ArmTimes]],
     worst_error: float | None,
     found: Footprint | None,
-    kept: Mapping[str, Sequence[ArmTimes]] | None = None,
+    warm: Mapping[str, Sequence[ArmTimes]] | None = None,
     floor: Floor | None = None,
     status: str = COMPLETE,
 ) -> Measurement:
@@ -203,25 +203,25 @@ def measurement(
         times: of the arms.
         worst_error: error / tolerance.
         found: the footprint.
-        kept: times with a kept heap, where they were taken, because the baseline faulted without it.
+        warm: times with a warm heap, where they were taken, because the baseline faulted without it.
         floor: of the cell; None where nobody measured the machine's peaks.
         status: `complete`, or `interrupted`.
     """
     own = times.get(case.runner)
-    warm = kept or times
+    same = warm or times  # the heap in which arms are compared with yardsticks
     ratios, arms = {}, {}
     if own:
         yardsticks = (PRODUCTS,) if case.runner == BASELINE else (BASELINE, PRODUCTS)
-        arms = {THIS: warm[case.runner], **{name: warm[name] for name in yardsticks}}
-        ratios["products_ratio"] = ratio_interval(per_round(warm[case.runner], warm[PRODUCTS]))
+        arms = {THIS: same[case.runner], **{name: same[name] for name in yardsticks}}
+        ratios["products_ratio"] = ratio_interval(per_round(same[case.runner], same[PRODUCTS]))
         if floor is not None:
             ratios["floor_ratio"] = ratio_interval([[each / floor.seconds for each in process.rounds_s] for process in own])
         if case.runner != BASELINE:
             ratios["speedup"] = ratio_interval(per_round(times[BASELINE], own))
     deaf: tuple[str, ...] = ()
-    if kept and case.runner != BASELINE:
-        if max(each.minor_faults_per_call or 0.0 for each in kept[BASELINE]) < 1:
-            ratios["speedup_kept_heap"] = ratio_interval(per_round(kept[BASELINE], kept[case.runner]))
+    if warm and case.runner != BASELINE:
+        if max(each.minor_faults_per_call or 0.0 for each in warm[BASELINE]) < 1:
+            ratios["speedup_kept_heap"] = ratio_interval(per_round(warm[BASELINE], warm[case.runner]))
         else:
             deaf = (_ALLOCATOR_DEAF,)
     return Measurement(
@@ -243,7 +243,7 @@ def measurement(
 def measure_cells(cells: Mapping[Cell, Floor], effort: Effort, step: Step = silent) -> list[Measurement]:
     """Measure both runners of some cells in worker processes: right first, then the footprints, then the rounds.
 
-    The processes of the cells take turns, so that those of each cell are spread over the whole time: a machine is in another state for
+    The processes of the cells are interleaved, so that those of each cell are spread over the whole time: a machine is in another state for
     seconds and minutes, and processes one after the other would all be in one of them.
 
     Args:
@@ -257,12 +257,12 @@ def measure_cells(cells: Mapping[Cell, Floor], effort: Effort, step: Step = sile
     """
     judged: dict[Cell, dict[str, tuple[float, Footprint]]] = {cell: {} for cell in cells}
     times: dict[Cell, Arms] = {cell: {} for cell in cells}
-    kept: dict[Cell, Arms] = {cell: {} for cell in cells}
+    warm: dict[Cell, Arms] = {cell: {} for cell in cells}
     one = dataclasses.replace(effort, processes=1)
 
     def made(status: str) -> list[Measurement]:
         return [
-            measurement(Case(cell, runner), times[cell], *judged[cell][runner], kept[cell] if status == COMPLETE else None, floor, status)
+            measurement(Case(cell, runner), times[cell], *judged[cell][runner], warm[cell] if status == COMPLETE else None, floor, status)
             for cell, floor in cells.items()
             for runner in judged[cell]
         ]
@@ -274,9 +274,9 @@ def measure_cells(cells: Mapping[Cell, Floor], effort: Effort, step: Step = sile
         for _ in range(effort.processes):
             for cell in cells:
                 compare(cell, one, times[cell], step)
-                compare_kept(cell, one, times[cell], kept[cell])
+                compare_warm(cell, one, times[cell], warm[cell])
         for cell in cells:
-            compare_kept(cell, dataclasses.replace(effort, processes=effort.processes - _count(kept[cell])), times[cell], kept[cell])
+            compare_warm(cell, dataclasses.replace(effort, processes=effort.processes - _count(warm[cell])), times[cell], warm[cell])
     except KeyboardInterrupt:
         raise Interrupted(made(INTERRUPTED)) from None
     return made(COMPLETE)

@@ -1,4 +1,4 @@
-"""Pairs of processes that took turns: their common shift by signed ranks, which an odd pair cannot move far."""
+"""Interleaved pairs of processes: their common shift by signed ranks, which an odd pair cannot move far."""
 
 from __future__ import annotations
 

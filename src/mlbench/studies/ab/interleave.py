@@ -1,4 +1,4 @@
-"""One set of live processes goes through all rows: base, head, and the base once more as control, which take turns.
+"""One set of live processes goes through all rows: base, head, and the base once more as control, interleaved.
 
 Only one of them runs at any moment of a turn. The turns of a round go forwards and backwards (ABBA), and another arm starts each round.
 While a row is set up the arms work at the same time: nothing is timed then.
@@ -101,19 +101,19 @@ class Arms:
         for process in self.processes.values():
             process.stop()
 
-    def visit(self, rows: Sequence[str], effort: Effort, weighed: Collection[str] = (), spared: Collection[str] = ()) -> Iterator[Visit]:
+    def visit(self, rows: Sequence[str], effort: Effort, footprints: Collection[str] = (), spared: Collection[str] = ()) -> Iterator[Visit]:
         """Go through rows in this order and give what was measured of each; with an arm that died, that row is the last one.
 
         Args:
             rows: tests that every arm collected.
             effort: how much.
-            weighed: rows of which the footprint is taken too.
+            footprints: rows of which the footprint is taken too.
             spared: rows whose targets are called no more often than their tests foresee, and of which no footprint is taken.
         """
 
         def act(done: Visit, ready: Ready) -> None:
-            if done.id in weighed and not done.once and done.id not in spared:
-                self._weigh(done, effort)
+            if done.id in footprints and not done.once and done.id not in spared:
+                self._footprints(done, effort)
             if not done.ends and not done.exhausted:
                 self._rounds(done, ready, effort, is_spared=done.id in spared)
 
@@ -236,7 +236,7 @@ class Arms:
                     break
                 self._ask(done, name, timeout_s, self._asked, turn=self._asked, warm_up=False)
 
-    def _weigh(self, done: Visit, effort: Effort) -> None:
+    def _footprints(self, done: Visit, effort: Effort) -> None:
         for name in self.processes:
             message = self._ask(done, name, _CALLS_OF_A_FOOTPRINT * effort.timeout_s, _CALLS_OF_A_FOOTPRINT, footprint=True)
             if message is None:
@@ -280,7 +280,7 @@ class Arms:
             done.rounds_s = {name: [each.spent_s[name] for each in counted] for name in names}
 
     def _round(self, done: Visit, order: Sequence[str], effort: Effort, calls: int, *, warm_up: bool) -> Round | None:
-        """Let arms take turns in this order on one core; return what each took for a turn, or None where the measuring ended instead."""
+        """Let arms run in this order on one core; return what each took for a turn, or None where the measuring ended instead."""
         where = {"core": self._cores[self._place % len(self._cores)]} if self._cores else {}
         took: dict[str, list[float]] = {}
         interrupted = 0

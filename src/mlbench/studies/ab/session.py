@@ -127,10 +127,10 @@ class Session:
                     self._comparison.sets.append(visits)
                     visits += _gone(waiting, arms.collected)
                 here = [row for row in waiting if all(row in found.ids for found in arms.collected.values())]
-                weighed = {row for row, weigh in waiting.items() if weigh}
+                footprints = {row for row, is_wanted in waiting.items() if is_wanted}
                 spared = {visit.id for done in self._comparison.sets for visit in done if visit.exhausted}
                 effort = self._effort(len(here))
-                for visit in arms.visit(shuffled(here, self._chance), effort, weighed, spared):
+                for visit in arms.visit(shuffled(here, self._chance), effort, footprints, spared):
                     visits.append(visit)
                     waiting.pop(visit.id)
                     self._telling.step(visit.id)

@@ -1,7 +1,7 @@
 """Where the time of the baseline's call goes: matrix products, element-wise passes, allocation and page faults, call overhead.
 
-A profiler would disturb calls of a microsecond more than they take. So programs that differ from the baseline by one thing each take turns
-with it, and the shares are differences:
+A profiler would disturb calls of a microsecond more than they take. So programs that differ from the baseline by one thing each are
+interleaved with it, and the shares are differences:
 
     baseline          every operation allocates its result
     preallocated      the same operations on the same operands, each into an array that is there already

@@ -1,6 +1,6 @@
-"""Measure the ablation of a cell: every runner checked and weighed in one process, then all of them timed in several more.
+"""Measure the ablation of a cell: every runner checked, with its footprint, in one process, then all of them timed in several more.
 
-All runners take turns in the same rounds, so that every comparison is of one moment. A second, identical baseline takes turns with
+All runners are interleaved in the same rounds, so that every comparison is of one moment. A second, identical baseline is among
 them: what its ratio to the first one strays from 1 is the noise of this very run, and an effect that does not stand out from it is not
 called one.
 
@@ -18,7 +18,7 @@ from functools import partial
 
 from mlbench.compiler import blas
 from mlbench.ir import graph_text
-from mlbench.measure import ArmTimes, Footprint, Worker, caches, eviction_bytes, eviction_text, evictor, footprint, take_turns
+from mlbench.measure import ArmTimes, Footprint, Worker, caches, eviction_bytes, eviction_text, evictor, footprint, time_interleaved
 from mlbench.measure.stats import median, ratio_interval, typical
 from mlbench.results import BASELINE
 from mlbench.results.ablation import Ablation, Effect, Rung, Variant
@@ -42,7 +42,7 @@ def ablate(cell: Cell, effort: Effort, step: Step = silent, *, cold: bool = Fals
         WorkerError: when a worker fails; a wrong result is among the reasons.
     """
     with Worker(cell.threads) as worker:
-        weighed = worker.call(checked_variants, cell)
+        checked = worker.call(checked_variants, cell)
     step(cell.id)
     found = caches()
     evicted = eviction_bytes(found) if cold else None
@@ -50,22 +50,22 @@ def ablate(cell: Cell, effort: Effort, step: Step = silent, *, cold: bool = Fals
     for _ in range(effort.processes):
         time_in_process(times_of_variants if evicted is None else cold_times_of_variants, cell, effort, arms)
         step(cell.id)
-    measured = evaluate(cell.id, weighed, arms)
+    measured = evaluate(cell.id, checked, arms)
     return measured if evicted is None else dataclasses.replace(measured, evicted_bytes=evicted, eviction=eviction_text(evicted, found))
 
 
-def evaluate(cell: str, weighed: Mapping[str, Variant], arms: Mapping[str, Sequence[ArmTimes]]) -> Ablation:
+def evaluate(cell: str, checked: Mapping[str, Variant], arms: Mapping[str, Sequence[ArmTimes]]) -> Ablation:
     """Turn times into effects and shares.
 
     Args:
         cell: its id.
-        weighed: each compiled runner, by name as in `name_of`.
+        checked: each compiled runner, by name as in `name_of`.
         arms: times of the same, of the two baselines, and of the programs behind the shares.
     """
     control = ratio_interval(per_round(arms[BASELINE], arms[CONTROL]))
     noise = max(abs(math.log(control.low)), abs(math.log(control.high)))
     best = name_of(ordered(ORDER))
-    baseline_s, compile_s = _seconds(arms[BASELINE]), weighed[best].compile_s
+    baseline_s, compile_s = _seconds(arms[BASELINE]), checked[best].compile_s
     saved_s = baseline_s - _seconds(arms[best])
     faults = [each.minor_faults_per_call for each in arms[BASELINE] if each.minor_faults_per_call is not None]
     return Ablation(
@@ -73,7 +73,7 @@ def evaluate(cell: str, weighed: Mapping[str, Variant], arms: Mapping[str, Seque
         baseline_s=baseline_s,
         baseline_faults=median(faults) if faults else None,
         shares=measured_shares(arms[BASELINE], arms),
-        effects=tuple(_effect(rung, weighed, arms, noise) for rung in rungs()),
+        effects=tuple(_effect(rung, checked, arms, noise) for rung in rungs()),
         noise=math.exp(noise),
         compile_s=compile_s,
         break_even_calls=compile_s / saved_s if saved_s > 0 else None,
@@ -106,7 +106,7 @@ def _times(cell: Cell, effort: Effort, evict: Callable[[], None] | None) -> dict
     arms[CONTROL] = partial(BaselineRunner(model).run, x)
     arms |= programs(model, x)
     paid = arms if evict is None else {name: _after(evict, call) for name, call in arms.items()}
-    return take_turns(arms, affordable_rounds(paid, effort.rounds), effort.turn_s, effort.singles_s, before=evict)
+    return time_interleaved(arms, affordable_rounds(paid, effort.rounds), effort.turn_s, effort.singles_s, before=evict)
 
 
 def _after(evict: Callable[[], None], call: Callable[[], object]) -> Callable[[], object]:
@@ -136,14 +136,14 @@ def _digest(runner: OptimizedRunner) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-def _effect(rung: Rung, weighed: Mapping[str, Variant], arms: Mapping[str, Sequence[ArmTimes]], noise: float) -> Effect:
+def _effect(rung: Rung, checked: Mapping[str, Variant], arms: Mapping[str, Sequence[ArmTimes]], noise: float) -> Effect:
     with_it, without_it = name_of(rung.with_it), name_of(rung.without_it)
     effect = ratio_interval(per_round(arms[without_it], arms[with_it]))
     distance = max(math.log(effect.low), -math.log(effect.high))  # of the interval from 1, negative where 1 lies inside
-    is_idle = rung.without_it is not None and weighed[with_it].program == weighed[without_it].program
+    is_idle = rung.without_it is not None and checked[with_it].program == checked[without_it].program
     shown = without_it if rung.label.startswith("all but") else with_it
     total = ratio_interval(per_round(arms[BASELINE], arms[shown]))
-    return Effect(rung, weighed[shown], total, effect, is_idle, not is_idle and distance > noise)
+    return Effect(rung, checked[shown], total, effect, is_idle, not is_idle and distance > noise)
 
 
 def _seconds(times: Sequence[ArmTimes]) -> float:

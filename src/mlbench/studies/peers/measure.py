@@ -1,7 +1,7 @@
-"""Measure runtimes against ours: each in a live process of its own, which take turns, so that only one runs at any moment.
+"""Measure runtimes against ours: each in a live process of its own, interleaved, so that only one runs at any moment.
 
 Frameworks with thread pools disturb each other in one process, and two moments of a shared machine cannot be compared. So every runtime
-of a cell is built and checked first, each in its process; then they take turns of a few milliseconds, forwards and backwards (ABBA), and
+of a cell is built and checked first, each in its process; then they have turns of a few milliseconds, forwards and backwards (ABBA), and
 another one starts each round. Before a turn is timed it runs for a moment untimed, because another process has just had the caches. One
 set of processes is one replicate: it goes through all cells, and then a fresh set does so again.
 
@@ -146,18 +146,18 @@ def measure(
                 for cell in waiting:
                     so_far[cell] = _replicate(processes, cell, list(modules), effort, so_far[cell])
                     yield so_far[cell]
-        unweighed = [cell for cell in cells if not so_far[cell].weighed]
-        if unweighed:
-            with Processes(modules, unweighed[0].threads) as processes:
-                for cell in unweighed:
-                    so_far[cell] = _weighed(processes, cell, so_far[cell])
+        left = [cell for cell in cells if not so_far[cell].weighed]
+        if left:
+            with Processes(modules, left[0].threads) as processes:
+                for cell in left:
+                    so_far[cell] = _with_footprints(processes, cell, so_far[cell])
                     yield so_far[cell]
 
 
-def take_turns(
+def time_interleaved(
     processes: Processes, costs_s: Mapping[str, float], effort: PeerEffort
 ) -> tuple[dict[str, tuple[float, ...]], dict[str, str]]:
-    """Let the runtimes take turns at the cell that each has prepared.
+    """Time the runtimes, interleaved, at the cell that each has prepared.
 
     Args:
         processes: which have prepared it.
@@ -196,7 +196,7 @@ def _replicate(processes: Processes, cell: Cell, names: Sequence[str], effort: P
     fastest_s = min(costs_s.values(), default=0.0)
     too_slow_s = max(SLOW_S, SLOW_TIMES * fastest_s)
     slow = {name for name, cost in costs_s.items() if is_first and cost > too_slow_s and name != OURS}
-    times, lost = take_turns(processes, {name: cost for name, cost in costs_s.items() if name not in slow}, effort)
+    times, lost = time_interleaved(processes, {name: cost for name, cost in costs_s.items() if name not in slow}, effort)
     outcomes = dict(before.outcomes)
     for name, each in prepared.items():
         new = each
@@ -216,11 +216,11 @@ def _longer(before: Outcome, new: Outcome, rounds: tuple[float, ...]) -> Outcome
     return dataclasses.replace(before, rounds_s=(*before.rounds_s, rounds), detail=new.detail or before.detail)
 
 
-def _weighed(processes: Processes, cell: Cell, before: PeerCell) -> PeerCell:
-    weighed = {
+def _with_footprints(processes: Processes, cell: Cell, before: PeerCell) -> PeerCell:
+    outcomes = {
         name: processes.add_footprint(name, cell, each) if each.state == MEASURED else each for name, each in before.outcomes.items()
     }
-    return dataclasses.replace(before, outcomes=weighed, weighed=True)
+    return dataclasses.replace(before, outcomes=outcomes, weighed=True)
 
 
 def _empty(cell: Cell) -> PeerCell:
