@@ -525,7 +525,7 @@ def test_ctrl_c_in_an_ablation_marks_the_run(pytester: pytest.Pytester) -> None:
     """A row whose ablation was broken off is saved without it, the run says interrupted, and nothing is printed of it."""
     pytester.makepyfile(
         test_mine="""
-        import mlbench.studies.ablation as ablating
+        import mlbench.studies.ablation.measure as ablating
         from mlbench.studies.cases import Cell
 
         def test_it(mlbench, monkeypatch):
