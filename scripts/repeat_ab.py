@@ -29,7 +29,8 @@ from mlbench.gate import INCONCLUSIVE, RED
 from mlbench.gate.revisions.judge import judge
 from mlbench.measure.stats import binomial_bounds, median
 from mlbench.results import now
-from mlbench.results.comparison import load_comparison
+from mlbench.results.comparison import COMPARISON_FILE
+from mlbench.results.storage import read
 from mlbench.units import format_duration
 
 OUTPUT = Path("mlbench-results/repeat-ab.jsonl")
@@ -95,7 +96,7 @@ def _run(options: argparse.Namespace) -> dict[str, Any]:
         if ran.returncode == INTERRUPTED or not place.exists():
             raise SystemExit(f"{' '.join(command)} ended with exit code {ran.returncode} before it measured; the same command goes on\n"
                              f"{ran.stdout}")  # fmt: skip
-        comparison = load_comparison(place)
+        comparison = read(place, COMPARISON_FILE)
     judgement = judge(comparison)
     return {
         "date": now(),

@@ -24,7 +24,7 @@ MOST_LINES = 350
 FILES = sorted(SOURCE.rglob("*.py"))
 COMPILING = ("mlbench.ir", "mlbench.models", "mlbench.compiler", "mlbench.runtime")
 HELPERS = {"utils", "util", "helpers", "helper", "common", "misc", "manager"}
-EXTRAS = ("filelock", "rich", "memray", "psutil", "cpuinfo", "threadpoolctl", "jsonschema", "pytest", "pytest_benchmark", "hypothesis")
+EXTRAS = ("filelock", "rich", "memray", "psutil", "cpuinfo", "threadpoolctl", "msgspec", "pytest", "pytest_benchmark", "hypothesis")
 BLOCKER = f"""
 import sys
 
@@ -227,6 +227,6 @@ def test_reading_a_result_with_numpy_alone_names_the_extra(
     assert ran.returncode == 2
     assert ran.stdout == ""
     assert ran.stderr == (
-        "mlbench: reading a result file needs jsonschema, which is not installed: install the extra with "
+        "mlbench: reading a result file needs msgspec, which is not installed: install the extra with "
         "python -m pip install '.[bench]' in the checkout\n"
     )

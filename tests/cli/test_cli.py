@@ -591,7 +591,7 @@ def test_flamegraph_where_no_folder_can_be(tmp_path: Path, capsys: pytest.Captur
     assert str(tmp_path / "file") in capsys.readouterr().err
 
 
-@pytest.mark.parametrize(("module", "arguments"), [("memray", ("flamegraph", "baseline-b1-h8")), ("jsonschema", ("show",))])
+@pytest.mark.parametrize(("module", "arguments"), [("memray", ("flamegraph", "baseline-b1-h8")), ("msgspec", ("show",))])
 def test_a_missing_extra_is_exit_code_2(
     result: Path,
     tmp_path: Path,
@@ -603,7 +603,7 @@ def test_a_missing_extra_is_exit_code_2(
     """What needs the extra says which one, and how to install it."""
     monkeypatch.setitem(sys.modules, module, None)
     monkeypatch.chdir(tmp_path)
-    assert main([*arguments, *([str(result)] if module == "jsonschema" else [])]) == 2
+    assert main([*arguments, *([str(result)] if module == "msgspec" else [])]) == 2
     error = capsys.readouterr().err
     assert module in error
     assert "python -m pip install '.[bench]'" in error

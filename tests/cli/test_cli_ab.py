@@ -12,8 +12,9 @@ import pytest
 from mlbench.cache import VARIABLE
 from mlbench.cli import ab, main
 from mlbench.measure import has_memray
-from mlbench.results.comparison import load_comparison
+from mlbench.results.comparison import COMPARISON_FILE
 from mlbench.results.samples import Effort
+from mlbench.results.storage import read
 from mlbench.studies.ab.checkouts import Checkout, find_repository, held
 from mlbench.studies.ab.process import Arm
 from mlbench.studies.ab.session import Interrupted, Session
@@ -84,7 +85,7 @@ def test_an_extra_allocation_is_red_in_every_format(project: Project, capsys: py
     (red,) = [row for row in told["rows"] if row["verdict"] == "regression"]
     assert red["id"] == "benchmarks/test_toy.py::test_hold"
     assert sorted(path.name[-9:] for path in Path("graphs").iterdir()) == ["base.html", "head.html"]
-    kept = load_comparison("ab.json")
+    kept = read("ab.json", COMPARISON_FILE)
     assert (kept.is_complete, len(kept.sets), kept.head.revision) == (True, 8, "working tree")
     assert kept.head.commit.startswith(kept.base.commit + "+")
 

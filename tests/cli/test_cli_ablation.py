@@ -13,7 +13,8 @@ from mlbench.cli import ablation, main
 from mlbench.errors import WorkerError
 from mlbench.measure import Environment
 from mlbench.results import COMPLETE, INTERRUPTED
-from mlbench.results.ablation import Ablation, load_ablations
+from mlbench.results.ablation import ABLATION_FILE, Ablation
+from mlbench.results.storage import read
 from mlbench.studies.ablation.variants import rungs
 from mlbench.studies.cases import Cell
 from mlbench.studies.sweep import Effort
@@ -62,7 +63,7 @@ def test_a_real_cell_end_to_end(tmp_path: Path, capsys: pytest.CaptureFixture[st
     for part in ("$ mlbench ablation", "Ablation of b1-h8", "Where the baseline's time goes in b1-h8", "all but strips", "Machine: "):
         assert part in out
     assert out.startswith(log.read_text(encoding="utf-8").rstrip("\n"))
-    assert load_ablations(data).status == COMPLETE
+    assert read(data, ABLATION_FILE).status == COMPLETE
     assert main(["show", str(data)]) == 0
     shown = capsys.readouterr().out
     assert [len(line.split()) for line in shown.splitlines()[:12]] == [len(line.split()) for line in out.splitlines()[:12]]
@@ -120,7 +121,7 @@ def test_an_interrupt_keeps_the_cells_before_it(measured: Measured, tmp_path: Pa
     data = tmp_path / "a.json"
     measured.trouble["b2-h8"] = KeyboardInterrupt()
     assert main(["ablation", "--batch", "1,2,3", *TINY, "--json", str(data)]) == 130
-    run = load_ablations(data)
+    run = read(data, ABLATION_FILE)
     assert (run.status, [each.cell for each in run.ablations]) == (INTERRUPTED, ["b1-h8"])
     captured = capsys.readouterr()
     assert "Ablation of b1-h8" in captured.out
@@ -139,7 +140,7 @@ def test_data_are_saved_after_every_cell(measured: Measured, tmp_path: Path) -> 
     data = tmp_path / "a.json"
     measured.trouble["b2-h8"] = WorkerError("a worker died")
     assert main(["ablation", "--batch", "1,2", *TINY, "--json", str(data)]) == 1
-    run = load_ablations(data)
+    run = read(data, ABLATION_FILE)
     assert (run.status, [each.cell for each in run.ablations]) == (INTERRUPTED, ["b1-h8"])
 
 
@@ -150,7 +151,7 @@ def test_resume_measures_what_is_missing(measured: Measured, tmp_path: Path) -> 
     measured.cells.clear()
     assert main(["ablation", "--batch", "1,2,3", *TINY, "--json", str(data), "--resume"]) == 0
     assert measured.ids == ["b3-h8"]
-    assert [each.cell for each in load_ablations(data).ablations] == ["b1-h8", "b2-h8", "b3-h8"]
+    assert [each.cell for each in read(data, ABLATION_FILE).ablations] == ["b1-h8", "b2-h8", "b3-h8"]
 
 
 def test_resume_measures_a_cell_of_other_optimisations_again(measured: Measured, tmp_path: Path) -> None:
@@ -163,7 +164,7 @@ def test_resume_measures_a_cell_of_other_optimisations_again(measured: Measured,
     measured.cells.clear()
     assert main(["ablation", "--batch", "1", *TINY, "--json", str(data), "--resume"]) == 0
     assert measured.ids == ["b1-h8"]
-    assert len(load_ablations(data).ablations[0].effects) == len(rungs())
+    assert len(read(data, ABLATION_FILE).ablations[0].effects) == len(rungs())
 
 
 @pytest.mark.parametrize(

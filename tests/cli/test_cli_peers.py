@@ -11,7 +11,8 @@ import pytest
 
 from mlbench.cli import main, peers
 from mlbench.measure import Environment
-from mlbench.results.peers import MEASURED, OURS, Outcome, PeerCell, Runtime, load
+from mlbench.results.peers import MEASURED, OURS, PEERS_FILE, Outcome, PeerCell, Runtime
+from mlbench.results.storage import read
 from mlbench.studies.cases import Cell
 from mlbench.studies.peers import PEERS
 from mlbench.studies.peers.measure import PeerEffort
@@ -111,7 +112,7 @@ def test_ctrl_c_keeps_what_was_measured(measured: Measured, tmp_path: Path, caps
     data = tmp_path / "peers.json"
     measured.interrupt_at = 1
     assert main([*SMALL, "--json", str(data)]) == 130
-    assert ([cell.name for cell in load(data).cells], load(data).status) == (["4-8-3 b1"], "interrupted")
+    assert ([cell.name for cell in read(data, PEERS_FILE).cells], read(data, PEERS_FILE).status) == (["4-8-3 b1"], "interrupted")
     captured = capsys.readouterr()
     assert "4-8-3 b1" in captured.out
     assert "interrupted; 1 cells were measured" in captured.err
@@ -133,8 +134,8 @@ def test_resume_goes_on_with_the_file(measured: Measured, tmp_path: Path) -> Non
     assert list(measured.known) == ["4-8-3 b1"]
     measured.interrupt_at = 99
     assert main([*SMALL, "--json", str(data), "--resume"]) == 0
-    assert [cell.name for cell in load(data).cells] == ["4-8-3 b1", "4-8-3 b2"]
-    assert load(data).status == "complete"
+    assert [cell.name for cell in read(data, PEERS_FILE).cells] == ["4-8-3 b1", "4-8-3 b2"]
+    assert read(data, PEERS_FILE).status == "complete"
 
 
 @pytest.mark.parametrize("change", ["version", "threads"])
@@ -203,7 +204,7 @@ def test_a_damaged_file_is_exit_code_2(measured: Measured, tmp_path: Path, capsy
     data.write_text(json.dumps(lines))
     capsys.readouterr()
     assert main(["show", str(data)]) == 2
-    assert capsys.readouterr().err.startswith(f"mlbench: {data}: not a valid comparison at $.cells[0]")
+    assert capsys.readouterr().err.startswith(f"mlbench: {data}: not a valid peers file at $.cells[0]")
 
 
 def test_a_real_run_without_any_framework(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
@@ -214,5 +215,5 @@ def test_a_real_run_without_any_framework(tmp_path: Path, monkeypatch: pytest.Mo
     data = tmp_path / "peers.json"
     assert main(["peers", "--shapes", "4-8-3", "--batch", "2", "--processes", "2", "--rounds", "1", "--json", str(data)]) == 0
     assert "eager: numpy" in capsys.readouterr().out
-    (cell,) = load(data).cells
+    (cell,) = read(data, PEERS_FILE).cells
     assert (cell.processes, cell.weighed, cell.fastest_peer) == (2, True, "eager")

@@ -19,8 +19,9 @@ from mlbench.gate.calibration.injected import FRACTIONS, PLANTED_BYTES, plants
 from mlbench.gate.calibration.rates import Rate, planted_rates, rates, recombined, recombined_power, whole_sets
 from mlbench.report import render
 from mlbench.report.tables.calibration import calibration_tables
-from mlbench.results.comparison import Comparison, PairedPolicy, load_comparison, save_comparison
+from mlbench.results.comparison import COMPARISON_FILE, Comparison, PairedPolicy
 from mlbench.results.samples import Effort
+from mlbench.results.storage import read, write
 from mlbench.studies.ab.session import Interrupted, Session
 from mlbench.studies.calibration.store import PLANTED, SAME, Store
 from support.comparisons import comparison, memory, visit, weighed
@@ -77,8 +78,8 @@ def test_a_store_adds_up(tmp_path: Path) -> None:
     for number in range(3):
         path, begun = store.next(SAME)
         assert (path.name, begun) == (f"same-000{number + 1}.json", None)
-        save_comparison(suite(spent_s=float(number)), path)
-    save_comparison(suite(), store.next(PLANTED)[0])
+        write(suite(spent_s=float(number)), path, COMPARISON_FILE)
+    write(suite(), store.next(PLANTED)[0], COMPARISON_FILE)
     assert [each.spent_s for each in store.comparisons(SAME)] == [0.0, 1.0, 2.0]
     assert len(store.comparisons(PLANTED)) == 1
 
@@ -86,8 +87,8 @@ def test_a_store_adds_up(tmp_path: Path) -> None:
 def test_what_was_broken_off_is_gone_on_with(tmp_path: Path) -> None:
     """It is no comparison yet, and comes next."""
     store = Store(tmp_path)
-    save_comparison(suite(), tmp_path / "same-0001.json")
-    save_comparison(suite(status="interrupted"), tmp_path / "same-0002.json")
+    write(suite(), tmp_path / "same-0001.json", COMPARISON_FILE)
+    write(suite(status="interrupted"), tmp_path / "same-0002.json", COMPARISON_FILE)
     assert len(store.comparisons(SAME)) == 1
     path, begun = store.next(SAME)
     assert path.name == "same-0002.json"
@@ -97,7 +98,7 @@ def test_what_was_broken_off_is_gone_on_with(tmp_path: Path) -> None:
 def test_a_gap_in_the_numbers_costs_no_file(tmp_path: Path) -> None:
     """Where one was taken away the next one takes its name, not that of another."""
     for number in (1, 3):
-        save_comparison(suite(), tmp_path / f"same-000{number}.json")
+        write(suite(), tmp_path / f"same-000{number}.json", COMPARISON_FILE)
     assert Store(tmp_path).next(SAME)[0].name == "same-0002.json"
 
 
@@ -113,7 +114,7 @@ def test_a_gap_in_the_numbers_costs_no_file(tmp_path: Path) -> None:
 def test_other_measurements_are_not_added(tmp_path: Path, change: dict[str, Any], named: str) -> None:
     """Another machine, rule, effort or suite is refused by its name; the same is not."""
     store = Store(tmp_path)
-    save_comparison(suite(), tmp_path / "planted-0001.json")
+    write(suite(), tmp_path / "planted-0001.json", COMPARISON_FILE)
     store.check(suite())
     with pytest.raises(FileError, match=f"planted-0001.json: was measured with another {named};"):
         store.check(suite(**change))
@@ -302,7 +303,7 @@ def test_the_command_measures_plants_and_tells(project: Project, capsys: pytest.
         assert part in captured.out
     assert captured.out.strip() in Path("told.txt").read_text()
     assert "planted-0001.json: stored are 1 of 1 the same, 0 of 1 planted" in captured.err
-    same, planted_one = load_comparison("kept/same-0001.json"), load_comparison("kept/planted-0001.json")
+    same, planted_one = read("kept/same-0001.json", COMPARISON_FILE), read("kept/planted-0001.json", COMPARISON_FILE)
     assert (same.plants, list(planted_one.plants.values())) == ({}, [{"bytes": PLANTED_BYTES}])
     assert (same.is_complete, planted_one.is_complete) == (True, True)
     assert main([*COMMAND, "--same", "1", "--planted", "1"]) == 0
@@ -333,7 +334,7 @@ def test_ctrl_c_keeps_the_sitting_and_the_same_command_goes_on(
     assert "the same command continues" in captured.err
     assert "0 of 1" in captured.out
     assert main([*COMMAND, "--same", "2", "--planted", "0"]) == 0
-    assert [len(load_comparison(path).sets) for path in sorted(Path("kept").iterdir())] == [1, 2]
+    assert [len(read(path, COMPARISON_FILE).sets) for path in sorted(Path("kept").iterdir())] == [1, 2]
 
 
 @pytest.mark.parametrize(
@@ -355,6 +356,6 @@ def test_what_cannot_be_told_is_exit_code_2(
 def test_another_suite_is_not_added(project: Project, capsys: pytest.CaptureFixture[str]) -> None:
     """Exit code 2, before anything is measured."""
     Path("kept").mkdir()
-    save_comparison(suite(), Path("kept/same-0001.json"))
+    write(suite(), Path("kept/same-0001.json"), COMPARISON_FILE)
     assert main([*COMMAND, "--same", "2", "--planted", "0"]) == 2
     assert "was measured with another machine, policy, effort; keep this calibration in another folder" in capsys.readouterr().err

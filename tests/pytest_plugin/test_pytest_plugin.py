@@ -15,7 +15,8 @@ import pytest
 from mlbench.cli import main
 from mlbench.pytest_plugin.plugin import MOST_DATA
 from mlbench.results import COMPLETE, INTERRUPTED, Measurement, load
-from mlbench.results.ablation import load_ablations
+from mlbench.results.ablation import ABLATION_FILE
+from mlbench.results.storage import read
 
 ROOT = Path(__file__).resolve().parents[2]
 QUICK = ("-q", "-p", "no:cacheprovider", "--benchmark-max-time=0.005", "--benchmark-min-rounds=3")
@@ -498,7 +499,7 @@ def test_the_ablation_is_measured_on_request(pytester: pytest.Pytester) -> None:
     places = [ran.stdout.index(part) for part in parts]
     assert places == sorted(places)
     assert [each.case["id"] for each in load(data).measurements] == ["baseline-b1-h8", "optimized-b1-h8"]
-    assert [each.cell for each in load_ablations(data).ablations] == ["b1-h8"]
+    assert [each.cell for each in read(data, ABLATION_FILE).ablations] == ["b1-h8"]
 
 
 def test_an_ablation_alone_is_a_file_too(pytester: pytest.Pytester, capsys: pytest.CaptureFixture[str]) -> None:

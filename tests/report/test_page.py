@@ -20,12 +20,13 @@ from mlbench.report.page.page import as_script, render_page
 from mlbench.report.page.plot import write_chart
 from mlbench.report.page.section import Section
 from mlbench.report.page.sections import sections_of
-from mlbench.results import Result, save
-from mlbench.results.ablation import new_ablations
-from mlbench.results.comparison import save_comparison
+from mlbench.results import COMPLETE, Result, now, save
+from mlbench.results.ablation import Ablations
+from mlbench.results.comparison import COMPARISON_FILE
 from mlbench.results.memory import CellMemory, MemoryRecord
 from mlbench.results.peers import Outcome, PeerCell, PeerResult
-from mlbench.results.roofline import new_limits
+from mlbench.results.roofline import Roofline
+from mlbench.results.storage import write
 from mlbench.studies.memory import record_memory
 from support.comparisons import ROW, comparison, visit
 from support.records import CEILINGS, distance, made_up, measured
@@ -45,7 +46,7 @@ def run(hidden: tuple[int, ...] = (64, 256), speedup: float = 2.0) -> Result:
 def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder with a result and a comparison, which is the current one."""
     save(run(), tmp_path / "run.json")
-    save_comparison(comparison([[visit(head=1.1)] for _ in range(8)]), tmp_path / "ab.json")
+    write(comparison([[visit(head=1.1)] for _ in range(8)]), tmp_path / "ab.json", COMPARISON_FILE)
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
@@ -187,7 +188,7 @@ def test_every_cell_has_its_case() -> None:
 def test_the_newest_is_the_one_with_the_latest_date() -> None:
     """Whatever the order in which files were named, and wherever their clocks stood; ceilings alone are no roofline."""
     dots = [distance("baseline-b8-h64")]
-    runs = [new_limits(ENVIRONMENT, "mlbench limits", CEILINGS, each) for each in (dots, dots, [])]
+    runs = [Roofline(ENVIRONMENT, "mlbench limits", now(), COMPLETE, CEILINGS, tuple(each)) for each in (dots, dots, [])]
     dates = ("2026-01-02T01:00:00+02:00", "2026-01-02T00:30:00+00:00", "2026-01-03T00:00:00+00:00")
     named = [(f"{place}.json", dataclasses.replace(each, date=date)) for place, (each, date) in enumerate(zip(runs, dates, strict=True))]
     for order in (named, named[::-1]):
@@ -399,7 +400,7 @@ def test_files_of_one_name_are_told_apart(tmp_path: Path) -> None:
 
 def test_a_cell_may_be_ablated_twice() -> None:
     """Such as with warm caches and with cold ones: each has a ladder of its own."""
-    run_of_it = new_ablations(ENVIRONMENT, "mlbench ablation", [made_up("b8-h64")])
+    run_of_it = Ablations(ENVIRONMENT, "mlbench ablation", now(), COMPLETE, (made_up("b8-h64"),))
     (ladder,) = (each for each in sections_of(Files(ablations=[("a.json", run_of_it), ("b.json", run_of_it)])) if each.key == "ladder")
     assert [chart.name for chart in ladder.charts] == ["ladder-b8-h64", "ladder-b8-h64-2"]
     assert [chart.title for chart in ladder.charts] == [f"What each optimisation adds: b8-h64 ({name}.json)" for name in "ab"]

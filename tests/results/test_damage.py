@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Iterator
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +18,16 @@ import damage_files
 
 from mlbench.cli import main
 from mlbench.errors import FileError, UsageError
-from mlbench.gate.tolerances import load_tolerances, matches
+from mlbench.gate.tolerances import TOLERANCES_FILE, load_tolerances, matches
 from mlbench.measure.stats.ranks import signed_rank_quantile
-from mlbench.results import save
-from mlbench.results.comparison import MOST_SETS, load_comparison, save_comparison
-from mlbench.results.documents import read_json
+from mlbench.report.machine_readable import VERDICTS_FILE
+from mlbench.results import RESULT_FILE, save
+from mlbench.results.ablation import ABLATION_FILE
+from mlbench.results.comparison import COMPARISON_FILE, MOST_SETS
+from mlbench.results.peers import PEERS_FILE
+from mlbench.results.roofline import ROOFLINE_FILE
+from mlbench.results.schema import Schema, json_schema
+from mlbench.results.storage import read, read_json, write
 from mlbench.studies import memory
 from mlbench.studies.cases import parse_case
 from mlbench.studies.memory import is_drawn, memory_of
@@ -35,6 +39,9 @@ FILES = 120
 KINDS = (
     "model", "result", "pytest-benchmark", "baseline", "peers", "ablation", "limits", "verdicts", "ab", "calibration", "tolerances",
     "cache",
+)  # fmt: skip
+SCHEMAS: tuple[Schema[Any], ...] = (
+    RESULT_FILE, ABLATION_FILE, ROOFLINE_FILE, PEERS_FILE, COMPARISON_FILE, VERDICTS_FILE, TOLERANCES_FILE
 )  # fmt: skip
 EVIL = "b1\x1b]0;title\x07\x1b[2J\x9b1m\u202etxt\r\x7f"
 
@@ -77,12 +84,23 @@ def numbers(node: Any, place: str) -> Iterator[tuple[str, dict[str, Any]]]:
 
 def test_every_number_of_a_schema_has_bounds() -> None:
     """A number without an end is a loop without one somewhere."""
-    schemas = [each for each in (resources.files("mlbench")).iterdir() if each.name.endswith("-schema.json")]
-    assert len(schemas) >= 7
-    for schema in schemas:
-        for place, node in numbers(json.loads(schema.read_text(encoding="utf-8")), schema.name):
+    for schema in SCHEMAS:
+        found = list(numbers(json_schema(schema), schema.kind))
+        assert found
+        for place, node in found:
             assert {"minimum", "exclusiveMinimum"} & node.keys(), place
             assert {"maximum", "exclusiveMaximum"} & node.keys(), place
+
+
+@pytest.mark.parametrize("schema", SCHEMAS, ids=lambda each: each.kind)
+def test_a_schema_states_its_version_and_history(schema: Schema[Any]) -> None:
+    """The generated JSON Schema of each kind names its version, says what each version changed, and allows no other field."""
+    found = json_schema(schema)
+    whole = found["$defs"][found["$ref"].rpartition("/")[2]]
+    assert whole["properties"]["schema"] == {"enum": [schema.version]}
+    assert whole["properties"]["kind"] == {"enum": [schema.kind]}
+    assert f"{schema.version}: " in found["$comment"]
+    assert whole["additionalProperties"] is False
 
 
 # --- a comparison ---------------------------------------------------------------------------------------------------------
@@ -91,20 +109,20 @@ def test_every_number_of_a_schema_has_bounds() -> None:
 @pytest.mark.parametrize("name", ["screen", "batch", "most"])
 def test_a_policy_that_nobody_could_wait_for_is_refused(name: str, tmp_path: Path) -> None:
     """To judge by batches of a thousand million sets takes for ever."""
-    path = save_comparison(comparison([[visit(head=1.1)] for _ in range(8)]), tmp_path / "ab.json")
+    path = write(comparison([[visit(head=1.1)] for _ in range(8)]), tmp_path / "ab.json", COMPARISON_FILE)
     data = json.loads(path.read_text(encoding="utf-8"))
     data["policy"][name] = 10**9
     path.write_text(json.dumps(data), encoding="utf-8")
-    with pytest.raises(FileError, match=rf"policy\.{name}: 1000000000 is greater than the maximum of {MOST_SETS}"):
-        load_comparison(path)
+    with pytest.raises(FileError, match=rf"policy\.{name}: found 1000000000; expected int <= {MOST_SETS}"):
+        read(path, COMPARISON_FILE)
 
 
 def test_a_policy_without_room_is_refused(tmp_path: Path) -> None:
     """Between the tolerance and the limit lies what settles a row."""
-    path = save_comparison(comparison([[visit(head=1.1)] for _ in range(8)]), tmp_path / "ab.json")
+    path = write(comparison([[visit(head=1.1)] for _ in range(8)]), tmp_path / "ab.json", COMPARISON_FILE)
     path.write_text(path.read_text(encoding="utf-8").replace('"limit": 0.04', '"limit": 0.02'), encoding="utf-8")
     with pytest.raises(FileError, match=r"its tolerance is 0\.02; expected less than its limit of 0\.02"):
-        load_comparison(path)
+        read(path, COMPARISON_FILE)
 
 
 def test_the_most_sets_are_judged_soon() -> None:
@@ -193,7 +211,7 @@ def test_a_pattern_of_many_stars_is_matched_soon() -> None:
 
 def test_a_file_that_is_too_large_is_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A limit that no file of ours comes near."""
-    monkeypatch.setattr("mlbench.results.documents.MOST_BYTES", 10)
+    monkeypatch.setattr("mlbench.results.storage.MOST_BYTES", 10)
     path = tmp_path / "a.json"
     path.write_text(json.dumps([1] * 10))
     with pytest.raises(FileError, match="larger than 10 bytes"):

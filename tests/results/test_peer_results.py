@@ -14,8 +14,8 @@ from mlbench.errors import FileError
 from mlbench.measure import Environment
 from mlbench.report.tables.peers import bytes_table, compare_table, headline, peers_text, runtimes_text, times_table
 from mlbench.report.terminal import render_plain
-from mlbench.results.documents import read_json
-from mlbench.results.peers import FAILED, OURS, SLOW, WRONG, Outcome, PeerCell, has_peers, load, save
+from mlbench.results.peers import FAILED, OURS, PEERS_FILE, SLOW, WRONG, Outcome, PeerCell
+from mlbench.results.storage import holds, read, read_json, write
 from support.records import peer_cell as cell
 from support.records import peers_result as result
 
@@ -102,21 +102,21 @@ def test_two_runs_are_compared() -> None:
 def test_a_result_survives_its_file(tmp_path: Path) -> None:
     """What is saved is what is loaded, lost processes and missing runtimes included."""
     made = result(cell(mlbench=10.0, a=((20.0, 21.0), ())), dataclasses.replace(cell(64), outcomes={"a": Outcome(FAILED, "why")}))
-    path = save(made, tmp_path / "peers.json")
-    assert has_peers(read_json(path))
-    assert load(path) == made
-    assert "64-64-10 b8" in peers_text(load(path), colour=False)
+    path = write(made, tmp_path / "peers.json", PEERS_FILE)
+    assert holds(read_json(path), PEERS_FILE)
+    assert read(path, PEERS_FILE) == made
+    assert "64-64-10 b8" in peers_text(read(path, PEERS_FILE), colour=False)
 
 
 def test_a_file_of_version_1_is_read(tmp_path: Path) -> None:
     """There the held bytes of ours were without copies of weights, which are added; a peer's held bytes stay."""
     made = result(cell(mlbench=10.0, a=20.0))
-    path = save(made, tmp_path / "peers.json")
+    path = write(made, tmp_path / "peers.json", PEERS_FILE)
     data = json.loads(path.read_text())
     data["schema"] = 1
     data["cells"][0]["outcomes"][OURS]["held_bytes"] -= 512
     path.write_text(json.dumps(data))
-    assert load(path) == made
+    assert read(path, PEERS_FILE) == made
 
 
 @pytest.mark.parametrize(
@@ -132,11 +132,11 @@ def test_a_file_of_version_1_is_read(tmp_path: Path) -> None:
 )
 def test_a_file_that_was_edited_is_refused(tmp_path: Path, edit: Callable[[Any], object], message: str) -> None:
     """A file of another kind or version, or with something in it that cannot be, is an error with the place."""
-    path = save(result(cell(mlbench=10.0, a=20.0)), tmp_path / "peers.json")
+    path = write(result(cell(mlbench=10.0, a=20.0)), tmp_path / "peers.json", PEERS_FILE)
     data = json.loads(path.read_text())
     edit(data)
     path.write_text(json.dumps(data))
     with pytest.raises(FileError) as raised:
-        load(path)
+        read(path, PEERS_FILE)
     assert message in str(raised.value)
     assert str(path) in str(raised.value)

@@ -13,10 +13,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import jsonschema
 import pytest
 
-import mlbench
 from mlbench.errors import FileError, MissingExtraError
 from mlbench.measure import ArmTimes, Environment, Footprint
 from mlbench.measure.stats import Interval
@@ -36,7 +34,7 @@ from mlbench.results import (
     with_run,
 )
 from mlbench.results.older import OLD_FLOOR_ARM, OLD_FLOOR_RATIO
-from mlbench.results.result import MOST_ROUNDS, measurement_from_json
+from mlbench.results.result import MOST_ROUNDS
 
 Damage = Callable[[dict[str, Any]], object]
 
@@ -82,9 +80,10 @@ def written(path: Path, data: object) -> Path:
 
 
 @pytest.mark.parametrize("measured", [FULL, EMPTY], ids=["full", "empty"])
-def test_a_measurement_comes_back_the_same(measured: Measurement) -> None:
-    """Through JSON text and back nothing of a measurement changes."""
-    assert measured == measurement_from_json(json.loads(json.dumps(to_json(measured))))
+def test_a_measurement_comes_back_the_same(measured: Measurement, tmp_path: Path) -> None:
+    """Through a file and back nothing of a measurement changes."""
+    path = save(dataclasses.replace(RESULT, measurements=(measured,)), tmp_path / "result.json")
+    assert load(path).measurements == (measured,)
 
 
 def test_a_result_comes_back_the_same(tmp_path: Path) -> None:
@@ -117,23 +116,6 @@ def test_no_number_that_is_not_finite_is_written(tmp_path: Path, number: float) 
     text = save(dataclasses.replace(RESULT, measurements=(broken,)), tmp_path / "result.json").read_text(encoding="utf-8")
     assert not re.search(r"nan|inf(?!o)", text, re.IGNORECASE)
     assert json.loads(text)["measurements"][0]["worst_error"] is None
-
-
-@pytest.mark.parametrize("status", [COMPLETE, INTERRUPTED])
-def test_what_save_writes_fits_the_schema(tmp_path: Path, status: str) -> None:
-    """The schema that is shipped accepts our own files, and is itself a valid schema."""
-    schema = json.loads((Path(mlbench.__file__).parent / "result-schema.json").read_text(encoding="utf-8"))
-    jsonschema.Draft202012Validator.check_schema(schema)
-    data = json.loads(save(dataclasses.replace(RESULT, status=status), tmp_path / "result.json").read_text(encoding="utf-8"))
-    jsonschema.validate(data, schema, cls=jsonschema.Draft202012Validator)
-
-
-def test_the_schema_states_its_version_and_history(tmp_path: Path) -> None:
-    """A saved file names the version of the schema, and the schema's comment tells what each version changed."""
-    schema = json.loads((Path(mlbench.__file__).parent / "result-schema.json").read_text(encoding="utf-8"))
-    version = json.loads(save(RESULT, tmp_path / "result.json").read_text(encoding="utf-8"))["schema"]
-    assert version == schema["properties"]["schema"]["const"]
-    assert f"{version}:" in schema["$comment"]
 
 
 def test_new_result_is_of_now_with_the_offset() -> None:
@@ -399,15 +381,18 @@ def ours_in(row: int, change: Callable[[dict[str, Any]], object]) -> Damage:
 @pytest.mark.parametrize(
     ("damage", "place"),
     [
-        (ours_in(2, lambda each: each.update(status=1)), "at $.benchmarks[2].extra_info.mlbench.status (t.py::t): 1 is"),
+        (
+            ours_in(2, lambda each: each.update(status=1)),
+            "at $.benchmarks[2].extra_info.mlbench.status (t.py::t): found 1; ",
+        ),
         (ours_in(0, lambda each: each["timing"].update(median_s=math.nan)), "[0].extra_info.mlbench.timing.median_s: NaN is no finite"),
         (ours_in(0, lambda each: each["static"].update(arena=2**70)), "[0].extra_info.mlbench.static.arena: 1180591620717411303424 is"),
         (ours_in(0, lambda each: each.update(schema=5)), "schema version 5 at $.benchmarks[0].extra_info.mlbench.schema; this"),
-        (lambda data: data["mlbench"]["environment"].update(cores=0), "at $.mlbench.environment.cores: 0 is less than"),
-        (lambda data: data["mlbench"].pop("status"), "at $.mlbench: 'status' is a required property"),
+        (lambda data: data["mlbench"]["environment"].update(cores=0), "at $.mlbench.environment.cores: found 0; expected int >= 1"),
+        (lambda data: data["mlbench"].pop("status"), "at $.mlbench: found no field 'status'; expected schema, kind"),
         (lambda data: data.pop("mlbench"), "no environment and status of their run at $.mlbench; measure it again"),
-        (lambda data: data.update(datetime=None), "at $.datetime: None is not of type 'string'"),
-        (lambda data: data["mlbench"].update(date="today"), "at $.mlbench.date: 'today' does not match"),
+        (lambda data: data.update(datetime=None), "at $.datetime: found None; expected str"),
+        (lambda data: data["mlbench"].update(date="today"), "at $.mlbench.date: found 'today'; expected str matching"),
     ],
     ids=["status", "nan", "70-bits", "version", "cores", "no-status", "no-head", "date", "our-date"],
 )
@@ -457,9 +442,9 @@ def test_rows_of_several_versions_are_read_in_one_file(tmp_path: Path) -> None:
     assert load(written(tmp_path / "bench.json", data)).measurements == (FULL, EMPTY)
 
 
-def test_reading_needs_jsonschema(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without jsonschema nothing is read unchecked: the error names the extra. Writing needs nothing."""
-    monkeypatch.setitem(sys.modules, "jsonschema", None)
+def test_reading_needs_msgspec(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without msgspec nothing is read unchecked: the error names the extra. Writing needs nothing."""
+    monkeypatch.setitem(sys.modules, "msgspec", None)
     path = save(RESULT, tmp_path / "result.json")
     with pytest.raises(MissingExtraError, match=re.escape(".[bench]")):
         load(path)

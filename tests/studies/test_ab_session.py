@@ -12,8 +12,9 @@ import pytest
 from mlbench.files import file_name
 from mlbench.gate import INCONCLUSIVE, NEW, PASS, REGRESSION
 from mlbench.gate.revisions.judge import judge
-from mlbench.results.comparison import Comparison, PairedPolicy, load_comparison, save_comparison
+from mlbench.results.comparison import COMPARISON_FILE, Comparison, PairedPolicy
 from mlbench.results.samples import Collected, Effort, Visit
+from mlbench.results.storage import read, write
 from mlbench.studies.ab import session
 from mlbench.studies.ab.process import Arm, ArmError
 from mlbench.studies.ab.session import Interrupted, Session, draw_graphs
@@ -254,7 +255,7 @@ def test_a_loaded_comparison_is_gone_on_with(world: World, tmp_path: Path) -> No
     made = fresh()
     run(world, made, most_s=30)
     assert len(made.sets) == 3
-    found = load_comparison(save_comparison(made, tmp_path / "ab.json"))
+    found = read(write(made, tmp_path / "ab.json", COMPARISON_FILE), COMPARISON_FILE)
     world.weighed.clear()
     run(world, found)
     assert (len(found.sets), found.is_complete) == (16, True)

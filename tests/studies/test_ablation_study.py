@@ -17,8 +17,9 @@ from mlbench.measure import ArmTimes, Environment
 from mlbench.models import mlp
 from mlbench.report.tables.ablation import ablation_tables, effects_table, shares_table
 from mlbench.report.terminal import render_plain
-from mlbench.results import BASELINE
-from mlbench.results.ablation import Ablation, Effect, Shares, Variant, load_ablations, new_ablations, save_ablations
+from mlbench.results import BASELINE, COMPLETE, now
+from mlbench.results.ablation import ABLATION_FILE, Ablation, Ablations, Effect, Shares, Variant
+from mlbench.results.storage import read, write
 from mlbench.runtime import BaselineRunner
 from mlbench.studies.ablation.breakdown import (
     ARMS,
@@ -221,11 +222,11 @@ def test_one_row_has_nothing_to_tile() -> None:
 def test_what_is_saved_is_what_is_read(tmp_path: Path) -> None:
     """A run survives its file; only digits beyond the sixth are lost."""
     found = ablation({BASELINE: 40 * US, CONTROL: 40 * US, PREALLOCATED: 50 * US})
-    run = new_ablations(HERE, "mlbench ablation", [found])
-    again = load_ablations(save_ablations(run, tmp_path / "a.json"))
+    run = Ablations(HERE, "mlbench ablation", now(), COMPLETE, (found,))
+    again = read(write(run, tmp_path / "a.json", ABLATION_FILE), ABLATION_FILE)
     assert again.ablations[0].effects[3].rung == found.effects[3].rung
     assert isinstance(again.ablations[0].shares, Shares)
-    assert load_ablations(save_ablations(again, tmp_path / "b.json")) == again
+    assert read(write(again, tmp_path / "b.json", ABLATION_FILE), ABLATION_FILE) == again
     assert [render_plain(table) for table in ablation_tables(again.ablations[0])] == [
         render_plain(table) for table in ablation_tables(found)
     ]
@@ -245,12 +246,12 @@ def test_what_is_saved_is_what_is_read(tmp_path: Path) -> None:
 )
 def test_a_damaged_file_is_refused(tmp_path: Path, edit: Any, message: str) -> None:
     """What does not fit the schema is refused with the place and the reason."""
-    path = save_ablations(new_ablations(HERE, "mlbench ablation", [ablation({})]), tmp_path / "a.json")
+    path = write(Ablations(HERE, "mlbench ablation", now(), COMPLETE, (ablation({}),)), tmp_path / "a.json", ABLATION_FILE)
     data = json.loads(path.read_text(encoding="utf-8"))
     edit(data)
     path.write_text(json.dumps(data), encoding="utf-8")
     with pytest.raises(FileError) as refused:
-        load_ablations(path)
+        read(path, ABLATION_FILE)
     assert message in str(refused.value)
 
 

@@ -18,10 +18,11 @@ from mlbench.measure.ceilings import Ceilings
 from mlbench.report.tables.roofline import ceilings_table, distances_table, sentences
 from mlbench.report.terminal import render_plain
 from mlbench.results import BASELINE, COMPLETE, INTERRUPTED, OPTIMIZED
-from mlbench.results.roofline import Distance, load_limits
+from mlbench.results.roofline import BANDWIDTH, BOUNDS, CALLS, ELEMENTWISE, PRODUCT, ROOFLINE_FILE, WEIGHTS, Distance
+from mlbench.results.storage import read
 from mlbench.runtime import OptimizedRunner
 from mlbench.studies.cases import Case, Cell, model_of
-from mlbench.studies.roofline.bounds import BANDWIDTH, BOUNDS, CALLS, ELEMENTWISE, PRODUCT, WEIGHTS, Piece, classify, least_seconds
+from mlbench.studies.roofline.bounds import Piece, classify, least_seconds
 from mlbench.studies.roofline.measure import must_move_bytes, pieces_of
 from mlbench.studies.sweep import Effort
 from support.records import CEILINGS, HERE, distance, one_pass, product
@@ -256,7 +257,7 @@ def test_a_real_cell_end_to_end(
     out = capsys.readouterr().out
     for part in ("Ceilings", "Distance to the limit", "baseline-b1-h8", "What bounds each case", "optimized-b1-h8: ", "Machine: "):
         assert part in out
-    run = load_limits(data)
+    run = read(data, ROOFLINE_FILE)
     assert (run.status, [each.case for each in run.distances]) == (COMPLETE, ["baseline-b1-h8", "optimized-b1-h8"])
     assert main(["show", str(data)]) == 0
     assert capsys.readouterr().out.splitlines()[:20] == out.splitlines()[:20]
@@ -285,7 +286,7 @@ def test_an_interrupt_keeps_the_cells_before_it(measured: Measured, tmp_path: Pa
     data = tmp_path / "a.json"
     measured.trouble["b2-h8"] = KeyboardInterrupt()
     assert main(["limits", "--batch", "1,2", *TINY, "--json", str(data)]) == 130
-    run = load_limits(data)
+    run = read(data, ROOFLINE_FILE)
     assert (run.status, [each.case for each in run.distances]) == (INTERRUPTED, ["baseline-b1-h8", "optimized-b1-h8"])
     assert "interrupted; 2 cases are complete" in capsys.readouterr().err
 
@@ -295,7 +296,7 @@ def test_data_are_saved_after_every_cell(measured: Measured, tmp_path: Path) -> 
     data = tmp_path / "a.json"
     measured.trouble["b2-h8"] = WorkerError("a worker died")
     assert main(["limits", "--batch", "1,2", *TINY, "--json", str(data)]) == 1
-    assert (load_limits(data).status, len(load_limits(data).distances)) == (INTERRUPTED, 2)
+    assert (read(data, ROOFLINE_FILE).status, len(read(data, ROOFLINE_FILE).distances)) == (INTERRUPTED, 2)
 
 
 @pytest.mark.parametrize(
@@ -320,8 +321,8 @@ def test_what_cannot_be_is_said_before_anything_is_measured(
     ("edit", "message"),
     [
         (lambda data: data.update(schema=1), "schema version 1; this mlbench reads version 2"),
-        (lambda data: data["ceilings"].update(copy=[]), "not a valid limits file at $.ceilings.copy"),
-        (lambda data: data["distances"][0]["limit"].update(bound="luck"), "not a valid limits file at $.distances[0].limit.bound"),
+        (lambda data: data["ceilings"].update(copy=[]), "not a valid roofline file at $.ceilings.copy"),
+        (lambda data: data["distances"][0]["limit"].update(bound="luck"), "not a valid roofline file at $.distances[0].limit.bound"),
     ],
     ids=["version", "ceilings", "bound"],
 )
@@ -333,5 +334,15 @@ def test_a_damaged_file_is_refused(measured: Measured, tmp_path: Path, edit: Any
     edit(content)
     data.write_text(json.dumps(content), encoding="utf-8")
     with pytest.raises(FileError) as refused:
-        load_limits(data)
+        read(data, ROOFLINE_FILE)
     assert message in str(refused.value)
+
+
+def test_a_file_of_the_old_kind_is_read(measured: Measured, tmp_path: Path) -> None:
+    """Files called the kind mlbench-limits before the command was renamed; nothing else of them differs."""
+    data = tmp_path / "a.json"
+    main(["limits", "--batch", "1", *TINY, "--json", str(data)])
+    run = read(data, ROOFLINE_FILE)
+    data.write_text(data.read_text(encoding="utf-8").replace('"mlbench-roofline"', '"mlbench-limits"'), encoding="utf-8")
+    assert read(data, ROOFLINE_FILE) == run
+    assert main(["show", str(data)]) == 0

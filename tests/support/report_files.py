@@ -7,11 +7,12 @@ from pathlib import Path
 
 from mlbench.gate import Finding, Judgement, row_of
 from mlbench.report import verdicts_json
-from mlbench.results import save
-from mlbench.results.ablation import new_ablations, save_ablations
-from mlbench.results.comparison import save_comparison
-from mlbench.results.peers import save as save_peers
-from mlbench.results.roofline import new_limits, save_limits
+from mlbench.results import COMPLETE, now, save
+from mlbench.results.ablation import ABLATION_FILE, Ablations
+from mlbench.results.comparison import COMPARISON_FILE
+from mlbench.results.peers import PEERS_FILE
+from mlbench.results.roofline import ROOFLINE_FILE, Roofline
+from mlbench.results.storage import write
 from support.comparisons import comparison, visit
 from support.records import CEILINGS, distance, interval, made_up, measured, peers_result
 from support.records import peer_cell as cell
@@ -32,12 +33,12 @@ def write_every_kind(folder: Path) -> list[Path]:
             evil.case.update(cell=EVIL, id=f"optimized-{EVIL}")
             rows += [evil, callable_of_a_user()]
         save(dataclasses.replace(result(*rows), date=f"2026-01-0{day}T03:04:05+00:00"), folder / name)
-    save_ablations(new_ablations(ENVIRONMENT, "mlbench ablation", [made_up("b8-h64")]), folder / "ablation.json")
+    write(Ablations(ENVIRONMENT, "mlbench ablation", now(), COMPLETE, (made_up("b8-h64"),)), folder / "ablation.json", ABLATION_FILE)
     dots = [distance(f"{runner}-b8-h{size}") for size in SIZES for runner in ("baseline", "optimized")]
-    save_limits(new_limits(ENVIRONMENT, "mlbench limits", CEILINGS, dots), folder / "limits.json")
+    write(Roofline(ENVIRONMENT, "mlbench limits", now(), COMPLETE, CEILINGS, tuple(dots)), folder / "limits.json", ROOFLINE_FILE)
     cells = [cell(batch, mlbench=10.0, onnxruntime=12.0, **{"torch.compile": 20.0}) for batch in (1, 8, 64, 512, 4096)]
-    save_peers(peers_result(*cells, runtimes=("onnxruntime", "torch.compile")), folder / "peers.json")
-    save_comparison(comparison([[visit(head=1.1)] for _ in range(8)]), folder / "ab.json")
+    write(peers_result(*cells, runtimes=("onnxruntime", "torch.compile")), folder / "peers.json", PEERS_FILE)
+    write(comparison([[visit(head=1.1)] for _ in range(8)]), folder / "ab.json", COMPARISON_FILE)
     verdicts = ("pass", "improved", "inconclusive", "regression")
     rows_judged = [
         row_of(f"test_mlp.py::test_mlp[optimized-b{batch}-h1024]", [Finding(quantity, verdict, "why", 1.0, 1.1, "s", interval(1.1), 0.02)

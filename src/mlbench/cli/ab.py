@@ -22,9 +22,9 @@ from mlbench.measure import FRESH_HEAP, environment
 from mlbench.report import progress
 from mlbench.report.github import summary_place
 from mlbench.results import now
-from mlbench.results.comparison import MOST_SETS, Comparison, PairedPolicy, Version, load_comparison, save_comparison
-from mlbench.results.documents import plain
+from mlbench.results.comparison import COMPARISON_FILE, MOST_SETS, Comparison, PairedPolicy, Version
 from mlbench.results.samples import Effort
+from mlbench.results.storage import plain, read, write
 from mlbench.studies.ab.checkouts import Checkout, Repository, check_out, find_repository, held, is_installable, packages
 from mlbench.studies.ab.environments import DEFAULT_INSTALL, environment_folder, prepare, share_libraries
 from mlbench.studies.ab.process import Arm, ArmError
@@ -114,7 +114,7 @@ def _run(options: argparse.Namespace) -> int:
         arms = arms_of(repository, base, head, options, settings)
         try:
             with progress(1) as shown:
-                Session(comparison, arms, partial(save_comparison, comparison, place), shown, options.max_time).run()
+                Session(comparison, arms, partial(write, comparison, place, COMPARISON_FILE), shown, options.max_time).run()
         except Interrupted:
             tell(judge(comparison), options)
             remark("interrupted; what was measured is kept, and --resume continues")
@@ -189,7 +189,7 @@ def _resumed(place: Path, wanted: Comparison) -> Comparison:
     """Return the comparison that is gone on with, if it is the same one."""
     if not place.exists():
         raise UsageError(f"--resume: {place} does not exist; there is nothing to continue")
-    found = load_comparison(place)
+    found = read(place, COMPARISON_FILE)
     was, now_ = ((each.base.commit, each.head.commit, each.arguments, each.install, each.machine) for each in (found, wanted))
     names = ("base", "head", "pytest arguments", "environment", "machine")
     different = [name for name, old, new in zip(names, was, now_, strict=True) if old != new]

@@ -29,8 +29,9 @@ from mlbench.measure import Environment, describe, environment
 from mlbench.measure.latency import ROUNDS
 from mlbench.report import format_interval, progress, render
 from mlbench.report.tables.ablation import ablation_tables
-from mlbench.results import COMPLETE, INTERRUPTED
-from mlbench.results.ablation import Ablation, Ablations, load_ablations, new_ablations, save_ablations
+from mlbench.results import COMPLETE, INTERRUPTED, now
+from mlbench.results.ablation import ABLATION_FILE, Ablation, Ablations
+from mlbench.results.storage import read, write
 from mlbench.studies.ablation.measure import ablate
 from mlbench.studies.ablation.variants import rungs
 from mlbench.studies.cases import DIGITS, MLP, Cell, digits_cell
@@ -76,7 +77,7 @@ def _ablation(options: argparse.Namespace) -> int:
     status = INTERRUPTED  # until the last cell is there
 
     def run() -> Ablations:
-        return new_ablations(here, options.command_line, known.values(), status)
+        return Ablations(here, options.command_line, now(), status, tuple(known.values()))
 
     try:
         with progress(len(cells) * (1 + effort.processes)) as shown:
@@ -85,7 +86,7 @@ def _ablation(options: argparse.Namespace) -> int:
                     known[cell.id] = ablate(cell, effort, shown.step, cold=options.cold)
                 shown.say(f"[{number}/{len(cells)}] {_line(known[cell.id])}")
                 if options.json is not None:
-                    save_ablations(run(), options.json)
+                    write(run(), options.json, ABLATION_FILE)
         status = COMPLETE
     except KeyboardInterrupt:
         pass  # the cells that are complete are kept
@@ -116,7 +117,7 @@ def _known(options: argparse.Namespace, here: Environment) -> dict[str, Ablation
     """Return the cells of an earlier run of the same environment, caches as now, and the same optimisations."""
     if not options.json.exists():
         return {}
-    earlier = load_ablations(options.json)
+    earlier = read(options.json, ABLATION_FILE)
     check_same_environment(options.json, earlier.environment, here)
     if any((each.evicted_bytes is not None) != options.cold for each in earlier.ablations):
         raise UsageError(f"{options.json}: was measured with {'warm' if options.cold else 'cold'} caches; measure anew into another file")
@@ -132,7 +133,7 @@ def _report(options: argparse.Namespace, run: Ablations) -> None:
     """Write the files that were asked for, then print the tables: a reader that leaves early loses no file."""
     written = []
     if options.json is not None and run.ablations:
-        written.append(f"Data: {save_ablations(run, options.json)}")
+        written.append(f"Data: {write(run, options.json, ABLATION_FILE)}")
     if options.output is not None:
         written.append(f"Log: {write_atomically(options.output, ablations_text(run, colour=False) + chr(10))}")
     say("\n\n".join([ablations_text(run, colour=sys.stdout.isatty()), *written]))

@@ -20,7 +20,8 @@ from mlbench.gate.calibration.saved import saved_pairs, saved_runs
 from mlbench.report import progress, render
 from mlbench.report.tables.calibration import calibration_tables, saved_table
 from mlbench.results import now
-from mlbench.results.comparison import Comparison, Version, save_comparison
+from mlbench.results.comparison import COMPARISON_FILE, Comparison, Version
+from mlbench.results.storage import write
 from mlbench.studies.ab.checkouts import Checkout, check_out, find_repository, held
 from mlbench.studies.ab.session import Interrupted, Session
 from mlbench.studies.calibration.store import PLANTED, SAME, Store
@@ -116,7 +117,7 @@ def _measure(options: argparse.Namespace, store: Store, stored: dict[str, int], 
                     comparison.plants = plants(_rows(store), random.Random(path.name))  # noqa: S311  # no secret
                 here = [dataclasses.replace(arm, plants=comparison.plants if arm.name == "head" else None) for arm in arms]
                 try:
-                    Session(comparison, here, partial(save_comparison, comparison, path), shown).run()
+                    Session(comparison, here, partial(write, comparison, path, COMPARISON_FILE), shown).run()
                 except Interrupted:
                     remark("interrupted; what was measured is kept, and the same command continues")
                     return True

@@ -15,7 +15,7 @@ from typing import TypeAlias
 from mlbench.errors import FileError, UsageError
 from mlbench.files import check_place, print_to
 from mlbench.measure import FRESH_HEAP, HEAPS, Environment, environment
-from mlbench.results.documents import plain
+from mlbench.results.storage import plain
 from mlbench.studies.cases import (
     BATCHES,
     HIDDEN,

@@ -16,7 +16,8 @@ from mlbench.measure import FRESH_HEAP, environment
 from mlbench.report import progress, render
 from mlbench.report.tables.peers import compare_table, peers_text
 from mlbench.results import COMPLETE, INTERRUPTED, now
-from mlbench.results.peers import OURS, PeerCell, PeerResult, Runtime, load, save
+from mlbench.results.peers import OURS, PEERS_FILE, PeerCell, PeerResult, Runtime
+from mlbench.results.storage import read, write
 from mlbench.studies.cases import LARGE_BATCHES, MOST_FLOP, Cell
 from mlbench.studies.peers import PEERS
 from mlbench.studies.peers.measure import PROCESSES, ROUNDS, PeerEffort, find_runtimes, measure
@@ -66,7 +67,7 @@ def add(commands: Commands) -> None:
 
 def _peers(options: argparse.Namespace) -> int:
     if options.compare is not None:
-        one, other = (load(path) for path in options.compare)
+        one, other = (read(path, PEERS_FILE) for path in options.compare)
         say(render(compare_table(one, other), colour=sys.stdout.isatty()))
         return EXIT_DONE
     cells = _chosen_cells(options)
@@ -90,7 +91,7 @@ def _peers(options: argparse.Namespace) -> int:
                 shown.step(done.name)
                 shown.say(_line(done, effort))
                 if options.json is not None:
-                    save(result(), options.json)
+                    write(result(), options.json, PEERS_FILE)
         status = COMPLETE
     except KeyboardInterrupt:
         pass  # what was measured is kept
@@ -99,7 +100,7 @@ def _peers(options: argparse.Namespace) -> int:
 
 
 def _report(options: argparse.Namespace, result: PeerResult) -> None:
-    written = [f"Data: {save(result, options.json)}"] if options.json is not None and result.cells else []
+    written = [f"Data: {write(result, options.json, PEERS_FILE)}"] if options.json is not None and result.cells else []
     say("\n\n".join([peers_text(result, colour=sys.stdout.isatty()), *written]))
     if result.status == INTERRUPTED:
         remark(f"interrupted; {len(result.cells)} cells were measured, the last ones perhaps in part")
@@ -144,7 +145,7 @@ def _known(options: argparse.Namespace, here: PeerResult) -> dict[str, PeerCell]
     """Return the cells of an earlier result of the same machine, threads and runtimes."""
     if not options.json.exists():
         return {}
-    earlier = load(options.json)
+    earlier = read(options.json, PEERS_FILE)
     if earlier.environment != here.environment or _versions(earlier.runtimes) != _versions(here.runtimes):
         raise FileError(f"{options.json}: was measured with another machine, software, runtimes or threads; measure anew into another file")
     return {cell.name: cell for cell in earlier.cells}

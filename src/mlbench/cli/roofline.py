@@ -25,8 +25,9 @@ from mlbench.files import check_place
 from mlbench.measure import describe, environment
 from mlbench.report import progress, render
 from mlbench.report.tables.roofline import ceilings_table, distances_table, sentences
-from mlbench.results import COMPLETE, INTERRUPTED
-from mlbench.results.roofline import Distance, Limits, new_limits, save_limits
+from mlbench.results import COMPLETE, INTERRUPTED, now
+from mlbench.results.roofline import ROOFLINE_FILE, Distance, Roofline
+from mlbench.results.storage import write
 from mlbench.studies.cases import Cell
 from mlbench.studies.roofline.measure import distances, find_ceilings
 from mlbench.studies.sweep import Effort
@@ -68,8 +69,8 @@ def _limits(options: argparse.Namespace) -> int:
     ceilings = find_ceilings(options.threads)
     status = INTERRUPTED  # until the last cell is there
 
-    def run() -> Limits:
-        return new_limits(here, options.command_line, ceilings, found, status)
+    def run() -> Roofline:
+        return Roofline(here, options.command_line, now(), status, ceilings, tuple(found))
 
     try:
         with progress(len(cells) * (1 + effort.processes)) as shown:
@@ -77,18 +78,18 @@ def _limits(options: argparse.Namespace) -> int:
                 found += distances(cell, ceilings, effort, shown.step)
                 shown.say(f"[{number}/{len(cells)}] {found[-1].case}: {found[-1].limit.sentence}")
                 if options.json is not None:
-                    save_limits(run(), options.json)
+                    write(run(), options.json, ROOFLINE_FILE)
         status = COMPLETE
     except KeyboardInterrupt:
         pass  # the cells that are complete are kept
-    written = [] if options.json is None else [f"Data: {save_limits(run(), options.json)}"]
+    written = [] if options.json is None else [f"Data: {write(run(), options.json, ROOFLINE_FILE)}"]
     say("\n\n".join([limits_text(run(), colour=sys.stdout.isatty()), *written]))
     if status == INTERRUPTED:
         remark(f"interrupted; {len(found)} cases are complete")
     return EXIT_DONE if status == COMPLETE else EXIT_INTERRUPTED
 
 
-def limits_text(run: Limits, *, colour: bool) -> str:
+def limits_text(run: Roofline, *, colour: bool) -> str:
     """Return everything a person should see of a run: the command, both tables, the sentences, the machine."""
     parts = [f"$ {run.command}   ({run.date})", render(ceilings_table(run.ceilings), colour=colour)]
     if run.distances:

@@ -12,13 +12,12 @@ from mlbench.cli.roofline import limits_text
 from mlbench.gate.revisions.judge import judge
 from mlbench.report import result_text, verdict_text
 from mlbench.report.tables.peers import peers_text
-from mlbench.results import has_measurements, load
-from mlbench.results.ablation import has_ablations, load_ablations
-from mlbench.results.comparison import has_comparison, load_comparison
-from mlbench.results.documents import read_json
-from mlbench.results.peers import has_peers
-from mlbench.results.peers import load as load_peers
-from mlbench.results.roofline import has_limits, load_limits
+from mlbench.results import RESULT_FILE
+from mlbench.results.ablation import ABLATION_FILE
+from mlbench.results.comparison import COMPARISON_FILE
+from mlbench.results.peers import PEERS_FILE
+from mlbench.results.roofline import ROOFLINE_FILE
+from mlbench.results.storage import holds, parsed, read_json
 
 
 def add(commands: Commands) -> None:
@@ -40,11 +39,15 @@ def _show(options: argparse.Namespace) -> int:
 
 def _parts(path: Path, *, colour: bool) -> list[str]:
     data = read_json(path)
-    if has_peers(data):
-        return [peers_text(load_peers(path), colour=colour)]
-    if has_comparison(data):
-        return [verdict_text(judge(load_comparison(path)), colour=colour, everything=True)]
-    if has_limits(data):
-        return [limits_text(load_limits(path), colour=colour)]
-    ablations = [ablations_text(load_ablations(path), colour=colour)] if has_ablations(data) else []
-    return [*([] if ablations and not has_measurements(data) else [result_text(load(path), colour=colour)]), *ablations]
+    if holds(data, PEERS_FILE):
+        return [peers_text(parsed(path, data, PEERS_FILE), colour=colour)]
+    if holds(data, COMPARISON_FILE):
+        return [verdict_text(judge(parsed(path, data, COMPARISON_FILE)), colour=colour, everything=True)]
+    if holds(data, ROOFLINE_FILE):
+        return [limits_text(parsed(path, data, ROOFLINE_FILE), colour=colour)]
+    parts = []
+    if holds(data, RESULT_FILE) or not holds(data, ABLATION_FILE):
+        parts.append(result_text(parsed(path, data, RESULT_FILE), colour=colour))
+    if holds(data, ABLATION_FILE):
+        parts.append(ablations_text(parsed(path, data, ABLATION_FILE), colour=colour))
+    return parts

@@ -30,17 +30,20 @@ import datetime as dt
 import fnmatch
 import math
 import tomllib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated
 
 from mlbench.errors import FileError
 from mlbench.files import read_limited
-from mlbench.results.documents import MOST_BYTES, Form, check_document, shown
+from mlbench.results.schema import MAY_LACK, Amount, As, Bounds, Name, Schema
+from mlbench.results.storage import MOST_BYTES, parsed, shown
 
-FORM = Form("mlbench-tolerances", 1, "tolerances.json", "tolerance file")
 GONE = "missing"
+RATIOS = ("baseline ratio", "products ratio", "reference ratio", "latency")
+COUNTS = ("peak bytes", "peak bytes without weight copies", "allocations")
+Growth = Annotated[float, Bounds(ge=0, le=1000)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,27 +135,60 @@ def load_tolerances(path: str | Path) -> Tolerances:
 
     Raises:
         FileError: when it is missing, no TOML, or holds something that does not belong in it; with the place.
-        MissingExtraError: without jsonschema.
+        MissingExtraError: without msgspec.
     """
     content = read_limited(path, MOST_BYTES)
     try:
-        data = shown(_plain(tomllib.loads(content.decode("utf-8"), parse_float=_finite)))
+        data = shown(tomllib.loads(content.decode("utf-8"), parse_float=_finite))
     except (ValueError, RecursionError) as error:
         raise FileError(f"{path}: cannot be read as TOML ({error})") from error
-    check_document(path, data, FORM)
-    return Tolerances(
-        str(path),
-        tuple(_entry(path, each) for each in data.get("tolerance", ())),
-        tuple(_entry(path, each) for each in data.get("accepted", ())),
-    )
+    found = parsed(path, data, TOLERANCES_FILE)
+    return Tolerances(str(path), found.tolerance, found.accepted)
 
 
-def _entry(path: str | Path, data: dict[str, Any]) -> Entry:
-    try:
-        expires = dt.date.fromisoformat(data["expires"])
-    except ValueError as error:
-        raise FileError(f"{path}: expires is {data['expires']!r}; expected a day like 2026-12-31 ({error})") from error
-    return Entry(**{**data, "expires": expires})
+@dataclass(frozen=True, slots=True)
+class _ToleranceFields:
+    rows: Name
+    quantity: Annotated[str, Bounds(one_of=(*RATIOS, *COUNTS))]
+    tolerance: Growth
+    reason: Name
+    expires: dt.date
+    limit: Annotated[Growth, MAY_LACK]
+    extra: Annotated[Amount, MAY_LACK]
+
+
+@dataclass(frozen=True, slots=True)
+class _AcceptedFields:
+    rows: Name
+    quantity: Annotated[str, Bounds(one_of=(*RATIOS, *COUNTS, GONE))]
+    reason: Name
+    expires: dt.date
+    up_to: Annotated[Amount, MAY_LACK]
+
+
+@dataclass(frozen=True, slots=True)
+class _Lists:
+    """What a tolerance file holds."""
+
+    tolerance: Annotated[tuple[Annotated[Entry, As(_ToleranceFields)], ...], MAY_LACK] = ()
+    accepted: Annotated[tuple[Annotated[Entry, As(_AcceptedFields)], ...], MAY_LACK] = ()
+
+
+def _trouble(found: _Lists) -> Iterator[tuple[str, str]]:
+    for number, each in enumerate(found.tolerance):
+        if each.limit is not None and each.quantity not in RATIOS:
+            yield f"$.tolerance[{number}].limit", f"found it for {each.quantity}; expected it for {', '.join(RATIOS)} only"
+        if each.extra and each.quantity not in COUNTS:
+            yield f"$.tolerance[{number}].extra", f"found it for {each.quantity}; expected it for {', '.join(COUNTS)} only"
+    for number, each in enumerate(found.accepted):
+        if (each.up_to is None) != (each.quantity == GONE):
+            wrong, right = ("found it", "none") if each.quantity == GONE else ("found none", "one")
+            yield f"$.accepted[{number}].up_to", f"{wrong}; expected {right} for {each.quantity}"
+
+
+TOLERANCES_FILE = Schema(
+    "mlbench-tolerances", 1, _Lists, "tolerance file", "1: first version; later with peak bytes without weight copies.", trouble=_trouble
+)
 
 
 def _finite(text: str) -> float:
@@ -160,12 +196,3 @@ def _finite(text: str) -> float:
     if not math.isfinite(number):
         raise ValueError(f"{text} is no finite number")
     return number
-
-
-def _plain(value: Any) -> Any:  # whatever TOML holds
-    """Return JSON data: days become text."""
-    if isinstance(value, dict):
-        return {name: _plain(each) for name, each in value.items()}
-    if isinstance(value, list):
-        return [_plain(each) for each in value]
-    return value.isoformat() if isinstance(value, (dt.date, dt.time)) else value

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from mlbench.results import KEY
-from mlbench.results.documents import read_json
 from mlbench.results.pytest_benchmark import is_pytest_benchmark, others
+from mlbench.results.storage import read_json
 
 
 def unjudged(path: Path) -> tuple[str, ...]:

@@ -1,6 +1,6 @@
 """Results and judgements for people, and judgements for CI: tables, the summary, verdicts, progress."""
 
-from mlbench.report.machine_readable import has_verdicts, junit, load_verdicts, verdicts_json
+from mlbench.report.machine_readable import junit, load_verdicts, verdicts_json
 from mlbench.report.markdown import markdown
 from mlbench.report.summary import Figure, figures, summary, sweep_speedup
 from mlbench.report.tables.cases import Table, format_interval, tables
@@ -16,7 +16,6 @@ __all__ = [
     "Table",
     "figures",
     "format_interval",
-    "has_verdicts",
     "junit",
     "load_verdicts",
     "markdown",

@@ -11,17 +11,17 @@ from urllib.parse import quote
 
 from mlbench.errors import FileError
 from mlbench.gate import Judgement
-from mlbench.report import has_verdicts, load_verdicts
-from mlbench.results import Result, has_measurements, load
-from mlbench.results.ablation import Ablations, has_ablations, load_ablations
-from mlbench.results.comparison import Comparison, has_comparison, load_comparison
-from mlbench.results.documents import read_json
+from mlbench.report.machine_readable import VERDICTS_FILE, load_verdicts
+from mlbench.results import RESULT_FILE, Result
+from mlbench.results.ablation import ABLATION_FILE, Ablations
+from mlbench.results.comparison import COMPARISON_FILE, Comparison
 from mlbench.results.memory import MemoryRecord
 from mlbench.results.newest import by_date
-from mlbench.results.peers import PeerResult, has_peers
-from mlbench.results.peers import load as load_peers
+from mlbench.results.peers import PEERS_FILE, PeerResult
 from mlbench.results.pytest_benchmark import foreign, is_pytest_benchmark
-from mlbench.results.roofline import Limits, has_limits, load_limits
+from mlbench.results.roofline import ROOFLINE_FILE, Roofline
+from mlbench.results.schema import Schema
+from mlbench.results.storage import holds, parsed, read_json
 
 
 @dataclass(slots=True)
@@ -32,7 +32,7 @@ class Files:
         results: of `mlbench run` and of pytest-benchmark, oldest first.
         beside: the same, in the order in which they were named.
         ablations: of `mlbench ablation`.
-        limits: of `mlbench limits`.
+        limits: of `mlbench roofline`.
         peers: of `mlbench peers`.
         comparisons: of `mlbench ab`.
         judgements: of `mlbench gate --format json`.
@@ -44,7 +44,7 @@ class Files:
     results: list[tuple[str, Result]] = field(default_factory=list)
     beside: list[tuple[str, Result]] = field(default_factory=list)
     ablations: list[tuple[str, Ablations]] = field(default_factory=list)
-    limits: list[tuple[str, Limits]] = field(default_factory=list)
+    limits: list[tuple[str, Roofline]] = field(default_factory=list)
     peers: list[tuple[str, PeerResult]] = field(default_factory=list)
     comparisons: list[tuple[str, Comparison]] = field(default_factory=list)
     judgements: list[tuple[str, Judgement]] = field(default_factory=list)
@@ -61,27 +61,27 @@ def read_files(paths: Sequence[Path], step: Callable[[str], object] = str) -> Fi
         step: told the name of each file when it is read.
 
     Raises:
-        MissingExtraError: without jsonschema.
+        MissingExtraError: without msgspec.
     """
     found = Files()
-    kinds: tuple[tuple[Callable[[Any], bool], Callable[[Path], Any], list[Any]], ...] = (
-        (has_measurements, load, found.results),
-        (has_ablations, load_ablations, found.ablations),
-        (has_limits, load_limits, found.limits),
-        (has_peers, load_peers, found.peers),
-        (has_comparison, load_comparison, found.comparisons),
-        (has_verdicts, load_verdicts, found.judgements),
+    kinds: tuple[tuple[Schema[Any], list[Any]], ...] = (
+        (RESULT_FILE, found.results),
+        (ABLATION_FILE, found.ablations),
+        (ROOFLINE_FILE, found.limits),
+        (PEERS_FILE, found.peers),
+        (COMPARISON_FILE, found.comparisons),
     )
     names = {path: path.name if [each.name for each in paths].count(path.name) == 1 else str(path) for path in paths}
     for path in paths:
         try:
             data = read_json(path)
-            fitting = [(read, place) for fits, read, place in kinds if fits(data)]
-            if not fitting and is_pytest_benchmark(data):
+            read_whole = [(place, parsed(path, data, schema)) for schema, place in kinds if holds(data, schema)]  # all of it or nothing
+            if holds(data, VERDICTS_FILE):
+                read_whole.append((found.judgements, load_verdicts(path)))
+            if not read_whole and is_pytest_benchmark(data):
                 raise foreign(path, data)
-            if not fitting:
+            if not read_whole:
                 raise FileError(f"{path}: no result of mlbench; expected what --json wrote or pytest-benchmark saved")
-            read_whole = [(place, read(path)) for read, place in fitting]  # all of it or nothing
             for place, content in read_whole:
                 place.append((names[path], content))
         except FileError as error:

@@ -2,37 +2,79 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import math
 import re
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated
 from xml.etree import ElementTree as ET
 
 from mlbench.gate import NEW, OPEN, RED, Finding, Judgement, Row
+from mlbench.gate.verdict import EXIT_INCONCLUSIVE, EXIT_PASS, EXIT_REGRESSION, VERDICTS
 from mlbench.measure.stats import Interval
-from mlbench.results.documents import Form, check_document, plain, read_json
+from mlbench.results.schema import Bounds, Schema, Size, convert
+from mlbench.results.storage import checked, read_json, to_json
 
-FORM = Form("mlbench-verdicts", 1, "verdicts.json", "judgement")
+_Value = Annotated[float, Bounds(ge=-1e18, le=1e18)]
+_Verdict = Annotated[str, Bounds(one_of=VERDICTS)]
 _NO_XML = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 """What XML 1.0 does not allow (section 2.2)."""
 
 
+@dataclass(frozen=True, slots=True)
+class Verdicts:
+    """A judgement as a file holds it.
+
+    Attributes:
+        verdict: the worst of the rows.
+        exit_code: of the command that judged.
+        before: what the baseline is, for people.
+        after: what is judged.
+        rows: one for each benchmark of either side.
+        notes: what the reader should know.
+    """
+
+    verdict: _Verdict
+    exit_code: Annotated[int, Bounds(one_of=(EXIT_PASS, EXIT_REGRESSION, EXIT_INCONCLUSIVE))]
+    before: str
+    after: str
+    rows: tuple[Row, ...]
+    notes: tuple[str, ...]
+
+
+VERDICTS_FILE = Schema(
+    "mlbench-verdicts",
+    1,
+    Verdicts,
+    "judgement",
+    "1: first version.",
+    bounds={
+        Row: {"verdict": _Verdict, "findings": Annotated[tuple[Finding, ...], Bounds(min_length=1)]},
+        Finding: {
+            "verdict": _Verdict,
+            "before": _Value | None,
+            "after": _Value | None,
+            "unit": Annotated[str, Bounds(one_of=("", "s", "bytes", "count", "ratio"))],
+            "tolerance": Annotated[float, Bounds(ge=0, le=1e6)] | None,
+        },
+        Interval: {
+            "estimate": _Value | None,
+            "low": _Value | None,
+            "high": _Value | None,
+            "confidence": Annotated[float, Bounds(ge=0, le=1)],
+            "processes": Size,
+            "rounds": Size,
+        },
+    },
+)
+
+
 def verdicts_json(judgement: Judgement, *, inconclusive_passes: bool = False) -> str:
-    """Return a judgement as JSON text; its form is FORM. An end of an interval that is infinite becomes null."""
-    head: dict[str, Any] = {
-        "schema": FORM.version,
-        "kind": FORM.kind,
-        "verdict": judgement.verdict,
-        "exit_code": judgement.exit_code(inconclusive_passes=inconclusive_passes),
-    }
-    return json.dumps(head | plain(dataclasses.asdict(judgement)), indent=1, allow_nan=False) + "\n"
-
-
-def has_verdicts(data: Any) -> bool:  # whatever JSON holds
-    """Whether JSON data say that they hold a judgement."""
-    return isinstance(data, dict) and data.get("kind") == FORM.kind
+    """Return a judgement as JSON text. An end of an interval that is infinite becomes null."""
+    code = judgement.exit_code(inconclusive_passes=inconclusive_passes)
+    found = Verdicts(judgement.verdict, code, judgement.before, judgement.after, judgement.rows, judgement.notes)
+    return json.dumps(to_json(found, VERDICTS_FILE), indent=1, allow_nan=False) + "\n"
 
 
 def load_verdicts(path: str | Path) -> Judgement:
@@ -40,20 +82,15 @@ def load_verdicts(path: str | Path) -> Judgement:
 
     Raises:
         FileError: when it is missing, damaged, foreign, or of a version this mlbench does not read.
-        MissingExtraError: without jsonschema.
+        MissingExtraError: without msgspec.
     """
-    data = read_json(path)
-    check_document(path, data, FORM)
-    rows = tuple(Row(**{**row, "findings": tuple(map(_finding, row["findings"])), "graphs": tuple(row["graphs"])}) for row in data["rows"])
-    return Judgement(data["before"], data["after"], rows, tuple(data["notes"]))
-
-
-def _finding(data: dict[str, Any]) -> Finding:
-    change = data["change"]
-    if change is not None:
-        ends: dict[str, Any] = {"estimate": math.nan, "low": -math.inf, "high": math.inf}
-        change = Interval(**{name: ends[name] if value is None else value for name, value in change.items()})
-    return Finding(**{**data, "change": change})
+    data, _ = checked(path, read_json(path), VERDICTS_FILE)
+    for change in (finding["change"] for row in data["rows"] for finding in row["findings"]):
+        for name, value in (("estimate", math.nan), ("low", -math.inf), ("high", math.inf)):
+            if change is not None and change[name] is None:
+                change[name] = value
+    found = convert(data, VERDICTS_FILE)
+    return Judgement(found.before, found.after, found.rows, found.notes)
 
 
 def junit(judgement: Judgement, *, inconclusive_passes: bool = False) -> str:

@@ -2,13 +2,12 @@
 
 from mlbench.results.result import (
     BASELINE,
-    COMPLETE,
     FAILED,
     FASTEST_ROUNDS,
-    INTERRUPTED,
     KEY,
     OBJECTS,
     OPTIMIZED,
+    RESULT_FILE,
     RUNNER,
     RUNNERS,
     SPREAD_LIMIT,
@@ -19,16 +18,15 @@ from mlbench.results.result import (
     StaticBytes,
     Timing,
     fastest_rounds,
-    has_measurements,
     load,
     new_result,
-    now,
     save,
     time_of,
     timing_of,
     to_json,
     with_run,
 )
+from mlbench.results.run import COMPLETE, INTERRUPTED, Run, now
 
 __all__ = [
     "BASELINE",
@@ -39,6 +37,7 @@ __all__ = [
     "KEY",
     "OBJECTS",
     "OPTIMIZED",
+    "RESULT_FILE",
     "RUNNER",
     "RUNNERS",
     "SPREAD_LIMIT",
@@ -46,10 +45,10 @@ __all__ = [
     "Accepted",
     "Measurement",
     "Result",
+    "Run",
     "StaticBytes",
     "Timing",
     "fastest_rounds",
-    "has_measurements",
     "load",
     "new_result",
     "now",

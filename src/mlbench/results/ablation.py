@@ -1,26 +1,19 @@
-"""Ablations as JSON: a file of `mlbench ablation --json`, or what stands under KEY in `extra_info` of pytest-benchmark's files.
-
-The history of the schema's versions stands in the `$comment` of `results/schemas/ablation.json`.
-"""
+"""What each optimisation is worth: a file of `mlbench ablation --json`, or what KEY holds in `extra_info` of pytest-benchmark's files."""
 
 from __future__ import annotations
 
 import dataclasses
-import datetime as dt
-from collections.abc import Iterable
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from mlbench.measure import Environment
 from mlbench.measure.stats import Interval
-from mlbench.results import COMPLETE
-from mlbench.results.documents import Form, check_document, plain, read_json, write_document
-from mlbench.results.pytest_benchmark import document, is_pytest_benchmark, ours, place_of
+from mlbench.results.run import Run
+from mlbench.results.schema import Amount, Bounds, Count, Duration, Name, PositiveAmount, Schema, Size
+from mlbench.results.storage import plain
 
-FORM = Form("mlbench-ablation", 1, "ablation.json", "ablation")
 KEY = "mlbench_ablation"
 """Of its own in `extra_info`, so that whoever reads measurements under `mlbench` does not meet an ablation there."""
+Share = Annotated[float, Bounds(ge=0, le=1)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,8 +27,8 @@ class Rung:
         without_it: the passes of the runner that has not; None is the baseline.
     """
 
-    label: str
-    optimisation: str
+    label: Name
+    optimisation: Name
     with_it: tuple[str, ...]
     without_it: tuple[str, ...] | None
 
@@ -52,11 +45,14 @@ class Shares:
         below_zero: shares that came out below 0, as they were; they count as 0, and the others are scaled so that all add up to 1.
     """
 
-    products: float
-    elementwise: float
-    allocation: float
-    calls: float
-    below_zero: dict[str, float]
+    products: Share
+    elementwise: Share
+    allocation: Share
+    calls: Share
+    below_zero: dict[
+        Annotated[str, Bounds(one_of=("products", "elementwise", "allocation", "calls"))],
+        Annotated[float, Bounds(ge=-1e12, lt=0)],
+    ]
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,9 +67,9 @@ class Variant:
     """
 
     program: str
-    memory_bytes: int
-    allocations: int | None
-    compile_s: float
+    memory_bytes: Size
+    allocations: Size | None
+    compile_s: Duration
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,94 +110,29 @@ class Ablation:
         eviction: what that means on the machine it was measured on, as a sentence; empty where the caches were warm.
     """
 
-    cell: str
-    baseline_s: float
-    baseline_faults: float | None
+    cell: Name
+    baseline_s: Duration
+    baseline_faults: Amount | None
     shares: Shares
-    effects: tuple[Effect, ...]
-    noise: float
-    compile_s: float
-    break_even_calls: float | None
-    evicted_bytes: int | None = None
+    effects: Annotated[tuple[Effect, ...], Bounds(min_length=1)]
+    noise: Annotated[float, Bounds(ge=1, le=1e12)]
+    compile_s: Duration
+    break_even_calls: PositiveAmount | None
+    evicted_bytes: Count | None = None
     eviction: str = ""
 
 
 @dataclass(frozen=True, slots=True)
-class Ablations:
-    """A run: where, when, how, and the ablation of each cell.
+class Ablations(Run):
+    """A run, with the ablation of each cell that was measured to its end."""
 
-    Attributes:
-        environment: the machine and its software.
-        command: what was run.
-        date: ISO 8601 with the offset.
-        status: `complete`, or `interrupted` when the run was broken off.
-        ablations: one for each cell that was measured to its end.
-    """
-
-    environment: Environment
-    command: str
-    date: str
-    status: str
-    ablations: tuple[Ablation, ...]
+    ablations: Annotated[tuple[Ablation, ...], Bounds(min_length=1)]
 
 
-def new_ablations(environment: Environment, command: str, found: Iterable[Ablation], status: str = COMPLETE) -> Ablations:
-    """Make a run of today."""
-    now = dt.datetime.now().astimezone().isoformat(timespec="seconds")
-    return Ablations(environment, command, now, status, tuple(found))
+ABLATION_FILE = Schema("mlbench-ablation", 1, Ablations, "ablation", "1: first version.", items="ablations", key=KEY)
 
 
 def ablation_to_json(found: Ablation) -> dict[str, Any]:
     """Return one ablation as JSON data."""
     data: dict[str, Any] = plain(dataclasses.asdict(found))
     return data
-
-
-def save_ablations(run: Ablations, path: str | Path) -> Path:
-    """Write a run, whole or not at all."""
-    return write_document(path, FORM, plain(dataclasses.asdict(run)))
-
-
-def load_ablations(path: str | Path) -> Ablations:
-    """Read a run, or the ablations in a file that pytest-benchmark saved.
-
-    Raises:
-        FileError: when it is missing, damaged, foreign, or of a version this mlbench does not read.
-        MissingExtraError: without jsonschema.
-    """
-    data = read_json(path)
-    if is_pytest_benchmark(data):
-        rows = ours(data, KEY)
-        place = place_of(data, rows, "ablations")
-        data = document(path, data, rows, "ablations") | {"schema": FORM.version, "kind": FORM.kind}
-        check_document(path, data, FORM, place)
-    else:
-        check_document(path, data, FORM)
-    found = tuple(_ablation(each) for each in data["ablations"])
-    return Ablations(Environment(**data["environment"]), data["command"], data["date"], data["status"], found)
-
-
-def has_ablations(data: Any) -> bool:  # whatever JSON holds
-    """Whether these data hold ablations, of ours or in a file of pytest-benchmark."""
-    if is_pytest_benchmark(data):
-        return bool(ours(data, KEY))
-    return isinstance(data, dict) and data.get("kind") == FORM.kind
-
-
-def _ablation(data: dict[str, Any]) -> Ablation:
-    """Return the ablation that valid JSON data hold."""
-    effects = tuple(_effect(each) for each in data["effects"])
-    return Ablation(**{**data, "shares": Shares(**data["shares"]), "effects": effects})
-
-
-def _effect(data: dict[str, Any]) -> Effect:
-    rung = data["rung"]
-    without = None if rung["without_it"] is None else tuple(rung["without_it"])
-    return Effect(
-        rung=Rung(**{**rung, "with_it": tuple(rung["with_it"]), "without_it": without}),
-        variant=Variant(**data["variant"]),
-        total=Interval(**data["total"]),
-        effect=Interval(**data["effect"]),
-        is_idle=data["is_idle"],
-        is_beyond_noise=data["is_beyond_noise"],
-    )

@@ -2,21 +2,34 @@
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from mlbench.errors import FileError
 from mlbench.measure.stats import signed_rank_quantile
-from mlbench.results import COMPLETE, INTERRUPTED
-from mlbench.results.documents import Form, check_document, plain, read_json, write_document
-from mlbench.results.samples import ARMS, Effort, Memory, Visit
+from mlbench.results.run import COMPLETE, INTERRUPTED
+from mlbench.results.samples import ARMS, Effort, Visit
+from mlbench.results.schema import Amount, As, Bounds, Count, Schema, Status
 
 MOST_SETS = 500
 """Of processes, that a comparison may ask for; its schema says so as well. Intervals of many more take long to compute."""
-FORM = Form("mlbench-ab", 3, "ab.json", "comparison")
+HISTORY = """\
+3: two versions, how they were compared, and the rounds of every row in every set of processes. Since version 2 a version says which tests
+are hidden, marked and unstable, a memory what is held between calls, and a visit whether its target's data had run out and whether its
+calls make coroutines. Versions 1 and 2 are not read."""
+Sets = Annotated[int, Bounds(ge=1, le=MOST_SETS)]
+Confidence = Annotated[float, Bounds(gt=0, le=0.999999)]
+
+
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """What a file says of the machine."""
+
+    cpu: str
+    cores: Count
+    system: str
+    governor: str | None
+    cpu_limit: Annotated[float, Bounds(gt=0, le=2**53 - 1)] | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,13 +46,13 @@ class PairedPolicy:
         red_confidence: of the interval of the fresh sets that makes a row red.
     """
 
-    tolerance: float = 0.02
-    limit: float = 0.04
-    screen: int = 8
-    batch: int = 4
-    most: int = 96
-    confidence: float = 0.95
-    red_confidence: float = 0.99
+    tolerance: Annotated[float, Bounds(ge=0, le=1000)] = 0.02
+    limit: Annotated[float, Bounds(gt=0, le=1000)] = 0.04
+    screen: Sets = 8
+    batch: Sets = 4
+    most: Sets = 96
+    confidence: Confidence = 0.95
+    red_confidence: Confidence = 0.99
 
     @property
     def least(self) -> int:
@@ -98,7 +111,7 @@ class Comparison:
         install: what was installed for each version; empty where both ran in the environment of mlbench.
     """
 
-    machine: dict[str, Any]
+    machine: Annotated[dict[str, Any], As(Machine)]
     command: str
     date: str
     arguments: tuple[str, ...]
@@ -106,10 +119,10 @@ class Comparison:
     head: Version
     policy: PairedPolicy = field(default_factory=PairedPolicy)
     effort: Effort = field(default_factory=Effort)
-    sets: list[list[Visit]] = field(default_factory=list)
-    status: str = INTERRUPTED
-    plants: dict[str, dict[str, float]] = field(default_factory=dict)
-    spent_s: float = 0.0
+    sets: Annotated[list[list[Visit]], Bounds(max_length=1000)] = field(default_factory=list)
+    status: Status = INTERRUPTED
+    plants: dict[str, dict[str, Amount]] = field(default_factory=dict)
+    spent_s: Annotated[float, Bounds(ge=0, le=1e12)] = 0.0
     trouble: str = ""
     install: tuple[str, ...] = ()
 
@@ -133,72 +146,21 @@ def visits_by_row(comparison: Comparison) -> dict[str, list[Visit]]:
     return found
 
 
-def save_comparison(comparison: Comparison, path: str | Path) -> Path:
-    """Write a comparison, whole or not at all."""
-    return write_document(path, FORM, plain(dataclasses.asdict(comparison)))
-
-
-def has_comparison(data: Any) -> bool:  # whatever JSON holds
-    """Whether JSON data say that they hold a comparison."""
-    return isinstance(data, dict) and data.get("kind") == FORM.kind
-
-
-def load_comparison(path: str | Path) -> Comparison:
-    """Read a comparison.
-
-    Raises:
-        FileError: when it is missing, damaged, foreign, of a version this mlbench does not read, or holds what no set can measure.
-        MissingExtraError: without jsonschema.
-    """
-    data = read_json(path)
-    check_document(path, data, FORM)
-    found = _comparison(data)
-    if found.policy.tolerance >= found.policy.limit:
-        raise FileError(f"{path}: its tolerance is {found.policy.tolerance:g}; expected less than its limit of {found.policy.limit:g}")
-    for number, visits in enumerate(found.sets):
-        for visit in visits:
+def _trouble(found: Comparison) -> Iterator[tuple[str, str]]:
+    policy = found.policy
+    if policy.tolerance >= policy.limit:
+        yield "$.policy", f"its tolerance is {policy.tolerance:g}; expected less than its limit of {policy.limit:g}"
+    for row, visits in enumerate(found.sets):
+        for column, visit in enumerate(visits):
+            place = f"$.sets[{row}][{column}]"
+            if visit.rounds_s and visit.rounds_s.keys() != set(ARMS):
+                yield f"{place}.rounds_s", f"found rounds of {' and '.join(visit.rounds_s)}; expected all of {', '.join(ARMS)}, or none"
             if len({len(rounds) for rounds in visit.rounds_s.values()}) > 1:
-                raise FileError(f"{path}: set {number + 1} has {visit.id} with different numbers of rounds in its arms; measure anew")
-            if visit.is_whole and not visit.rounds_s.keys() == visit.ends.keys() == set(ARMS):
-                raise FileError(f"{path}: set {number + 1} has {visit.id} without {', '.join(ARMS)} in its rounds and ends; measure anew")
-    return found
+                yield f"{place}.rounds_s", f"{visit.id} has different numbers of rounds in its arms; measure anew"
+            if visit.memory and not {"base", "head"} <= visit.memory.keys():
+                yield f"{place}.memory", f"found that of {' and '.join(visit.memory)}; expected that of base and head, or none"
+            if visit.is_whole and visit.ends.keys() != set(ARMS):
+                yield f"{place}.ends", f"{visit.id} lacks some of {', '.join(ARMS)}; measure anew"
 
 
-def _comparison(data: dict[str, Any]) -> Comparison:
-    return Comparison(
-        machine=data["machine"],
-        command=data["command"],
-        date=data["date"],
-        arguments=tuple(data["arguments"]),
-        base=_version(data["base"]),
-        head=_version(data["head"]),
-        policy=PairedPolicy(**data["policy"]),
-        effort=Effort(**data["effort"]),
-        sets=[[_visit(each) for each in visits] for visits in data["sets"]],
-        status=data["status"],
-        plants=data["plants"],
-        spent_s=data["spent_s"],
-        trouble=data["trouble"],
-        install=tuple(data["install"]),
-    )
-
-
-def _version(data: dict[str, Any]) -> Version:
-    names = ("ids", "hidden", "marked", "unstable")
-    return Version(**{**data, **{name: tuple(data[name]) for name in names}})
-
-
-def _visit(data: dict[str, Any]) -> Visit:
-    memory = {arm: _memory(each) for arm, each in data["memory"].items()}
-    ends = {arm: (how, why) for arm, (how, why) in data["ends"].items()}
-    return Visit(**{**data, "memory": memory, "ends": ends})
-
-
-def _memory(data: dict[str, Any]) -> Memory:
-    peak, counts, held = (_pair(data[name]) for name in ("peak_bytes", "allocations", "held_bytes"))
-    assert peak is not None
-    return Memory(data["instrument"], peak, counts, held)
-
-
-def _pair(data: Sequence[int] | None) -> tuple[int, int] | None:
-    return None if data is None else (data[0], data[1])
+COMPARISON_FILE = Schema("mlbench-ab", 3, Comparison, "comparison", HISTORY, trouble=_trouble)

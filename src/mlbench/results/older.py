@@ -1,39 +1,29 @@
-"""Results of older versions of the schema, brought to the newest; the history stands in the `$comment` of `results/schemas/result.json`.
-
-They are JSON data that nobody has checked yet: what is no result is left as it is, to be refused.
-"""
+"""Measurements of older versions of the schema, brought to the newest. They are JSON data that nobody has checked yet."""
 
 from __future__ import annotations
 
 from typing import Any
 
 SCHEMA_VERSION = 4
-_OLD_VERSIONS = (1, 2, 3)
+OLD_VERSIONS = (1, 2, 3)
 OLD_FLOOR_RATIO, OLD_FLOOR_ARM = "generated_floor_ratio", "generated_floor"
+HISTORY = """\
+1: first version. 2: a measurement has its plan and, where its test failed, the status failed and the error; a result may list what was
+accepted into it; of a plan, ways are generated where they once were packed, and code names the instructions of generated code. Version 1 is
+read with the plan unknown. 3: a measurement has floor_s, a bound that no code under test is part of, and its floor_ratio is the time / that
+bound; its arms are this, products and baseline, with a warm heap; a baseline may hold further runs of the same version. What versions 1 and
+2 call floor_ratio and floor is read as generated_floor_ratio and generated_floor, and not compared. 4: a measurement says by what the bytes
+held between calls were counted, and static has objects, what was named in a test; of earlier versions only cases are read as counted."""
 
 
-def is_old(version: Any) -> bool:  # whatever JSON holds
-    """Whether a version is one of those that can be brought to the newest."""
-    return isinstance(version, int) and not isinstance(version, bool) and version in _OLD_VERSIONS
-
-
-def upgraded(data: Any) -> Any:  # whatever JSON holds
-    """Bring a result to the newest version in place, and return it."""
-    if isinstance(data, dict) and is_old(data.get("schema")) and isinstance(data.get("measurements"), list):
-        for each in data["measurements"]:
-            upgrade(each, data["schema"])
-        data["schema"] = SCHEMA_VERSION
-    return data
-
-
-def upgrade(row: Any, version: Any) -> None:  # whatever JSON holds
-    """Bring a measurement of this version to the newest in place.
+def upgrade(row: Any, version: int) -> None:  # whatever JSON holds
+    """Bring a measurement of an old version to the newest in place.
 
     Version 1 has no plan. The floor of 1 and 2 was the bare products as generated code ran them: its ratio keeps its meaning under the name
     `generated_floor_ratio`, its rounds under `generated_floor`, and nothing is compared with them. None of the three counted what the
     callable of a test holds.
     """
-    if not isinstance(row, dict) or not is_old(version):
+    if not isinstance(row, dict):
         return
     if version == 1:
         row.setdefault("plan", None)
@@ -48,5 +38,3 @@ def upgrade(row: Any, version: Any) -> None:  # whatever JSON holds
     row.setdefault("counted", "runner" if isinstance(case, dict) and "batch" in case else None)
     if isinstance(static, dict):
         static.setdefault("objects", 0)
-    if row.get("schema") == version:
-        row["schema"] = SCHEMA_VERSION

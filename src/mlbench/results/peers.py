@@ -1,31 +1,23 @@
-"""What was measured of the runtimes, as frozen data, and its JSON.
-
-Everything is validated against `results/schemas/peers.json` before it is used; the history of its versions stands in that file's
-`$comment`.
-"""
+"""How other runtimes do on the same models: a file of `mlbench peers --json`."""
 
 from __future__ import annotations
 
-import dataclasses
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from mlbench.errors import FileError
-from mlbench.measure import Environment
 from mlbench.measure.stats import Interval, median, ratio_interval, typical
-from mlbench.results.documents import Form, check_document, plain, read_json, write_document
+from mlbench.results.run import Run
+from mlbench.results.schema import As, Bounds, Count, Duration, Error, Schema, Size
 
-FORM = Form("mlbench-peers", 2, "peers.json", "comparison")
 MEASURED, WRONG, FAILED, SLOW = "measured", "wrong", "failed", "slow"
 """How it went: timed in turns; a wrong output, never timed; it could not be built or died; too slow for turns, so timed by itself."""
 
-Rounds = tuple[tuple[float, ...], ...]
-
-
+Rounds = tuple[tuple[Duration, ...], ...]
+"""Of each process; a process that was lost has none."""
 OURS = "mlbench"
+HISTORY = "1: first version. 2: the held bytes of ours have its copies of weights among them; version 1 is read and they are added."
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,21 +53,34 @@ class Outcome:
         weight_copies: how many of the held bytes are weights in another form, where the runtime says so.
     """
 
-    state: str
+    state: Annotated[str, Bounds(one_of=(MEASURED, WRONG, FAILED, SLOW))]
     detail: str = ""
-    worst_error: float | None = None
-    build_s: float | None = None
-    cost_s: float | None = None
+    worst_error: Error | None = None
+    build_s: Duration | None = None
+    cost_s: Duration | None = None
     rounds_s: Rounds = ()
-    peak_bytes: int | None = None
-    held_bytes: int | None = None
-    weight_copies: int | None = None
+    peak_bytes: Size | None = None
+    held_bytes: Size | None = None
+    weight_copies: Size | None = None
 
     @property
     def time_s(self) -> float | None:
         """Seconds of a call: of the rounds, as the ratios are made, or the single call of a slow runtime; None where it was not timed."""
         rounds = [process for process in self.rounds_s if process]
         return typical(rounds) if rounds else (self.cost_s if self.state == SLOW else None)
+
+
+@dataclass(frozen=True, slots=True)
+class Sizes:
+    """What a file says of a cell, as `mlbench.studies.cases.Cell` has it."""
+
+    batch: Count
+    hidden: Annotated[list[Count], Bounds(min_length=1)]
+    inputs: Count
+    outputs: Count
+    threads: Count
+    model: str
+    tuned: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,9 +94,9 @@ class PeerCell:
         weighed: whether memory was looked at.
     """
 
-    cell: dict[str, Any]
+    cell: Annotated[dict[str, Any], As(Sizes)]
     outcomes: dict[str, Outcome]
-    processes: int = 0
+    processes: Size = 0
     weighed: bool = False
 
     @property
@@ -138,84 +143,36 @@ class PeerCell:
 
 
 @dataclass(frozen=True, slots=True)
-class PeerResult:
-    """A run: where, when, how, and what was measured.
+class PeerResult(Run):
+    """A run, with what was measured of the runtimes.
 
     Attributes:
-        environment: the machine and its software.
-        command: what was run.
-        date: ISO 8601 with the offset.
-        status: `complete`, or `interrupted` when it was broken off.
         processes: sets of fresh processes that were asked for.
         runtimes: ours first, the missing ones as well.
         cells: in the order of the table.
     """
 
-    environment: Environment
-    command: str
-    date: str
-    status: str
-    processes: int
-    runtimes: tuple[Runtime, ...]
+    processes: Count
+    runtimes: Annotated[tuple[Runtime, ...], Bounds(min_length=1)]
     cells: tuple[PeerCell, ...]
 
 
-def save(result: PeerResult, path: str | Path) -> Path:
-    """Write a result file, whole or not at all."""
-    return write_document(path, FORM, plain(dataclasses.asdict(result)))
-
-
-def has_peers(data: Any) -> bool:  # whatever JSON holds
-    """Whether JSON data say that they hold such a result."""
-    return isinstance(data, dict) and data.get("kind") == FORM.kind
-
-
-def load(path: str | Path) -> PeerResult:
-    """Read a result file.
-
-    Raises:
-        FileError: when it is missing, damaged, foreign, or of a version this mlbench does not read.
-        MissingExtraError: without jsonschema.
-    """
-    data = _upgraded(read_json(path))
-    check_document(path, data, FORM)
-    cells = tuple(_cell(each) for each in data["cells"])
-    twice = [name for name, count in Counter(cell.name for cell in cells).items() if count > 1]
-    if twice:
-        raise FileError(f"{path}: not a valid {FORM.noun} at $.cells: two of them are {twice[0]}; expected one of each")
-    return PeerResult(
-        Environment(**data["environment"]),
-        data["command"],
-        data["date"],
-        data["status"],
-        data["processes"],
-        tuple(Runtime(**each) for each in data["runtimes"]),
-        cells,
-    )
-
-
-def _upgraded(data: Any) -> Any:  # whatever JSON holds
-    """Bring valid data of version 1 to version 2, in which copies of weights are among the held bytes; other data stay, to be refused."""
-    if not has_peers(data) or data.get("schema") != 1:
-        return data
-    data["schema"] = 2
+def _upgrade(cell: Any, _version: int) -> None:  # whatever JSON holds
+    """Bring a cell of version 1 to version 2: copies of weights are among the held bytes; what is damaged stays, to be refused."""
     try:
-        outcomes = [each for cell in data["cells"] for each in cell["outcomes"].values()]
-        for each in outcomes:
+        for each in cell["outcomes"].values():
             if each["held_bytes"] is not None and each["weight_copies"] is not None:
                 each["held_bytes"] += each["weight_copies"]
     except (KeyError, TypeError, AttributeError):
         pass  # damaged, which the schema says
-    return data
 
 
-def _cell(data: dict[str, Any]) -> PeerCell:
-    return PeerCell(data["cell"], {name: _outcome(each) for name, each in data["outcomes"].items()}, data["processes"], data["weighed"])
+def _trouble(result: PeerResult) -> Iterator[tuple[str, str]]:
+    for name, count in Counter(cell.name for cell in result.cells).items():
+        if count > 1:
+            yield "$.cells", f"two of them are {name}; expected one of each"
 
 
-def _outcome(data: dict[str, Any]) -> Outcome:
-    return Outcome(**{**data, "rounds_s": _rounds(data["rounds_s"])})
-
-
-def _rounds(rounds: Sequence[Sequence[float]]) -> Rounds:
-    return tuple(tuple(process) for process in rounds)
+PEERS_FILE = Schema(
+    "mlbench-peers", 2, PeerResult, "peers file", HISTORY, items="cells", old_versions=(1,), upgrade=_upgrade, trouble=_trouble
+)

@@ -1,27 +1,20 @@
-"""What was measured, as frozen data, and its JSON.
-
-A result file holds one measurement for each case. The same measurement stands in `extra_info["mlbench"]` of a JSON file that
-pytest-benchmark saves, so `load` reads both. Everything is validated against `results/schemas/result.json` before it is used; the
-history of the schema's versions stands in that file's `$comment`.
-"""
+"""What was measured of each case: a file of `mlbench run --json`, or what KEY holds in `extra_info` of pytest-benchmark's files."""
 
 from __future__ import annotations
 
 import dataclasses
-import datetime as dt
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 from mlbench.errors import FileError
 from mlbench.measure import ArmTimes, Environment, Footprint
 from mlbench.measure.stats import Interval, median, tail_ratio, thinned, typical
-from mlbench.results.documents import Form, check_document, check_version, plain, read_json, write_document
-from mlbench.results.older import SCHEMA_VERSION, is_old, upgrade, upgraded
-from mlbench.results.pytest_benchmark import document, is_pytest_benchmark, ours, place_of
+from mlbench.results import older, storage
+from mlbench.results.run import COMPLETE, INTERRUPTED, Run, now
+from mlbench.results.schema import MAY_LACK, Amount, As, Bounds, Count, Duration, Error, Name, Rounds, Schema, Size
 
-KIND = "mlbench-result"
 KEY = "mlbench"
 """Under which a measurement stands in the `extra_info` of pytest-benchmark."""
 BASELINE, OPTIMIZED = RUNNERS = "baseline", "optimized"
@@ -29,13 +22,10 @@ SPREAD_LIMIT = 0.25
 """An interval wider than this share of its estimate is warned about."""
 RUNNER, OBJECTS, STATED = "runner", "objects", "stated"
 """By what bytes held between calls were counted: runners of ours said them, all that an object refers to was, or the test said them."""
-FORM = Form(KIND, SCHEMA_VERSION, "result.json", "result")
 FASTEST_ROUNDS = 5
 """Of an arm that is a yardstick so many rounds of each process are kept, the fastest."""
 MOST_ROUNDS = 20
 """Rounds kept for each process, arm and case; a sweep's file stays below 1 MB."""
-COMPLETE = "complete"
-INTERRUPTED = "interrupted"
 FAILED = "failed"
 
 
@@ -52,12 +42,12 @@ class StaticBytes:
         objects: what was named in a test and is no runner of ours.
     """
 
-    arena: int = 0
-    operands: int = 0
-    staging: int = 0
-    staging_if_needed: int = 0
-    weight_copies: int = 0
-    objects: int = 0
+    arena: Size = 0
+    operands: Size = 0
+    staging: Size = 0
+    staging_if_needed: Size = 0
+    weight_copies: Size = 0
+    objects: Size = 0
 
     @property
     def total(self) -> int:
@@ -82,11 +72,49 @@ class Timing:
         rounds_s: for each process, seconds per call in each round, thinned to MOST_ROUNDS.
     """
 
-    median_s: float
-    p99_ratio: float | None
-    singles: int
-    minor_faults_per_call: float | None
-    rounds_s: tuple[tuple[float, ...], ...]
+    median_s: Duration
+    p99_ratio: Annotated[float, Bounds(gt=0, le=1e12)] | None
+    singles: Size
+    minor_faults_per_call: Amount | None
+    rounds_s: Rounds
+
+
+@dataclass(frozen=True, slots=True)
+class CaseFields:
+    """What a file says of a case; others may add to it."""
+
+    id: Name
+    cell: Name
+    runner: Name
+    batch: Annotated[Count, MAY_LACK]
+    hidden: Annotated[list[Count], Bounds(min_length=1), MAY_LACK]
+    inputs: Annotated[Count, MAY_LACK]
+    outputs: Annotated[Count, MAY_LACK]
+    threads: Annotated[Count, MAY_LACK]
+    model: Annotated[str, MAY_LACK]
+    tuned: Annotated[bool, MAY_LACK]
+
+
+@dataclass(frozen=True, slots=True)
+class WayFields:
+    """What a file says of one operation of a plan; others may add to it."""
+
+    layout: Annotated[str, MAY_LACK]
+    order: Annotated[str, MAY_LACK]
+    parts: Annotated[Count, MAY_LACK]
+    packed: Annotated[bool, MAY_LACK]
+    generated: Annotated[bool, MAY_LACK]
+
+
+@dataclass(frozen=True, slots=True)
+class PlanFields:
+    """What a file says of a plan."""
+
+    tile_rows: Count | None
+    ways: list[Annotated[dict[str, Any], As(WayFields, is_open=True)]]
+    threading: str
+    passes: list[str]
+    code: Annotated[str | None, MAY_LACK]
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,20 +143,20 @@ class Measurement:
         error: what failed, in one line; None where nothing did.
     """
 
-    case: dict[str, Any]
-    status: str = COMPLETE
-    worst_error: float | None = None
+    case: Annotated[dict[str, Any], As(CaseFields, is_open=True)]
+    status: Annotated[str, Bounds(one_of=(COMPLETE, INTERRUPTED, FAILED))] = COMPLETE
+    worst_error: Error | None = None
     footprint: Footprint | None = None
     reference_footprint: Footprint | None = None
     static: StaticBytes = StaticBytes()
-    counted: str | None = None
+    counted: Annotated[str | None, Bounds(one_of=(RUNNER, OBJECTS, STATED, None))] = None
     timing: Timing | None = None
-    floor_s: float | None = None
+    floor_s: Duration | None = None
     ratios: dict[str, Interval] = field(default_factory=dict)
-    arms: dict[str, tuple[tuple[float, ...], ...]] = field(default_factory=dict)
-    runs: tuple[int, ...] = ()
+    arms: dict[str, Rounds] = field(default_factory=dict)
+    runs: tuple[Count, ...] = ()
     warnings: tuple[str, ...] = ()
-    plan: dict[str, Any] | None = None
+    plan: Annotated[dict[str, Any], As(PlanFields)] | None = None
     error: str | None = None
 
     @property
@@ -155,29 +183,42 @@ class Accepted:
 
     id: str
     why: str
-    reason: str
+    reason: Name
     date: str
 
 
 @dataclass(frozen=True, slots=True)
-class Result:
-    """A run: where, when, how, and what was measured.
+class Result(Run):
+    """A run, with what was measured.
 
     Attributes:
-        environment: the machine and its software.
-        command: what was run.
-        date: ISO 8601 with the offset.
-        status: `complete`, or `interrupted` when the run was broken off.
         measurements: one for each case.
         accepted: what was taken into it although the gate was red; empty but in a baseline.
     """
 
-    environment: Environment
-    command: str
-    date: str
-    status: str
-    measurements: tuple[Measurement, ...]
-    accepted: tuple[Accepted, ...] = ()
+    measurements: Annotated[tuple[Measurement, ...], Bounds(min_length=1)]
+    accepted: Annotated[tuple[Accepted, ...], MAY_LACK] = ()
+
+
+def _trouble(result: Result) -> Iterator[tuple[str, str]]:
+    for number, each in enumerate(result.measurements):
+        lacking = {"batch", "hidden"} - each.case.keys()
+        if len(lacking) == 1:
+            yield f"$.measurements[{number}].case", f"found no field {lacking.pop()!r}; expected both of batch and hidden, or neither"
+
+
+RESULT_FILE = Schema(
+    "mlbench-result",
+    older.SCHEMA_VERSION,
+    Result,
+    "result",
+    older.HISTORY,
+    items="measurements",
+    key=KEY,
+    old_versions=older.OLD_VERSIONS,
+    upgrade=older.upgrade,
+    trouble=_trouble,
+)
 
 
 def timing_of(processes: Sequence[ArmTimes]) -> Timing:
@@ -222,23 +263,16 @@ def _with_run(row: Measurement, more: Measurement) -> Measurement:
     return dataclasses.replace(row, arms={name: (*rounds, *more.arms[name]) for name, rounds in row.arms.items()}, runs=runs)
 
 
-def now() -> str:
-    """Return the time as ISO 8601 with the offset."""
-    return dt.datetime.now().astimezone().isoformat(timespec="seconds")
-
-
 def to_json(value: Measurement | Result) -> dict[str, Any]:
     """Return a measurement or a result as JSON data, with the schema's version."""
-    data: dict[str, Any] = plain(dataclasses.asdict(value))
-    head: dict[str, Any] = {"schema": SCHEMA_VERSION}
     if isinstance(value, Result):
-        head["kind"] = KIND
-    return head | data
+        return storage.to_json(value, RESULT_FILE)
+    return {"schema": RESULT_FILE.version, **storage.plain(dataclasses.asdict(value))}
 
 
 def save(result: Result, path: str | Path) -> Path:
     """Write a result file, whole or not at all."""
-    return write_document(path, FORM, to_json(result))
+    return storage.write(result, path, RESULT_FILE)
 
 
 def load(path: str | Path) -> Result:
@@ -246,65 +280,9 @@ def load(path: str | Path) -> Result:
 
     Raises:
         FileError: when it is missing, damaged, foreign, or of a version this mlbench does not read.
-        MissingExtraError: without jsonschema.
+        MissingExtraError: without msgspec.
     """
-    data = read_json(path)
-    if not is_pytest_benchmark(data):
-        data = upgraded(data)
-        check_document(path, data, FORM)
-        return _result(data)
-    rows = ours(data, KEY)
-    result = document(path, data, rows, "measurements") | {"schema": SCHEMA_VERSION, "kind": KIND}
-    for row in rows:
-        version = row.data.get("schema") if isinstance(row.data, dict) else None
-        if not is_old(version):
-            check_version(path, version, FORM, f"{row.place}.schema")
-        upgrade(row.data, version)
-    check_document(path, result, FORM, place_of(data, rows, "measurements"))
-    return _result(result)
-
-
-def has_measurements(data: Any) -> bool:  # whatever JSON holds
-    """Whether these data hold measurements, of ours or in a file of pytest-benchmark."""
-    if is_pytest_benchmark(data):
-        return bool(ours(data, KEY))
-    return isinstance(data, dict) and data.get("kind") == KIND
-
-
-def measurement_from_json(data: dict[str, Any]) -> Measurement:
-    """Return the measurement that valid JSON data hold."""
-    timing = data["timing"]
-    return Measurement(
-        case=data["case"],
-        status=data["status"],
-        worst_error=data["worst_error"],
-        footprint=_footprint(data["footprint"]),
-        reference_footprint=_footprint(data["reference_footprint"]),
-        static=StaticBytes(**data["static"]),
-        counted=data["counted"],
-        timing=None if timing is None else Timing(**{**timing, "rounds_s": _rounds(timing["rounds_s"])}),
-        floor_s=data["floor_s"],
-        ratios={name: Interval(**interval) for name, interval in data["ratios"].items()},
-        arms={name: _rounds(rounds) for name, rounds in data["arms"].items()},
-        runs=tuple(data["runs"]),
-        warnings=tuple(data["warnings"]),
-        plan=data["plan"],
-        error=data["error"],
-    )
-
-
-def _result(data: dict[str, Any]) -> Result:
-    measurements = tuple(measurement_from_json(each) for each in data["measurements"])
-    accepted = tuple(Accepted(**each) for each in data.get("accepted", ()))
-    return Result(Environment(**data["environment"]), data["command"], data["date"], data["status"], measurements, accepted)
-
-
-def _footprint(data: dict[str, Any] | None) -> Footprint | None:
-    return None if data is None else Footprint(**data)
-
-
-def _rounds(rounds: Sequence[Sequence[float]]) -> tuple[tuple[float, ...], ...]:
-    return tuple(tuple(process) for process in rounds)
+    return storage.read(path, RESULT_FILE)
 
 
 def time_of(measured: Measurement | None) -> float | None:

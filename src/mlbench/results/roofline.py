@@ -1,22 +1,28 @@
-"""Distances to the limit as JSON. The history of the schema's versions stands in the `$comment` of `results/schemas/limits.json`."""
+"""How far cases are from what their machine can do at most: a file of `mlbench roofline --json`."""
 
 from __future__ import annotations
 
-import dataclasses
-import datetime as dt
-from collections.abc import Iterable
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from typing import Annotated
 
-from mlbench.measure import Environment
-from mlbench.measure.ceilings import Ceilings, ceilings_from_json
+from mlbench.measure.ceilings import Ceilings
 from mlbench.measure.peaks import Floor
 from mlbench.measure.stats import Interval
-from mlbench.results import COMPLETE
-from mlbench.results.documents import Form, check_document, plain, read_json, write_document
+from mlbench.results.run import Run
+from mlbench.results.schema import Bounds, Duration, FlopOrBytesPerS, Name, Schema, Size
 
-FORM = Form("mlbench-limits", 2, "limits.json", "limits file")
+HISTORY = """\
+1: first version. 2: ceilings have the peaks of the cores instead of products of one row, a distance has its floor, which no code under test
+is part of, and a limit has of_peak instead of of_gemm; version 1, whose floor was generated code, is not read. The kind was mlbench-limits
+at first."""
+CALLS = "call overhead"
+WEIGHTS = "reading the weights"
+PRODUCT = "the matrix product"
+ELEMENTWISE = "element-wise passes"
+BANDWIDTH = "memory bandwidth"
+BOUNDS = (CALLS, WEIGHTS, PRODUCT, ELEMENTWISE, BANDWIDTH)
+"""What may bound a case."""
+Share = Annotated[float, Bounds(ge=0, le=1e12)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,16 +42,16 @@ class Limit:
         sentence: all that in words.
     """
 
-    flop_per_s: float
-    of_peak: float
-    bytes_per_s: float
-    of_bandwidth: float
-    calls: int
-    calls_share: float
-    least_s: float
-    bound: str
-    bound_share: float
-    sentence: str
+    flop_per_s: FlopOrBytesPerS
+    of_peak: Share
+    bytes_per_s: FlopOrBytesPerS
+    of_bandwidth: Share
+    calls: Size
+    calls_share: Share
+    least_s: Duration
+    bound: Annotated[str, Bounds(one_of=BOUNDS)]
+    bound_share: Share
+    sentence: Name
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,65 +66,24 @@ class Distance:
         limit: what the ceilings say.
     """
 
-    case: str
-    latency_s: float
+    case: Name
+    latency_s: Duration
     floor: Floor
     floor_ratio: Interval
     limit: Limit
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
-    """A run: where, when, how, the ceilings, and the distance of each case.
+class Roofline(Run):
+    """A run, with the ceilings and the distance of each case.
 
     Attributes:
-        environment: the machine and its software.
-        command: what was run.
-        date: ISO 8601 with the offset.
-        status: `complete`, or `interrupted` when the run was broken off.
         ceilings: measured before the cases, in the same run.
         distances: one for each case; none where only the ceilings were asked for.
     """
 
-    environment: Environment
-    command: str
-    date: str
-    status: str
     ceilings: Ceilings
     distances: tuple[Distance, ...]
 
 
-def new_limits(environment: Environment, command: str, ceilings: Ceilings, distances: Iterable[Distance], status: str = COMPLETE) -> Limits:
-    """Make a run of today."""
-    now = dt.datetime.now().astimezone().isoformat(timespec="seconds")
-    return Limits(environment, command, now, status, ceilings, tuple(distances))
-
-
-def save_limits(run: Limits, path: str | Path) -> Path:
-    """Write a run, whole or not at all."""
-    return write_document(path, FORM, plain(dataclasses.asdict(run)))
-
-
-def load_limits(path: str | Path) -> Limits:
-    """Read a run.
-
-    Raises:
-        FileError: when it is missing, damaged, foreign, or of a version this mlbench does not read.
-        MissingExtraError: without jsonschema.
-    """
-    data = read_json(path)
-    check_document(path, data, FORM)
-    found = tuple(_distance(each) for each in data["distances"])
-    head = (Environment(**data["environment"]), data["command"], data["date"], data["status"])
-    return Limits(*head, ceilings_from_json(data["ceilings"]), found)
-
-
-def has_limits(data: Any) -> bool:  # whatever JSON holds
-    """Whether these data are limits of ours."""
-    return isinstance(data, dict) and data.get("kind") == FORM.kind
-
-
-def _distance(data: dict[str, Any]) -> Distance:
-    return Distance(
-        **{**data, "floor": Floor(**data["floor"]), "floor_ratio": Interval(**data["floor_ratio"]), "limit": Limit(**data["limit"])}
-    )
+ROOFLINE_FILE = Schema("mlbench-roofline", 2, Roofline, "roofline file", HISTORY, items="distances", old_kind="mlbench-limits")

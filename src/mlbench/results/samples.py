@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Annotated
+
+from mlbench.results.schema import Bounds, Count, Duration, Instrument, Seconds, Size
 
 ARMS = ("base", "head", "control")
 ROUNDS = 20
@@ -12,6 +15,8 @@ ROW_S = 1.0
 """Time for the rounds of a row in one set of processes; rows with long calls get fewer rounds."""
 TIMEOUT_S = 120.0
 PASSED, FAILED, SKIPPED, DIED, UNUSED, UNLIKE = "passed", "failed", "skipped", "died", "unused", "unlike"
+ArmName = Annotated[str, Bounds(one_of=ARMS)]
+Ending = Annotated[str, Bounds(one_of=(PASSED, FAILED, SKIPPED, DIED, UNUSED, UNLIKE))]
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,10 +30,10 @@ class Memory:
         held_bytes: what the target holds between calls, least and most; None where the test does not say.
     """
 
-    instrument: str
-    peak_bytes: tuple[int, int]
-    allocations: tuple[int, int] | None
-    held_bytes: tuple[int, int] | None = None
+    instrument: Instrument
+    peak_bytes: tuple[Size, Size]
+    allocations: tuple[Size, Size] | None
+    held_bytes: tuple[Size, Size] | None = None
 
 
 @dataclass(slots=True)
@@ -47,9 +52,9 @@ class Visit:
     """
 
     id: str
-    rounds_s: dict[str, list[float]] = field(default_factory=dict)
-    memory: dict[str, Memory] = field(default_factory=dict)
-    ends: dict[str, tuple[str, str]] = field(default_factory=dict)
+    rounds_s: dict[ArmName, Annotated[list[Duration], Bounds(min_length=1)]] = field(default_factory=dict)
+    memory: dict[ArmName, Memory] = field(default_factory=dict)
+    ends: dict[ArmName, tuple[Ending, str]] = field(default_factory=dict)
     once: bool = False
     exhausted: str = ""
     coroutine: bool = False
@@ -71,10 +76,10 @@ class Effort:
         timeout_s: for the setup of a test and for a turn, in seconds.
     """
 
-    rounds: int = ROUNDS
-    turn_s: float = TURN_S
-    row_s: float = ROW_S
-    timeout_s: float = TIMEOUT_S
+    rounds: Count = ROUNDS
+    turn_s: Seconds = TURN_S
+    row_s: Seconds = ROW_S
+    timeout_s: Seconds = TIMEOUT_S
 
 
 @dataclass(frozen=True, slots=True)

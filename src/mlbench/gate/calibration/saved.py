@@ -10,8 +10,8 @@ from pathlib import Path
 
 from mlbench.gate import INCONCLUSIVE, RED, Judgement, judge_results
 from mlbench.results import Result, load
-from mlbench.results.documents import read_json
 from mlbench.results.pytest_benchmark import is_pytest_benchmark, shortest_s
+from mlbench.results.storage import read_json
 
 FAIL = 0.10
 """`min:10%`: red where the shortest round of a benchmark is longer than before by more than this."""

@@ -38,7 +38,7 @@ from mlbench.results.ablation import Ablation
 from mlbench.results.newest import newest
 from mlbench.results.pairs import Pair, pairs
 from mlbench.results.peers import PeerResult
-from mlbench.results.roofline import Limits
+from mlbench.results.roofline import Roofline
 from mlbench.units import format_bytes
 
 
@@ -222,7 +222,7 @@ def _roofline(files: Files) -> Section:
     return Section("roofline", "Distance to the limit", text, () if chart is None else (chart,), drawn, command=command)
 
 
-def _roofline_of(run: Limits) -> Chart | None:
+def _roofline_of(run: Roofline) -> Chart | None:
     dots = [
         Dot(each.case, each.limit.flop_per_s / each.limit.bytes_per_s, each.limit.flop_per_s, each.limit.sentence)
         for each in run.distances

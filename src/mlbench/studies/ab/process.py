@@ -12,7 +12,7 @@ from typing import Any
 from mlbench.errors import WorkerError
 from mlbench.gate.revisions.outcomes import PRINTED
 from mlbench.measure.process import JsonProcess
-from mlbench.results.documents import shown
+from mlbench.results.storage import shown
 from mlbench.studies.ab.git import variables
 from mlbench.units import visible
 

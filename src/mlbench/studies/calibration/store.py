@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mlbench.errors import FileError
-from mlbench.results.comparison import Comparison, load_comparison
+from mlbench.results.comparison import COMPARISON_FILE, Comparison
+from mlbench.results.storage import read
 
 SAME, PLANTED = "same", "planted"
 
@@ -54,7 +55,7 @@ class Store:
 
     def _all(self, kind: str) -> Iterator[tuple[Path, Comparison]]:
         for path in sorted(self.folder.glob(f"{kind}-*.json")):
-            yield path, load_comparison(path)
+            yield path, read(path, COMPARISON_FILE)
 
 
 def _plain(comparison: Comparison, name: str) -> object:

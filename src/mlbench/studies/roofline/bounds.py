@@ -14,15 +14,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from mlbench.measure.ceilings import Ceilings, rate_at
-from mlbench.results.roofline import Limit
+from mlbench.results.roofline import BANDWIDTH, BOUNDS, CALLS, ELEMENTWISE, PRODUCT, WEIGHTS, Limit
 from mlbench.units import format_bytes, format_duration
 
-CALLS = "call overhead"
-WEIGHTS = "reading the weights"
-PRODUCT = "the matrix product"
-ELEMENTWISE = "element-wise passes"
-BANDWIDTH = "memory bandwidth"
-BOUNDS = (CALLS, WEIGHTS, PRODUCT, ELEMENTWISE, BANDWIDTH)
 FAR = 0.5
 """Where the ceilings explain less of a call than this, what bounds it is something else."""
 NEAR_PRODUCTS = 0.75
