@@ -256,7 +256,7 @@ def kinds(folder: Path) -> dict[str, tuple[Path, Use]]:
         "baseline": (folder / "baseline.json", through("gate", "{}", str(folder / "c.json"), "--format", "markdown")),
         "peers": (folder / "peers.json", both(shown, report)),
         "ablation": (folder / "ablation.json", both(shown, report)),
-        "limits": (folder / "limits.json", both(shown, report)),
+        "roofline": (folder / "roofline.json", both(shown, report)),
         "verdicts": (folder / "gate.json", report),
         "ab": (folder / "ab.json", both(shown, report)),
         "calibration": (folder / "calibration" / "same-0001.json", through(*calibrate)),

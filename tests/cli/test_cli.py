@@ -37,11 +37,11 @@ OPTIONS = {
     "gate": "BASELINE CURRENT --tolerances --only --keep-graphs --inconclusive --format --output --all",
     "report": "FILE --output --graphs",
     "plot": "NAME FILE --output --theme",
-    "peers": "--threads --shapes --batch --only --processes --rounds --json --resume --compare",
+    "peers": "--threads --shapes --batch --only --processes --rounds --json --resume --output --compare",
     "show": "FILE",
     "ablation": "MODEL --batch --hidden --inputs --outputs --threads --depth --cold --processes --rounds --heap --json --resume --output",
-    "limits": "--tuned --ceilings --quick --large --batch --hidden --inputs --outputs --threads --depth --no-digits --processes --rounds "
-    "--heap --json",
+    "roofline": "--tuned --ceilings --quick --large --batch --hidden --inputs --outputs --threads --depth --no-digits --processes --rounds "
+    "--heap --json --resume --output",
     "doctor": "",
     "explain": "--batch --hidden --inputs --outputs --threads --depth --passes --tuned",
     "flamegraph": "CASE --folder",
@@ -226,16 +226,6 @@ def test_the_sweeps(measured: Measured, size: tuple[str, ...], least: int) -> No
     assert len(measured.cells) == least if least < 60 else len(measured.cells) >= least
 
 
-def test_resume_reuses_complete_cells(measured: Measured, tmp_path: Path) -> None:
-    """Complete cells are taken from the file, and only what is missing is measured; the new file has all of them."""
-    data = tmp_path / "now.json"
-    main(["run", "--batch", "1,2", *TINY, "--json", str(data)])
-    measured.cells.clear()
-    assert main(["run", "--batch", "1,2,3", *TINY, "--json", str(data), "--resume"]) == 0
-    assert measured.cells == ["b3-h8"]
-    assert [each.case["cell"] for each in load(data).measurements] == [name for name in NAMES for _ in RUNNERS]
-
-
 def test_resume_of_a_complete_run_starts_no_worker(ran: Ran, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Where everything is there already, nothing is measured and no process is started."""
 
@@ -267,46 +257,12 @@ def test_resume_measures_an_interrupted_cell_again(measured: Measured, tmp_path:
     assert load(data).status == COMPLETE
 
 
-def test_resume_without_a_file_measures_everything(measured: Measured, tmp_path: Path) -> None:
-    """The first run may say --resume too."""
-    assert main(["run", "--batch", "1", *TINY, "--json", str(tmp_path / "new.json"), "--resume"]) == 0
-    assert measured.cells == ["b1-h8"]
-
-
-@pytest.mark.parametrize(
-    ("change", "named"),
-    [({"cpu": "Other CPU"}, "another cpu"), ({"numpy": "1.0", "heap": "kept"}, "another heap, numpy")],
-    ids=["cpu", "two"],
-)
-def test_resume_in_another_environment_is_refused(
-    measured: Measured, result: Path, capsys: pytest.CaptureFixture[str], change: dict[str, Any], named: str
-) -> None:
-    """Numbers of two machines or two versions are not mixed: exit code 2, the difference is named, the file stays as it was."""
-    elsewhere = dataclasses.replace(HERE, **change)
-    save(new_result(elsewhere, "mlbench run", both(Cell(1, (8,)))), result)
-    before = result.read_bytes()
-    assert main(["run", "--batch", "1", *TINY, "--json", str(result), "--resume"]) == 2
-    assert f"was measured with {named};" in capsys.readouterr().err
-    assert before == result.read_bytes()
-    assert measured.cells == []
-
-
 def test_resume_in_a_container_with_a_third_of_a_core(measured: Measured, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The same environment is the same after it was saved, also where a limit has more digits than are written."""
     monkeypatch.setattr(run, "environment", lambda threads, heap: dataclasses.replace(HERE, cpu_limit=1 / 3))
     given = ["run", "--batch", "1", *TINY, "--json", str(tmp_path / "now.json"), "--resume"]
     assert main(given) == 0
     assert main(given) == 0
-
-
-def test_resume_that_is_interrupted_loses_nothing(measured: Measured, tmp_path: Path) -> None:
-    """Ctrl-C in a resumed run keeps the complete cells of the earlier one, also those whose turn had not come."""
-    data = tmp_path / "now.json"
-    main(["run", "--batch", "3", *TINY, "--json", str(data)])
-    measured.trouble["b2-h8"] = ctrl_c
-    assert main(["run", "--batch", "1,2,3", *TINY, "--json", str(data), "--resume"]) == 130
-    complete = {each.case["cell"] for each in load(data).measurements if each.status == COMPLETE}
-    assert complete == {"b1-h8", "b3-h8"}
 
 
 def test_an_interrupted_run_keeps_what_it_has(measured: Measured, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -323,25 +279,6 @@ def test_an_interrupted_run_keeps_what_it_has(measured: Measured, tmp_path: Path
     ]
     assert "b2-h8 (interrupted)" in log.read_text(encoding="utf-8")
     assert "interrupted" in capsys.readouterr().err
-
-
-def test_an_interrupt_between_cells_keeps_them(measured: Measured, tmp_path: Path) -> None:
-    """Ctrl-C that hits no measurement loses none: exit code 130, and the run is marked."""
-    data = tmp_path / "now.json"
-    measured.trouble["b2-h8"] = lambda cell: KeyboardInterrupt()
-    assert main(["run", "--batch", "1,2", *TINY, "--json", str(data)]) == 130
-    found = load(data)
-    assert (found.status, len(found.measurements)) == (INTERRUPTED, 2)
-
-
-def test_an_interrupt_before_the_first_number_writes_no_data(
-    measured: Measured, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """Without any measurement there is no file, and the summary says that there is nothing."""
-    measured.trouble["b1-h8"] = lambda cell: KeyboardInterrupt()
-    assert main(["run", "--batch", "1", *TINY, "--json", str(tmp_path / "now.json")]) == 130
-    assert not (tmp_path / "now.json").exists()
-    assert "No cell has complete measurements of both runners" in capsys.readouterr().out
 
 
 def test_an_interrupt_elsewhere_is_130_too(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
@@ -390,9 +327,7 @@ def test_a_run_that_failed_is_not_saved_as_complete(measured: Measured, tmp_path
         (("run", "--processes", "0"), "--processes"),
         (("run", "--heap", "warm"), "invalid choice: 'warm'"),
         (("run", "--quick", "--large"), "not allowed with argument --quick"),
-        (("run", "--resume"), "--resume needs --json FILE"),
         (("run", "--threads", "99999"), "more threads would wait for each other"),
-        (("run", "--json", "same", "--output", "same"), "the log would replace the data"),
         (("explain", "--batch", "1,2"), "--batch 1,2: explain takes one value"),
         (("explain", "--inputs", "1,2"), "--inputs 1,2: explain takes one value"),
         (("flamegraph",), "required: CASE"),
@@ -412,16 +347,6 @@ def test_a_wrong_command_line_is_exit_code_2(
     assert "Traceback" not in captured.err
     assert captured.out == ""
     assert measured.cells == []
-
-
-@pytest.mark.parametrize("option", ["--json", "--output"])
-def test_a_file_that_cannot_be_written_is_exit_code_2(
-    measured: Measured, tmp_path: Path, capsys: pytest.CaptureFixture[str], option: str
-) -> None:
-    """A file in a folder that does not exist is named, with what to do."""
-    path = tmp_path / "missing" / "now"
-    assert main(["run", "--batch", "1", *TINY, option, str(path)]) == 2
-    assert f"{path}: its folder does not exist" in capsys.readouterr().err
 
 
 def test_show_reads_a_saved_result(result: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -609,7 +534,7 @@ def test_a_missing_extra_is_exit_code_2(
     assert "python -m pip install '.[bench]'" in error
 
 
-@pytest.mark.parametrize("command", ["run", "limits", "baseline update", "ab"])
+@pytest.mark.parametrize("command", ["run", "roofline", "baseline update", "ab"])
 def test_a_wrong_argument_is_told_with_the_usage_of_its_command(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     """And not with that of the command above it, which knows no such arguments."""
     names = {"baseline update": ("a.json", "b.json"), "ab": ("main",)}.get(command, ())

@@ -10,9 +10,8 @@ from pathlib import Path
 import pytest
 
 from mlbench.cli import ablation, main
-from mlbench.errors import WorkerError
 from mlbench.measure import Environment
-from mlbench.results import COMPLETE, INTERRUPTED
+from mlbench.results import COMPLETE
 from mlbench.results.ablation import ABLATION_FILE, Ablation
 from mlbench.results.storage import read
 from mlbench.studies.ablation.variants import rungs
@@ -91,10 +90,8 @@ def test_the_digits(measured: Measured) -> None:
         (("digits", "--hidden", "8"), "--hidden: the trained digits model has its sizes"),
         (("digits", "--batch", "361"), "--batch 361: the digits have 360 held-out images"),
         (("letters",), "invalid choice: 'letters'"),
-        (("--resume",), "--resume needs --json FILE"),
-        (("--json", "no/such/a.json"), "no/such/a.json: its folder does not exist"),
     ],
-    ids=["sizes", "batch", "model", "resume", "folder"],
+    ids=["sizes", "batch", "model"],
 )
 def test_what_cannot_be_is_said_before_anything_is_measured(
     measured: Measured, capsys: pytest.CaptureFixture[str], arguments: tuple[str, ...], message: str
@@ -114,44 +111,6 @@ def test_cold_reaches_the_measuring(measured: Measured, capsys: pytest.CaptureFi
     assert main(["ablation", "--batch", "1", *TINY, "--cold"]) == 0
     assert measured.colds == [True]
     assert "Cold caches. Evicted." in capsys.readouterr().out
-
-
-def test_an_interrupt_keeps_the_cells_before_it(measured: Measured, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Ctrl-C: exit code 130; the file holds the cells that were complete, says interrupted, and their tables are printed."""
-    data = tmp_path / "a.json"
-    measured.trouble["b2-h8"] = KeyboardInterrupt()
-    assert main(["ablation", "--batch", "1,2,3", *TINY, "--json", str(data)]) == 130
-    run = read(data, ABLATION_FILE)
-    assert (run.status, [each.cell for each in run.ablations]) == (INTERRUPTED, ["b1-h8"])
-    captured = capsys.readouterr()
-    assert "Ablation of b1-h8" in captured.out
-    assert "interrupted; 1 cells are complete" in captured.err
-
-
-def test_an_interrupt_in_the_first_cell_writes_no_data(measured: Measured, tmp_path: Path) -> None:
-    """Without a complete cell there is no file that could be taken for one."""
-    measured.trouble["b1-h8"] = KeyboardInterrupt()
-    assert main(["ablation", "--batch", "1", *TINY, "--json", str(tmp_path / "a.json")]) == 130
-    assert not (tmp_path / "a.json").exists()
-
-
-def test_data_are_saved_after_every_cell(measured: Measured, tmp_path: Path) -> None:
-    """When a later cell fails, exit code 1, and the file holds the earlier ones as an interrupted run."""
-    data = tmp_path / "a.json"
-    measured.trouble["b2-h8"] = WorkerError("a worker died")
-    assert main(["ablation", "--batch", "1,2", *TINY, "--json", str(data)]) == 1
-    run = read(data, ABLATION_FILE)
-    assert (run.status, [each.cell for each in run.ablations]) == (INTERRUPTED, ["b1-h8"])
-
-
-def test_resume_measures_what_is_missing(measured: Measured, tmp_path: Path) -> None:
-    """Cells of the file are taken as they are; the new file has all of them."""
-    data = tmp_path / "a.json"
-    main(["ablation", "--batch", "1,2", *TINY, "--json", str(data)])
-    measured.cells.clear()
-    assert main(["ablation", "--batch", "1,2,3", *TINY, "--json", str(data), "--resume"]) == 0
-    assert measured.ids == ["b3-h8"]
-    assert [each.cell for each in read(data, ABLATION_FILE).ablations] == ["b1-h8", "b2-h8", "b3-h8"]
 
 
 def test_resume_measures_a_cell_of_other_optimisations_again(measured: Measured, tmp_path: Path) -> None:

@@ -184,7 +184,7 @@ def test_a_stream_that_is_closed_is_no_error(write: Write, monkeypatch: pytest.M
     "arguments",
     [
         ("run", "--json", "x/now.json"), ("run", "--output", "x/now.txt"), ("run", "--report", "x/page.html"),
-        ("ablation", "--json", "x/now.json"), ("limits", "--json", "x/now.json"), ("peers", "--json", "x/now.json"),
+        ("ablation", "--json", "x/now.json"), ("roofline", "--json", "x/now.json"), ("peers", "--json", "x/now.json"),
         ("calibrate", "--output", "x/now.txt"), ("report", "before.json", "-o", "x/page.html"),
         ("gate", "before.json", "after.json", "--output", "x/now.txt"), ("baseline", "update", "x/baseline.json", "before.json"),
         ("baseline", "add", "x/baseline.json", "before.json"),

@@ -96,8 +96,8 @@ def test_no_damage_ends_the_report(kind: str, folder: Path, tmp_path: Path) -> N
         ("c.json", ("measurements",), {"text": "x" * 1000}, "at $.measurements: found an object; expected array"),
         ("c.json", ("schema",), 10**18, "schema version 1000000000000000000; this mlbench reads version 4"),
         ("c.json", ("measurements", 0, "timing", "median_s"), float("nan"), "at $.measurements[0].timing.median_s: NaN is no finite"),
-        ("limits.json", ("ceilings", "gemm_flop_per_s"), 5e-324, "at $.ceilings.gemm_flop_per_s: found 5e-324; expected float >= 1"),
-        ("limits.json", ("distances", 0, "limit", "calls"), 10**400, "at $.distances[0].limit.calls: 10000"),
+        ("roofline.json", ("ceilings", "gemm_flop_per_s"), 5e-324, "at $.ceilings.gemm_flop_per_s: found 5e-324; expected float >= 1"),
+        ("roofline.json", ("distances", 0, "limit", "calls"), 10**400, "at $.distances[0].limit.calls: 10000"),
         (
             "ablation.json",
             ("ablations", 0, "effects"),

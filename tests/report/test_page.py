@@ -65,7 +65,7 @@ def test_every_section_is_there(files: Path, capsys: pytest.CaptureFixture[str])
         'data-chart="verdicts"',
     ):
         assert part in page
-    for command in ("mlbench ablation --json", "mlbench limits --json", "mlbench peers --json", "with two results or more"):
+    for command in ("mlbench ablation --json", "mlbench roofline --json", "mlbench peers --json", "with two results or more"):
         assert command in page
     assert len(page) < 3_000_000
 
@@ -188,7 +188,7 @@ def test_every_cell_has_its_case() -> None:
 def test_the_newest_is_the_one_with_the_latest_date() -> None:
     """Whatever the order in which files were named, and wherever their clocks stood; ceilings alone are no roofline."""
     dots = [distance("baseline-b8-h64")]
-    runs = [Roofline(ENVIRONMENT, "mlbench limits", now(), COMPLETE, CEILINGS, tuple(each)) for each in (dots, dots, [])]
+    runs = [Roofline(ENVIRONMENT, "mlbench roofline", now(), COMPLETE, CEILINGS, tuple(each)) for each in (dots, dots, [])]
     dates = ("2026-01-02T01:00:00+02:00", "2026-01-02T00:30:00+00:00", "2026-01-03T00:00:00+00:00")
     named = [(f"{place}.json", dataclasses.replace(each, date=date)) for place, (each, date) in enumerate(zip(runs, dates, strict=True))]
     for order in (named, named[::-1]):

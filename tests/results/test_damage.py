@@ -37,7 +37,7 @@ from support.saved_results import case, result
 
 FILES = 120
 KINDS = (
-    "model", "result", "pytest-benchmark", "baseline", "peers", "ablation", "limits", "verdicts", "ab", "calibration", "tolerances",
+    "model", "result", "pytest-benchmark", "baseline", "peers", "ablation", "roofline", "verdicts", "ab", "calibration", "tolerances",
     "cache",
 )  # fmt: skip
 SCHEMAS: tuple[Schema[Any], ...] = (

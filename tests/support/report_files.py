@@ -20,7 +20,7 @@ from support.saved_results import ENVIRONMENT, callable_of_a_user, result
 
 SIZES = (64, 256, 1024)
 RUNS = ("a.json", "b.json", "c.json")
-KINDS = (*RUNS[-1:], "ablation.json", "limits.json", "peers.json", "ab.json", "gate.json")
+KINDS = (*RUNS[-1:], "ablation.json", "roofline.json", "peers.json", "ab.json", "gate.json")
 EVIL = 'b1<img src=x onerror="document.title=1">'
 
 
@@ -35,7 +35,7 @@ def write_every_kind(folder: Path) -> list[Path]:
         save(dataclasses.replace(result(*rows), date=f"2026-01-0{day}T03:04:05+00:00"), folder / name)
     write(Ablations(ENVIRONMENT, "mlbench ablation", now(), COMPLETE, (made_up("b8-h64"),)), folder / "ablation.json", ABLATION_FILE)
     dots = [distance(f"{runner}-b8-h{size}") for size in SIZES for runner in ("baseline", "optimized")]
-    write(Roofline(ENVIRONMENT, "mlbench limits", now(), COMPLETE, CEILINGS, tuple(dots)), folder / "limits.json", ROOFLINE_FILE)
+    write(Roofline(ENVIRONMENT, "mlbench roofline", now(), COMPLETE, CEILINGS, tuple(dots)), folder / "roofline.json", ROOFLINE_FILE)
     cells = [cell(batch, mlbench=10.0, onnxruntime=12.0, **{"torch.compile": 20.0}) for batch in (1, 8, 64, 512, 4096)]
     write(peers_result(*cells, runtimes=("onnxruntime", "torch.compile")), folder / "peers.json", PEERS_FILE)
     write(comparison([[visit(head=1.1)] for _ in range(8)]), folder / "ab.json", COMPARISON_FILE)

@@ -113,7 +113,7 @@ def command_parser() -> argparse.ArgumentParser:
             start here:
               mlbench run --quick                     half a minute: real digits and a small sweep
               mlbench ablation --batch 512            what each optimisation is worth
-              mlbench limits --quick                  how far each case is from what this machine can do
+              mlbench roofline --quick                how far each case is from what this machine can do
               mlbench peers                           how ONNX Runtime, PyTorch and others do on the same models
               mlbench explain --batch 512             what the compiler does to such a model, and why
               mlbench flamegraph baseline-b512-h256   where the bytes of one call go

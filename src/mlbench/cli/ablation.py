@@ -4,37 +4,22 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import sys
 import textwrap
+from collections.abc import Iterator, Mapping, Sequence
 
-from mlbench.cli.options import (
-    EXIT_DONE,
-    EXIT_INTERRUPTED,
-    QUICK,
-    Commands,
-    add_effort,
-    add_places,
-    add_sizes,
-    check_places,
-    check_same_environment,
-    chosen_cells,
-    remark,
-    say,
-    sizes,
-    wrapped,
-)
+from mlbench.cli.options import QUICK, Commands, add_effort, add_sizes, chosen_cells, sizes, wrapped
+from mlbench.cli.study import add_places, check_places, conduct, earlier_run
 from mlbench.errors import UsageError
-from mlbench.files import write_atomically
-from mlbench.measure import Environment, describe, environment
+from mlbench.measure import describe, environment
 from mlbench.measure.latency import ROUNDS
-from mlbench.report import format_interval, progress, render
+from mlbench.report import format_interval, render
 from mlbench.report.tables.ablation import ablation_tables
-from mlbench.results import COMPLETE, INTERRUPTED, now
+from mlbench.results import now
 from mlbench.results.ablation import ABLATION_FILE, Ablation, Ablations
-from mlbench.results.storage import read, write
 from mlbench.studies.ablation.measure import ablate
 from mlbench.studies.ablation.variants import rungs
 from mlbench.studies.cases import DIGITS, MLP, Cell, digits_cell
+from mlbench.studies.driver import Step, Study
 from mlbench.studies.sweep import PROCESSES, Effort
 from mlbench.units import format_ratio
 
@@ -64,34 +49,28 @@ def add(commands: Commands) -> None:
     parser.add_argument("--depth", type=sizes, metavar="N,…", help="hidden layers (default 1)")
     parser.add_argument("--cold", action="store_true", help="cold caches: time single calls, with the caches evicted before each")
     add_effort(parser, PROCESSES, ROUNDS)
-    add_places(parser, "cell")
+    add_places(parser)
     parser.set_defaults(act=_ablation, no_digits=True, quick=True, large=False, tuned=False)
 
 
 def _ablation(options: argparse.Namespace) -> int:
     check_places(options)
-    cells = _cells(options)
+    cells = {cell.id: cell for cell in _cells(options)}
     here = environment(options.threads, options.heap)
-    known = _known(options, here) if options.resume else {}
+    earlier = earlier_run(options, ABLATION_FILE, here)
     effort = Effort(processes=options.processes, rounds=options.rounds, heap=options.heap, singles_s=0.0)
-    status = INTERRUPTED  # until the last cell is there
 
-    def run() -> Ablations:
-        return Ablations(here, options.command_line, now(), status, tuple(known.values()))
+    def measure(known: Mapping[str, Ablation], step: Step) -> Iterator[tuple[str, Ablation, str]]:
+        for name, cell in cells.items():
+            if name not in known:
+                found = ablate(cell, effort, step, cold=options.cold)
+                yield name, found, _line(found)
 
-    try:
-        with progress(len(cells) * (1 + effort.processes)) as shown:
-            for number, cell in enumerate(cells, start=1):
-                if cell.id not in known:
-                    known[cell.id] = ablate(cell, effort, shown.step, cold=options.cold)
-                shown.say(f"[{number}/{len(cells)}] {_line(known[cell.id])}")
-                if options.json is not None:
-                    write(run(), options.json, ABLATION_FILE)
-        status = COMPLETE
-    except KeyboardInterrupt:
-        pass  # the cells that are complete are kept
-    _report(options, run())
-    return EXIT_DONE if status == COMPLETE else EXIT_INTERRUPTED
+    def run(found: Sequence[Ablation], status: str) -> Ablations:
+        return Ablations(here, options.command_line, now(), status, tuple(found))
+
+    known = {} if earlier is None else _known(options, earlier)
+    return conduct(options, Study(ABLATION_FILE, tuple(cells), known, measure, run), ablations_text)
 
 
 def ablations_text(run: Ablations, *, colour: bool) -> str:
@@ -113,12 +92,8 @@ def _cells(options: argparse.Namespace) -> list[Cell]:
     return [dataclasses.replace(whole, batch=batch) for batch in dict.fromkeys(batches)]
 
 
-def _known(options: argparse.Namespace, here: Environment) -> dict[str, Ablation]:
-    """Return the cells of an earlier run of the same environment, caches as now, and the same optimisations."""
-    if not options.json.exists():
-        return {}
-    earlier = read(options.json, ABLATION_FILE)
-    check_same_environment(options.json, earlier.environment, here)
+def _known(options: argparse.Namespace, earlier: Ablations) -> dict[str, Ablation]:
+    """Return the cells with the same optimisations, if the caches were as now."""
     if any((each.evicted_bytes is not None) != options.cold for each in earlier.ablations):
         raise UsageError(f"{options.json}: was measured with {'warm' if options.cold else 'cold'} caches; measure anew into another file")
     return {each.cell: each for each in earlier.ablations if tuple(effect.rung for effect in each.effects) == rungs()}
@@ -127,15 +102,3 @@ def _known(options: argparse.Namespace, here: Environment) -> dict[str, Ablation
 def _line(found: Ablation) -> str:
     best = next(each for each in reversed(found.effects) if each.rung.label.startswith("+ "))
     return f"{found.cell}: everything {format_ratio(best.total.estimate)} ({format_interval(best.total)})"
-
-
-def _report(options: argparse.Namespace, run: Ablations) -> None:
-    """Write the files that were asked for, then print the tables: a reader that leaves early loses no file."""
-    written = []
-    if options.json is not None and run.ablations:
-        written.append(f"Data: {write(run, options.json, ABLATION_FILE)}")
-    if options.output is not None:
-        written.append(f"Log: {write_atomically(options.output, ablations_text(run, colour=False) + chr(10))}")
-    say("\n\n".join([ablations_text(run, colour=sys.stdout.isatty()), *written]))
-    if run.status == INTERRUPTED:
-        remark(f"interrupted; {len(run.ablations)} cells are complete")

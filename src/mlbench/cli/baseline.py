@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from mlbench.cli.gate import add_files, judge_files
-from mlbench.cli.options import EXIT_DONE, Commands, check_same_environment, remark, say, wrapped
+from mlbench.cli.options import EXIT_DONE, Commands, remark, say, wrapped
 from mlbench.cli.verdicts import add_inconclusive
 from mlbench.errors import FileError, UsageError
 from mlbench.files import check_place
@@ -19,6 +19,7 @@ from mlbench.measure import describe
 from mlbench.report import Table, render, result_text, verdict_text
 from mlbench.results import COMPLETE, Accepted, Result, load, now, save, with_run
 from mlbench.studies.cases import flame_graph, parse_case
+from mlbench.studies.driver import check_same_environment
 from mlbench.studies.flame_graphs import folder_of
 
 

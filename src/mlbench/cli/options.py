@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import math
 import sys
 import textwrap
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import TypeAlias
 
-from mlbench.errors import FileError, UsageError
-from mlbench.files import check_place, print_to
-from mlbench.measure import FRESH_HEAP, HEAPS, Environment, environment
-from mlbench.results.storage import plain
+from mlbench.errors import UsageError
+from mlbench.files import print_to
+from mlbench.measure import FRESH_HEAP, HEAPS, environment
 from mlbench.studies.cases import (
     BATCHES,
     HIDDEN,
@@ -86,32 +83,6 @@ def add_effort(parser: argparse.ArgumentParser, processes: int = CASE_PROCESSES,
     parser.add_argument(
         "--heap", choices=HEAPS, default=FRESH_HEAP, help="allocator of the measuring processes: fresh, or keeping freed memory"
     )
-
-
-def add_places(parser: argparse.ArgumentParser, what: str) -> None:
-    """Add the options that say where the data and the log go; `what` is what the data are written after."""
-    parser.add_argument("--json", type=Path, metavar="FILE", help=f"write the data here, after every {what}")
-    parser.add_argument("--resume", action="store_true", help=f"take complete {what}s from --json FILE instead of measuring them again")
-    parser.add_argument("--output", type=Path, metavar="FILE", help="write the log here too")
-
-
-def check_places(options: argparse.Namespace) -> None:
-    """Refuse what could not be written in the end, before anything is measured."""
-    if options.resume and options.json is None:
-        raise UsageError("--resume needs --json FILE, the result to continue")
-    if options.json is not None and options.json == options.output:
-        raise UsageError(f"--json and --output both name {options.json}; the log would replace the data")
-    for path in (options.json, options.output):
-        if path is not None:
-            check_place(path)
-
-
-def check_same_environment(path: Path, before: Environment, here: Environment) -> None:
-    """Refuse to go on with what was measured elsewhere, or with other software."""
-    old, new = (plain(dataclasses.asdict(each)) for each in (before, here))
-    different = sorted(name for name in new if old[name] != new[name])
-    if different:
-        raise FileError(f"{path}: was measured with another {', '.join(different)}; measure anew into another file")
 
 
 def chosen_cells(options: argparse.Namespace) -> list[Cell]:

@@ -6,19 +6,20 @@ import argparse
 import re
 import sys
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from mlbench.cli.options import EXIT_DONE, EXIT_INTERRUPTED, Commands, listed, positive, remark, say, sizes
+from mlbench.cli.options import EXIT_DONE, Commands, listed, positive, say, sizes
+from mlbench.cli.study import add_places, check_places, conduct, earlier_run
 from mlbench.errors import FileError, UsageError
-from mlbench.files import check_place
 from mlbench.measure import FRESH_HEAP, environment
-from mlbench.report import progress, render
+from mlbench.report import render
 from mlbench.report.tables.peers import compare_table, peers_text
-from mlbench.results import COMPLETE, INTERRUPTED, now
+from mlbench.results import now
 from mlbench.results.peers import OURS, PEERS_FILE, PeerCell, PeerResult, Runtime
-from mlbench.results.storage import read, write
+from mlbench.results.storage import read
 from mlbench.studies.cases import LARGE_BATCHES, MOST_FLOP, Cell
+from mlbench.studies.driver import Step, Study
 from mlbench.studies.peers import PEERS
 from mlbench.studies.peers.measure import PROCESSES, ROUNDS, PeerEffort, find_runtimes, measure
 from mlbench.units import format_duration, format_ratio
@@ -59,8 +60,7 @@ def add(commands: Commands) -> None:
     parser.add_argument(
         "--rounds", type=positive, default=ROUNDS, metavar="N", help="interleaved rounds in each, at most (default %(default)s)"
     )
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the data here, after every cell")
-    parser.add_argument("--resume", action="store_true", help="continue --json FILE")
+    add_places(parser)
     parser.add_argument("--compare", type=Path, nargs=2, metavar="FILE", help="measure nothing; print how two saved runs differ")
     parser.set_defaults(act=_peers)
 
@@ -70,51 +70,38 @@ def _peers(options: argparse.Namespace) -> int:
         one, other = (read(path, PEERS_FILE) for path in options.compare)
         say(render(compare_table(one, other), colour=sys.stdout.isatty()))
         return EXIT_DONE
+    check_places(options)
     cells = _chosen_cells(options)
     here = environment(options.threads, FRESH_HEAP)
     modules: dict[str, str | None] = {OURS: None, **{name: module for name, module in PEERS.items() if name in (options.only or PEERS)}}
     runtimes = find_runtimes(modules, options.threads)
-    fresh = PeerResult(here, options.command_line, now(), INTERRUPTED, options.processes, runtimes, ())
-    known = _known(options, fresh) if options.resume else {}
+    earlier = earlier_run(options, PEERS_FILE, here)
+    if earlier is not None and _versions(earlier.runtimes) != _versions(runtimes):
+        raise FileError(f"{options.json}: was measured with other runtimes; measure anew into another file")
     there = {each.name: modules[each.name] for each in runtimes if each.missing is None}
     effort = PeerEffort(options.processes, options.rounds)
-    status = INTERRUPTED  # until the last cell is there
 
-    def result() -> PeerResult:
-        inside = tuple(known[name] for name in (_name(cell) for cell in cells) if name in known)
-        return PeerResult(here, options.command_line, now(), status, options.processes, runtimes, inside)
+    def measured(known: Mapping[str, PeerCell], step: Step) -> Iterator[tuple[str, PeerCell, str]]:
+        for done in measure(cells, there, effort, known):
+            step(done.name)
+            yield done.name, done, _line(done, effort)
 
-    try:
-        with progress(len(cells) * (effort.processes + 1)) as shown:
-            for done in measure(cells, there, effort, dict(known)):
-                known[done.name] = done
-                shown.step(done.name)
-                shown.say(_line(done, effort))
-                if options.json is not None:
-                    write(result(), options.json, PEERS_FILE)
-        status = COMPLETE
-    except KeyboardInterrupt:
-        pass  # what was measured is kept
-    _report(options, result())
-    return EXIT_DONE if status == COMPLETE else EXIT_INTERRUPTED
+    def run(found: Sequence[PeerCell], status: str) -> PeerResult:
+        return PeerResult(here, options.command_line, now(), status, options.processes, runtimes, tuple(found))
 
-
-def _report(options: argparse.Namespace, result: PeerResult) -> None:
-    written = [f"Data: {write(result, options.json, PEERS_FILE)}"] if options.json is not None and result.cells else []
-    say("\n\n".join([peers_text(result, colour=sys.stdout.isatty()), *written]))
-    if result.status == INTERRUPTED:
-        remark(f"interrupted; {len(result.cells)} cells were measured, the last ones perhaps in part")
+    known = {} if earlier is None else {cell.name: cell for cell in earlier.cells}
+    return conduct(options, Study(PEERS_FILE, tuple(map(_name, cells)), known, measured, run), peers_text)
 
 
 def _line(cell: PeerCell, effort: PeerEffort) -> str:
     where = "memory" if cell.weighed and cell.processes == 1 else f"processes {cell.processes}/{effort.processes}"
     ours, peer, ratio = cell.outcomes.get(OURS), cell.fastest_peer, cell.ratio
     if ours is None or ours.time_s is None or peer is None or ratio is None:
-        return f"[{where}] {cell.name}: no ratio"
+        return f"{cell.name} ({where}): no ratio"
     seconds = cell.outcomes[peer].time_s
     assert seconds is not None
     return (
-        f"[{where}] {cell.name}: {OURS} {format_duration(ours.time_s)}, {peer} {format_duration(seconds)}, {format_ratio(ratio.estimate)}"
+        f"{cell.name} ({where}): {OURS} {format_duration(ours.time_s)}, {peer} {format_duration(seconds)}, {format_ratio(ratio.estimate)}"
     )
 
 
@@ -122,10 +109,6 @@ def _chosen_cells(options: argparse.Namespace) -> list[Cell]:
     cores = environment(options.threads, FRESH_HEAP).cores
     if options.threads > cores:
         raise UsageError(f"--threads {options.threads}: this process may use {cores} cores; more threads would wait for each other")
-    if options.resume and options.json is None:
-        raise UsageError("--resume needs --json FILE, the result to continue")
-    if options.json is not None:
-        check_place(options.json)
     every = [
         Cell(batch, shape[1:-1], shape[0], shape[-1], options.threads, tuned=True)
         for shape in dict.fromkeys(options.shapes)
@@ -139,16 +122,6 @@ def _chosen_cells(options: argparse.Namespace) -> list[Cell]:
 
 def _name(cell: Cell) -> str:
     return f"{'-'.join(str(size) for size in (cell.inputs, *cell.hidden, cell.outputs))} b{cell.batch}"
-
-
-def _known(options: argparse.Namespace, here: PeerResult) -> dict[str, PeerCell]:
-    """Return the cells of an earlier result of the same machine, threads and runtimes."""
-    if not options.json.exists():
-        return {}
-    earlier = read(options.json, PEERS_FILE)
-    if earlier.environment != here.environment or _versions(earlier.runtimes) != _versions(here.runtimes):
-        raise FileError(f"{options.json}: was measured with another machine, software, runtimes or threads; measure anew into another file")
-    return {cell.name: cell for cell in earlier.cells}
 
 
 def _versions(runtimes: Sequence[Runtime]) -> list[tuple[str, str]]:

@@ -28,11 +28,11 @@ def add(commands: Commands) -> None:
         epilog=textwrap.dedent("""\
             examples:
               mlbench report run.json                                   the page of one run
-              mlbench report run.json ablation.json limits.json peers.json ab.json -o page.html
+              mlbench report run.json ablation.json roofline.json peers.json ab.json -o page.html
               mlbench report before.json one.json two.json              side by side, compared with the first
               mlbench report history/*.json -o history.html             a trend of each case
 
-            Files are what --json of run, ablation, limits, peers and ab wrote, what 'gate --format json' wrote, or what
+            Files are what --json of run, ablation, roofline, peers and ab wrote, what 'gate --format json' wrote, or what
             pytest-benchmark saved."""),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )

@@ -1,42 +1,33 @@
-"""`mlbench limits`: what this machine can do at most, and how far each case is from it."""
+"""`mlbench roofline`: what this machine can do at most, and how far each case is from it."""
 
 from __future__ import annotations
 
 import argparse
-import sys
+import itertools
 import textwrap
-from pathlib import Path
+from collections.abc import Iterator, Mapping, Sequence
 
-from mlbench.cli.options import (
-    EXIT_DONE,
-    EXIT_INTERRUPTED,
-    Commands,
-    add_effort,
-    add_sizes,
-    add_sweep,
-    add_tuned,
-    chosen_cells,
-    remark,
-    say,
-    wrapped,
-)
+from mlbench.cli.options import Commands, add_effort, add_sizes, add_sweep, add_tuned, chosen_cells, wrapped
+from mlbench.cli.study import add_places, check_places, conduct, earlier_run
 from mlbench.errors import UsageError
-from mlbench.files import check_place
 from mlbench.measure import describe, environment
-from mlbench.report import progress, render
+from mlbench.report import render
 from mlbench.report.tables.roofline import ceilings_table, distances_table, sentences
-from mlbench.results import COMPLETE, INTERRUPTED, now
+from mlbench.results import now
 from mlbench.results.roofline import ROOFLINE_FILE, Distance, Roofline
-from mlbench.results.storage import write
 from mlbench.studies.cases import Cell
+from mlbench.studies.driver import Step, Study
 from mlbench.studies.roofline.measure import distances, find_ceilings
 from mlbench.studies.sweep import Effort
+
+Both = tuple[Distance, ...]
+"""Both runners of a cell."""
 
 
 def add(commands: Commands) -> None:
     """Add the command."""
     parser = commands.add_parser(
-        "limits",
+        "roofline",
         help="measure the ceilings of this machine, and how close each case comes to them",
         description=wrapped(
             "Measure the ceilings of this machine (matrix product, product with one row, copy, the cost of a call). Then measure "
@@ -44,10 +35,10 @@ def add(commands: Commands) -> None:
         ),
         epilog=textwrap.dedent("""\
             examples:
-              mlbench limits                                  the ceilings and the default sweep, about a minute
-              mlbench limits --ceilings                       the ceilings alone, a few seconds
-              mlbench limits --batch 8 --hidden 1024 --no-digits
-              mlbench limits --quick --json limits.json       'mlbench show limits.json' prints it again"""),
+              mlbench roofline                                  the ceilings and the default sweep, about a minute
+              mlbench roofline --ceilings                       the ceilings alone, a few seconds
+              mlbench roofline --batch 8 --hidden 1024 --no-digits
+              mlbench roofline --quick --json roofline.json       'mlbench show roofline.json' prints it again"""),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--ceilings", action="store_true", help="the ceilings alone")
@@ -55,41 +46,35 @@ def add(commands: Commands) -> None:
     add_sweep(parser)
     add_tuned(parser)
     add_effort(parser)
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the data here, after every cell")
-    parser.set_defaults(act=_limits)
+    add_places(parser)
+    parser.set_defaults(act=_roofline)
 
 
-def _limits(options: argparse.Namespace) -> int:
-    if options.json is not None:
-        check_place(options.json)
-    cells = _cells(options)
+def _roofline(options: argparse.Namespace) -> int:
+    check_places(options)
+    cells = {cell.id: cell for cell in _cells(options)}
     here = environment(options.threads, options.heap)
+    earlier = earlier_run(options, ROOFLINE_FILE, here)
     effort = Effort(processes=options.processes, rounds=options.rounds, heap=options.heap, singles_s=0.0)
-    found: list[Distance] = []
-    ceilings = find_ceilings(options.threads)
-    status = INTERRUPTED  # until the last cell is there
+    ceilings = find_ceilings(options.threads) if earlier is None else earlier.ceilings
 
-    def run() -> Roofline:
-        return Roofline(here, options.command_line, now(), status, ceilings, tuple(found))
+    def measure(known: Mapping[str, Both], step: Step) -> Iterator[tuple[str, Both, str]]:
+        for name, cell in cells.items():
+            if name not in known:
+                found = distances(cell, ceilings, effort, step)
+                yield name, found, f"{found[-1].case}: {found[-1].limit.sentence}"
 
-    try:
-        with progress(len(cells) * (1 + effort.processes)) as shown:
-            for number, cell in enumerate(cells, start=1):
-                found += distances(cell, ceilings, effort, shown.step)
-                shown.say(f"[{number}/{len(cells)}] {found[-1].case}: {found[-1].limit.sentence}")
-                if options.json is not None:
-                    write(run(), options.json, ROOFLINE_FILE)
-        status = COMPLETE
-    except KeyboardInterrupt:
-        pass  # the cells that are complete are kept
-    written = [] if options.json is None else [f"Data: {write(run(), options.json, ROOFLINE_FILE)}"]
-    say("\n\n".join([limits_text(run(), colour=sys.stdout.isatty()), *written]))
-    if status == INTERRUPTED:
-        remark(f"interrupted; {len(found)} cases are complete")
-    return EXIT_DONE if status == COMPLETE else EXIT_INTERRUPTED
+    def run(found: Sequence[Both], status: str) -> Roofline:
+        return Roofline(here, options.command_line, now(), status, ceilings, tuple(itertools.chain.from_iterable(found)))
+
+    known: dict[str, Both] = {}
+    for each in () if earlier is None else earlier.distances:
+        cell = each.case.partition("-")[2]  # after the runner
+        known[cell] = (*known.get(cell, ()), each)
+    return conduct(options, Study(ROOFLINE_FILE, tuple(cells), known, measure, run), roofline_text)
 
 
-def limits_text(run: Roofline, *, colour: bool) -> str:
+def roofline_text(run: Roofline, *, colour: bool) -> str:
     """Return everything a person should see of a run: the command, both tables, the sentences, the machine."""
     parts = [f"$ {run.command}   ({run.date})", render(ceilings_table(run.ceilings), colour=colour)]
     if run.distances:

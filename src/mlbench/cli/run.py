@@ -3,38 +3,27 @@
 from __future__ import annotations
 
 import argparse
-import sys
+import functools
+import itertools
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from mlbench.cli.options import (
-    EXIT_DONE,
-    EXIT_INTERRUPTED,
-    Commands,
-    add_effort,
-    add_places,
-    add_sizes,
-    add_sweep,
-    add_tuned,
-    check_places,
-    check_same_environment,
-    chosen_cells,
-    remark,
-    say,
-    wrapped,
-)
-from mlbench.errors import WorkerError
-from mlbench.files import check_place, write_atomically
-from mlbench.measure import Environment, environment
-from mlbench.report import format_interval, progress, result_text
+from mlbench.cli.options import Commands, add_effort, add_sizes, add_sweep, add_tuned, chosen_cells, wrapped
+from mlbench.cli.study import add_places, check_places, conduct, earlier_run
+from mlbench.files import check_place
+from mlbench.measure import environment
+from mlbench.report import format_interval, result_text
 from mlbench.report.extra import check_report_extra
-from mlbench.results import COMPLETE, INTERRUPTED, Measurement, Result, load, new_result, save, time_of
+from mlbench.results import COMPLETE, RESULT_FILE, RUNNERS, Measurement, Result, new_result, time_of
 from mlbench.results.pairs import pairs
+from mlbench.studies.driver import Step, Study
 from mlbench.studies.floor import floor_of_cell, measure_peaks
 from mlbench.studies.sweep import Effort, Interrupted, measure_cells
 from mlbench.units import format_duration, format_ratio
 
+Both = list[Measurement]
+"""Both runners of a cell."""
 TOGETHER = 16
 """Cells whose processes take turns. Ctrl-C loses what they have so far."""
 
@@ -63,7 +52,7 @@ def add(commands: Commands) -> None:
     add_sweep(parser)
     add_tuned(parser)
     add_effort(parser)
-    add_places(parser, "case")
+    add_places(parser)
     parser.add_argument("--report", type=Path, metavar="PAGE", help="make an HTML page with charts of it here (needs the extra 'report')")
     parser.set_defaults(act=_run)
 
@@ -73,63 +62,47 @@ def _run(options: argparse.Namespace) -> int:
     if options.report is not None:
         check_place(options.report)
         check_report_extra()
-    cells = chosen_cells(options)
-    found = environment(options.threads, options.heap)
-    results = _known(options, found) if options.resume else {}
+    cells = {cell.id: cell for cell in chosen_cells(options)}
+    here = environment(options.threads, options.heap)
+    earlier = earlier_run(options, RESULT_FILE, here)
     effort = Effort(processes=options.processes, rounds=options.rounds, heap=options.heap)
-    peaks = measure_peaks().of_cores(options.threads)
-    status = INTERRUPTED  # until the last cell is there
+    peaks = functools.cache(lambda: measure_peaks().of_cores(options.threads))
 
-    def result() -> Result:
-        ordered = [each for cell in cells for each in results.get(cell.id, ())]
-        return new_result(found, options.command_line, ordered, status)
+    def measure(known: Mapping[str, Both], step: Step) -> Iterator[tuple[str, Both, str]]:
+        waiting = [cell for name, cell in cells.items() if name not in known]
+        for some in (waiting[first : first + TOGETHER] for first in range(0, len(waiting), TOGETHER)):
+            try:
+                found = _by_cell(measure_cells({cell: floor_of_cell(cell, peaks()) for cell in some}, effort, step))
+            except Interrupted as half:
+                yield from ((name, both, f"{name}: interrupted") for name, both in _by_cell(half.measurements).items())
+                raise
+            yield from ((name, both, _line(both)) for name, both in found.items())
 
-    try:
-        with progress(len(cells) * (1 + effort.processes)) as shown:
-            for first in range(0, len(cells), TOGETHER):
-                some = cells[first : first + TOGETHER]
-                missing = {cell: floor_of_cell(cell, peaks) for cell in some if cell.id not in results}
-                results |= _by_cell(measure_cells(missing, effort, shown.step))
-                for number, cell in enumerate(some, start=first + 1):
-                    shown.say(f"[{number}/{len(cells)}] {_line(results[cell.id])}")
-                if options.json is not None:
-                    save(result(), options.json)
-        status = COMPLETE
-    except Interrupted as half:
-        results |= _by_cell(half.measurements)
-    except KeyboardInterrupt:
-        pass  # between two cells
-    except WorkerError:
-        _report(options, result(), failed=True)
-        raise
-    _report(options, result())
-    return EXIT_DONE if status == COMPLETE else EXIT_INTERRUPTED
+    def run(found: Sequence[Both], status: str) -> Result:
+        return new_result(here, options.command_line, itertools.chain.from_iterable(found), status)
+
+    known = {} if earlier is None else _complete(earlier)
+    study = Study(RESULT_FILE, tuple(cells), known, measure, run)
+    return conduct(options, study, result_text, lambda result: _page(options, result))
 
 
-def _by_cell(measured: Sequence[Measurement]) -> dict[str, list[Measurement]]:
-    found: dict[str, list[Measurement]] = {}
+def _by_cell(measured: Sequence[Measurement]) -> dict[str, Both]:
+    found: dict[str, Both] = {}
     for each in measured:
         found.setdefault(each.case["cell"], []).append(each)
     return found
 
 
-def _report(options: argparse.Namespace, result: Result, *, failed: bool = False) -> None:
-    """Write the files that were asked for, then print tables and summary: a reader that leaves early loses no file."""
-    written = []
-    if options.json is not None and result.measurements:
-        written.append(f"Data: {save(result, options.json)}")
-    if options.output is not None:
-        written.append(f"Log: {write_atomically(options.output, result_text(result, colour=False) + chr(10))}")
-    if options.report is not None and result.measurements:
-        from mlbench.report.files import Files  # noqa: PLC0415  # the rest of the command needs none of it
-        from mlbench.report.page.page import write_page  # noqa: PLC0415  # the rest of the command needs none of it
-        from mlbench.studies.memory import record_memory  # noqa: PLC0415  # the rest of the command needs none of it
+def _page(options: argparse.Namespace, result: Result) -> list[str]:
+    """Write the page that was asked for, and say so."""
+    if options.report is None:
+        return []
+    from mlbench.report.files import Files  # noqa: PLC0415  # the rest of the command needs none of it
+    from mlbench.report.page.page import write_page  # noqa: PLC0415  # the rest of the command needs none of it
+    from mlbench.studies.memory import record_memory  # noqa: PLC0415  # the rest of the command needs none of it
 
-        named = [("this run", result)]
-        written.append(f"Report: {write_page(Files(results=named, memory=record_memory(named)), options.report, options.command_line)}")
-    say("\n\n".join([result_text(result, colour=sys.stdout.isatty()), *written]))
-    if result.status == INTERRUPTED and not failed:
-        remark(f"interrupted; {len(result.measurements)} cases were measured, the last ones perhaps in part")
+    named = [("this run", result)]
+    return [f"Report: {write_page(Files(results=named, memory=record_memory(named)), options.report, options.command_line)}"]
 
 
 def _line(done: Sequence[Measurement]) -> str:
@@ -143,11 +116,7 @@ def _line(done: Sequence[Measurement]) -> str:
     return f"{pair.cell}: {times}, {format_ratio(ratio.estimate)} ({format_interval(ratio)})"
 
 
-def _known(options: argparse.Namespace, found: Environment) -> dict[str, list[Measurement]]:
-    """Return the complete cells of an earlier result of the same environment."""
-    if not options.json.exists():
-        return {}
-    earlier = load(options.json)
-    check_same_environment(options.json, earlier.environment, found)
+def _complete(earlier: Result) -> dict[str, Both]:
+    """Return the cells of which both runners were measured to the end."""
     complete = _by_cell([each for each in earlier.measurements if each.status == COMPLETE])
-    return {cell: both for cell, both in complete.items() if len(both) == 2}  # the two runners
+    return {cell: both for cell, both in complete.items() if len(both) == len(RUNNERS)}

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from mlbench.cli.ablation import ablations_text
 from mlbench.cli.options import EXIT_DONE, Commands, say
-from mlbench.cli.roofline import limits_text
+from mlbench.cli.roofline import roofline_text
 from mlbench.gate.revisions.judge import judge
 from mlbench.report import result_text, verdict_text
 from mlbench.report.tables.peers import peers_text
@@ -25,7 +25,7 @@ def add(commands: Commands) -> None:
     parser = commands.add_parser(
         "show",
         help="print the tables of a saved result again",
-        description="Print the tables of a file that 'mlbench run', 'ab', 'ablation', 'limits' or 'peers' wrote with --json, or that "
+        description="Print the tables of a file that 'mlbench run', 'ab', 'ablation', 'roofline' or 'peers' wrote with --json, or that "
         "pytest-benchmark saved.",
     )
     parser.add_argument("file", type=Path, metavar="FILE", help="what --json wrote or pytest-benchmark saved")
@@ -44,7 +44,7 @@ def _parts(path: Path, *, colour: bool) -> list[str]:
     if holds(data, COMPARISON_FILE):
         return [verdict_text(judge(parsed(path, data, COMPARISON_FILE)), colour=colour, everything=True)]
     if holds(data, ROOFLINE_FILE):
-        return [limits_text(parsed(path, data, ROOFLINE_FILE), colour=colour)]
+        return [roofline_text(parsed(path, data, ROOFLINE_FILE), colour=colour)]
     parts = []
     if holds(data, RESULT_FILE) or not holds(data, ABLATION_FILE):
         parts.append(result_text(parsed(path, data, RESULT_FILE), colour=colour))

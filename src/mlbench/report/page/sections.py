@@ -211,7 +211,7 @@ def _differences(result: Result, charts: Sequence[Chart], source: str) -> tuple[
 
 
 def _roofline(files: Files) -> Section:
-    command = "mlbench limits --json limits.json"
+    command = "mlbench roofline --json roofline.json"
     found = newest(files.limits, lambda run: run.distances) or newest(files.limits)
     if found is None:
         return Section("roofline", "Distance to the limit", command=command)
