@@ -13,12 +13,10 @@ import inspect
 import json
 import os
 import re
-import shutil
 import sys
 import textwrap
 import tomllib
 from collections.abc import Callable, Iterator
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -27,9 +25,20 @@ from sphinx.application import Sphinx
 
 import mlbench
 from mlbench.cli import command_parser
+from mlbench.gate.tolerances import TOLERANCES_FILE
+from mlbench.report.machine_readable import VERDICTS_FILE
+from mlbench.results import RESULT_FILE
+from mlbench.results.ablation import ABLATION_FILE
+from mlbench.results.comparison import COMPARISON_FILE
+from mlbench.results.peers import PEERS_FILE
+from mlbench.results.roofline import ROOFLINE_FILE
+from mlbench.results.schema import Schema, json_schema
 
 ROOT = Path(__file__).resolve().parents[2]
 GENERATED = ROOT / "docs" / "reference" / "generated"
+FILES: tuple[Schema[Any], ...] = (
+    RESULT_FILE, ABLATION_FILE, ROOFLINE_FILE, PEERS_FILE, COMPARISON_FILE, VERDICTS_FILE, TOLERANCES_FILE,
+)  # fmt: skip
 
 
 def setup(app: Sphinx) -> dict[str, bool]:
@@ -54,8 +63,8 @@ def write_all(_: Sphinx) -> None:
         path, text = GENERATED / f"{name}.md", "\n".join(part()) + "\n"
         if not path.exists() or path.read_text(encoding="utf-8") != text:
             path.write_text(text, encoding="utf-8")
-    for schema in schemas():
-        shutil.copyfile(schema, GENERATED / schema.name)
+    for file in FILES:
+        (GENERATED / f"{file.kind}.json").write_text(json.dumps(json_schema(file), indent=1) + "\n", encoding="utf-8")
 
 
 # commands
@@ -206,38 +215,30 @@ def _outside_code(line: str) -> str:
 # files
 
 
-def schemas() -> list[Path]:
-    """Return the JSON schemas that the package holds."""
-    files = Path(str(resources.files(mlbench))).rglob("*.json")
-    return sorted(path for path in files if "$schema" in json.loads(path.read_text(encoding="utf-8")))
-
-
 def formats() -> Iterator[str]:
     """Every file format: its kind, its version, the history of its versions, and its fields."""
-    for path in schemas():
-        schema = json.loads(path.read_text(encoding="utf-8"))
-        fields = schema["properties"]
-        kind, version = fields["kind"]["const"], fields["schema"]["const"]
+    for file in FILES:
+        schema = json_schema(file)
+        whole = schema["$ref"].rpartition("/")[2]
         yield from [
             "",
-            f"(format-{kind})=",
-            f"## {kind}",
+            f"(format-{file.kind})=",
+            f"## {file.kind}",
             "",
-            f"The {schema['title'].removeprefix('mlbench ')} file, version {version}: {{download}}`{path.name} <generated/{path.name}>`.",
+            f"The {file.noun.removesuffix(' file')} file, version {file.version}: "
+            f"{{download}}`{file.kind}.json <generated/{file.kind}.json>`.",
             "",
         ]
-        yield from _history(schema["$comment"])
-        yield from _fields(schema)
-        for name, part in schema.get("$defs", {}).items():
-            if "properties" in part:
-                yield from [f"**{name}**", ""]
-                yield from _fields(part)
+        yield from _history(file.history)
+        yield from _fields(schema["$defs"].pop(whole))
+        for name, part in schema["$defs"].items():
+            yield from [f"**{name}**", ""]
+            yield from _fields(part)
 
 
 def _history(comment: str) -> Iterator[str]:
-    """One line a version: `History. 1: first version. 2: ...`; a comment of another form is one line."""
-    text = " ".join(comment.removeprefix("History.").removeprefix("Version").split())
-    for part in re.split(r"(?<=[.;]) (?=\d+: |Definitions )", text):
+    """One line a version: `1: first version. 2: ...`."""
+    for part in re.split(r"(?<=[.;]) (?=\d+: )", " ".join(comment.split())):
         number, found, what = part.partition(": ")
         yield f"- Version {number}: {_sentence(what)}" if found and number.isdigit() else f"- {_sentence(part)}"
     yield ""
