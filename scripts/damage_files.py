@@ -33,7 +33,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
 
 from mlbench import Model, cli, mlp, tune
 from mlbench.cache import CacheWarning
-from mlbench.compiler.schedule.choices import default_choices
+from mlbench.compiler.schedule.heuristics import heuristic_schedule
 from mlbench.errors import FileError
 from mlbench.gate import judge_results
 from mlbench.gate.tolerances import load_tolerances
@@ -222,8 +222,8 @@ def as_memory(path: Path, content: bytes) -> str:
     path.write_bytes(content)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        choices = tune(MODEL, 3)
-    OptimizedRunner(MODEL, 3, choices=choices)
+        schedule = tune(MODEL, 3)
+    OptimizedRunner(MODEL, 3, schedule=schedule)
     assert all(isinstance(each.message, CacheWarning) for each in caught), caught
     return REFUSED if caught else ACCEPTED
 
@@ -313,7 +313,7 @@ def quickened() -> tuple[tuple[Any, str, Any], ...]:
     return (
         (cli, "command_parser", functools.cache(cli.command_parser)),
         (memory, "memory_of", _not_recorded),
-        (tuning, "best_choices", lambda graph, names, _: default_choices(graph, names)),
+        (tuning, "best_schedule", lambda program, names, _: heuristic_schedule(program, names)),
     )
 
 

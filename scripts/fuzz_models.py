@@ -4,7 +4,7 @@
     python scripts/fuzz_models.py --first 4711 --models 1   # one of them again
 
 Development only. A number, its seed, decides everything about a model: up to 50 layers, widths, activations, weights, biases, passes,
-choices, threads, and some inputs. So a range of seeds can be run again, or gone on with. A run ends with 1 at a wrong row, and prints its
+schedule, threads, and some inputs. So a range of seeds can be run again, or gone on with. A run ends with 1 at a wrong row, and prints its
 seed.
 
 **What is right.** Rows of ordinary numbers may be off by FACTOR times what the eager runner is off, plus FLOOR_ULPS units in the last place
@@ -26,7 +26,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mlbench.compiler.pipeline import PASSES
-from mlbench.compiler.schedule.choices import Choices
+from mlbench.compiler.schedule.schedule import Schedule
 from mlbench.compiler.schedule.search import space_of
 from mlbench.errors import WrongResultError
 from mlbench.ir import FloatArray, frozen, op_named
@@ -62,7 +62,7 @@ class Case:
         model: the model.
         max_batch: most rows of a call.
         passes: names of the passes.
-        choices: what they choose; None for the default rules.
+        schedule: what they are given; None for the heuristics.
         threads: that a call may use.
         inputs: of the calls, in order.
         story: all of it in a line.
@@ -71,7 +71,7 @@ class Case:
     model: Model
     max_batch: int
     passes: tuple[str, ...]
-    choices: Choices | None
+    schedule: Schedule | None
     threads: int
     inputs: tuple[Floats, ...]
     story: str
@@ -84,7 +84,7 @@ def case_of(seed: int) -> Case:
     passes = _passes(random)
     threads = int(random.choice([1, 1, 2, 3]))
     max_batch = int(random.choice([1, 2, 7, 16, 33, 100, 300]))
-    choices = _choices(random, model, max_batch, threads, passes)
+    schedule = _schedule(random, model, max_batch, threads, passes)
     inputs, forms = [], []
     for _ in range(int(random.integers(1, 4))):
         batch = int(random.choice([0, 1, max_batch, max_batch, *random.integers(0, max_batch + 1, 3)]))
@@ -92,9 +92,9 @@ def case_of(seed: int) -> Case:
         inputs.append(_formed(_values(random, batch, model.inputs, values), form))
         forms.append(f"{batch} rows {values} {form}")
     sizes = "-".join(str(size) for size in (model.inputs, *model.hidden, model.outputs))
-    chosen = "default choices" if choices is None else f"{choices.threading}, tiles of {choices.tile_rows}"
+    chosen = "heuristics" if schedule is None else f"{schedule.threading}, tiles of {schedule.tile_rows}"
     story = f"{sizes} {told}; {'+'.join(passes) or 'no passes'}; {threads} threads; {chosen}; {', '.join(forms)}"
-    return Case(model, max_batch, passes, choices, threads, tuple(inputs), story)
+    return Case(model, max_batch, passes, schedule, threads, tuple(inputs), story)
 
 
 def _model(random: np.random.Generator) -> tuple[Model, str]:
@@ -181,14 +181,14 @@ def _passes(random: np.random.Generator) -> tuple[str, ...]:
     return tuple(name for name in NAMES if random.random() < 0.6)
 
 
-def _choices(random: np.random.Generator, model: Model, max_batch: int, threads: int, passes: tuple[str, ...]) -> Choices | None:
-    """Return choices from the space of the search, or None."""
+def _schedule(random: np.random.Generator, model: Model, max_batch: int, threads: int, passes: tuple[str, ...]) -> Schedule | None:
+    """Return a schedule from the space of the search, or None."""
     if random.random() < 0.5:
         return None
     space = space_of(undecided(model.graph(), max_batch, threads, passes), passes)
-    ways = tuple(each[int(random.integers(len(each)))] for each in space.ways)
+    ops = tuple(each[int(random.integers(len(each)))] for each in space.ops)
     tile_rows = space.tiles[int(random.integers(len(space.tiles)))]
-    return Choices(tile_rows, ways, space.threadings[int(random.integers(len(space.threadings)))])
+    return Schedule(tile_rows, ops, space.threadings[int(random.integers(len(space.threadings)))])
 
 
 def exact(model: Model, x: Floats) -> tuple[Wide, npt.NDArray[np.bool_]]:
@@ -301,7 +301,7 @@ def _kind(y: FloatArray) -> npt.NDArray[np.int8]:
 
 def failure(case: Case) -> str:
     """Run a case and return what is wrong with it, or nothing."""
-    runner = OptimizedRunner(case.model, case.max_batch, passes=case.passes, choices=case.choices, threads=case.threads)
+    runner = OptimizedRunner(case.model, case.max_batch, passes=case.passes, schedule=case.schedule, threads=case.threads)
     products = sum(op_named(node.op).is_product for node in runner.compiled.graph.nodes)
     eager = BaselineRunner(case.model)
     for number, x in enumerate(case.inputs):

@@ -23,9 +23,9 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from mlbench import BaselineRunner, Choices, OptimizedRunner, mlp
+from mlbench import BaselineRunner, OptimizedRunner, Schedule, mlp
 from mlbench.compiler.pipeline import PASSES
-from mlbench.compiler.schedule.choices import Way
+from mlbench.compiler.schedule.schedule import OpSchedule
 from mlbench.models import Model
 
 ACTIVATIONS = ("relu", "tanh", "sigmoid", "softmax")
@@ -47,10 +47,10 @@ def serve(name: str, threads: int, *, has_code: bool) -> None:
     signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell lets what runs in its background ignore it
     parent = os.getppid()
     model = model_of(name)
-    way = Way(generated=has_code)
-    choices = Choices(16, (way,) * len(model.layers), "tiles" if threads > 1 else "one")
+    op = OpSchedule(generated=has_code)
+    schedule = Schedule(16, (op,) * len(model.layers), "tiles" if threads > 1 else "one")
     passes = [each.name for each in PASSES if has_code or each.name != "codegen"]
-    runner = OptimizedRunner(model, BATCH, passes=passes, choices=choices, threads=threads)
+    runner = OptimizedRunner(model, BATCH, passes=passes, schedule=schedule, threads=threads)
     random_numbers = np.random.default_rng(0)
     inputs = [random_numbers.standard_normal((BATCH, SIZES[0])).astype(np.float32) for _ in range(2)]
     expected = [BaselineRunner(model).run(x) for x in inputs]

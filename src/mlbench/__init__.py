@@ -15,7 +15,7 @@ from mlbench._version import __version__
 
 if TYPE_CHECKING:
     from mlbench.compiler.memory import MemoryPlan
-    from mlbench.compiler.schedule.choices import Choices
+    from mlbench.compiler.schedule.schedule import Schedule
     from mlbench.errors import MlbenchError
     from mlbench.models import Digits, Layer, Model, load_digits_mlp, mlp
     from mlbench.runtime import BaselineRunner, OptimizedRunner
@@ -23,13 +23,13 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "BaselineRunner": "mlbench.runtime",
-    "Choices": "mlbench.compiler.schedule.choices",
     "Digits": "mlbench.models",
     "Layer": "mlbench.models",
     "MemoryPlan": "mlbench.compiler.memory",
     "MlbenchError": "mlbench.errors",
     "Model": "mlbench.models",
     "OptimizedRunner": "mlbench.runtime",
+    "Schedule": "mlbench.compiler.schedule.schedule",
     "load_digits_mlp": "mlbench.models",
     "mlp": "mlbench.models",
     "tune": "mlbench.studies.autotune",
@@ -37,13 +37,13 @@ _HOMES = {
 
 __all__ = [
     "BaselineRunner",
-    "Choices",
     "Digits",
     "Layer",
     "MemoryPlan",
     "MlbenchError",
     "Model",
     "OptimizedRunner",
+    "Schedule",
     "__version__",
     "load_digits_mlp",
     "mlp",

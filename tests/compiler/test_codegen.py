@@ -17,30 +17,34 @@ from hypothesis import strategies as st
 from mlbench import BaselineRunner, Model, OptimizedRunner, mlp
 from mlbench.compiler import blas
 from mlbench.compiler.memory import plan_memory
-from mlbench.compiler.passes import codegen
-from mlbench.compiler.passes import parallelize as threads_pass
+from mlbench.compiler.passes import codegen, parallelize
 from mlbench.compiler.pipeline import PASSES, compile_graph, passes_named
-from mlbench.compiler.schedule.choices import ONE, SPLIT, TILES, Choices, Way, default_choices
+from mlbench.compiler.schedule.heuristics import heuristic_schedule
+from mlbench.compiler.schedule.printer import program_text
+from mlbench.compiler.schedule.program import FEATURES, NodeSchedule, Program
+from mlbench.compiler.schedule.schedule import ONE, SPLIT, TILES, OpSchedule, Schedule
+from mlbench.compiler.schedule.verify import verify_program
 from mlbench.compiler.x86 import find
 from mlbench.errors import CrewError, GraphError
-from mlbench.ir import FEATURES, FloatArray, Graph, Node, Step, frozen, graph_text, verify
+from mlbench.ir import FloatArray, Graph, Node, Step, frozen, graph_text
 from mlbench.measure import footprint, has_memray, held_bytes
 from mlbench.runtime import check_result
 from mlbench.runtime.x86_backend import layers_of, runs_of, whole_run
 from mlbench.studies.autotune import undecided
+from support.programs import program_of
 from support.strategies import batch_of, models
 
 VECTORS, WHY = find()
 needs_code = pytest.mark.skipif(VECTORS is None, reason=f"no generated code here: {WHY}")
-CODE = Way(generated=True)
+CODE = OpSchedule(generated=True)
 NAMES = [each.name for each in PASSES]
 MODEL = mlp(20, 40, 12)
 
 
 def runner_of(model: Model, batch: int, tile_rows: int | None = None, threading: str = ONE, threads: int = 1) -> OptimizedRunner:
     """Return a runner of generated code."""
-    products = len([node for node in undecided(model.graph(), batch, threads, NAMES).nodes if node.op == "matmul"])
-    return OptimizedRunner(model, batch, choices=Choices(tile_rows, (CODE,) * products, threading), threads=threads)
+    products = len([node for node in undecided(model.graph(), batch, threads, NAMES).graph.nodes if node.op == "matmul"])
+    return OptimizedRunner(model, batch, schedule=Schedule(tile_rows, (CODE,) * products, threading), threads=threads)
 
 
 # --- the pass -----------------------------------------------------------------------------------------------------------
@@ -50,8 +54,8 @@ def runner_of(model: Model, batch: int, tile_rows: int | None = None, threading:
 def test_what_is_generated_is_a_fact_of_the_graph() -> None:
     """The printed form shows the panels, and which steps run inside the code and which behind it."""
     model = mlp(6, (8, 8), 3, activation="tanh", output_activation="relu")
-    compiled = compile_graph(model.graph(), 9, passes_named(["fuse", "static", "codegen"]), Choices(None, (CODE, CODE, CODE)))
-    assert graph_text(compiled.graph) == (
+    compiled = compile_graph(model.graph(), 9, passes_named(["fuse", "static", "codegen"]), Schedule(None, (CODE, CODE, CODE)))
+    assert program_text(compiled.program) == (
         "graph(x: rows x 6) max_batch=9, static buffers\n"
         "  v2: rows x 8 = linear_generated(x, w0_packed: 6 x 8) in panels of 1 vector with add(b0: 8) then tanh()\n"
         "  v5: rows x 8 = linear_generated(v2, w1_packed: 8 x 8) in panels of 1 vector with add(b1: 8) then tanh()\n"
@@ -67,46 +71,43 @@ def test_what_is_generated_is_a_fact_of_the_graph() -> None:
 def test_equal_weights_are_packed_once() -> None:
     """Two products of one weight share its packed copy."""
     nodes = (Node("matmul", ("x", "w"), "h", 3), Node("matmul", ("h", "w"), "y", 3))
-    graph = Graph("x", 3, {"w": frozen(np.ones((3, 3)))}, nodes, "y", max_batch=4, is_static=True)
-    after = codegen.choose(graph, Choices(None, (CODE, CODE)))
-    assert [node.inputs[1] for node in after.nodes] == ["w_packed", "w_packed"]
-    assert "36 bytes of copies" in codegen.explain(graph, after)
-    assert codegen.choose(after, Choices(None, (CODE, CODE))) is after
+    program = program_of(Graph({"x": 3}, {"w": frozen(np.ones((3, 3)))}, nodes, ("y",)), 4, is_static=True)
+    after = codegen.choose(program, Schedule(None, (CODE, CODE)))
+    assert [node.inputs[1] for node in after.graph.nodes] == ["w_packed", "w_packed"]
+    assert "36 bytes of copies" in codegen.explain(program, after)
+    assert codegen.choose(after, Schedule(None, (CODE, CODE))) is after
+
+
+TWO_PRODUCTS = Graph(
+    {"x": 3}, {"w": frozen(np.ones((3, 3)))}, (Node("matmul", ("x", "w"), "h", 3), Node("matmul", ("h", "w"), "y", 3)), ("y",)
+)
 
 
 @pytest.mark.parametrize(
-    ("graph", "reason"),
+    ("program", "reason"),
     [
-        (Graph("x", 3, {"w": frozen(np.ones((3, 3)))}, (Node("matmul", ("x", "w"), "y", 3),), "y", max_batch=4), "needs static buffers"),
+        (program_of(TWO_PRODUCTS, 4), "needs static buffers"),
         (
-            Graph(
-                "x",
-                3,
-                {"w": frozen(np.ones((3, 3)))},
-                (Node("matmul", ("x", "w"), "h", 3, layout=FEATURES), Node("matmul", ("h", "w"), "y", 3)),
-                "y",
-                max_batch=4,
-                is_static=True,
-            ),
+            program_of(TWO_PRODUCTS, 4, nodes={"h": NodeSchedule(FEATURES)}, is_static=True),
             "it was not chosen, or an operand does not allow it",
         ),
     ],
     ids=["no-static-buffers", "features"],
 )
 @needs_code
-def test_what_does_not_allow_code_stays(graph: Graph, reason: str) -> None:
-    """The graph is the same object, and the note says why."""
-    after = codegen.choose(graph, Choices(None, (CODE,) * len(graph.nodes)))
-    assert after is graph
-    assert reason in codegen.explain(graph, after)
+def test_what_does_not_allow_code_stays(program: Program, reason: str) -> None:
+    """The program is the same object, and the note says why."""
+    after = codegen.choose(program, Schedule(None, (CODE, CODE)))
+    assert after is program
+    assert reason in codegen.explain(program, after)
 
 
 def test_without_a_processor_for_it_nothing_is_generated(monkeypatch: pytest.MonkeyPatch) -> None:
     """The runner is right all the same, and says why there is no code."""
-    for part in ("codegen", "choices", "search"):
-        monkeypatch.setattr(f"mlbench.compiler.passes.{part}.find", lambda: (None, "this processor has no AVX2 with FMA"))
-    for choices in (None, Choices(None, (CODE, CODE))):
-        runner = OptimizedRunner(MODEL, 9, choices=choices)
+    for part in ("passes.codegen", "schedule.heuristics", "schedule.search"):
+        monkeypatch.setattr(f"mlbench.compiler.{part}.find", lambda: (None, "this processor has no AVX2 with FMA"))
+    for schedule in (None, Schedule(None, (CODE, CODE))):
+        runner = OptimizedRunner(MODEL, 9, schedule=schedule)
         assert {node.op for node in runner.compiled.graph.nodes} == {"matmul"}
         assert {each.name: note for each, note in runner.compiled.notes}["codegen"] == (
             "No code generated: this processor has no AVX2 with FMA."
@@ -150,11 +151,11 @@ def test_steps_without_code_stay_with_numpy(steps: tuple[Step, ...], inner: int)
         "zero": frozen(np.array(0.0)),
     }
     node = Node("matmul", ("x", "w"), "y", 5, epilogue=steps)
-    graph = Graph("x", 3, {name: constants[name] for name in node.constants}, (node,), "y")
+    graph = Graph({"x": 3}, {name: constants[name] for name in node.constants}, (node,), ("y",))
     names = ["static", "codegen", "strips"] if "strip" not in node.constants else ["static", "codegen"]
-    runner = OptimizedRunner(graph, 4, passes=names, choices=Choices(None, (CODE,)))
+    runner = OptimizedRunner(graph, 4, passes=names, schedule=Schedule(None, (CODE,)))
     (made,) = runner.compiled.graph.nodes
-    assert (made.op, made.inner) == ("linear_generated", inner)
+    assert (made.op, runner.compiled.program.of(made).inner) == ("linear_generated", inner)
     x = batch_of(4, 3)
     plain = OptimizedRunner(graph, 4, passes=["static"])
     np.testing.assert_allclose(runner.run(x), plain.run(x), rtol=1e-5, atol=1e-6)
@@ -162,9 +163,8 @@ def test_steps_without_code_stay_with_numpy(steps: tuple[Step, ...], inner: int)
 
 def test_generated_code_runs_in_the_compiled_runner_only() -> None:
     """The eager runner refuses it."""
-    nodes = (Node("linear_generated", ("x", "w"), "y", 2, width=1, lanes=8),)
-    graph = Graph("x", 3, {"w": frozen(np.ones((3, 2)))}, nodes, "y", max_batch=2, is_static=True)
-    verify(graph)
+    graph = Graph({"x": 3}, {"w": frozen(np.ones((3, 2)))}, (Node("linear_generated", ("x", "w"), "y", 2),), ("y",))
+    verify_program(program_of(graph, nodes={"y": NodeSchedule(width=1, lanes=8)}, is_static=True))
     with pytest.raises(GraphError, match="only the compiled runner has this op"):
         BaselineRunner(graph)
 
@@ -186,9 +186,9 @@ def test_generated_code_runs_in_the_compiled_runner_only() -> None:
 )
 def test_the_default_tile(sizes: tuple[int, int, int], batch: int, tile_rows: int | None) -> None:
     """84 rows, more where weights are streamed, no more than the budget of memory allows; of one height, or one tile, where it may be."""
-    found = default_choices(undecided(mlp(*sizes).graph(), batch, 1, NAMES), NAMES)
+    found = heuristic_schedule(undecided(mlp(*sizes).graph(), batch, 1, NAMES), NAMES)
     assert found.tile_rows == tile_rows
-    assert all(way.generated for way in found.ways)
+    assert all(op.generated for op in found.ops)
 
 
 @needs_code
@@ -203,21 +203,23 @@ def test_the_default_tile(sizes: tuple[int, int, int], batch: int, tile_rows: in
 )
 def test_products_that_follow_each_other_are_one_function(activation: str, output: str, runs: list[tuple[int, int]]) -> None:
     """A step of NumPy between two products ends a run; one behind the last does not."""
-    graph = runner_of(mlp(6, (8, 8), 3, activation=activation, output_activation=output), 9).compiled.graph
-    assert [(run.first, run.last) for run in runs_of(graph)] == runs
+    program = runner_of(mlp(6, (8, 8), 3, activation=activation, output_activation=output), 9).compiled.program
+    assert [(run.first, run.last) for run in runs_of(program)] == runs
 
 
 @needs_code
 @pytest.mark.parametrize(
-    ("change", "message"),
-    [({"lanes": 4}, "v2 is packed for vectors of 4 lanes"), ({"epilogue": (Step("tanh"),), "inner": 1}, "there is no code for"),
-     ({"epilogue": (Step("add", ("b0",)),) * 4, "inner": 4}, "there is no code for so many operands")],
+    ("epilogue", "changes", "message"),
+    [((), {"lanes": 4, "inner": 0}, "v2 is packed for vectors of 4 lanes"), ((Step("tanh"),), {"inner": 1}, "there is no code for"),
+     ((Step("add", ("b0",)),) * 4, {"inner": 4}, "there is no code for so many operands")],
     ids=["lanes", "step", "operands"],
 )  # fmt: skip
-def test_facts_that_fit_no_code_are_refused(change: dict[str, Any], message: str) -> None:
+def test_facts_that_fit_no_code_are_refused(epilogue: tuple[Step, ...], changes: dict[str, Any], message: str) -> None:
     """What was packed for another machine, and steps that were never allowed inside, are errors and not wrong numbers."""
-    graph = compile_graph(MODEL.graph(), 9, passes_named(["fuse", "static", "codegen"]), Choices(None, (CODE, CODE))).graph
-    changed = replace(graph, nodes=(replace(graph.nodes[0], **change), *graph.nodes[1:]))
+    program = compile_graph(MODEL.graph(), 9, passes_named(["fuse", "static", "codegen"]), Schedule(None, (CODE, CODE))).program
+    first, second = program.graph.nodes
+    scheduled = {**program.schedule.nodes, "v2": replace(program.of(first), **changes)}
+    changed = Program(replace(program.graph, nodes=(replace(first, epilogue=epilogue), second)), replace(program.schedule, nodes=scheduled))
     plan = plan_memory(changed)
     storage = {buffer.name: np.empty(buffer.size_bytes // 4, np.float32) for buffer in plan.buffers}
     with pytest.raises(GraphError, match=message):
@@ -268,9 +270,9 @@ def test_any_model_is_right(model: Model, max_batch: int, tile_rows: int) -> Non
 def test_threads_share_generated_code(threading: str, batch: int, threads: int) -> None:
     """Fewer rows than threads, uneven shares: what float64 gives, whatever x looks like, and again after a pause."""
     runner, x = runner_of(MODEL, 100, 16, threading, threads), batch_of(batch, 20)
-    graph = runner.compiled.graph
-    assert (graph.workers, graph.blas_threads) == (threads, None)
-    assert threads_pass.choose(graph, Choices(None, (CODE, CODE), threading)) is graph
+    program = runner.compiled.program
+    assert (program.schedule.workers, program.schedule.blas_threads) == (threads, 0)
+    assert parallelize.choose(program, Schedule(None, (CODE, CODE), threading)) is program
     for given_x in (x, np.asfortranarray(2 * x), (3 * x).astype(np.float64)):
         check_result(MODEL, np.ascontiguousarray(given_x, np.float32), runner.run(given_x))
     out = np.empty((batch, 12), np.float32)
@@ -283,8 +285,8 @@ def test_columns_are_shared_of_generated_code_alone() -> None:
     """Where NumPy has a part, splitting products falls back to one thread, and the note says so."""
     model = mlp(6, 9, 3, output_activation="softmax")
     runner = runner_of(model, 8, None, SPLIT, 2)
-    assert runner.compiled.graph.workers is None
-    assert {each.name: note for each, note in runner.compiled.notes}["threads"] == "One thread."
+    assert runner.compiled.program.schedule.workers == 1
+    assert {each.name: note for each, note in runner.compiled.notes}["parallelize"] == "One thread."
     check_result(model, batch_of(8, 6), runner.run(batch_of(8, 6)))
 
 

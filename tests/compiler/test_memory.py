@@ -24,25 +24,27 @@ from mlbench.compiler.memory import (
     strip_rows_of,
 )
 from mlbench.compiler.pipeline import PASSES, Pass, compile_graph
+from mlbench.compiler.schedule.program import Program
 from mlbench.errors import PlanError
 from mlbench.ir import Graph, Node, Step, frozen
 from mlbench.models import Model, mlp
+from support.programs import chain_of, program_of
 from support.strategies import MOST_NODES, PLAIN_RULES, buffers, models
 
 SMALL = mlp(inputs=4, hidden=8, outputs=2)
 LABELS = tuple(f"n{index}" for index in range(MOST_NODES))
 
 
-def _compiled(model: Model, max_batch: int, *passes: str) -> Graph:
+def _compiled(model: Model, max_batch: int, *passes: str) -> Program:
     chosen: list[Pass] = [each for each in PASSES if each.name in passes]
     with pytest.MonkeyPatch.context() as patched:
         for name, rule in PLAIN_RULES.items():
             patched.setattr(name, rule)
-        return compile_graph(model.graph(), max_batch, chosen if passes else PASSES).graph
+        return compile_graph(model.graph(), max_batch, chosen if passes else PASSES).program
 
 
-def _facts(graph: Graph) -> list[tuple[str, int, int, int, int]]:
-    return [(b.name, b.rows, b.columns, b.first, b.last) for b in buffers_of(graph)]
+def _facts(program: Program) -> list[tuple[str, int, int, int, int]]:
+    return [(b.name, b.rows, b.columns, b.first, b.last) for b in buffers_of(program)]
 
 
 def _blocks(*sizes_and_lives: tuple[int, int, int]) -> tuple[Buffer, ...]:
@@ -55,8 +57,13 @@ def _blocks(*sizes_and_lives: tuple[int, int, int]) -> tuple[Buffer, ...]:
 
 def test_a_value_lives_from_its_node_to_its_last_reader() -> None:
     """Lifetimes are half-open in node positions; the output lives to the end."""
-    graph = replace(SMALL.graph(), max_batch=3)
-    assert _facts(graph) == [("v0", 3, 8, 0, 2), ("v1", 3, 8, 1, 3), ("v2", 3, 8, 2, 4), ("v3", 3, 2, 3, 5), ("v4", 3, 2, 4, 5)]
+    assert _facts(program_of(SMALL, 3)) == [
+        ("v0", 3, 8, 0, 2),
+        ("v1", 3, 8, 1, 3),
+        ("v2", 3, 8, 2, 4),
+        ("v3", 3, 2, 3, 5),
+        ("v4", 3, 2, 4, 5),
+    ]
 
 
 def test_a_value_that_two_nodes_read_lives_to_the_second() -> None:
@@ -67,14 +74,13 @@ def test_a_value_that_two_nodes_read_lives_to_the_second() -> None:
         Node("relu", ("x",), "c", 2),
         Node("tanh", ("a",), "y", 2),
     )
-    graph = Graph("x", 2, {}, nodes, "y", max_batch=1)
-    assert _facts(graph) == [("a", 1, 2, 0, 4), ("b", 1, 2, 1, 2), ("c", 1, 2, 2, 3), ("y", 1, 2, 3, 4)]
+    assert _facts(program_of(chain_of(*nodes), 1)) == [("a", 1, 2, 0, 4), ("b", 1, 2, 1, 2), ("c", 1, 2, 2, 3), ("y", 1, 2, 3, 4)]
 
 
 def test_an_output_that_is_not_last_lives_to_the_end() -> None:
     """The result survives every later node."""
     nodes = (Node("tanh", ("x",), "y", 2), Node("relu", ("x",), "a", 2), Node("relu", ("a",), "b", 2))
-    assert _facts(Graph("x", 2, {}, nodes, "y", max_batch=1))[0] == ("y", 1, 2, 0, 3)
+    assert _facts(program_of(chain_of(*nodes, output="y"), 1))[0] == ("y", 1, 2, 0, 3)
 
 
 def test_values_in_place_share_a_buffer() -> None:
@@ -99,19 +105,14 @@ def test_scratch_of_a_strip_has_the_rows_of_the_strip() -> None:
     """An epilogue that runs strip by strip needs scratch for one strip."""
     graph = _compiled(mlp(inputs=4, hidden=256, outputs=2, activation="leaky_relu"), 64)
     assert ("v2_scratch0", 16, 256, 0, 1) in _facts(graph)
-    assert strip_rows_of(graph, graph.nodes[0]) == 16
+    assert strip_rows_of(graph.graph, graph.graph.nodes[0]) == 16
 
 
 def test_scratch_is_counted_once_for_a_node_and_its_epilogue() -> None:
     """Steps run one after the other, so the greediest decides."""
     node = Node("matmul", ("x", "w"), "y", 2, epilogue=(Step("leaky_relu", ("s",)), Step("tanh"), Step("leaky_relu", ("s",))))
-    assert scratch_names(node) == ("y_scratch0",)
-
-
-def test_a_graph_without_a_batch_has_no_buffers() -> None:
-    """Sizes are unknown until a batch is; the message says what to do."""
-    with pytest.raises(PlanError, match="no max_batch; compile it for a batch first"):
-        buffers_of(SMALL.graph())
+    graph = Graph({"x": 2}, {"w": frozen(np.eye(2)), "s": frozen(0.5)}, (node,), ("y",))
+    assert scratch_names(program_of(graph), node) == ("y_scratch0",)
 
 
 @given(buffers())
@@ -208,8 +209,8 @@ def test_many_buffers_are_planned_too() -> None:
 @given(models(), st.integers(1, 300), st.sets(st.sampled_from(PASSES)))
 def test_what_the_planner_plans_the_checker_accepts(model: Model, max_batch: int, chosen: set[Pass]) -> None:
     """Whatever the model, the batch and the passes, the plan keeps every law that the checker knows."""
-    graph = compile_graph(model.graph(), max_batch, [each for each in PASSES if each in chosen]).graph
-    check_plan(graph, plan_memory(graph))
+    program = compile_graph(model.graph(), max_batch, [each for each in PASSES if each in chosen]).program
+    check_plan(program, plan_memory(program))
 
 
 # --- the memory map -----------------------------------------------------------------------------------------------------
@@ -291,7 +292,7 @@ def _joined(plan: MemoryPlan) -> MemoryPlan:
     return replace(plan, buffers=(*kept, replace(home, values=("v3", "v4"), last=5)))
 
 
-VIOLATIONS: dict[str, tuple[Graph, Change, str]] = {
+VIOLATIONS: dict[str, tuple[Program, Change, str]] = {
     "below-the-arena": (GRAPH, _with("v2", offset=-64), "place: v2"),
     "beyond-the-arena": (GRAPH, lambda plan: replace(plan, arena_bytes=767), "place: v5 ends at 768; the arena has 767 bytes"),
     "not-aligned": (TILED, _with("v2", size_bytes=60, offset=4), "alignment: v2 lies at 4; expected a multiple of 64"),
@@ -304,7 +305,7 @@ VIOLATIONS: dict[str, tuple[Graph, Change, str]] = {
     "born-too-late": (GRAPH, _with("v5", first=2), "lifetime: v5 is needed in [1, 3); its buffer lives in [2, 3)"),
     "dead-too-early": (GRAPH, _with("v5", last=2), "lifetime: v5 is needed in [1, 3); its buffer lives in [1, 2)"),
     "output-dead-too-early": (
-        replace(_compiled(SMALL, 4), output="v2"), _with("v2", last=1),
+        Program(replace(_compiled(SMALL, 4).graph, outputs=("v2",)), _compiled(SMALL, 4).schedule), _with("v2", last=1),
         "lifetime: v2 is needed in [0, 2); its buffer lives in [0, 1)",
     ),
     "output-of-tiles-born-too-late": (TILED, _with("v4", first=1), "lifetime: v4 is needed in [0, 2); its buffer lives in [1, "),
@@ -316,9 +317,9 @@ VIOLATIONS: dict[str, tuple[Graph, Change, str]] = {
         TILED, _with("v2", rows=127, size_bytes=127 * 1024), "size: v2 needs 128 x 256; its buffer has 127 x 256",
     ),
     "wrong-columns": (GRAPH, _with("v5", rows=32, columns=2), "size: v5 needs 16 x 4; its buffer has 32 x 2"),
-    "in-place-but-apart": (GRAPH, _split, "in place: v8 does not share the buffer of v7; the graph says in_place=True"),
+    "in-place-but-apart": (GRAPH, _split, "in place: v8 does not share the buffer of v7; the schedule says in_place=True"),
     "shared-but-not-in-place": (
-        replace(SMALL.graph(), max_batch=4), _joined, "in place: v4 shares the buffer of v3; the graph says in_place=False",
+        program_of(SMALL, 4), _joined, "in place: v4 shares the buffer of v3; the schedule says in_place=False",
     ),
     "scratch-missing": (GRAPH, _without("v8_scratch1"), "scratch: node 3 (softmax) needs 2 scratch matrices; the plan has 1"),
     "scratch-at-the-wrong-node": (GRAPH, _with("v8_scratch1", first=2, last=3), "scratch: node 3 (softmax) needs 2"),
@@ -333,18 +334,18 @@ VIOLATIONS: dict[str, tuple[Graph, Change, str]] = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize(("graph", "change", "message"), VIOLATIONS.values(), ids=VIOLATIONS)
-def test_a_broken_law_of_plans_is_named(graph: Graph, change: Change, message: str) -> None:
+@pytest.mark.parametrize(("program", "change", "message"), VIOLATIONS.values(), ids=VIOLATIONS)
+def test_a_broken_law_of_plans_is_named(program: Program, change: Change, message: str) -> None:
     """A plan that breaks one law is refused; the message names the law, the buffer and what was found."""
-    plan = plan_memory(graph)
-    check_plan(graph, plan)
+    plan = plan_memory(program)
+    check_plan(program, plan)
     with pytest.raises(PlanError) as caught:
-        check_plan(graph, change(plan))
+        check_plan(program, change(plan))
     assert message in str(caught.value)
 
 
 @pytest.mark.parametrize(
-    ("graph", "change"),
+    ("program", "change"),
     [
         pytest.param(GRAPH, lambda plan: replace(plan, arena_bytes=100_000), id="an-arena-that-is-too-large"),
         pytest.param(GRAPH, _with("v8_scratch1", offset=640), id="another-offset"),
@@ -352,12 +353,12 @@ def test_a_broken_law_of_plans_is_named(graph: Graph, change: Change, message: s
         pytest.param(GRAPH, _with("v7", offset=256), id="the-place-of-a-dead-value"),
     ],
 )
-def test_a_plan_that_keeps_every_law_passes(graph: Graph, change: Change) -> None:
+def test_a_plan_that_keeps_every_law_passes(program: Program, change: Change) -> None:
     """Just inside each law nothing is raised, whoever planned it."""
-    plan = plan_memory(graph)
+    plan = plan_memory(program)
     if plan.buffer_of("v7").offset != change(plan).buffer_of("v7").offset:
         change = _and(change, _with("v8_scratch0", offset=0), _with("v8_scratch1", offset=128))
-    check_plan(graph, change(plan))
+    check_plan(program, change(plan))
 
 
 def _and(*changes: Change) -> Change:
@@ -375,9 +376,9 @@ def test_a_plan_without_buffers_is_no_plan() -> None:
         check_plan(GRAPH, replace(PLAN, buffers=()))
 
 
-def test_sharing_is_checked_against_the_graph_not_the_plan() -> None:
-    """The same plan is refused for a graph that does not say in place."""
-    apart = replace(GRAPH, nodes=tuple(replace(node, in_place=False) for node in GRAPH.nodes))
+def test_sharing_is_checked_against_the_schedule_not_the_plan() -> None:
+    """The same plan is refused for a schedule that does not say in place."""
+    apart = GRAPH.scheduled(nodes={name: replace(each, in_place=False) for name, each in GRAPH.schedule.nodes.items()})
     with pytest.raises(PlanError, match="in place: v8 shares the buffer of v7"):
         check_plan(apart, PLAN)
 
@@ -385,5 +386,5 @@ def test_sharing_is_checked_against_the_graph_not_the_plan() -> None:
 def test_the_constants_of_a_wide_epilogue_do_not_count_as_memory() -> None:
     """A strip is an operand, not a buffer: it is in no plan."""
     node = Node("matmul", ("x", "w"), "y", 2, epilogue=(Step("add", ("b",)),))
-    graph = Graph("x", 2, {"w": frozen(np.eye(2)), "b": frozen(np.ones((4, 2)))}, (node,), "y", max_batch=8)
-    assert plan_memory(graph).arena_bytes == 8 * 2 * 4
+    graph = Graph({"x": 2}, {"w": frozen(np.eye(2)), "b": frozen(np.ones((4, 2)))}, (node,), ("y",))
+    assert plan_memory(program_of(graph, 8)).arena_bytes == 8 * 2 * 4

@@ -13,17 +13,22 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mlbench.compiler.passes import fold_bias, fuse, in_place, strips, tile
-from mlbench.compiler.pipeline import PASSES, Pass, compile_graph, passes_named
-from mlbench.compiler.schedule.choices import Choices, Way
+from mlbench.compiler.pipeline import PASSES, Pass, compile_graph, graph_pass, passes_named
+from mlbench.compiler.schedule.heuristics import heuristic_schedule
+from mlbench.compiler.schedule.printer import program_text
+from mlbench.compiler.schedule.program import Program
+from mlbench.compiler.schedule.schedule import OpSchedule, Schedule
+from mlbench.compiler.schedule.verify import verify_program
 from mlbench.compiler.x86 import find
 from mlbench.errors import GraphError
-from mlbench.ir import FloatArray, Graph, Node, Step, frozen, graph_text, verify
+from mlbench.ir import FloatArray, Graph, Node, Step, frozen, graph_text
 from mlbench.models import HIDDEN_ACTIVATIONS, Layer, Model, mlp
 from mlbench.runtime import BaselineRunner, OptimizedRunner, check_result
 from support.exhaustive import subsets
+from support.programs import program_of
 from support.strategies import HUGE_BIASES, PLAIN_RULES, batch_of, floats, models, models_with_huge_biases, with_bias
 
-SWITCHED = [each for each in PASSES if each.name != "threads"]
+SWITCHED = [each for each in PASSES if each.name != "parallelize"]
 """All but one that changes nothing for one thread."""
 SUBSETS = subsets(SWITCHED)
 SMALL = mlp(inputs=4, hidden=8, outputs=2)
@@ -44,14 +49,20 @@ def _id(subset: Sequence[Pass]) -> str:
     return "+".join(each.name for each in subset) or "none"
 
 
-def _for_batch(model: Model, max_batch: int) -> Graph:
-    return replace(model.graph(), max_batch=max_batch)
+def _fused(model: Model, max_batch: int) -> Program:
+    return program_of(fuse.apply(model.graph()), max_batch)
 
 
-def _ones(columns: int, *steps: Step, **constants: FloatArray) -> Graph:
+def _tiled(program: Program) -> Program:
+    """Return a program after the pass `tile`, as the heuristics have it."""
+    return tile.choose(program, heuristic_schedule(program, ()))
+
+
+def _ones(columns: int, *steps: Step, max_batch: int = 64, tile_rows: int = 0, **constants: FloatArray) -> Program:
     """Return a fused Linear of `columns` columns with an epilogue of `steps`."""
     weight = {"w": frozen(np.ones((4, columns)))}
-    return Graph("x", 4, weight | constants, (Node("matmul", ("x", "w"), "y", columns, epilogue=steps),), "y", max_batch=64)
+    graph = Graph({"x": 4}, weight | constants, (Node("matmul", ("x", "w"), "y", columns, epilogue=steps),), ("y",))
+    return program_of(graph, max_batch, tile_rows=tile_rows or max_batch)
 
 
 # --- each pass, text in and text out ------------------------------------------------------------------------------------
@@ -115,8 +126,8 @@ def test_the_folded_bias_is_computed_in_float64() -> None:
 @pytest.mark.skipif(find()[0] is None, reason=f"no generated code here: {find()[1]}")
 def test_generated_code_keeps_its_biases() -> None:
     """Where machine code computes the product, its bias is added in registers, and nothing is folded."""
-    choices = Choices(None, (Way(generated=True), Way(generated=True)))
-    graph = compile_graph(WIDE.graph(), 8, choices=choices).graph
+    schedule = Schedule(None, (OpSchedule(generated=True), OpSchedule(generated=True)))
+    graph = compile_graph(WIDE.graph(), 8, schedule=schedule).graph
     assert [[step.op for step in node.epilogue] for node in graph.nodes] == [["add", "relu"], ["add"]]
 
 
@@ -145,21 +156,21 @@ def test_fusion_keeps_a_value_that_somebody_else_reads() -> None:
         Node("tanh", ("h",), "t", 2),
         Node("relu", ("h",), "y", 2),
     )
-    graph = Graph("x", 2, {"w": frozen(np.eye(2))}, nodes, "y")
+    graph = Graph({"x": 2}, {"w": frozen(np.eye(2))}, nodes, ("y",))
     assert fuse.apply(graph) is graph
 
 
 def test_fusion_keeps_the_output() -> None:
     """A product that is the result is needed as it is."""
     nodes = (Node("matmul", ("x", "w"), "y", 2), Node("tanh", ("y",), "t", 2))
-    graph = Graph("x", 2, {"w": frozen(np.eye(2))}, nodes, "y")
+    graph = Graph({"x": 2}, {"w": frozen(np.eye(2))}, nodes, ("y",))
     assert fuse.apply(graph) is graph
 
 
-def test_tiling_is_one_fact_of_the_graph() -> None:
+def test_tiling_is_one_fact_of_the_schedule() -> None:
     """The nodes stay as they are; only the tile's rows are new."""
-    before = fuse.apply(_for_batch(mlp(inputs=4, hidden=256, outputs=2), 512))
-    assert graph_text(tile.apply(before)) == graph_text(before).replace("max_batch=512", "max_batch=512, tiles of 128 rows")
+    before = _fused(mlp(inputs=4, hidden=256, outputs=2), 512)
+    assert program_text(_tiled(before)) == program_text(before).replace("max_batch=512", "max_batch=512, tiles of 128 rows")
 
 
 @pytest.mark.parametrize(
@@ -177,16 +188,16 @@ def test_tiling_is_one_fact_of_the_graph() -> None:
         pytest.param(256, 1, None, id="batch-of-one"),
     ],
 )
-def test_the_default_tile_follows_its_rule(hidden: int | tuple[int, ...], max_batch: int, tile_rows: int | None) -> None:
+def test_the_heuristic_tile_follows_its_rule(hidden: int | tuple[int, ...], max_batch: int, tile_rows: int | None) -> None:
     """The widest intermediate of a tile takes 128 KiB, in 128 to 512 rows, in tiles of about equal height."""
-    graph = tile.apply(fuse.apply(_for_batch(mlp(inputs=4, hidden=hidden, outputs=2), max_batch)))
-    assert tile_rows == graph.tile_rows
+    program = _tiled(_fused(mlp(inputs=4, hidden=hidden, outputs=2), max_batch))
+    assert program.schedule.tile_rows == (tile_rows or max_batch)
 
 
 def test_strips_repeat_a_row_operand() -> None:
     """A row operand in an epilogue gets as many rows as fit into 16 KiB, and at most those of the batch."""
-    graph = fuse.apply(fold_bias.apply(_for_batch(mlp(inputs=64, hidden=256, outputs=2), 64)))
-    assert graph_text(strips.apply(graph)) == (
+    graph = fuse.apply(fold_bias.apply(mlp(inputs=64, hidden=256, outputs=2).graph()))
+    assert program_text(strips.apply(program_of(graph, 64))) == (
         "graph(x: rows x 64) max_batch=64\n"
         "  v1: rows x 256 = matmul(x, w0: 64 x 256) then maximum(b0_negated_strip: 16 x 256)\n"
         "  v4: rows x 2 = matmul(v1, w1: 256 x 2) then add(b1_folded_strip: 64 x 2)\n"
@@ -196,21 +207,20 @@ def test_strips_repeat_a_row_operand() -> None:
 
 def test_strips_of_a_tile_are_no_higher_than_the_tile() -> None:
     """With tiles, the rows that are seen at once are those of a tile."""
-    graph = replace(_ones(2, Step("add", ("b",)), b=frozen([1, 2])), tile_rows=5)
-    assert strips.apply(graph).constants["b_strip"].shape == (5, 2)
+    program = _ones(2, Step("add", ("b",)), b=frozen([1, 2]), tile_rows=5)
+    assert strips.apply(program).graph.constants["b_strip"].shape == (5, 2)
 
 
 def test_every_row_of_a_strip_is_the_operand() -> None:
     """A strip repeats the row, and is read-only float32 like every constant."""
-    strip = strips.apply(_ones(2, Step("add", ("b",)), b=frozen([1, 2]))).constants["b_strip"]
+    strip = strips.apply(_ones(2, Step("add", ("b",)), b=frozen([1, 2]))).graph.constants["b_strip"]
     assert np.array_equal(np.tile(frozen([1, 2]), (64, 1)), strip)
     assert not strip.flags.writeable
 
 
 def test_relu_compares_with_a_strip_of_zeros() -> None:
     """A ReLU in an epilogue becomes a maximum with zeros of the height of the other strips."""
-    graph = _ones(256, Step("add", ("b",)), Step("relu"), b=frozen(np.ones(256)))
-    after = strips.apply(graph)
+    after = strips.apply(_ones(256, Step("add", ("b",)), Step("relu"), b=frozen(np.ones(256)))).graph
     assert "then add(b_strip: 16 x 256) then maximum(zeros_256_strip: 16 x 256)" in graph_text(after)
     assert not after.constants["zeros_256_strip"].any()
 
@@ -218,17 +228,17 @@ def test_relu_compares_with_a_strip_of_zeros() -> None:
 @pytest.mark.parametrize("columns", [1, 4096, 4097, 5000])
 def test_a_relu_of_one_row_compares_with_zeros(columns: int) -> None:
     """At batch 1, and where a strip is one row high, the ReLU's zeros are one row, and the pass can say so."""
-    graph = replace(_ones(columns, Step("relu")), max_batch=1)
-    after = strips.apply(graph)
-    verify(after)
-    assert after.nodes[0].epilogue[0].op == "maximum"
-    assert str(columns) in strips.explain(graph, after)
+    program = _ones(columns, Step("relu"), max_batch=1)
+    after = strips.apply(program)
+    verify_program(after)
+    assert after.graph.nodes[0].epilogue[0].op == "maximum"
+    assert str(columns) in strips.explain(program, after)
 
 
 def test_in_place_marks_the_nodes_that_may_write_over_a_dead_value() -> None:
     """An unfused graph: sums and activations take the storage of the product; products never take any."""
-    assert graph_text(in_place.apply(SMALL.graph())) == (
-        "graph(x: rows x 4)\n"
+    assert program_text(in_place.apply(program_of(SMALL))) == (
+        "graph(x: rows x 4) max_batch=8\n"
         "  v0: rows x 8 = matmul(x, w0: 4 x 8)\n"
         "  v1: rows x 8 = add(v0, b0: 8) in place of v0\n"
         "  v2: rows x 8 = relu(v1) in place of v1\n"
@@ -246,8 +256,8 @@ def test_in_place_spares_what_is_needed() -> None:
         Node("sigmoid", ("a",), "y", 2),
         Node("tanh", ("y",), "z", 2),
     )
-    assert graph_text(in_place.apply(Graph("x", 2, {}, nodes, "y"))) == (
-        "graph(x: rows x 2)\n"
+    assert program_text(in_place.apply(program_of(Graph({"x": 2}, {}, nodes, ("y",))))) == (
+        "graph(x: rows x 2) max_batch=8\n"
         "  a: rows x 2 = tanh(x)\n"
         "  b: rows x 2 = relu(a)\n"
         "  y: rows x 2 = sigmoid(a) in place of a\n"
@@ -260,7 +270,7 @@ def test_all_passes_together() -> None:
     """What a ReLU network of 64-256-10 becomes at batch 512 without generated code: two nodes, tiles, strips, weights at a cache line."""
     names = [each.name for each in PASSES if each.name != "codegen"]
     compiled = compile_graph(mlp(64, 256, 10, output_activation="softmax").graph(), 512, passes_named(names))
-    assert graph_text(compiled.graph) == (
+    assert program_text(compiled.program) == (
         "graph(x: rows x 64) max_batch=512, tiles of 128 rows, static buffers\n"
         "  v2: rows x 256 = matmul(x, w0: 64 x 256) then maximum(b0_negated_strip: 16 x 256)\n"
         "  v4: rows x 10 = matmul(v2, w1: 256 x 10) then add(b1_folded_strip: 128 x 10)\n"
@@ -269,45 +279,51 @@ def test_all_passes_together() -> None:
     )
 
 
+def _after(each: Pass, program: Program) -> Program:
+    """Return a program after a pass, as the heuristics have it."""
+    if each.apply is not None:
+        return each.apply(program)
+    assert each.choose is not None
+    return each.choose(program, heuristic_schedule(program, [other.name for other in PASSES]))
+
+
 # --- nothing to do ------------------------------------------------------------------------------------------------------
 
-DONE = compile_graph(mlp(inputs=4, hidden=(256, 256), outputs=2, output_activation="softmax").graph(), 512).graph
+DONE = compile_graph(mlp(inputs=4, hidden=(256, 256), outputs=2, output_activation="softmax").graph(), 512).program
 NOTHING_TO_DO = {
-    "fold_bias": (fold_bias, mlp(activation="tanh").graph()),
-    "fuse": (fuse, Graph("x", 2, {}, (Node("tanh", ("x",), "y", 2),), "y")),
-    "tile": (tile, fuse.apply(_for_batch(SMALL, 8))),
-    "tile-without-a-batch": (tile, SMALL.graph()),
+    "fold_bias": (fold_bias, program_of(mlp(activation="tanh"))),
+    "fuse": (fuse, program_of(Graph({"x": 2}, {}, (Node("tanh", ("x",), "y", 2),), ("y",)))),
+    "tile": (tile, _fused(SMALL, 8)),
     "strips": (strips, _ones(4, Step("tanh"))),
-    "strips-of-a-batch-of-one": (strips, replace(_ones(4, Step("add", ("b",)), b=frozen(np.ones(4))), max_batch=1)),
-    "strips-without-a-batch": (strips, fuse.apply(SMALL.graph())),
-    "in_place": (in_place, fuse.apply(SMALL.graph())),
-    **{f"{module.NAME}-again": (module, DONE) for module in (fold_bias, fuse, strips, in_place)},
+    "strips-of-a-batch-of-one": (strips, _ones(4, Step("add", ("b",)), b=frozen(np.ones(4)), max_batch=1)),
+    "in_place": (in_place, _fused(SMALL, 8)),
+    **{f"{module.PASS.name}-again": (module, DONE) for module in (fold_bias, fuse, strips, in_place)},
 }
 
 
-@pytest.mark.parametrize(("module", "graph"), NOTHING_TO_DO.values(), ids=NOTHING_TO_DO)
-def test_a_pass_with_nothing_to_do_returns_the_same_graph(module: Any, graph: Graph) -> None:  # a pass module
+@pytest.mark.parametrize(("module", "program"), NOTHING_TO_DO.values(), ids=NOTHING_TO_DO)
+def test_a_pass_with_nothing_to_do_returns_the_same_program(module: Any, program: Program) -> None:  # a pass module
     """A pass that changes nothing gives back the very object."""
-    assert graph is module.apply(graph)
+    assert program is _after(module.PASS, program)
 
 
 @given(models(), st.integers(1, 300))
 def test_a_pass_changes_nothing_the_second_time(model: Model, max_batch: int) -> None:
     """Whatever the model, each pass run again on its own result gives back the same object."""
-    graph = _for_batch(model, max_batch)
+    program = program_of(model, max_batch)
     for each in PASSES:
-        graph = each.apply(graph)
+        program = _after(each, program)
         if each.name != "tile":
-            assert graph is each.apply(graph)
+            assert program is _after(each, program)
 
 
 # --- what a pass says ---------------------------------------------------------------------------------------------------
 
-RELU_LATE = mlp(inputs=4, hidden=(), outputs=2, output_activation="relu").graph()
+RELU_LATE = program_of(mlp(inputs=4, hidden=(), outputs=2, output_activation="relu"))
 PARAGRAPHS = {
     "fold_bias": (
         fold_bias,
-        mlp(inputs=64, hidden=(64, 64), outputs=2, output_activation="relu").graph(),
+        program_of(mlp(inputs=64, hidden=(64, 64), outputs=2, output_activation="relu")),
         "2 of 3 ReLU became max(z, -b), and the bias b moved into the next layer's bias as b @ W, "
         "computed once in float64. A call makes 2 fewer passes over a hidden activation.",
     ),
@@ -318,21 +334,21 @@ PARAGRAPHS = {
     ),
     "fuse": (
         fuse,
-        SMALL.graph(),
+        program_of(SMALL),
         "3 element-wise nodes moved into the epilogue of the matrix product before them: "
         "5 nodes became 2, and 3 intermediates are gone.",
     ),
     "fuse-nothing": (fuse, NOTHING_TO_DO["fuse"][1], "Nothing to fuse: no element-wise node follows a matrix product."),
     "tile": (
         tile,
-        fuse.apply(_for_batch(mlp(inputs=4, hidden=256, outputs=2), 500)),
+        _fused(mlp(inputs=4, hidden=256, outputs=2), 500),
         "The chain runs on 128 rows at a time, 4 tiles for a batch of 500. "
         "A hidden activation needs 128 rows of memory instead of 500.",
     ),
-    "tile-nothing": (tile, fuse.apply(_for_batch(SMALL, 8)), "No tiles: a batch of 8 fits into one."),
+    "tile-nothing": (tile, _fused(SMALL, 8), "No tiles: a batch of 8 fits into one."),
     "strips": (
         strips,
-        fuse.apply(_for_batch(SMALL, 8)),
+        _fused(SMALL, 8),
         "3 strips replace row operands and the zero of ReLU (8 x 8, 8 x 8, 8 x 2), 576 bytes of static memory.",
     ),
     "strips-nothing": (
@@ -340,27 +356,27 @@ PARAGRAPHS = {
     ),
     "in_place": (
         in_place,
-        fuse.apply(mlp(inputs=4, hidden=8, outputs=2, output_activation="softmax").graph()),
+        _fused(mlp(inputs=4, hidden=8, outputs=2, output_activation="softmax"), 8),
         "v5 written over the value each one reads, which is dead afterwards.",
     ),
     "in_place-nothing": (
         in_place,
-        fuse.apply(SMALL.graph()),
+        _fused(SMALL, 8),
         "Nothing to do: every node left is a matrix product, which cannot write over what it reads.",
     ),
 }  # fmt: skip
 
 
-@pytest.mark.parametrize(("module", "graph", "paragraph"), PARAGRAPHS.values(), ids=PARAGRAPHS)
-def test_a_pass_says_what_it_did(module: Any, graph: Graph, paragraph: str) -> None:  # a pass module
-    """The paragraph has the figures of this very graph, or says why nothing was done."""
-    assert paragraph == module.explain(graph, module.apply(graph))
+@pytest.mark.parametrize(("module", "program", "paragraph"), PARAGRAPHS.values(), ids=PARAGRAPHS)
+def test_a_pass_says_what_it_did(module: Any, program: Program, paragraph: str) -> None:  # a pass module
+    """The paragraph has the figures of this very program, or says why nothing was done."""
+    assert paragraph == module.PASS.explain(program, _after(module.PASS, program))
 
 
 def test_the_reason_for_no_tiles_is_the_right_one() -> None:
     """Without a hidden layer there is nothing that tiles would shrink, which is another reason than a small batch."""
-    graph = fuse.apply(_for_batch(mlp(hidden=()), 4096))
-    assert "4096 fits into one" not in tile.explain(graph, tile.apply(graph))
+    program = _fused(mlp(hidden=()), 4096)
+    assert "4096 fits into one" not in tile.explain(program, _tiled(program))
 
 
 # --- compile_graph ------------------------------------------------------------------------------------------------------
@@ -371,7 +387,7 @@ def test_compilation_keeps_the_source_and_a_note_for_each_pass() -> None:
     source = SMALL.graph()
     compiled = compile_graph(source, 8)
     assert compiled.source is source
-    assert compiled.graph.max_batch == 8
+    assert compiled.program.schedule.max_batch == 8
     assert [each.name for each in PASSES] == [each.name for each, _ in compiled.notes]
     assert all(paragraph.endswith(".") for _, paragraph in compiled.notes)
 
@@ -379,18 +395,18 @@ def test_compilation_keeps_the_source_and_a_note_for_each_pass() -> None:
 def test_an_explanation_cannot_stop_a_compile() -> None:
     """What a pass did is told when somebody asks, from the same passes once more; a compile asks for nothing."""
 
-    def stumble(_before: Graph, _after: Graph) -> str:
+    def stumble(_before: Program, _after: Program) -> str:
         raise IndexError("the explanation has a fault")
 
     compiled = compile_graph(SMALL.graph(), 8, [replace(PASSES[0], explain=stumble)])
-    assert compiled.graph.max_batch == 8
+    assert compiled.program.schedule.max_batch == 8
     with pytest.raises(IndexError, match="the explanation has a fault"):
         compiled.notes  # noqa: B018  # a property
 
 
 def test_a_pass_that_breaks_a_law_is_named() -> None:
     """A graph that comes out of a pass broken is refused with the name of the pass."""
-    bad = Pass("vandal", "break it", lambda graph: replace(graph, output="gone"), lambda _before, _after: "Broke it.")
+    bad = graph_pass("vandal", "break it", lambda graph: replace(graph, outputs=("gone",)), lambda _before, _after: "Broke it.")
     with pytest.raises(GraphError, match="after the pass vandal: output: 'gone' is bound by no node"):
         compile_graph(SMALL.graph(), 8, [PASSES[0], bad])
 
@@ -403,9 +419,9 @@ def test_a_broken_source_is_refused_before_the_first_pass() -> None:
         seen.append(graph)
         return graph
 
-    spy = Pass("spy", "look", look, lambda _before, _after: "Looked.")
+    spy = graph_pass("spy", "look", look, lambda _before, _after: "Looked.")
     with pytest.raises(GraphError, match="output: 'gone'"):
-        compile_graph(replace(SMALL.graph(), output="gone"), 8, [spy])
+        compile_graph(replace(SMALL.graph(), outputs=("gone",)), 8, [spy])
     assert not seen
 
 
@@ -460,7 +476,7 @@ def test_a_value_that_somebody_else_reads_is_not_folded() -> None:
 
 def test_the_output_is_not_folded() -> None:
     """Where the activation is the result, it has to exist."""
-    graph = replace(WIDE.graph(), output="v2")
+    graph = replace(WIDE.graph(), outputs=("v2",))
     assert graph is fold_bias.apply(graph)
 
 
@@ -502,7 +518,7 @@ def test_constants_that_layers_share_are_folded_for_each_of_them() -> None:
         for op, operands in (("matmul", (f"w{index}",)), ("add", (bias,)), (activation, ())):
             nodes.append(Node(op, (value, *operands), f"v{len(nodes)}", 256))
             value = nodes[-1].output
-    graph = Graph("x", 256, constants, tuple(nodes), value)
+    graph = Graph({"x": 256}, constants, tuple(nodes), (value,))
     folded = fold_bias.apply(graph)
     assert [node.op for node in folded.nodes].count("maximum") == 2
     x = batch_of(5, 256)
@@ -542,7 +558,7 @@ SUBJECTS = {
 def test_every_subset_of_the_passes_is_right(model: Model, max_batch: int, subset: Sequence[Pass]) -> None:
     """Whatever passes are left out, the graph is valid and the output agrees with the float64 reference."""
     runner = OptimizedRunner(model, max_batch, passes=subset)
-    verify(runner.compiled.graph)
+    verify_program(runner.compiled.program)
     assert tuple(subset) == runner.compiled.passes
     for batch in {1, max_batch // 2, max_batch} - {0}:
         x = batch_of(batch, model.inputs, seed=batch)
@@ -561,7 +577,7 @@ def test_a_subset_without_strips_runs_eagerly(subset: Sequence[Pass]) -> None:
 def test_every_subset_of_the_passes_is_valid_on_every_model(model: Model, max_batch: int, subset: Sequence[Pass]) -> None:
     """Whatever the model, the batch and the passes, no law is broken and the columns of the result stay."""
     compiled = compile_graph(model.graph(), max_batch, subset)
-    assert model.outputs == compiled.graph.columns_of(compiled.graph.output)
+    assert model.outputs == compiled.graph.columns_of(compiled.graph.outputs[0])
 
 
 def test_a_strip_never_takes_over_a_constant() -> None:
@@ -575,6 +591,6 @@ def test_a_strip_never_takes_over_a_constant() -> None:
         Node("relu", ("v2",), "v3", 8),
         Node("maximum", ("v3", "zeros_8_strip"), "v4", 8),
     )
-    graph = Graph("x", 8, constants, nodes, "v4")
+    graph = Graph({"x": 8}, constants, nodes, ("v4",))
     x = batch_of(6, 8)
     np.testing.assert_array_equal(np.maximum(x + 1 + 5, 0), OptimizedRunner(graph, 6).run(x))

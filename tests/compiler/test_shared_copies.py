@@ -7,8 +7,8 @@ import gc
 import numpy as np
 import pytest
 
-from mlbench.ir import frozen, shared_copy
-from mlbench.ir.copies import _copies
+from mlbench.compiler.shared_copies import _copies, shared_copy
+from mlbench.ir import frozen
 
 
 def test_a_copy_is_made_once_for_each_form() -> None:
@@ -22,7 +22,7 @@ def test_a_copy_is_made_once_for_each_form() -> None:
 
 def test_another_array_at_the_same_address_has_its_own_copy(monkeypatch: pytest.MonkeyPatch) -> None:
     """An array may lie where a former one was, whose copy somebody still holds; when that goes, the later one's stays."""
-    monkeypatch.setattr("mlbench.ir.copies.id", lambda array: 7, raising=False)
+    monkeypatch.setattr("mlbench.compiler.shared_copies.id", lambda array: 7, raising=False)
     one, other = frozen(np.ones((3, 2))), frozen(np.zeros((3, 2)))
     first = shared_copy(one, "F", lambda: frozen(one, "F"))
     second = shared_copy(other, "F", lambda: frozen(other, "F"))

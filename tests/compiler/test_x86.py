@@ -771,9 +771,10 @@ def test_memory_that_may_not_run_is_an_error_of_ours(monkeypatch: pytest.MonkeyP
 def test_a_process_ends_while_a_team_waits() -> None:
     """Nobody holds up the end of the interpreter, and it ends well, whether the team watches or sleeps."""
     code = (
-        "import numpy as np, time, sys; from mlbench import OptimizedRunner, mlp, Choices; from mlbench.compiler.passes import Way\n"
-        "way = Way(generated=True)\n"
-        "runner = OptimizedRunner(mlp(64, 256, 64), 64, threads=2, choices=Choices(None, (way, way), sys.argv[1]))\n"
+        "import numpy as np, time, sys; from mlbench import OptimizedRunner, mlp, Schedule\n"
+        "from mlbench.compiler.schedule.schedule import OpSchedule\n"
+        "way = OpSchedule(generated=True)\n"
+        "runner = OptimizedRunner(mlp(64, 256, 64), 64, threads=2, schedule=Schedule(None, (way, way), sys.argv[1]))\n"
         "runner.run(np.ones((64, 64), np.float32)); time.sleep(float(sys.argv[2]))"
     )
     for threading_ in ("split", "tiles"):
@@ -784,12 +785,12 @@ def test_a_process_ends_while_a_team_waits() -> None:
 START = """
 import sys, threading, time
 import numpy as np
-from mlbench import Choices, OptimizedRunner, mlp
-from mlbench.compiler.passes import Way
+from mlbench import Schedule, OptimizedRunner, mlp
+from mlbench.compiler.schedule.schedule import OpSchedule
 
 def runner(threading_):
-    way = Way(generated=True)
-    return OptimizedRunner(mlp(64, 64, 64), 64, threads=2, choices=Choices(None, (way, way), threading_))
+    way = OpSchedule(generated=True)
+    return OptimizedRunner(mlp(64, 64, 64), 64, threads=2, schedule=Schedule(None, (way, way), threading_))
 
 x = np.ones((64, 64), np.float32)
 """

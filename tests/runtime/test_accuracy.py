@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mlbench.compiler.pipeline import PASSES
-from mlbench.compiler.schedule.choices import Choices, Way
+from mlbench.compiler.schedule.schedule import OpSchedule, Schedule
 from mlbench.ir import FloatArray, frozen
 from mlbench.measure import footprint
 from mlbench.models import HIDDEN_ACTIVATIONS, OUTPUT_ACTIVATIONS, Layer, Model, load_digits_mlp, mlp
@@ -50,7 +50,7 @@ def _scaled(model: Model, biases: float) -> Model:
 def _is_right(model: Model, x: FloatArray, passes: Sequence[str]) -> None:
     """Fail where the compiled runner errs more than it may, or the project's own check refuses what it gives."""
     y = OptimizedRunner(model, max(1, len(x)), passes=passes).run(x)
-    assert not FUZZ.wrong(model, BaselineRunner(model), x, y, merged="clean" in passes)
+    assert not FUZZ.wrong(model, BaselineRunner(model), x, y, merged="canonicalize" in passes)
     check_result(model, x, y)
 
 
@@ -86,7 +86,7 @@ def test_the_compiled_runner_errs_no_more_than_the_eager_one(model: Model, batch
 @settings(max_examples=tries(15, 60))
 @given(st.integers(0, 2**32 - 1))
 def test_random_cases_are_right(seed: int) -> None:
-    """Models, forms of input, choices and threads as the fuzzer draws them: no row is wrong."""
+    """Models, forms of input, schedule and threads as the fuzzer draws them: no row is wrong."""
     case = FUZZ.case_of(seed)
     assert not FUZZ.failure(case), f"seed {seed}: {case.story}"
 
@@ -185,13 +185,13 @@ def test_a_model_with_its_hidden_columns_in_another_order_is_the_same_function()
 
 
 @pytest.mark.parametrize("batch", [1, 100])
-@pytest.mark.parametrize("way", [Way(), Way("features"), Way(order="F")], ids=["rows", "features", "fortran"])
-def test_one_weight_of_zero_keeps_nan(batch: int, way: Way) -> None:
+@pytest.mark.parametrize("way", [OpSchedule(), OpSchedule("features"), OpSchedule(order="F")], ids=["rows", "features", "fortran"])
+def test_one_weight_of_zero_keeps_nan(batch: int, way: OpSchedule) -> None:
     """NumPy's `dot` skips a single weight of 0; the compiled runner gives NaN where the eager one does."""
     one = frozen(np.zeros((1, 1), np.float32))
     row = frozen(np.zeros(1, np.float32))
     model = Model("one", (Layer(one, row, "tanh"), Layer(one, row, "tanh")))
     x = np.full((batch, 1), np.nan, np.float32)
-    runner = OptimizedRunner(model, batch, passes=PLAIN, choices=Choices(None, (way, Way())))
+    runner = OptimizedRunner(model, batch, passes=PLAIN, schedule=Schedule(None, (way, OpSchedule())))
     np.testing.assert_array_equal(runner.run(x), BaselineRunner(model).run(x))
     assert footprint(lambda: runner.run(x)).allocations in (0, None)

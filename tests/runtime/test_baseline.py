@@ -175,7 +175,7 @@ def test_an_input_that_does_not_fit_is_refused(x: Any, parts: tuple[str, ...]) -
 @pytest.mark.parametrize("op", ["tanh", "softmax", "relu"])
 def test_a_wrong_width_is_refused_whatever_the_first_op(op: str) -> None:
     """A graph that starts with an op that takes any width still takes its own input alone."""
-    graph = Graph("x", 4, {}, (Node(op, ("x",), "y", 4),), "y")
+    graph = Graph({"x": 4}, {}, (Node(op, ("x",), "y", 4),), ("y",))
     with pytest.raises(InputError, match=r"x has shape \(2, 7\); this model takes \(batch, 4\)"):
         BaselineRunner(graph).run(np.ones((2, 7), np.float32))
 
@@ -183,7 +183,7 @@ def test_a_wrong_width_is_refused_whatever_the_first_op(op: str) -> None:
 def test_a_broken_graph_is_refused() -> None:
     """A graph is verified before anything is made of it."""
     with pytest.raises(GraphError, match="output: 'y'"):
-        BaselineRunner(Graph("x", 4, {}, (), "y"))
+        BaselineRunner(Graph({"x": 4}, {}, (), ("y",)))
 
 
 @pytest.mark.parametrize(
@@ -199,13 +199,13 @@ def test_an_epilogue_may_repeat_an_op(op: str, constants: tuple[str, ...], expec
     given_constants = {"w": frozen(np.eye(2)), "b": frozen([10.0, 10.0]), "s": frozen(0.5)}
     used = {name: given_constants[name] for name in ("w", *constants)}
     node = Node("matmul", ("x", "w"), "y", 2, epilogue=(Step(op, constants), Step(op, constants)))
-    assert BaselineRunner(Graph("x", 2, used, (node,), "y")).run(-np.ones((1, 2), np.float32)) == pytest.approx(expected)
+    assert BaselineRunner(Graph({"x": 2}, used, (node,), ("y",))).run(-np.ones((1, 2), np.float32)) == pytest.approx(expected)
 
 
 @pytest.mark.parametrize("name", ["x", "np", "lambda", "c0", "w0_rows", "w 0"])
 def test_a_constant_that_code_cannot_name_is_refused(name: str) -> None:
     """Both runners are lowered to Python; a constant whose name cannot stand there is refused by name."""
-    graph = Graph("in", 2, {name: frozen(np.eye(2))}, (Node("matmul", ("in", name), "v0", 2),), "v0")
+    graph = Graph({"in": 2}, {name: frozen(np.eye(2))}, (Node("matmul", ("in", name), "v0", 2),), ("v0",))
     with pytest.raises(GraphError, match=f"the name '{name}' cannot be used in the generated code"):
         BaselineRunner(graph)
 
@@ -214,7 +214,7 @@ def test_names_of_values_do_not_hide_constants() -> None:
     """The letters of the generated code step aside for a constant that is called by one; values may be called anything."""
     weight = frozen(np.eye(2) * 3)
     nodes = (Node("matmul", ("in", "a"), "x", 2), Node("tanh", ("x",), "np", 2))
-    graph = Graph("in", 2, {"a": weight}, nodes, "np")
+    graph = Graph({"in": 2}, {"a": weight}, nodes, ("np",))
     x = np.ones((1, 2), np.float32)
     assert np.array_equal(np.tanh(x @ weight), BaselineRunner(graph).run(x))
 
@@ -224,7 +224,7 @@ def test_a_value_that_is_read_twice_is_kept() -> None:
     nodes = (Node("tanh", ("x",), "a", 2), Node("relu", ("a",), "b", 2), Node("sigmoid", ("a",), "c", 2))
     x = batch_of(3, 2)
     expected = 0.5 * np.tanh(0.5 * np.tanh(x)) + 0.5
-    assert np.array_equal(expected, BaselineRunner(Graph("x", 2, {}, nodes, "c")).run(x))
+    assert np.array_equal(expected, BaselineRunner(Graph({"x": 2}, {}, nodes, ("c",))).run(x))
 
 
 def test_threads_share_a_runner() -> None:

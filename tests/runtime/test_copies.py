@@ -15,10 +15,10 @@ import numpy as np
 import pytest
 
 import mlbench
-from mlbench import BaselineRunner, Choices, Layer, MlbenchError, Model, OptimizedRunner, load_digits_mlp, mlp, tune
+from mlbench import BaselineRunner, Layer, MlbenchError, Model, OptimizedRunner, Schedule, load_digits_mlp, mlp, tune
 from mlbench import errors as errors_module
 from mlbench.arrays import ALIGNMENT_BYTES
-from mlbench.compiler.schedule.choices import Way
+from mlbench.compiler.schedule.schedule import OpSchedule
 from mlbench.errors import BusyError, CopyError, CrewError, MissingExtraError
 from mlbench.ir import Graph
 from mlbench.runtime import check_result
@@ -48,8 +48,8 @@ def arrays_of(value: Any) -> list[Any]:
 
 def compiled_graph() -> Graph:
     """Return a graph with a Fortran-ordered weight, a scalar and rows."""
-    ways = (Way(order="F"),) * 3
-    runner = OptimizedRunner(MODEL, 5, passes=["static", "layout", "fuse"], choices=Choices(None, ways))
+    ops = (OpSchedule(order="F"),) * 3
+    runner = OptimizedRunner(MODEL, 5, passes=["static", "layout", "fuse"], schedule=Schedule(None, ops))
     assert any(not array.flags.c_contiguous for array in runner.compiled.graph.constants.values())
     return runner.compiled.graph
 
@@ -63,7 +63,7 @@ HOLDERS: dict[str, Callable[[], Any]] = {
 }
 """What holds arrays."""
 PLAIN: dict[str, Callable[[], Any]] = {
-    "Choices": lambda: Choices(3, (Way(),), "one"),
+    "Schedule": lambda: Schedule(3, (OpSchedule(),), "one"),
     "MemoryPlan": lambda: OptimizedRunner(MODEL, 5).plan,
     "__version__": lambda: mlbench.__version__,
     "load_digits_mlp": lambda: load_digits_mlp,
@@ -118,7 +118,7 @@ def test_a_copied_graph_runs() -> None:
 @copied
 @pytest.mark.parametrize("make", PLAIN.values(), ids=PLAIN)
 def test_what_holds_no_array_is_equal_to_its_copies(make: Callable[[], Any], made: Callable[[Any], Any]) -> None:
-    """Choices, plans and functions."""
+    """Schedule, plans and functions."""
     value = make()
     assert made(value) == value
 

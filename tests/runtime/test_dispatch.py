@@ -19,7 +19,7 @@ import pytest
 
 from mlbench import BaselineRunner, OptimizedRunner, mlp
 from mlbench.compiler.pipeline import PASSES
-from mlbench.compiler.schedule.choices import ONE, SPLIT, TILES, Choices, Way
+from mlbench.compiler.schedule.schedule import ONE, SPLIT, TILES, OpSchedule, Schedule
 from mlbench.errors import BusyError, CrewError
 from mlbench.ir import FloatArray
 from mlbench.runtime import dispatch as calls
@@ -50,9 +50,9 @@ def runner_of(kind: str, tile_rows: int | None = 16) -> OptimizedRunner:
     """Return a runner whose calls take this way, which it has taken once."""
     activation, has_code, threading_, threads = KINDS[kind]
     passes = [each.name for each in PASSES if has_code or each.name != "codegen"]
-    way = Way(generated=has_code)
+    way = OpSchedule(generated=has_code)
     model = mlp(*SIZES, activation=activation)
-    runner = OptimizedRunner(model, BATCH, passes=passes, choices=Choices(tile_rows, (way, way), threading_), threads=threads)
+    runner = OptimizedRunner(model, BATCH, passes=passes, schedule=Schedule(tile_rows, (way, way), threading_), threads=threads)
     for given in INPUTS.values():
         runner.run(given(X))
     return runner
@@ -90,7 +90,7 @@ class _Step:
     def __call__(self, frame: FrameType, event: str, _: object) -> Any:
         """Trace a frame."""
         name = frame.f_code.co_filename
-        if "<mlbench>" not in name and not name.endswith(("calls.py", "engine.py", "crew.py", "without_code.py")):
+        if "<mlbench>" not in name and not name.endswith(("dispatch.py", "engine.py", "threads.py", "fallback.py")):
             return None
         frame.f_trace_opcodes = True
         if event == "opcode":
@@ -332,12 +332,12 @@ def test_a_child_may_call_what_a_thread_of_its_parent_was_running(kind: str) -> 
 CYCLE = """
 import gc, sys
 import numpy as np
-from mlbench import Choices, OptimizedRunner, mlp
+from mlbench import Schedule, OptimizedRunner, mlp
 from mlbench.errors import CrewError
-from mlbench.compiler.passes import Way
+from mlbench.compiler.schedule.schedule import OpSchedule
 
 activation, threading_, code = sys.argv[1], sys.argv[2], sys.argv[3] == "code"
-way = Way(generated=code)
+way = OpSchedule(generated=code)
 x = np.ones((64, 64), np.float32)
 
 class Service:
@@ -345,7 +345,7 @@ class Service:
         model = mlp(64, 64, 64, activation=activation)
         passes = None if code else [each.name for each in __import__("mlbench.compiler.passes").passes.PASSES if each.name != "codegen"]
         given = {} if passes is None else {"passes": passes}
-        self.runner = OptimizedRunner(model, 64, threads=2, choices=Choices(None, (way, way), threading_), **given)
+        self.runner = OptimizedRunner(model, 64, threads=2, schedule=Schedule(None, (way, way), threading_), **given)
         self.runner.run(x)
         self.me = self
 

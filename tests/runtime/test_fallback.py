@@ -13,7 +13,7 @@ import pytest
 
 from mlbench import OptimizedRunner, mlp
 from mlbench.compiler import x86 as machine
-from mlbench.compiler.schedule.choices import ONE, SPLIT, TILES, Choices, Way
+from mlbench.compiler.schedule.schedule import ONE, SPLIT, TILES, OpSchedule, Schedule
 from mlbench.errors import CodeError, CodeWarning
 from mlbench.models import Model
 from mlbench.runtime import check_result
@@ -22,7 +22,7 @@ from support.strategies import batch_of
 FOUND, WHY = machine.find()
 needs_code = pytest.mark.skipif(FOUND is None, reason=f"no generated code here: {WHY}")
 KINDS = [("relu", ONE, 1), ("tanh", ONE, 1), ("relu", TILES, 2), ("relu", SPLIT, 2), ("tanh", TILES, 2)]
-CODE = Way(generated=True)
+CODE = OpSchedule(generated=True)
 
 
 MODELS = {activation: mlp(20, 40, 12, activation=activation) for activation in ("relu", "tanh")}
@@ -30,7 +30,7 @@ MODELS = {activation: mlp(20, 40, 12, activation=activation) for activation in (
 
 def runner_of(activation: str, threading: str, threads: int, model: Model | None = None) -> OptimizedRunner:
     """Return a runner with code, of a model that lives on, or of another one."""
-    return OptimizedRunner(model or MODELS[activation], 100, choices=Choices(16, (CODE, CODE), threading), threads=threads)
+    return OptimizedRunner(model or MODELS[activation], 100, schedule=Schedule(16, (CODE, CODE), threading), threads=threads)
 
 
 @pytest.fixture
@@ -71,7 +71,7 @@ def test_a_runner_is_made_without_code(activation: str, threading: str, threads:
     with pytest.warns(CodeWarning, match="NumPy's calls run this runner") as warned:
         runner = runner_of(activation, threading, threads)
     assert [each.filename for each in warned] == [__file__]
-    assert not any(node.width for node in runner.compiled.graph.nodes)
+    assert not runner.compiled.program.has_code
     check_result(mlp(20, 40, 12, activation=activation), batch_of(9, 20), runner.run(batch_of(9, 20)))
 
 
@@ -105,15 +105,15 @@ def test_what_both_ways_hold_is_counted(refuse: Callable[[], None]) -> None:
 DROP = """
 import ctypes, sys, warnings
 import numpy as np
-from mlbench import Choices, OptimizedRunner, mlp
+from mlbench import Schedule, OptimizedRunner, mlp
 from mlbench.errors import CodeWarning
-from mlbench.compiler.passes import Way
+from mlbench.compiler.schedule.schedule import OpSchedule
 from mlbench.runtime import check_result
 
 activation, threading_, threads = sys.argv[1:]
-model, way = mlp(20, 40, 12, activation=activation), Way(generated=True)
+model, way = mlp(20, 40, 12, activation=activation), OpSchedule(generated=True)
 def make():
-    return OptimizedRunner(model, 100, choices=Choices(16, (way, way), threading_), threads=int(threads))
+    return OptimizedRunner(model, 100, schedule=Schedule(16, (way, way), threading_), threads=int(threads))
 runner, x = make(), np.random.default_rng(0).standard_normal((100, 20)).astype(np.float32)
 check_result(model, x[:8], runner.run(x[:8]))
 if ctypes.CDLL(None).prctl(65, 1, 0, 0, 0):  # PR_SET_MDWE, PR_MDWE_REFUSE_EXEC_GAIN

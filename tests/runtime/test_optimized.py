@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from numpy.lib.stride_tricks import as_strided, sliding_window_view
 
 from mlbench.compiler.memory import ALIGNMENT_BYTES
-from mlbench.compiler.schedule.choices import Choices, Way
+from mlbench.compiler.schedule.schedule import OpSchedule, Schedule
 from mlbench.errors import BusyError, InputError, ModelError
 from mlbench.ir import FloatArray
 from mlbench.models import OUTPUT_ACTIVATIONS, Model, mlp
@@ -45,8 +45,12 @@ def _other_machine() -> Iterator[None]:
         yield
 
 
-def _tile_rows(runner: OptimizedRunner) -> int | None:
-    return runner.compiled.graph.tile_rows
+def _tile_rows(runner: OptimizedRunner) -> int:
+    return runner.compiled.program.schedule.tile_rows
+
+
+def _is_tiled(runner: OptimizedRunner) -> bool:
+    return runner.compiled.program.schedule.is_tiled
 
 
 # --- right --------------------------------------------------------------------------------------------------------------
@@ -88,7 +92,7 @@ def test_every_batch_up_to_the_largest_is_right(activation: str) -> None:
 def test_the_boundaries_of_tiles_are_right(max_batch: int) -> None:
     """One row below, at and above a tile, the result agrees, and no more rows than those are ever held."""
     runner = OptimizedRunner(TILED, max_batch)
-    assert (max_batch > 128) is (_tile_rows(runner) is not None)
+    assert (max_batch > 128) is _is_tiled(runner)
     x = batch_of(max_batch, 6)
     check_result(TILED, x, runner.run(x))
 
@@ -126,8 +130,8 @@ def test_more_batch_sizes_than_are_kept_are_right() -> None:
     expected = BaselineRunner(SMALL).run(x)
     for batch in (*range(1, 101), *range(100, 0, -1)):
         assert _close(expected[:batch], runner.run(x[:batch]))
-        assert len(runner._engine._programs) <= 32
-        assert set(runner._engine.calls) <= set(runner._engine._programs)
+        assert len(runner._engine._bound) <= 32
+        assert {rows for rows, _ in runner._engine.calls} <= set(runner._engine._bound)
 
 
 def test_the_result_is_valid_until_the_next_call() -> None:
@@ -225,7 +229,7 @@ def test_staging_counts_once_it_is_needed(form: str, tmp_path: Path) -> None:
     assert before.staging_bytes == 0
     runner.run(FORMS[form](batch_of(ROWS, 6), tmp_path))
     after = runner.memory
-    assert (_tile_rows(runner) or 0) * 6 * 4 + ALIGNMENT_BYTES == after.staging_bytes
+    assert _tile_rows(runner) * 6 * 4 + ALIGNMENT_BYTES == after.staging_bytes
     assert before.total_bytes + after.staging_bytes == after.total_bytes
 
 
@@ -252,7 +256,7 @@ def test_plain_inputs_need_no_staging() -> None:
 def test_memory_is_the_sum_of_its_parts() -> None:
     """Arena, strips, staging and copies of weights and biases count together, and without the copies."""
     model = mlp(inputs=64, hidden=256, outputs=10)
-    runner = OptimizedRunner(model, 64, choices=Choices(None, (Way(), Way(order="F"))))
+    runner = OptimizedRunner(model, 64, schedule=Schedule(None, (OpSchedule(), OpSchedule(order="F"))))
     memory = runner.memory
     assert runner.plan.arena_bytes == 64 * (256 + 10) * 4
     assert memory.arena_bytes == runner.plan.arena_bytes + ALIGNMENT_BYTES
@@ -407,7 +411,7 @@ def test_out_that_overlaps_the_input_is_never_wrong(rows: int, inputs: int, outp
     """Shifted by some floats, rows or tiles, either way, the call is right or refused; in one tile it is right."""
     model = mlp(inputs=inputs, hidden=256, outputs=outputs)
     runner = OptimizedRunner(model, rows)
-    tiles = _tile_rows(runner) is not None
+    tiles = _is_tiled(runner)
     assert tiles is (rows == ROWS)
     numbers = rows * inputs * (2 if wide else 1)
     far = [shift * columns for shift in (16, 112, 113, 224) if shift < rows for columns in (inputs, outputs)]
@@ -493,7 +497,7 @@ def test_an_input_in_the_arena_is_never_wrong(path: str, rows: int, outputs: int
     for start in sorted(starts):
         arena[:] = batch_of(1, arena.size)[0]
         ran = _right_or_refused(runner, model, PATHS[path](arena[start : start + size].reshape(rows, 6)))
-        assert ran or _tile_rows(runner) is not None
+        assert ran or _is_tiled(runner)
 
 
 @pytest.mark.parametrize("outputs", [1, 6, 200])
@@ -637,7 +641,7 @@ def test_an_exception_sets_the_runner_free(monkeypatch: pytest.MonkeyPatch) -> N
     with pytest.raises(InputError):
         runner.run(np.zeros((8, 5), np.float32))
     runner.run(batch_of(8, 6))
-    cuts = runner._engine._programs[8, 6].cuts
+    cuts = runner._engine._bound[8].cuts
     assert cuts is not None
     ((tile, _, _),) = cuts
     with monkeypatch.context() as patched:

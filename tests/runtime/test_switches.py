@@ -17,7 +17,7 @@ from mlbench.runtime import check_result
 from support.exhaustive import subsets
 
 NAMES = tuple(each.name for each in PASSES)
-SWITCHED = tuple(name for name in NAMES if name != "threads")
+SWITCHED = tuple(name for name in NAMES if name != "parallelize")
 """All but one that changes nothing for one thread; test_crew.py tests it."""
 SUBSETS = subsets(SWITCHED)
 MODELS = {
@@ -76,7 +76,7 @@ def test_in_place_is_a_switch_of_its_own() -> None:
 def test_an_unknown_name_is_refused() -> None:
     """A name that is no optimisation is refused, and the error lists those there are."""
     with pytest.raises(
-        ModelError, match="no optimisation is called 'fusion'; there are clean, fuse, static, tile, layout, codegen, fold_bias"
+        ModelError, match="no optimisation is called 'fusion'; there are canonicalize, fuse, static, tile, layout, codegen, fold_bias"
     ):
         OptimizedRunner(mlp(6, 9, 3), 4, passes=["fusion"])
 

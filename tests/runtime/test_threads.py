@@ -15,7 +15,7 @@ import pytest
 
 from mlbench import OptimizedRunner, mlp
 from mlbench.arrays import ALIGNMENT_BYTES
-from mlbench.compiler.schedule.choices import BLAS, ONE, TILES, Choices, Way
+from mlbench.compiler.schedule.schedule import BLAS, ONE, TILES, OpSchedule, Schedule
 from mlbench.errors import CrewError, MissingExtraError, ModelError
 from mlbench.runtime import check_result
 from mlbench.runtime.threads import Crew
@@ -26,7 +26,7 @@ MODEL = mlp(20, 40, 12)
 
 def shared(threads: int = 3, batch: int = 100, threading_: str = TILES, tile_rows: int | None = 16) -> OptimizedRunner:
     """Return a runner whose rows are shared."""
-    return OptimizedRunner(MODEL, batch, choices=Choices(tile_rows, (Way(), Way()), threading_), threads=threads)
+    return OptimizedRunner(MODEL, batch, schedule=Schedule(tile_rows, (OpSchedule(), OpSchedule()), threading_), threads=threads)
 
 
 def crew_threads() -> set[threading.Thread]:
@@ -124,7 +124,7 @@ def test_a_fork_is_survived_with_an_error() -> None:
 
 def test_an_input_over_the_output_is_copied_first() -> None:
     """Threads would overwrite what others still read: the result is still right."""
-    runner = OptimizedRunner(mlp(6, 8, 6), 90, choices=Choices(None, (Way(), Way()), TILES), threads=3)
+    runner = OptimizedRunner(mlp(6, 8, 6), 90, schedule=Schedule(None, (OpSchedule(), OpSchedule()), TILES), threads=3)
     x = batch_of(90, 6)
     expected = runner.run(x).copy()
     room = np.zeros((91, 6), np.float32)
@@ -136,7 +136,7 @@ def test_an_input_over_the_output_is_copied_first() -> None:
 
 def test_memory_of_all_threads_counts() -> None:
     """Every thread's arena is the runner's memory."""
-    one = OptimizedRunner(MODEL, 34, choices=Choices(16, (Way(), Way())))
+    one = OptimizedRunner(MODEL, 34, schedule=Schedule(16, (OpSchedule(), OpSchedule())))
     without_output = one.memory.arena_bytes - 34 * 12 * 4
     assert shared().memory.arena_bytes == 3 * without_output + 100 * 12 * 4 + ALIGNMENT_BYTES
 

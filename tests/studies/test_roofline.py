@@ -153,10 +153,10 @@ def test_tiles_and_strips_are_calls() -> None:
     """512 rows of 1024 hidden columns run in tiles: a product for each, and a pass for each strip of each; of generated code nothing."""
     products, *_ = (piece for piece in pieces_of(Case(Cell(512, (1024,)), OPTIMIZED)) if piece.is_product)
     passes = [piece for piece in pieces_of(Case(Cell(512, (1024,)), OPTIMIZED)) if not piece.is_product]
-    graph = OptimizedRunner(model_of(Cell(512, (1024,))), 512).compiled.graph
-    assert graph.tile_rows is not None
-    tiles = math.ceil(512 / graph.tile_rows)
-    if graph.is_generated:
+    program = OptimizedRunner(model_of(Cell(512, (1024,))), 512).compiled.program
+    assert program.schedule.is_tiled
+    tiles = math.ceil(512 / program.schedule.tile_rows)
+    if program.is_generated:
         assert (products.calls, passes) == (0, [])
     else:
         assert products.calls == tiles > 1

@@ -15,8 +15,8 @@ settings.register_profile("mlbench", deadline=None, derandomize=True)
 settings.load_profile("mlbench")  # the same examples in every run, and no verdict by the clock
 
 PLAIN_RULES = {
-    "mlbench.compiler.schedule.choices._rows_of_small_products": lambda graph: None,
-    "mlbench.compiler.schedule.choices.find": lambda: (None, "the tests say so"),
+    "mlbench.compiler.schedule.heuristics._rows_of_small_products": lambda graph: None,
+    "mlbench.compiler.schedule.heuristics.find": lambda: (None, "the tests say so"),
 }
 """What the default rules say where BLAS packs every product and no code is generated: the same wherever the tests run."""
 WIDEST = 40

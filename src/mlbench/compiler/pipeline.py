@@ -1,54 +1,38 @@
-"""Graph -> Graph, one optimisation a file; its docstring explains it to a reader who never saw it.
+"""From a graph as written to the program that runs: the passes in order, each checked by the verifier.
 
-Each pass module has `NAME`, `SUMMARY`, `apply(graph) -> graph` (the same object when it changed nothing) and
-`explain(before, after) -> str` (what it did to this graph, in one paragraph). A pass that is free to choose has
-`choose(graph, choices) -> graph` as well; its `apply` chooses by the default rule.
+A pass is a file in `passes/` that exports `PASS`; its place in PASSES is where it runs, whatever the order of the names.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from mlbench.compiler.passes import canonicalize, codegen, fold_bias, fuse, in_place, layout, parallelize, static, strips, tile
-from mlbench.compiler.schedule.choices import Choices, Way, check_choices, choices_from_json, choices_to_json, default_choices
+from mlbench.compiler.passes.base import Pass, graph_pass
+from mlbench.compiler.schedule.heuristics import heuristic_schedule
+from mlbench.compiler.schedule.program import Program, plain_program
+from mlbench.compiler.schedule.schedule import Schedule, check_schedule
+from mlbench.compiler.schedule.verify import verify_program
 from mlbench.errors import GraphError, ModelError
 from mlbench.ir import Graph, verify
 
-
-@dataclass(frozen=True, slots=True)
-class Pass:
-    """One optimisation.
-
-    Attributes:
-        name: what users call it.
-        summary: one clause on what it does.
-        apply: graph to graph; valid before, valid after.
-        explain: what it did, from the graph before and the graph after.
-        choose: as `apply`, but as chosen; None where there is nothing to choose.
-    """
-
-    name: str
-    summary: str
-    apply: Callable[[Graph], Graph]
-    explain: Callable[[Graph, Graph], str]
-    choose: Callable[[Graph, Choices], Graph] | None = None
-
-
 PASSES = (
-    Pass(canonicalize.NAME, canonicalize.SUMMARY, canonicalize.apply, canonicalize.explain),
-    Pass(fuse.NAME, fuse.SUMMARY, fuse.apply, fuse.explain),
-    Pass(static.NAME, static.SUMMARY, static.apply, static.explain),
-    Pass(tile.NAME, tile.SUMMARY, tile.apply, tile.explain, tile.choose),
-    Pass(layout.NAME, layout.SUMMARY, layout.apply, layout.explain, layout.choose),
-    Pass(codegen.NAME, codegen.SUMMARY, codegen.apply, codegen.explain, codegen.choose),
-    Pass(fold_bias.NAME, fold_bias.SUMMARY, fold_bias.apply, fold_bias.explain),
-    Pass(strips.NAME, strips.SUMMARY, strips.apply, strips.explain),
-    Pass(in_place.NAME, in_place.SUMMARY, in_place.apply, in_place.explain),
-    Pass(parallelize.NAME, parallelize.SUMMARY, parallelize.apply, parallelize.explain, parallelize.choose),
+    canonicalize.PASS,
+    fuse.PASS,
+    static.PASS,
+    tile.PASS,
+    layout.PASS,
+    codegen.PASS,
+    fold_bias.PASS,
+    strips.PASS,
+    in_place.PASS,
+    parallelize.PASS,
 )
+OLDER_NAMES = {"clean": "canonicalize", "threads": "parallelize"}
+"""What files and commands of earlier versions call a pass."""
 
 
 def passes_named(names: Sequence[str]) -> tuple[Pass, ...]:
@@ -60,28 +44,34 @@ def passes_named(names: Sequence[str]) -> tuple[Pass, ...]:
     >>> [each.name for each in passes_named(["tile", "fuse"])]
     ['fuse', 'tile']
     """
+    wanted = {OLDER_NAMES.get(name, name) for name in names}
     known = [each.name for each in PASSES]
-    unknown = sorted(set(names) - set(known))
+    unknown = sorted(wanted - set(known))
     if unknown:
         raise ModelError(f"no optimisation is called {', '.join(map(repr, unknown))}; there are {', '.join(known)}")
-    return tuple(each for each in PASSES if each.name in names)
+    return tuple(each for each in PASSES if each.name in wanted)
 
 
 @dataclass(frozen=True, slots=True)
 class Compiled:
-    """A graph after its passes.
+    """A program after its passes.
 
     Attributes:
         source: the graph as the user wrote it; of a runner, a constant that what runs does not need has its shape alone, see `released`.
-        graph: the graph as it runs.
+        program: the graph and the schedule as they run.
         passes: what ran, in order.
-        choices: what the passes that may choose were told; None where none of them ran.
+        schedule: what the passes that take a schedule were given; None where none of them ran.
     """
 
     source: Graph
-    graph: Graph
+    program: Program
     passes: tuple[Pass, ...]
-    choices: Choices | None = None
+    schedule: Schedule | None = None
+
+    @property
+    def graph(self) -> Graph:
+        """The graph as it runs."""
+        return self.program.graph
 
     @property
     def notes(self) -> tuple[tuple[Pass, str], ...]:
@@ -90,17 +80,17 @@ class Compiled:
         The passes run once more for it. So no explanation is made, or can fail, while a graph is compiled, and no graph between two passes
         is kept with its copies of weights.
         """
-        graph = replace(self.source, max_batch=self.graph.max_batch, threads=self.graph.threads)
+        program = plain_program(self.source, self.program.schedule.max_batch, self.program.schedule.threads)
         notes = []
         for each in self.passes:
-            after = _after(each, graph, self.choices)
-            notes.append((each, each.explain(graph, after)))
-            graph = after
+            after = _after(each, program, self.schedule)
+            notes.append((each, each.explain(program, after)))
+            program = after
         return tuple(notes)
 
 
 def released(compiled: Compiled) -> Compiled:
-    """Return the same without the numbers of constants that the graph does not read as it runs: they are NaN, and take no memory.
+    """Return the same without the numbers of constants that the program does not read as it runs: they are NaN, and take no memory.
 
     A weight that was packed is then kept by the model alone, and goes with it.
     """
@@ -113,54 +103,46 @@ def released(compiled: Compiled) -> Compiled:
 
 
 def compile_graph(
-    source: Graph, max_batch: int, passes: Sequence[Pass] | None = None, choices: Choices | None = None, threads: int = 1
+    source: Graph, max_batch: int, passes: Sequence[Pass] | None = None, schedule: Schedule | None = None, threads: int = 1
 ) -> Compiled:
-    """Run the passes for calls of up to `max_batch` rows; the graph is verified before the first and after each.
+    """Run the passes for calls of up to `max_batch` rows; the program is verified before the first and after each.
 
     Args:
         source: the graph as written.
         max_batch: most rows of a call.
         passes: what runs, in this order; None for all of them.
-        choices: what the passes that may choose are told; None leaves it to the default rules.
+        schedule: what the passes that take a schedule are given; None leaves it to the heuristics.
         threads: threads that may be used.
 
     Raises:
         GraphError: naming the pass that broke a law.
-        ModelError: for choices that were made for another graph.
+        ModelError: for a schedule that was made for another graph.
     """
     passes = PASSES if passes is None else passes
     verify(source)
-    graph = replace(source, max_batch=max_batch, threads=threads)
-    used: Choices | None = None
+    program = plain_program(source, max_batch, threads)
+    verify_program(program)
+    used: Schedule | None = None
     for each in passes:
         if each.choose is not None and used is None:
-            used = choices or default_choices(graph, [other.name for other in passes])
-            check_choices(graph, used)
-        graph = _after(each, graph, used)
-    return Compiled(source, graph, tuple(passes), used)
+            used = schedule or heuristic_schedule(program, [other.name for other in passes])
+            check_schedule(program.graph, used)
+        program = _after(each, program, used)
+    return Compiled(source, program, tuple(passes), used)
 
 
-def _after(each: Pass, graph: Graph, choices: Choices | None) -> Graph:
-    """Return the graph after a pass, verified."""
-    after = each.apply(graph) if each.choose is None or choices is None else each.choose(graph, choices)
+def _after(each: Pass, program: Program, schedule: Schedule | None) -> Program:
+    """Return the program after a pass, verified."""
+    after = program
+    if each.apply is not None:
+        after = each.apply(program)
+    elif each.choose is not None and schedule is not None:
+        after = each.choose(program, schedule)
     try:
-        verify(after)
+        verify_program(after)
     except GraphError as error:
         raise GraphError(f"after the pass {each.name}: {error}") from error
     return after
 
 
-__all__ = [
-    "PASSES",
-    "Choices",
-    "Compiled",
-    "Pass",
-    "Way",
-    "check_choices",
-    "choices_from_json",
-    "choices_to_json",
-    "compile_graph",
-    "default_choices",
-    "passes_named",
-    "released",
-]
+__all__ = ["OLDER_NAMES", "PASSES", "Compiled", "Pass", "compile_graph", "graph_pass", "passes_named", "released"]

@@ -1,28 +1,27 @@
-"""What a program is: frozen nodes in execution order, the op table, the laws, the printed form."""
+"""What a program is: frozen nodes in execution order, the op table, the verifier, the printed form, the float64 reference."""
 
-from mlbench.ir.copies import shared_copy
-from mlbench.ir.graph import COLUMNS, FEATURES, LAYOUTS, ROWS, SHARED, FloatArray, Graph, Node, Step, frozen, new_name
+from mlbench.ir.graph import FloatArray, Graph, Node, Step, frozen, new_name
 from mlbench.ir.ops import BYTES_PER_NUMBER, OPS, Op, op_named
-from mlbench.ir.printer import graph_text
+from mlbench.ir.printer import call_text, graph_text, head_text, return_text
+from mlbench.ir.reference import REFERENCES, interpret
 from mlbench.ir.verify import verify
 
 __all__ = [
     "BYTES_PER_NUMBER",
-    "COLUMNS",
-    "FEATURES",
-    "LAYOUTS",
     "OPS",
-    "ROWS",
-    "SHARED",
+    "REFERENCES",
     "FloatArray",
     "Graph",
     "Node",
     "Op",
     "Step",
+    "call_text",
     "frozen",
     "graph_text",
+    "head_text",
+    "interpret",
     "new_name",
     "op_named",
-    "shared_copy",
+    "return_text",
     "verify",
 ]

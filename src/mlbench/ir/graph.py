@@ -1,11 +1,8 @@
 """What a program is: values, nodes, a graph. Frozen data and nothing else.
 
-Every value is a matrix of shape (rows, columns) float32. The rows are rows of the batch and differ from call to call,
-so a value only knows its columns. A constant is a NumPy array the graph owns: a weight (inputs, outputs), a row
-(columns,), a strip (strip rows, columns) or a scalar ().
-
-The constants live in the graph and not beside it, because some optimisations change both at once (folding a bias), and
-a pass must be able to hand back one whole program.
+Every value is a matrix of shape (rows, columns) float32. The rows are rows of the batch, the same number for every value of a call, and
+differ from call to call, so a graph names columns only. How a graph runs is not here: that is a schedule
+(`mlbench.compiler.schedule.program`).
 """
 
 from __future__ import annotations
@@ -18,16 +15,9 @@ import numpy as np
 import numpy.typing as npt
 
 from mlbench.arrays import ReadOnly, aligned_floats
+from mlbench.ir.ops import op_named
 
 FloatArray = npt.NDArray[np.float32]
-
-ROWS = "rows"
-FEATURES = "features"
-LAYOUTS = (ROWS, FEATURES)
-"""How a value lies in memory: row of the batch after row (batch-major), or feature after feature (feature-major)."""
-COLUMNS = "columns"
-SHARED = (ROWS, COLUMNS)
-"""What the workers share: rows of the batch, each on its way through the whole graph, or the columns of each product."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,16 +39,10 @@ class Node:
 
     Attributes:
         op: name of a row of the op table.
-        inputs: the value it works on, then the names of constants.
-        output: name of the value it binds.
+        inputs: the values that it reads, then the names of as many constants as its op takes.
+        output: name of the value that it binds.
         columns: columns of that value.
         epilogue: element-wise steps on the result, in order; the result's storage is rewritten in place.
-        in_place: the result takes the storage of `inputs[0]`, which nobody reads afterwards.
-        layout: how the value lies in memory, ROWS or FEATURES.
-        parts: the columns are computed in so many parts of about equal size, one product after the other.
-        width: vectors of a panel of the packed weight of generated code; 0 where there is none.
-        lanes: lanes of these vectors; 0 where there are none.
-        inner: steps of the epilogue, from the first on, that run inside the generated code.
     """
 
     op: str
@@ -66,79 +50,57 @@ class Node:
     output: str
     columns: int
     epilogue: tuple[Step, ...] = ()
-    in_place: bool = False
-    layout: str = ROWS
-    parts: int = 1
-    width: int = 0
-    lanes: int = 0
-    inner: int = 0
 
     @property
-    def is_generated(self) -> bool:
-        """Whether generated code computes all of it, its epilogue too."""
-        return self.width > 0 and self.inner == len(self.epilogue)
+    def values(self) -> tuple[str, ...]:
+        """Names of the values that the node reads."""
+        return self.inputs[: max(0, len(self.inputs) - op_named(self.op).constants)]
+
+    @property
+    def operands(self) -> tuple[str, ...]:
+        """Names of the constants that its op reads."""
+        return self.inputs[len(self.values) :]
 
     @property
     def constants(self) -> tuple[str, ...]:
-        """Names of all constants the node reads, its epilogue's last."""
-        return self.inputs[1:] + tuple(name for step in self.epilogue for name in step.operands)
+        """Names of all constants that the node reads, those of its epilogue last."""
+        return self.operands + tuple(name for step in self.epilogue for name in step.operands)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Graph(ReadOnly):
-    """A program: nodes in execution order, from one input to one output.
+    """A program: nodes in execution order, from some inputs to some outputs.
 
     Attributes:
-        input: name of the input value, shape (batch, input_columns).
-        input_columns: columns of the input.
+        inputs: name of each input value, shape (batch, columns), to its columns.
         constants: name to array; the arrays are read-only float32.
         nodes: in execution order.
-        output: name of the value that is the result.
-        max_batch: most rows a call may have; None while the graph is not compiled for a batch.
-        tile_rows: the nodes run on this many rows at a time, tile after tile; None runs the whole batch at once.
-        is_static: every value has its place in one arena that lives as long as the runner; else each call allocates anew.
-        threads: threads that may be used.
-        workers: threads that share the work of a call; None leaves it to the calling thread.
-        shared: what they share, ROWS or COLUMNS; COLUMNS only of generated code.
-        blas_threads: threads that BLAS uses while the graph runs; None leaves it as it is.
+        outputs: names of the values that are the results.
     """
 
-    input: str
-    input_columns: int
+    inputs: Mapping[str, int]
     constants: Mapping[str, FloatArray]
     nodes: tuple[Node, ...]
-    output: str
-    max_batch: int | None = None
-    tile_rows: int | None = None
-    is_static: bool = False
-    threads: int = 1
-    workers: int | None = None
-    shared: str = ROWS
-    blas_threads: int | None = None
+    outputs: tuple[str, ...]
 
     @property
-    def is_generated(self) -> bool:
-        """Whether generated code runs the whole of it, and NumPy has no part in it."""
-        return all(node.is_generated for node in self.nodes)
-
-    @property
-    def rows_at_once(self) -> int | None:
-        """Most rows the nodes see in one pass over them; None while no batch is set."""
-        return self.max_batch if self.tile_rows is None else self.tile_rows
+    def is_single(self) -> bool:
+        """Whether it has one input and one output, so that `run(x)` gives one result."""
+        return len(self.inputs) == len(self.outputs) == 1
 
     def columns_of(self, name: str) -> int:
         """Columns of the value `name`."""
-        if name == self.input:
-            return self.input_columns
+        if name in self.inputs:
+            return self.inputs[name]
         return next(node.columns for node in self.nodes if node.output == name)
-
-    def layout_of(self, name: str) -> str:
-        """How the value `name` lies in memory; the input always row after row."""
-        return ROWS if name == self.input else next(node.layout for node in self.nodes if node.output == name)
 
     def readers_of(self, name: str) -> tuple[int, ...]:
         """Positions of the nodes that read the value `name`."""
-        return tuple(position for position, node in enumerate(self.nodes) if name in node.inputs)
+        return tuple(position for position, node in enumerate(self.nodes) if name in node.values)
+
+    def dies_at(self, name: str, position: int) -> bool:
+        """Whether the value `name` is one that a node binds and the node at this position is the last to need."""
+        return name not in self.inputs and name not in self.outputs and max(self.readers_of(name), default=-1) == position
 
     def with_nodes(self, nodes: tuple[Node, ...], constants: Mapping[str, FloatArray] | None = None) -> Graph:
         """Return a graph with other nodes; constants that no node reads any more are left behind."""

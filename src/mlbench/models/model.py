@@ -105,7 +105,7 @@ class Model(ReadOnly):
                 output = f"v{len(nodes)}"
                 nodes.append(Node(op, (value, *operands), output, layer.weight.shape[1]))
                 value = output
-        return Graph("x", self.inputs, constants, tuple(nodes), value)
+        return Graph({"x": self.inputs}, constants, tuple(nodes), (value,))
 
     def save(self, path: str | os.PathLike[str]) -> Path:
         """Write the model to a `.npz` file, whole or not at all.

@@ -13,7 +13,7 @@ from mlbench.errors import CopyError
 from mlbench.ir import FloatArray, Graph, verify
 from mlbench.models import Model
 from mlbench.runtime.numpy_backend.lowering import eager_source, forget, load
-from mlbench.runtime.validation import checked
+from mlbench.runtime.validation import checked_all, refuse_single
 
 
 class BaselineRunner:
@@ -27,8 +27,10 @@ class BaselineRunner:
         model: the model, or a graph.
 
     Attributes:
+        run_all: `run_all(xs) -> ys`; a tuple of one array for each input, and of one for each output.
         run: `run(x) -> y`; x: (batch, inputs) float32, any number of rows; y: (batch, outputs) float32, a new array. float16 and
-            float64 are converted first. Raises `InputError` for a wrong width, rank or dtype.
+            float64 are converted first. Raises `InputError` for a wrong width, rank or dtype, and where the graph has several inputs or
+            outputs, which `run_all` takes.
         source: the Python that runs.
 
     >>> from mlbench import BaselineRunner, mlp
@@ -37,22 +39,28 @@ class BaselineRunner:
     (3, 2)
     """
 
-    __slots__ = ("__weakref__", "run", "source")
+    __slots__ = ("__weakref__", "run", "run_all", "source")
 
     # An attribute and not a method: a method that calls the compiled function costs 2 % of the smallest case.
     run: Callable[[npt.NDArray[np.floating]], FloatArray]
+    run_all: Callable[[tuple[npt.NDArray[np.floating], ...]], tuple[FloatArray, ...]]
     source: str
 
     def __init__(self, model: Model | Graph) -> None:
         graph = model.graph() if isinstance(model, Model) else model
         verify(graph)
 
+        def admit_all(xs: object) -> tuple[FloatArray, ...]:
+            return tuple(x.astype(np.float32, copy=False) for x in checked_all(xs, graph.inputs))
+
         def admit(x: object) -> FloatArray:
-            return checked(x, graph.input_columns).astype(np.float32, copy=False)
+            return admit_all((x,))[0]
 
         self.source = eager_source(graph)
-        self.run, filename = load(self.source, "run", "eager", graph.constants, admit=admit)
-        weakref.finalize(self.run, forget, filename)
+        run, filename = load(self.source, "run", "eager", graph.constants, admit=admit if graph.is_single else admit_all)
+        weakref.finalize(run, forget, filename)
+        self.run = run if graph.is_single else refuse_single(graph)
+        self.run_all = (lambda xs: (run(*admit_all(xs)),)) if graph.is_single else run
 
     def __reduce__(self) -> NoReturn:
         """Refuse to be copied, pickled or sent to another process, as the other runner does.

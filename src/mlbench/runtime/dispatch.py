@@ -25,6 +25,7 @@ from mlbench.compiler.x86 import IS_READABLE
 from mlbench.errors import BusyError, CodeError
 from mlbench.ir import FloatArray
 from mlbench.runtime.numpy_backend.binding import Tile
+from mlbench.runtime.validation import checked_all
 
 if TYPE_CHECKING:
     from mlbench.runtime.engine import Engine
@@ -44,6 +45,13 @@ class Run(Protocol):
 
     def __call__(self, x: Floats, out: FloatArray | None = None) -> FloatArray:
         """Run the model."""
+
+
+class RunAll(Protocol):
+    """The signature of `OptimizedRunner.run_all`."""
+
+    def __call__(self, xs: tuple[Floats, ...]) -> tuple[FloatArray, ...]:
+        """Run the model with one array for each input."""
 
 
 def entrance(engine: Engine, engines: Engines) -> Run:
@@ -74,6 +82,31 @@ def entrance(engine: Engine, engines: Engines) -> Run:
 
     vars(run)["engines"] = engines
     return run
+
+
+def entrance_for_all(engine: Engine, engines: Engines, single: Run | None) -> RunAll:
+    """Return `run_all`: by `run`, where there is one, else one caller at a time through the checks of the engine.
+
+    Whoever has `run_all` alone finds what it runs with in its attribute `engines`.
+    """
+    run_any, word, inputs = engine.run_all, engine.guard.word, engine.compiled.source.inputs
+
+    def run_all(xs: tuple[Floats, ...]) -> tuple[FloatArray, ...]:
+        if single is not None:
+            return (single(*checked_all(xs, inputs)),)
+        return run(xs)
+
+    def run(xs: tuple[Floats, ...]) -> tuple[FloatArray, ...]:
+        was_taken, word[0] = word[0], _TAKEN
+        if was_taken:
+            _check_that_nobody_is_inside(word)
+        try:
+            return run_any(xs)
+        finally:
+            word[0] = 0
+
+    vars(run_all)["engines"] = engines
+    return run_all
 
 
 def _check_that_nobody_is_inside(word: bytearray) -> None:

@@ -14,6 +14,7 @@ from dataclasses import fields, replace
 
 from mlbench.compiler.passes import codegen
 from mlbench.compiler.pipeline import Compiled, Pass
+from mlbench.compiler.schedule.program import Program
 from mlbench.compiler.x86 import Code
 from mlbench.errors import CodeError, CodeWarning
 from mlbench.ir import FloatArray, Graph
@@ -22,7 +23,7 @@ from mlbench.runtime.engine import Engine, StaticMemory
 
 def passes_without_code(passes: Sequence[Pass]) -> tuple[Pass, ...]:
     """Return the passes but for the one that generates code."""
-    return tuple(each for each in passes if each.name != codegen.NAME)
+    return tuple(each for each in passes if each.name != codegen.PASS.name)
 
 
 def weakly(graph: Graph) -> Callable[[], Graph]:
@@ -45,9 +46,9 @@ def weakly(graph: Graph) -> Callable[[], Graph]:
     return again
 
 
-def refusal(graph: Graph) -> CodeError | None:
-    """Return why the code of a graph cannot be made, or None where it can, or where the graph has none."""
-    if not any(node.width for node in graph.nodes):
+def refusal(program: Program) -> CodeError | None:
+    """Return why the code of a program cannot be made, or None where it can, or where the program has none."""
+    if not program.has_code:
         return None
     try:
         Code(b"\xc3")

@@ -8,17 +8,20 @@ from typing import NoReturn
 
 import numpy as np
 
-from mlbench.compiler.memory import MemoryPlan, check_plan, plan_beside_output, plan_memory
+from mlbench.compiler.memory import MemoryPlan, check_plan, plan_beside_outputs, plan_memory
 from mlbench.compiler.pipeline import PASSES, Compiled, Pass, compile_graph, passes_named, released
-from mlbench.compiler.schedule.choices import Choices
+from mlbench.compiler.schedule.program import ROWS
+from mlbench.compiler.schedule.schedule import Schedule
+from mlbench.compiler.schedule.verify import verify_program
 from mlbench.compiler.x86 import Team
 from mlbench.errors import CopyError, ModelError
-from mlbench.ir import ROWS, Graph, verify
+from mlbench.ir import Graph
 from mlbench.models import Model
-from mlbench.runtime.dispatch import Run, entrance
+from mlbench.runtime.dispatch import Run, RunAll, entrance, entrance_for_all
 from mlbench.runtime.engine import Engine, StaticMemory
 from mlbench.runtime.fallback import Engines, passes_without_code, refusal, warn, weakly
 from mlbench.runtime.threads import BlasThreads, Crew
+from mlbench.runtime.validation import refuse_single
 
 
 class OptimizedRunner:
@@ -45,7 +48,7 @@ class OptimizedRunner:
         max_batch: most rows a call may have.
         passes: names of the optimisations to switch on, in any order; None for all of them. `mlbench explain` shows what each of them
             does. Passes of your own are accepted too, and run in the order given.
-        choices: what a search chose (`mlbench.tune`) or an earlier run recorded; None leaves tile, layouts and packing to default rules.
+        schedule: what a search found (`mlbench.tune`) or an earlier run recorded; None leaves tile, layouts and packing to heuristics.
         threads: threads that a call may use. With 1 the runner leaves BLAS as it is; with more it sets BLAS's threads for the time of a
             call, which needs threadpoolctl.
 
@@ -58,13 +61,16 @@ class OptimizedRunner:
             array.
             Raises `InputError` when x or out do not fit, or overlap each other or the arena in a way that would give a wrong result;
             `BusyError` when a call of this runner is under way; `CrewError` when its threads have ended or did not survive a fork.
-        compiled: the graph as written, the graph as it runs, and what each pass did. A constant of the former that the latter does not
+        run_all: `run_all(xs) -> ys`; a tuple of one array for each input, and of one for each output, where `run` takes and gives one.
+            The results are views of the arena that are valid until the next call. It is the only way to run a graph with several inputs or
+            outputs, of which `run` raises `InputError`.
+        compiled: the graph as written, the program that runs, and what each pass did. A constant of the former that the latter does not
             read has its shape alone; its numbers are NaN.
         plan: where each buffer lies in the arena, with `arena_bytes` and `lower_bound_bytes`; `print(runner.plan)` draws it.
         max_batch: most rows a call may have.
 
     Raises:
-        ModelError: for a max_batch below 1, or choices that were made for another model.
+        ModelError: for a max_batch below 1, or a schedule that was made for another model.
         MissingExtraError: for more than one thread without threadpoolctl.
         CrewError: when the system starts no threads.
 
@@ -80,10 +86,11 @@ class OptimizedRunner:
     640
     """
 
-    __slots__ = ("__weakref__", "_engine", "_engines", "compiled", "max_batch", "plan", "run")
+    __slots__ = ("__weakref__", "_engine", "_engines", "compiled", "max_batch", "plan", "run", "run_all")
 
     # An attribute and not a method: looking up a bound method and its `self` costs 5 % of the smallest case.
     run: Run
+    run_all: RunAll
     compiled: Compiled
     plan: MemoryPlan
     max_batch: int
@@ -94,7 +101,7 @@ class OptimizedRunner:
         max_batch: int,
         *,
         passes: Sequence[str] | Sequence[Pass] | None = None,
-        choices: Choices | None = None,
+        schedule: Schedule | None = None,
         threads: int = 1,
     ) -> None:
         for name, size in (("max_batch", max_batch), ("threads", threads)):
@@ -104,8 +111,8 @@ class OptimizedRunner:
         self.max_batch = most = int(max_batch)
         wanted = _resolved(passes)
         written = weakly(source)
-        self.compiled = released(compile_graph(source, most, wanted, choices, int(threads)))
-        refused = refusal(self.compiled.graph)
+        self.compiled = released(compile_graph(source, most, wanted, schedule, int(threads)))
+        refused = refusal(self.compiled.program)
 
         def plain() -> Compiled:  # without `self`, which would be kept by itself
             return compile_graph(written(), most, passes_without_code(wanted), None, int(threads))
@@ -116,7 +123,8 @@ class OptimizedRunner:
         self.plan = _plan(self.compiled)
         self._engine = _engine(self.compiled, self.plan)
         self._engines = Engines(self._engine, lambda: _engine(plain()))
-        self.run = entrance(self._engine, self._engines)
+        self.run = entrance(self._engine, self._engines) if source.is_single else refuse_single(source)
+        self.run_all = entrance_for_all(self._engine, self._engines, self.run if source.is_single else None)
 
     @property
     def memory(self) -> StaticMemory:
@@ -147,34 +155,33 @@ def _is_size(number: object) -> bool:
 
 
 def _plan(compiled: Compiled) -> MemoryPlan:
-    plan = plan_memory(compiled.graph)
-    check_plan(compiled.graph, plan)
+    plan = plan_memory(compiled.program)
+    check_plan(compiled.program, plan)
     return plan
 
 
 def _engine(compiled: Compiled, plan: MemoryPlan | None = None) -> Engine:
-    """Return the engine of a compiled graph, and the threads that help it."""
-    graph = compiled.graph
+    """Return the engine of a program, and the threads that help it."""
+    schedule = compiled.program.schedule
     plan = plan or _plan(compiled)
     members = _members(compiled)
-    if graph.is_generated:
-        return Engine(compiled, plan, members, team=None if graph.workers is None else Team(graph.workers))
-    needs_crew = graph.blas_threads is not None and (bool(members) or not BlasThreads(graph.blas_threads).are_set)
-    return Engine(compiled, plan, members, crew=Crew(max(1, len(members)), graph.blas_threads or 1) if needs_crew else None)
+    if compiled.program.is_generated:
+        return Engine(compiled, plan, members, team=None if schedule.workers == 1 else Team(schedule.workers))
+    needs_crew = schedule.blas_threads > 0 and (bool(members) or not BlasThreads(schedule.blas_threads).are_set)
+    return Engine(compiled, plan, members, crew=Crew(max(1, len(members)), schedule.blas_threads) if needs_crew else None)
 
 
 def _members(compiled: Compiled) -> list[Engine]:
     """Return an engine for each thread that runs rows of its own, in an arena of its own."""
-    graph = compiled.graph
-    if graph.workers is None or graph.max_batch is None or graph.shared != ROWS:
+    schedule = compiled.program.schedule
+    if schedule.workers == 1 or schedule.shared != ROWS:
         return []
-    share = -(-graph.max_batch // graph.workers)
-    tile_rows = None if graph.tile_rows is None or graph.tile_rows >= share else graph.tile_rows
-    alone = replace(graph, max_batch=share, tile_rows=tile_rows, threads=1, workers=None, blas_threads=None)
-    verify(alone)
-    plan = plan_beside_output(alone)
+    share = -(-schedule.max_batch // schedule.workers)
+    alone = compiled.program.scheduled(max_batch=share, tile_rows=min(schedule.tile_rows, share), threads=1, workers=1, blas_threads=0)
+    verify_program(alone)
+    plan = plan_beside_outputs(alone)
     check_plan(alone, plan)
-    return [Engine(replace(compiled, graph=alone), plan, owns_output=False) for _ in range(graph.workers)]
+    return [Engine(replace(compiled, program=alone), plan, owns_output=False) for _ in range(schedule.workers)]
 
 
 def _resolved(passes: Sequence[str] | Sequence[Pass] | None) -> Sequence[Pass]:

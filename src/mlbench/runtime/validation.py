@@ -2,41 +2,76 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, NoReturn
 
 import numpy as np
 import numpy.typing as npt
 
 from mlbench.errors import InputError
-from mlbench.ir import FloatArray
+from mlbench.ir import FloatArray, Graph
 
 
-def checked(x: object, columns: int, max_batch: int | None = None) -> npt.NDArray[np.floating[Any]]:
+def checked_all(xs: object, inputs: Mapping[str, int], max_batch: int | None = None) -> tuple[npt.NDArray[np.floating[Any]], ...]:
+    """Return one plain array of floats for each input, without copying them.
+
+    Args:
+        xs: what the caller gave.
+        inputs: name and columns of each input.
+        max_batch: most rows; None for any number.
+
+    Raises:
+        InputError: with what was found and what fits.
+    """
+    if not isinstance(xs, (tuple, list)) or len(xs) != len(inputs):
+        found = f"{len(xs)} arrays" if isinstance(xs, (tuple, list)) else f"a {type(xs).__name__}"
+        raise InputError(f"found {found}; expected a tuple of one array for each input: {', '.join(inputs)}")
+    arrays = tuple(checked(x, columns, max_batch, name) for x, (name, columns) in zip(xs, inputs.items(), strict=True))
+    rows = [len(array) for array in arrays]
+    if len(set(rows)) > 1:
+        raise InputError(f"the inputs {', '.join(inputs)} have {', '.join(map(str, rows))} rows; expected the same number")
+    return arrays
+
+
+def checked(x: object, columns: int, max_batch: int | None = None, name: str = "x") -> npt.NDArray[np.floating[Any]]:
     """Return `x` as a plain array of floats that fits, without copying it.
 
     Args:
         x: what the caller gave.
         columns: columns the model takes.
         max_batch: most rows; None for any number.
+        name: what messages call it.
 
     Raises:
         InputError: with what was found and what fits.
     """
     fits = f"(batch, {columns})" + (f" with batch <= {max_batch}" if max_batch is not None else "")
     if not isinstance(x, np.ndarray):
-        raise InputError(f"x is a {type(x).__name__}; this model takes a NumPy array of shape {fits}")
+        raise InputError(f"{name} is a {type(x).__name__}; this model takes a NumPy array of shape {fits}")
     if x.__class__ is not np.ndarray:
-        _refuse_mask(x, "x")
+        _refuse_mask(x, name)
     if x.ndim != 2 or x.shape[1] != columns or (max_batch is not None and x.shape[0] > max_batch):
         hint = ""
         if x.shape == (columns,):
-            hint = "; one row needs two dimensions: x[np.newaxis]"
+            hint = f"; one row needs two dimensions: {name}[np.newaxis]"
         elif x.ndim == 2 and x.shape[1] == columns:
-            hint = "; make the runner with a larger max_batch or call it on parts of x"
-        raise InputError(f"x has shape {x.shape}; this model takes {fits}{hint}")
+            hint = f"; make the runner with a larger max_batch or call it on parts of {name}"
+        raise InputError(f"{name} has shape {x.shape}; this model takes {fits}{hint}")
     if x.dtype.kind != "f":
-        raise InputError(f"x is {x.dtype}; this model takes float32 (float16 and float64 are converted): x.astype(np.float32)")
+        raise InputError(f"{name} is {x.dtype}; this model takes float32 (float16 and float64 are converted): {name}.astype(np.float32)")
     return np.asarray(x)
+
+
+def refuse_single(graph: Graph) -> Callable[..., NoReturn]:
+    """Return what stands for `run` where a graph has several inputs or outputs."""
+
+    def run(*_: object, **__: object) -> NoReturn:
+        raise InputError(
+            f"run(x) is for one input and one output; this graph has the inputs {', '.join(graph.inputs)} and the outputs "
+            f"{', '.join(graph.outputs)}: call run_all with a tuple of {len(graph.inputs)}"
+        )
+
+    return run
 
 
 def checked_out(out: object, shape: tuple[int, int]) -> FloatArray:

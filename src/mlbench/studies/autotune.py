@@ -1,8 +1,8 @@
 """The search with a clock: which tile, layouts, packing and threads are fastest on this machine, and remembering the answer.
 
-The search itself (`mlbench.compiler.schedule.search`) knows no clock; here it is handed one. Candidates race in this process, in turns
-as everything
-else is measured. The answer is remembered for this machine, its BLAS and these shapes, so that the second time costs a look into a file.
+The search itself (`mlbench.compiler.schedule.search`) knows no clock; here it is handed one. Candidates are timed in this process,
+interleaved as everything else is. The answer is remembered for this machine, its BLAS and these shapes, so that the second time costs a
+look into a file.
 """
 
 from __future__ import annotations
@@ -17,34 +17,37 @@ from typing import Any
 import numpy as np
 
 from mlbench.cache import CacheWarning, recall, remember
-from mlbench.compiler.pipeline import PASSES, compile_graph, passes_named
-from mlbench.compiler.schedule.choices import Choices, choices_from_json, choices_to_json, memory_budget_bytes
-from mlbench.compiler.schedule.search import best_choices, check_findable
+from mlbench.compiler.pipeline import OLDER_NAMES, PASSES, compile_graph, passes_named
+from mlbench.compiler.schedule.heuristics import memory_budget_bytes, output_bytes
+from mlbench.compiler.schedule.program import Program
+from mlbench.compiler.schedule.schedule import Schedule, schedule_from_json, schedule_to_json
+from mlbench.compiler.schedule.search import best_schedule, check_findable
 from mlbench.errors import ModelError
-from mlbench.ir import BYTES_PER_NUMBER, Graph
+from mlbench.ir import Graph
 from mlbench.measure import kernel_key, time_interleaved
 from mlbench.measure.stats import median
 from mlbench.models import Model
 from mlbench.runtime import OptimizedRunner
 
-RACE_S = 0.3
-"""Time for a race, shared by its candidates; slow ones get LEAST_ROUNDS whatever they take."""
-HEAT_S, TURN_S = 1e-4, 3e-4
+COMPARISON_S = 0.3
+"""Time for a comparison, shared by its candidates; slow ones get LEAST_ROUNDS whatever they take."""
+TRIAL_S, TURN_S = 1e-4, 3e-4
 FAR_BEHIND = 1.2
-"""What takes so many times the fastest heat does not race."""
+"""What takes so many times the fastest trial is not compared further."""
 LEAST_ROUNDS, MOST_ROUNDS = 2, 15
 PAUSE_S = 0.05
 MOST_SEARCH_ROWS = 512
 """A call of more rows only repeats the tiles of these."""
-KIND = "choices"
+KIND, OLDER_KIND = "schedule", "choices"
+"""What the cache calls its entries, and what it called those of earlier versions."""
 
 
-def tune(model: Model, max_batch: int, *, threads: int = 1, passes: Sequence[str] | None = None, use_cache: bool = True) -> Choices:
-    """Search the fastest choices for calls of `max_batch` rows on this machine, or recall what was found before.
+def tune(model: Model, max_batch: int, *, threads: int = 1, passes: Sequence[str] | None = None, use_cache: bool = True) -> Schedule:
+    """Search the fastest schedule for calls of `max_batch` rows on this machine, or recall what was found before.
 
     Args:
         model: the model.
-        max_batch: rows of a call; the choices are for that size, smaller batches run with them too.
+        max_batch: rows of a call; the schedule is for that size, smaller batches run with it too.
         threads: threads that a call may use.
         passes: names of the optimisations that will be switched on; all of them by default.
         use_cache: recall an earlier answer and remember this one.
@@ -54,36 +57,39 @@ def tune(model: Model, max_batch: int, *, threads: int = 1, passes: Sequence[str
 
     >>> from mlbench import OptimizedRunner, mlp, tune
     >>> model = mlp(inputs=4, hidden=8, outputs=2)
-    >>> fast = OptimizedRunner(model, 16, choices=tune(model, 16))
+    >>> fast = OptimizedRunner(model, 16, schedule=tune(model, 16))
     """
     names = [each.name for each in (PASSES if passes is None else passes_named(passes))]
     key = _key(model, max_batch, threads, names)
-    graph = undecided(model.graph(), max_batch, threads, names)
-    if use_cache and (known := _recalled(key, graph, names)) is not None:
+    program = undecided(model.graph(), max_batch, threads, names)
+    if use_cache and (known := _recalled(key, program, names)) is not None:
         return known
-    found = best_choices(graph, names, partial(_race, model, max_batch, threads, names))
+    found = best_schedule(program, names, partial(_compared, model, max_batch, threads, names))
     if use_cache:
-        remember(KIND, key, choices_to_json(found))
+        remember(KIND, key, schedule_to_json(found))
     return found
 
 
-def undecided(source: Graph, max_batch: int, threads: int, names: Sequence[str]) -> Graph:
-    """Return the graph as it is before the first pass that chooses."""
+def undecided(source: Graph, max_batch: int, threads: int, names: Sequence[str]) -> Program:
+    """Return the program as it is before the first pass that takes a schedule."""
     chosen = passes_named(names)
     first = next((index for index, each in enumerate(chosen) if each.choose is not None), len(chosen))
-    return compile_graph(source, max_batch, chosen[:first], threads=threads).graph
+    return compile_graph(source, max_batch, chosen[:first], threads=threads).program
 
 
-def _recalled(key: dict[str, Any], graph: Graph, names: Sequence[str]) -> Choices | None:
-    """Return the choices that were remembered, where a search could have found them for this graph."""
+def _recalled(key: dict[str, Any], program: Program, names: Sequence[str]) -> Schedule | None:
+    """Return the schedule that was remembered, by this version or an earlier one, where a search could have found it for this program."""
+    older = {name: older for older, name in OLDER_NAMES.items()}
     data = recall(KIND, key)
+    if data is None:
+        data = recall(OLDER_KIND, key | {"passes": [older.get(name, name) for name in names]})
     if data is None:
         return None
     try:
-        found = choices_from_json(data)
-        check_findable(graph, names, found)
+        found = schedule_from_json(data)
+        check_findable(program, names, found)
     except ModelError as error:
-        warnings.warn(f"remembered choices are ignored: {error}", CacheWarning, stacklevel=3)
+        warnings.warn(f"a remembered schedule is ignored: {error}", CacheWarning, stacklevel=3)
         return None
     return found
 
@@ -93,47 +99,47 @@ def _key(model: Model, max_batch: int, threads: int, names: Sequence[str]) -> di
     return {"machine": kernel_key(), "layers": layers, "max_batch": int(max_batch), "threads": threads, "passes": list(names)}
 
 
-def _race(model: Model, max_batch: int, threads: int, names: Sequence[str], candidates: Sequence[Choices]) -> list[float]:
-    """Return the seconds of a call of each candidate: all of them run a heat, and those that are not far behind race in turns.
+def _compared(model: Model, max_batch: int, threads: int, names: Sequence[str], candidates: Sequence[Schedule]) -> list[float]:
+    """Return the seconds of a call of each candidate: all of them run a trial, and those that are not far behind are timed interleaved.
 
-    A candidate that needs more memory than the budget takes for ever. Candidates that use threads in different ways race apart, after a
-    pause: the threads of BLAS spin for a while after a call, on a core that the next one would need.
+    A candidate that needs more memory than the budget takes for ever. Candidates that use threads in different ways are timed apart,
+    after a pause: the threads of BLAS spin for a while after a call, on a core that the next one would need.
     """
     x = np.random.default_rng(1).standard_normal((min(max_batch, MOST_SEARCH_ROWS), model.inputs), dtype=np.float32)
     costs = dict.fromkeys(candidates, math.inf)
     for threading in dict.fromkeys(each.threading for each in candidates):
-        arms: dict[Choices, Callable[[], object]] = {}
-        for choices in (each for each in candidates if each.threading == threading):
-            runner = OptimizedRunner(model, max_batch, passes=names, choices=choices, threads=threads)
+        arms: dict[Schedule, Callable[[], object]] = {}
+        for schedule in (each for each in candidates if each.threading == threading):
+            runner = OptimizedRunner(model, max_batch, passes=names, schedule=schedule, threads=threads)
             runner.run(x)
             if _is_affordable(runner):
-                arms[choices] = partial(runner.run, x)
+                arms[schedule] = partial(runner.run, x)
         if threads > 1:
             time.sleep(PAUSE_S)
         costs |= _seconds(arms)
     return [costs[each] for each in candidates]
 
 
-def _seconds(arms: dict[Choices, Callable[[], object]]) -> dict[Choices, float]:
-    """Return the seconds of a call of each arm, measured in turns."""
+def _seconds(arms: dict[Schedule, Callable[[], object]]) -> dict[Schedule, float]:
+    """Return the seconds of a call of each arm, measured interleaved."""
     if not arms:
         return {}
     by_number = {str(index): call for index, call in enumerate(arms.values())}
-    heat = {name: times.rounds_s[0] for name, times in time_interleaved(by_number, 1, HEAT_S, 0.0, count_faults=False).items()}
-    fastest = min(heat.values())
-    close = {name: call for name, call in by_number.items() if heat[name] <= FAR_BEHIND * fastest or name == "0"}
-    rounds = max(LEAST_ROUNDS, min(MOST_ROUNDS, int(RACE_S / (2 * len(close) * max(TURN_S, fastest)))))
-    race = time_interleaved(close, rounds, TURN_S, 0.0, count_faults=False)
-    found = [median(race[name].rounds_s) if name in race else heat[name] for name in by_number]
+    trial = {name: times.rounds_s[0] for name, times in time_interleaved(by_number, 1, TRIAL_S, 0.0, count_faults=False).items()}
+    fastest = min(trial.values())
+    close = {name: call for name, call in by_number.items() if trial[name] <= FAR_BEHIND * fastest or name == "0"}
+    rounds = max(LEAST_ROUNDS, min(MOST_ROUNDS, int(COMPARISON_S / (2 * len(close) * max(TURN_S, fastest)))))
+    timed = time_interleaved(close, rounds, TURN_S, 0.0, count_faults=False)
+    found = [median(timed[name].rounds_s) if name in timed else trial[name] for name in by_number]
     return dict(zip(arms, found, strict=True))
 
 
 def _is_affordable(runner: OptimizedRunner) -> bool:
-    """Whether a runner that has run keeps within the memory budget of its graph, its output and copies of weights apart.
+    """Whether a runner that has run keeps within the memory budget of its program, its output and copies of weights apart.
 
     Threads may take twice as much each: in higher tiles they wait less for the interpreter's lock.
     """
-    graph = runner.compiled.graph
-    budget = memory_budget_bytes(graph, generated=graph.is_generated)
-    output = BYTES_PER_NUMBER * runner.max_batch * graph.columns_of(graph.output)
-    return budget is None or runner.memory.without_copies_bytes - output <= budget * (2 * graph.workers if graph.workers else 1)
+    program = runner.compiled.program
+    budget = memory_budget_bytes(program, generated=program.is_generated)
+    workers = program.schedule.workers
+    return budget is None or runner.memory.without_copies_bytes - output_bytes(program) <= budget * (2 * workers if workers > 1 else 1)

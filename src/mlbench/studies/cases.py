@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from mlbench.compiler.pipeline import Compiled
-from mlbench.compiler.schedule.choices import choices_to_json
+from mlbench.compiler.schedule.schedule import schedule_to_json
 from mlbench.compiler.x86 import find
 from mlbench.errors import FileError, UsageError
 from mlbench.files import file_name
@@ -55,7 +55,7 @@ class Cell:
         outputs: columns of the output.
         threads: BLAS threads.
         model: `mlp` for a seeded one of these sizes, `digits` for the trained one.
-        tuned: the compiled runner has choices that a search made on this machine, instead of those of the default rules.
+        tuned: the compiled runner has a schedule that a search found on this machine, instead of that of the heuristics.
     """
 
     batch: int
@@ -172,10 +172,10 @@ def input_of(cell: Cell) -> FloatArray:
 
 
 def optimized_runner(case: Case) -> OptimizedRunner:
-    """Return the compiled runner of a case, by the default rules or tuned."""
+    """Return the compiled runner of a case, by the heuristics or tuned."""
     cell = case.cell
-    choices = tune(model_of(cell), cell.batch, threads=cell.threads) if cell.tuned else None
-    return OptimizedRunner(model_of(cell), cell.batch, choices=choices, threads=cell.threads)
+    schedule = tune(model_of(cell), cell.batch, threads=cell.threads) if cell.tuned else None
+    return OptimizedRunner(model_of(cell), cell.batch, schedule=schedule, threads=cell.threads)
 
 
 def call_of(case: Case) -> Callable[[], FloatArray]:
@@ -214,11 +214,11 @@ def plan_of(case: Case) -> dict[str, Any] | None:
 
 def plan_of_compiled(compiled: Compiled) -> dict[str, Any] | None:
     """Return the plan of a compiled graph as JSON data; None where none of its passes choose anything."""
-    if compiled.choices is None:
+    if compiled.schedule is None:
         return None
     vectors, _ = find()
-    code = vectors.name if vectors is not None and any(node.width for node in compiled.graph.nodes) else None
-    return choices_to_json(compiled.choices) | {"passes": [each.name for each in compiled.passes], "code": code}
+    code = vectors.name if vectors is not None and compiled.program.has_code else None
+    return schedule_to_json(compiled.schedule) | {"passes": [each.name for each in compiled.passes], "code": code}
 
 
 def recording_call(case: Case) -> Callable[[], object]:
@@ -230,12 +230,12 @@ def recording_call(case: Case) -> Callable[[], object]:
     if case.runner == BASELINE:
         return call_of(case)
     x, model, threads = input_of(case.cell), model_of(case.cell), case.cell.threads
-    choices = tune(model, case.cell.batch, threads=threads) if case.cell.tuned else None
+    schedule = tune(model, case.cell.batch, threads=threads) if case.cell.tuned else None
     kept: list[OptimizedRunner] = []
 
     def make_and_run() -> FloatArray:
         kept.clear()  # a runner of the same model would share its packed weights, which would not be recorded
-        kept.append(OptimizedRunner(model, case.cell.batch, choices=choices, threads=threads))
+        kept.append(OptimizedRunner(model, case.cell.batch, schedule=schedule, threads=threads))
         return kept[-1].run(x)
 
     return make_and_run

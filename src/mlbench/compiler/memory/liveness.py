@@ -1,4 +1,4 @@
-"""From a graph to buffers that know when they are needed, but not yet where they lie."""
+"""From a program to buffers that know when they are needed, but not yet where they lie."""
 
 from __future__ import annotations
 
@@ -6,32 +6,28 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from mlbench.compiler.memory.plan import Buffer
-from mlbench.errors import PlanError
+from mlbench.compiler.schedule.program import Program
 from mlbench.ir import BYTES_PER_NUMBER, Graph, Node, op_named
 
 
-def buffers_of(graph: Graph) -> tuple[Buffer, ...]:
+def buffers_of(program: Program) -> tuple[Buffer, ...]:
     """Return one buffer for each value that needs storage of its own, and one for each piece of scratch.
 
-    A value lives from the node that binds it to its last reader. With tiling the output lives throughout: rows of an earlier tile
-    must survive the later ones. The output has a row for each row of the batch, all else only for the rows of a tile.
-
-    Raises:
-        PlanError: for a graph that is not compiled for a batch.
+    A value lives from the node that binds it to its last reader. With tiling an output lives throughout: rows of an earlier tile
+    must survive the later ones. An output has a row for each row of the batch, all else only for the rows of a tile.
     """
-    if graph.max_batch is None or graph.rows_at_once is None:
-        raise PlanError("the graph has no max_batch; compile it for a batch first")
+    graph, rows = program.graph, program.schedule.tile_rows
     buffers: list[Buffer] = []
     for position, node in enumerate(graph.nodes):
         last = max((reader + 1 for reader in graph.readers_of(node.output)), default=position + 1)
-        if node.in_place:
-            index = next(i for i, buffer in enumerate(buffers) if node.inputs[0] in buffer.values)
+        if program.of(node).in_place:
+            index = next(i for i, buffer in enumerate(buffers) if node.values[0] in buffer.values)
             held = buffers[index]
             buffers[index] = replace(held, values=(*held.values, node.output), last=max(held.last, last))
         else:
-            buffers.append(_buffer(node.output, (node.output,), graph.rows_at_once, node.columns, position, last))
-        buffers.extend(_scratch_of(graph, node, position))
-    return tuple(_for_whole_batch(graph, buffer) if graph.output in buffer.values else buffer for buffer in buffers)
+            buffers.append(_buffer(node.output, (node.output,), rows, node.columns, position, last))
+        buffers.extend(_scratch_of(program, node, position))
+    return tuple(_for_whole_batch(program, buffer) if set(graph.outputs) & set(buffer.values) else buffer for buffer in buffers)
 
 
 def lower_bound_bytes(buffers: Sequence[Buffer], nodes: int) -> int:
@@ -48,21 +44,20 @@ def strip_rows_of(graph: Graph, node: Node) -> int | None:
     return heights[0] if heights else None
 
 
-def scratch_names(node: Node) -> tuple[str, ...]:
+def scratch_names(program: Program, node: Node) -> tuple[str, ...]:
     """Names of the scratch buffers a node needs, for its op and its epilogue together."""
-    need = max([op_named(node.op).scratch, *(op_named(step.op).scratch for step in node.epilogue[node.inner :])])
+    need = max([op_named(node.op).scratch, *(op_named(step.op).scratch for step in program.outer_steps(node))])
     return tuple(f"{node.output}_scratch{index}" for index in range(need))
 
 
-def _scratch_of(graph: Graph, node: Node, position: int) -> list[Buffer]:
-    rows = strip_rows_of(graph, node) or graph.rows_at_once or 0
-    return [_buffer(name, (), rows, node.columns, position, position + 1) for name in scratch_names(node)]
+def _scratch_of(program: Program, node: Node, position: int) -> list[Buffer]:
+    rows = strip_rows_of(program.graph, node) or program.schedule.tile_rows
+    return [_buffer(name, (), rows, node.columns, position, position + 1) for name in scratch_names(program, node)]
 
 
-def _for_whole_batch(graph: Graph, buffer: Buffer) -> Buffer:
-    first = buffer.first if graph.tile_rows is None else 0
-    assert graph.max_batch is not None
-    return _buffer(buffer.name, buffer.values, graph.max_batch, buffer.columns, first, len(graph.nodes))
+def _for_whole_batch(program: Program, buffer: Buffer) -> Buffer:
+    first = 0 if program.schedule.is_tiled else buffer.first
+    return _buffer(buffer.name, buffer.values, program.schedule.max_batch, buffer.columns, first, len(program.graph.nodes))
 
 
 def _buffer(name: str, values: tuple[str, ...], rows: int, columns: int, first: int, last: int) -> Buffer:

@@ -14,25 +14,31 @@ from itertools import permutations
 from mlbench.arrays import ALIGNMENT_BYTES
 from mlbench.compiler.memory.liveness import buffers_of, lower_bound_bytes
 from mlbench.compiler.memory.plan import Buffer, MemoryPlan
-from mlbench.ir import Graph
+from mlbench.compiler.schedule.program import Program
 
 EXHAUSTIVE = 6
 
 
-def plan_memory(graph: Graph) -> MemoryPlan:
-    """Return the smallest plan found for a graph that was compiled for a batch."""
-    labels = tuple(f"{position} {node.op}" for position, node in enumerate(graph.nodes))
-    return place(buffers_of(graph), labels)
+def plan_memory(program: Program) -> MemoryPlan:
+    """Return the smallest plan found for a program."""
+    return place(buffers_of(program), _labels(program))
 
 
-def plan_beside_output(graph: Graph) -> MemoryPlan:
-    """Return a plan whose output lies behind everything else, so that an arena can end before it where the output is somebody else's."""
-    labels = tuple(f"{position} {node.op}" for position, node in enumerate(graph.nodes))
-    buffers = buffers_of(graph)
-    inner = place([buffer for buffer in buffers if graph.output not in buffer.values], labels)
-    output = next(replace(buffer, offset=_aligned(inner.arena_bytes)) for buffer in buffers if graph.output in buffer.values)
-    bound = lower_bound_bytes(buffers, len(labels))
-    return MemoryPlan((*inner.buffers, output), labels, output.offset + output.size_bytes, bound)
+def plan_beside_outputs(program: Program) -> MemoryPlan:
+    """Return a plan whose outputs lie behind everything else, so that an arena can end before them where they are somebody else's."""
+    labels = _labels(program)
+    buffers = buffers_of(program)
+    outputs = [buffer for buffer in buffers if set(program.graph.outputs) & set(buffer.values)]
+    inner = place([buffer for buffer in buffers if buffer not in outputs], labels)
+    placed, end = inner.buffers, inner.arena_bytes
+    for buffer in outputs:
+        placed = (*placed, replace(buffer, offset=_aligned(end)))
+        end = placed[-1].offset + buffer.size_bytes
+    return MemoryPlan(placed, labels, end, lower_bound_bytes(buffers, len(labels)))
+
+
+def _labels(program: Program) -> tuple[str, ...]:
+    return tuple(f"{position} {node.op}" for position, node in enumerate(program.graph.nodes))
 
 
 def place(buffers: Sequence[Buffer], labels: Sequence[str]) -> MemoryPlan:

@@ -1,17 +1,19 @@
-"""The plain judge of plans. It trusts no planner and imports none; it derives from the graph what must hold."""
+"""The plain judge of plans. It trusts no planner and imports none; it derives from the program what must hold."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from itertools import combinations
 
 from mlbench.arrays import ALIGNMENT_BYTES
 from mlbench.compiler.memory.plan import Buffer, MemoryPlan
+from mlbench.compiler.schedule.program import Program
 from mlbench.errors import PlanError
-from mlbench.ir import BYTES_PER_NUMBER, Graph, op_named
+from mlbench.ir import BYTES_PER_NUMBER, op_named
 
 
-def check_plan(graph: Graph, plan: MemoryPlan) -> None:
-    """Check that running `graph` in `plan` never overwrites a value that is still needed.
+def check_plan(program: Program, plan: MemoryPlan) -> None:
+    """Check that running `program` in `plan` never overwrites a value that is still needed.
 
     Raises:
         PlanError: naming the law, the buffer, what was found and what was expected.
@@ -21,10 +23,12 @@ def check_plan(graph: Graph, plan: MemoryPlan) -> None:
     for one, other in combinations(plan.buffers, 2):
         _check_apart(one, other)
     homes = _homes(plan)
-    for position, node in enumerate(graph.nodes):
-        _check_value(graph, node.output, position, homes)
-        _check_sharing(graph, position, homes)
-        _check_scratch(graph, position, plan)
+    for position, node in enumerate(program.graph.nodes):
+        _check_value(program, node.output, position, homes)
+        _check_sharing(program, position, homes)
+        _check_scratch(program, position, plan)
+    for buffer in plan.buffers:
+        _check_shared(program, buffer)
     _check_bound(plan)
 
 
@@ -53,37 +57,48 @@ def _homes(plan: MemoryPlan) -> dict[str, Buffer]:
     return homes
 
 
-def _check_value(graph: Graph, value: str, position: int, homes: dict[str, Buffer]) -> None:
+def _check_value(program: Program, value: str, position: int, homes: Mapping[str, Buffer]) -> None:
+    graph, schedule = program.graph, program.schedule
     if value not in homes:
         raise PlanError(f"home: {value} has no buffer")
     home = homes[value]
-    is_output = value == graph.output
+    is_output = value in graph.outputs
     last = max([position + 1, *(reader + 1 for reader in graph.readers_of(value))])
-    first = 0 if is_output and graph.tile_rows is not None else position
+    first = 0 if is_output and schedule.is_tiled else position
     last = len(graph.nodes) if is_output else last
     if home.first > first or home.last < last:
         raise PlanError(f"lifetime: {value} is needed in [{first}, {last}); its buffer lives in [{home.first}, {home.last})")
-    rows = graph.max_batch if is_output else graph.rows_at_once
-    if home.rows < (rows or 0) or home.columns != graph.columns_of(value):
+    rows = schedule.max_batch if is_output else schedule.tile_rows
+    if home.rows < rows or home.columns != graph.columns_of(value):
         raise PlanError(f"size: {value} needs {rows} x {graph.columns_of(value)}; its buffer has {home.rows} x {home.columns}")
 
 
-def _check_sharing(graph: Graph, position: int, homes: dict[str, Buffer]) -> None:
-    node = graph.nodes[position]
-    source = node.inputs[0]
-    if source == graph.input:
-        return
-    shared = homes[source] is homes[node.output]
-    if shared != node.in_place:
-        found = "shares" if shared else "does not share"
-        raise PlanError(f"in place: {node.output} {found} the buffer of {source}; the graph says in_place={node.in_place}")
+def _check_sharing(program: Program, position: int, homes: Mapping[str, Buffer]) -> None:
+    node = program.graph.nodes[position]
+    in_place = program.of(node).in_place
+    for source in node.values:
+        if source in program.graph.inputs:
+            continue
+        shared = homes[source] is homes[node.output]
+        if shared != (in_place and source == node.values[0]):
+            found = "shares" if shared else "does not share"
+            raise PlanError(f"in place: {node.output} {found} the buffer of {source}; the schedule says in_place={in_place}")
 
 
-def _check_scratch(graph: Graph, position: int, plan: MemoryPlan) -> None:
+def _check_shared(program: Program, buffer: Buffer) -> None:
+    """Check that at most one value of a buffer came there otherwise than in place of another one."""
+    nodes = [node for node in program.graph.nodes if node.output in buffer.values]
+    first = [node.output for node in nodes if not (program.of(node).in_place and node.values[0] in buffer.values)]
+    if len(first) > 1:
+        raise PlanError(f"in place: {' and '.join(first)} lie in {buffer.name}, and neither is in place of the other")
+
+
+def _check_scratch(program: Program, position: int, plan: MemoryPlan) -> None:
+    graph = program.graph
     node = graph.nodes[position]
-    need = max([op_named(node.op).scratch, *(op_named(step.op).scratch for step in node.epilogue[node.inner :])])
-    strips = [graph.constants[name].shape[0] for name in node.constants[1:] if graph.constants[name].ndim == 2]
-    rows = strips[0] if strips else graph.rows_at_once or 0
+    need = max([op_named(node.op).scratch, *(op_named(step.op).scratch for step in program.outer_steps(node))])
+    strips = [graph.constants[name].shape[0] for step in node.epilogue for name in step.operands if graph.constants[name].ndim == 2]
+    rows = strips[0] if strips else program.schedule.tile_rows
     found = [
         buffer
         for buffer in plan.buffers

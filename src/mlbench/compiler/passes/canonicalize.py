@@ -25,10 +25,9 @@ from dataclasses import replace
 import numpy as np
 import numpy.typing as npt
 
+from mlbench.compiler.passes.base import graph_pass
 from mlbench.ir import FloatArray, Graph, Node, frozen, new_name
 
-NAME = "clean"
-SUMMARY = "fold constants: merge Linears without an activation between them, drop what changes nothing"
 LARGEST_VALUE = 1e16
 """What the first of two Linears that become one may read, whatever lies between it and inputs of up to 1e4."""
 _PATTERN = ("matmul", "add", "matmul", "add")
@@ -62,7 +61,7 @@ def _merged(graph: Graph) -> Graph:
     """Merge the first two Linears that may be."""
     for position in range(len(graph.nodes) - len(_PATTERN) + 1):
         window = graph.nodes[position : position + len(_PATTERN)]
-        chained = all(later.inputs[0] == node.output for node, later in itertools.pairwise(window))
+        chained = all(later.values == (node.output,) for node, later in itertools.pairwise(window))
         if tuple(node.op for node in window) == _PATTERN and chained and _is_private(graph, window[:-1]) and _keeps(graph, position):
             merged = _one_linear(graph, window)
             if merged is not None:
@@ -77,12 +76,12 @@ def _keeps(graph: Graph, position: int) -> bool:
 
 
 def _is_private(graph: Graph, nodes: tuple[Node, ...]) -> bool:
-    return all(len(graph.readers_of(node.output)) == 1 and node.output != graph.output for node in nodes)
+    return all(len(graph.readers_of(node.output)) == 1 and node.output not in graph.outputs for node in nodes)
 
 
 def _one_linear(graph: Graph, window: tuple[Node, ...]) -> tuple[dict[str, npt.NDArray[np.float32]], tuple[Node, ...]] | None:
-    first, second = (graph.constants[window[place].inputs[1]] for place in (0, 2))
-    bias, own = (graph.constants[window[place].inputs[1]] for place in (1, 3))
+    first, second = (graph.constants[window[place].operands[0]] for place in (0, 2))
+    bias, own = (graph.constants[window[place].operands[0]] for place in (1, 3))
     inputs, hidden = first.shape
     columns = second.shape[1]
     is_cheaper = inputs * columns < inputs * hidden + hidden * columns
@@ -94,11 +93,11 @@ def _one_linear(graph: Graph, window: tuple[Node, ...]) -> tuple[dict[str, npt.N
         return None
     weight, row = frozen(wide), frozen(wide_row)
     names = {**graph.constants}
-    weight_name = new_name(names, f"{window[0].inputs[1]}_{window[2].inputs[1]}")
+    weight_name = new_name(names, f"{window[0].operands[0]}_{window[2].operands[0]}")
     names[weight_name] = weight
-    row_name = new_name(names, f"{window[1].inputs[1]}_{window[3].inputs[1]}")
+    row_name = new_name(names, f"{window[1].operands[0]}_{window[3].operands[0]}")
     names[row_name] = row
-    product = replace(window[2], inputs=(window[0].inputs[0], weight_name))
+    product = replace(window[2], inputs=(*window[0].values, weight_name))
     return names, (product, replace(window[3], inputs=(product.output, row_name)))
 
 
@@ -118,25 +117,32 @@ def _is_exact_enough(weight: Wide) -> bool:
 def _without_idle(graph: Graph) -> Graph:
     """Drop the first node that hands on what it reads."""
     for position, node in enumerate(graph.nodes):
-        if not _is_idle(graph, position) or node.inputs[0] == graph.input:
+        source = node.values[0]
+        if not _is_idle(graph, position) or source in graph.inputs or (node.output in graph.outputs and source in graph.outputs):
             continue
-        renamed = [replace(each, inputs=(node.inputs[0], *each.inputs[1:])) if each.inputs[0] == node.output else each
-                   for each in graph.nodes if each is not node]  # fmt: skip
-        output = node.inputs[0] if graph.output == node.output else graph.output
-        return replace(graph.with_nodes(tuple(renamed)), output=output)
+        handed_on = {node.output: source}
+        renamed = tuple(
+            replace(each, inputs=tuple(handed_on.get(name, name) for name in each.inputs)) for each in graph.nodes if each is not node
+        )
+        return replace(graph.with_nodes(renamed), outputs=tuple(handed_on.get(name, name) for name in graph.outputs))
     return graph
 
 
 def _is_idle(graph: Graph, position: int) -> bool:
     node = graph.nodes[position]
-    if node.epilogue or node.in_place:
+    if node.epilogue:
         return False
     if node.op == "add":
-        return not graph.constants[node.inputs[1]].any()
-    writers = [each for each in graph.nodes if each.output == node.inputs[0]]
+        return not graph.constants[node.operands[0]].any()
+    writers = [each for each in graph.nodes if each.output == node.values[0]]
     return node.op == "relu" and bool(writers) and writers[0].op == "relu" and not writers[0].epilogue
 
 
 def _without_dead(graph: Graph) -> Graph:
-    alive = tuple(node for node in graph.nodes if node.output == graph.output or graph.readers_of(node.output))
+    alive = tuple(node for node in graph.nodes if node.output in graph.outputs or graph.readers_of(node.output))
     return graph if len(alive) == len(graph.nodes) else graph.with_nodes(alive)
+
+
+PASS = graph_pass(
+    "canonicalize", "fold constants: merge Linears without an activation between them, drop what changes nothing", apply, explain
+)

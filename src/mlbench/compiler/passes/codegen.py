@@ -20,74 +20,68 @@ from functools import partial
 
 import numpy as np
 
-from mlbench.compiler.schedule.choices import Choices, default_choices, products_of
+from mlbench.compiler.passes.base import Pass
+from mlbench.compiler.schedule.program import FEATURES, NodeSchedule, Program
+from mlbench.compiler.schedule.schedule import Schedule, products_of, weight_shape
+from mlbench.compiler.shared_copies import shared_copy
 from mlbench.compiler.x86 import MOST_OPERANDS, MOST_SIZE, STEPS, Vectors, best_width, find, pack
-from mlbench.ir import FEATURES, FloatArray, Graph, Node, new_name, op_named, shared_copy
-
-NAME = "codegen"
-SUMMARY = "write machine code for the products, with weights packed once and bias and activation inside"
+from mlbench.ir import FloatArray, Node, new_name, op_named
 
 
-def apply(graph: Graph) -> Graph:
-    """Generate by the default rule."""
-    return choose(graph, default_choices(graph, (NAME, "static")))
-
-
-def choose(graph: Graph, choices: Choices) -> Graph:
+def choose(program: Program, schedule: Schedule) -> Program:
     """Generate what was chosen, where this machine can run it."""
     vectors, _ = find()
-    if vectors is None or not graph.is_static:
-        return graph
-    constants = dict(graph.constants)
-    made: dict[tuple[str, int], str] = {}
-    nodes = list(graph.nodes)
-    for position, way in zip(products_of(graph), choices.ways, strict=True):
+    if vectors is None or not program.schedule.is_static or not program.graph.is_single:
+        return program
+    constants = dict(program.graph.constants)
+    nodes = list(program.graph.nodes)
+    scheduled = dict(program.schedule.nodes)
+    for position, op in zip(products_of(program.graph), schedule.ops, strict=True):
         node = nodes[position]
-        if way.generated and _is_possible(graph, node):
-            nodes[position] = _generated(graph, node, vectors, constants, made)
+        if op.generated and _is_possible(program, node):
+            width = best_width(program.schedule.tile_rows, *weight_shape(program.graph, node), vectors)
+            nodes[position] = _packed(node, width, vectors, constants)
+            scheduled[node.output] = NodeSchedule(width=width, lanes=vectors.lanes, inner=_inner(node, constants))
     changed = tuple(nodes)
-    return graph if changed == graph.nodes else graph.with_nodes(changed, constants)
+    if changed == program.graph.nodes:
+        return program
+    return program.with_graph(program.graph.with_nodes(changed, constants)).scheduled(nodes=scheduled)
 
 
-def explain(before: Graph, after: Graph) -> str:
-    """Say what the pass did to this graph."""
+def explain(before: Program, after: Program) -> str:
+    """Say what the pass did to this program."""
     vectors, why = find()
     if vectors is None:
         return f"No code generated: {why}."
-    if not after.is_static:
+    if not after.schedule.is_static:
         return "No code generated: it has addresses in it, so it needs static buffers."
-    mine = [node for node in after.nodes if op_named(node.op).generated]
+    if not after.graph.is_single:
+        return "No code generated: it reads one input and writes one output, and this graph has more."
+    mine = [node for node in after.graph.nodes if op_named(node.op).generated]
     if not mine:
         return "No code generated: it was not chosen, or an operand does not allow it."
-    size = sum({name: after.constants[name].nbytes for node in mine for name in node.inputs[1:2]}.values())
-    inside = sum(node.inner for node in mine)
-    panels = ", ".join(str(node.width * vectors.lanes) for node in mine)
+    size = sum({name: after.graph.constants[name].nbytes for node in mine for name in node.operands}.values())
+    inside = sum(after.of(node).inner for node in mine)
+    panels = ", ".join(str(after.of(node).width * vectors.lanes) for node in mine)
     return (
         f"{', '.join(node.output for node in mine)} computed by generated code for {vectors.name}, with {inside} "
         f"element-wise steps inside the products; {size:,} bytes of copies of weights, packed in panels of {panels} columns."
     )
 
 
-def _is_possible(graph: Graph, node: Node) -> bool:
-    rows_first = node.layout != FEATURES and graph.layout_of(node.inputs[0]) != FEATURES
-    return not op_named(node.op).generated and rows_first and max(graph.constants[node.inputs[1]].shape) <= MOST_SIZE
+def _is_possible(program: Program, node: Node) -> bool:
+    rows_first = FEATURES not in (program.of(node).layout, program.layout_of(node.values[0]))
+    return not op_named(node.op).generated and rows_first and max(weight_shape(program.graph, node)) <= MOST_SIZE
 
 
-def _generated(graph: Graph, node: Node, vectors: Vectors, constants: dict[str, FloatArray], made: dict[tuple[str, int], str]) -> Node:
-    name = node.inputs[1]
-    weight = constants[name]
-    width = best_width(graph.rows_at_once or 1, *weight.shape, vectors)
-    if (name, width) not in made:
-        made[name, width] = new_name(constants, f"{name}_packed")
-        constants[made[name, width]] = shared_copy(weight, (vectors.lanes, width), partial(pack, weight, width, vectors))
-    return replace(
-        node,
-        op="linear_generated",
-        inputs=(node.inputs[0], made[name, width]),
-        width=width,
-        lanes=vectors.lanes,
-        inner=_inner(node, constants),
-    )
+def _packed(node: Node, width: int, vectors: Vectors, constants: dict[str, FloatArray]) -> Node:
+    """Return the node with its weight packed, and put that among the constants."""
+    (name,) = node.operands
+    packed = shared_copy(constants[name], (vectors.lanes, width), partial(pack, constants[name], width, vectors))
+    known = next((other for other, array in constants.items() if array is packed), None)
+    new = known or new_name(constants, f"{name}_packed")
+    constants[new] = packed
+    return replace(node, op="linear_generated", inputs=(*node.values, new))
 
 
 def _inner(node: Node, constants: Mapping[str, FloatArray]) -> int:
@@ -105,3 +99,8 @@ def _inner(node: Node, constants: Mapping[str, FloatArray]) -> int:
         if step.op not in STEPS or operands > MOST_OPERANDS or not fits or not sloped:
             return index
     return len(node.epilogue)
+
+
+PASS = Pass(
+    "codegen", "write machine code for the products, with weights packed once and bias and activation inside", explain, choose=choose
+)

@@ -33,10 +33,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from mlbench.compiler.passes.base import graph_pass
 from mlbench.ir import FloatArray, Graph, Node, Step, frozen, new_name
 
-NAME = "fold_bias"
-SUMMARY = "move hidden biases through the ReLU into the next layer's bias, between products that NumPy computes"
 GROWTH = 2.0
 SCALES = tuple(10.0**exponent for exponent in range(-4, 5))
 """Standard deviations of the inputs for which the limit holds."""
@@ -53,6 +52,8 @@ _EXACT: dict[str, Callable[..., Any]] = {
     "leaky_relu": lambda x, slope: np.maximum(x, slope * x),
     "sigmoid": lambda x: 0.5 * np.tanh(0.5 * x) + 0.5,
     "tanh": np.tanh,
+    "add_values": np.add,
+    "concat": lambda *values: np.concatenate(values, axis=1),
 }
 """What an op does to the samples; behind one that is not known here nothing is folded."""
 
@@ -114,7 +115,7 @@ def explain(before: Graph, after: Graph) -> str:
 def _places(graph: Graph) -> Iterator[_Place]:
     """Return the steps of a graph in order, those of epilogues too."""
     for position, node in enumerate(graph.nodes):
-        yield _Place(position, -1, node.op, node.inputs[1:])
+        yield _Place(position, -1, node.op, node.operands)
         for index, step in enumerate(node.epilogue):
             yield _Place(position, index, step.op, step.operands)
 
@@ -129,13 +130,12 @@ def _matches(graph: Graph) -> Iterator[_Match]:
 
 
 def _is_private_chain(graph: Graph, match: _Match) -> bool:
-    """Whether each node hands its value to the next one and to nobody else, and keeps its storage."""
+    """Whether each node hands its value to the next one and to nobody else."""
     nodes = [graph.nodes[position] for position in dict.fromkeys(place.position for place in match)]
-    handed_on = all(
-        later.inputs[0] == node.output and len(graph.readers_of(node.output)) == 1 and node.output != graph.output
+    return all(
+        later.values == (node.output,) and len(graph.readers_of(node.output)) == 1 and node.output not in graph.outputs
         for node, later in itertools.pairwise(nodes)
     )
-    return handed_on and not any(node.in_place for node in nodes)
 
 
 def _has_rows(graph: Graph, match: _Match) -> bool:
@@ -146,23 +146,24 @@ def _has_rows(graph: Graph, match: _Match) -> bool:
 
 def _activations(graph: Graph, wanted: Mapping[tuple[int, int], object]) -> Iterator[tuple[tuple[int, int], FloatArray]]:
     """Return what each wanted step gives for the samples, in order, as far as every op is known."""
-    values = {graph.input: _samples(graph.input_columns)}
+    values = {name: _samples(columns, seed) for seed, (name, columns) in enumerate(graph.inputs.items())}
     left = set(wanted)
     with np.errstate(all="ignore"):
         for place in _places(graph):
             if not left or place.op not in _EXACT:
                 return
             node = graph.nodes[place.position]
-            value = values[node.inputs[0] if place.index < 0 else node.output]
-            values[node.output] = _EXACT[place.op](value, *(graph.constants[name] for name in place.operands))
+            read = node.values if place.index < 0 else (node.output,)
+            constants = (graph.constants[name] for name in place.operands)
+            values[node.output] = _EXACT[place.op](*(values[name] for name in read), *constants)
             if place.key in left:
                 left.remove(place.key)
                 yield place.key, values[node.output]
 
 
-def _samples(columns: int) -> FloatArray:
+def _samples(columns: int, seed: int) -> FloatArray:
     """Return zeros, and normal numbers and their magnitudes of each scale."""
-    rows = np.random.default_rng(0).standard_normal((len(SCALES), SAMPLES, columns), dtype=np.float32)
+    rows = np.random.default_rng(seed).standard_normal((len(SCALES), SAMPLES, columns), dtype=np.float32)
     rows *= np.array(SCALES, np.float32)[:, np.newaxis, np.newaxis]
     rows[:, ::2] = np.abs(rows[:, ::2])
     return np.vstack([np.zeros((1, columns), np.float32), rows.reshape(-1, columns)])
@@ -200,12 +201,17 @@ def _edited(graph: Graph, edits: _Edits) -> tuple[Node, ...]:
     nodes: list[Node] = []
     renamed: dict[str, str] = {}
     for position, node in enumerate(graph.nodes):
-        source = renamed.get(node.inputs[0], node.inputs[0])
-        own = edits.get((position, -1), Step(node.op, node.inputs[1:]))
+        sources = tuple(renamed.get(name, name) for name in node.values)
+        own = edits.get((position, -1), Step(node.op, node.operands))
         if own is None:
-            renamed[node.output] = source
+            (renamed[node.output],) = sources
             continue
         steps = (edits.get((position, index), step) for index, step in enumerate(node.epilogue))
         epilogue = tuple(step for step in steps if step is not None)
-        nodes.append(replace(node, op=own.op, inputs=(source, *own.operands), epilogue=epilogue))
+        nodes.append(replace(node, op=own.op, inputs=(*sources, *own.operands), epilogue=epilogue))
     return tuple(nodes)
+
+
+PASS = graph_pass(
+    "fold_bias", "move hidden biases through the ReLU into the next layer's bias, between products that NumPy computes", apply, explain
+)

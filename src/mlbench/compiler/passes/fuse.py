@@ -9,10 +9,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from mlbench.compiler.passes.base import graph_pass
 from mlbench.ir import Graph, Node, Step, op_named
-
-NAME = "fuse"
-SUMMARY = "make a Linear and the element-wise arithmetic behind it one node"
 
 
 def apply(graph: Graph) -> Graph:
@@ -21,7 +19,7 @@ def apply(graph: Graph) -> Graph:
     for node in graph.nodes:
         if fused and _extends(graph, fused[-1], node):
             product = fused.pop()
-            step = Step(node.op, node.inputs[1:])
+            step = Step(node.op, node.operands)
             fused.append(replace(product, output=node.output, epilogue=(*product.epilogue, step)))
         else:
             fused.append(node)
@@ -40,11 +38,8 @@ def explain(before: Graph, after: Graph) -> str:
 
 
 def _extends(graph: Graph, product: Node, node: Node) -> bool:
-    follows = node.inputs[0] == product.output and product.output != graph.output
-    return (
-        follows
-        and op_named(product.op).is_product
-        and op_named(node.op).elementwise
-        and not node.in_place
-        and len(graph.readers_of(product.output)) == 1
-    )
+    follows = node.values[0] == product.output and product.output not in graph.outputs
+    return follows and op_named(product.op).is_product and op_named(node.op).elementwise and len(graph.readers_of(product.output)) == 1
+
+
+PASS = graph_pass("fuse", "make a Linear and the element-wise arithmetic behind it one node", apply, explain)

@@ -8,33 +8,30 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from mlbench.compiler.passes.base import Pass
+from mlbench.compiler.schedule.program import Program
 from mlbench.ir import Graph, Node, op_named
 
-NAME = "in_place"
-SUMMARY = "let a node write over a value that dies there"
 
-
-def apply(graph: Graph) -> Graph:
+def apply(program: Program) -> Program:
     """Mark every node that may write over what it reads."""
-    nodes = tuple(
-        replace(node, in_place=True) if _may_overwrite(graph, position, node) else node for position, node in enumerate(graph.nodes)
+    marked = {node.output for position, node in enumerate(program.graph.nodes) if _may_overwrite(program.graph, position, node)}
+    return program.scheduled(
+        nodes={name: replace(each, in_place=each.in_place or name in marked) for name, each in program.schedule.nodes.items()}
     )
-    return graph if nodes == graph.nodes else graph.with_nodes(nodes)
 
 
-def explain(before: Graph, after: Graph) -> str:
-    """Say what the pass did to this graph."""
-    marked = [node.output for node in after.nodes if node.in_place]
+def explain(before: Program, after: Program) -> str:
+    """Say what the pass did to this program."""
+    marked = [node.output for node in after.graph.nodes if after.of(node).in_place]
     if not marked:
         return "Nothing to do: every node left is a matrix product, which cannot write over what it reads."
     return f"{', '.join(marked)} written over the value each one reads, which is dead afterwards."
 
 
 def _may_overwrite(graph: Graph, position: int, node: Node) -> bool:
-    taken = node.inputs[0]
-    return (
-        op_named(node.op).in_place
-        and taken not in (graph.input, graph.output)
-        and graph.columns_of(taken) == node.columns
-        and max(graph.readers_of(taken)) == position
-    )
+    taken = node.values[0]
+    return op_named(node.op).in_place and graph.dies_at(taken, position) and graph.columns_of(taken) == node.columns
+
+
+PASS = Pass("in_place", "let a node write over a value that dies there", explain, apply=apply)

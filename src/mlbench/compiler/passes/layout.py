@@ -1,6 +1,6 @@
 """Layout: how each weight and each activation lies in memory.
 
-A weight can lie in C order (input after input) or in Fortran order, and a hidden activation row after row (batch-major) or feature after
+A weight can lie in C order (input after input) or in Fortran order, and a hidden activation row after row (row-major) or feature after
 feature (feature-major): (x @ W).T = W.T @ x.T, and BLAS takes either without a copy. The same product differs by up to 40 % between them,
 either way, depending on its shape.
 
@@ -19,62 +19,71 @@ from dataclasses import replace
 from functools import partial
 
 from mlbench.compiler import blas
-from mlbench.compiler.schedule.choices import Choices, Way, default_choices, products_of
-from mlbench.ir import FEATURES, ROWS, FloatArray, Graph, Node, frozen, new_name, op_named, shared_copy
-
-NAME = "layout"
-SUMMARY = "choose the memory order of each weight, and whether an activation lies batch-major or feature-major"
-
-
-def apply(graph: Graph) -> Graph:
-    """Lay out by the default rule."""
-    return choose(graph, default_choices(graph, ()))
+from mlbench.compiler.passes.base import Pass
+from mlbench.compiler.schedule.program import FEATURES, ROWS, NodeSchedule, Program
+from mlbench.compiler.schedule.schedule import OpSchedule, Schedule, products_of, weight_shape
+from mlbench.compiler.shared_copies import shared_copy
+from mlbench.ir import FloatArray, Node, frozen, new_name, op_named
 
 
-def choose(graph: Graph, choices: Choices) -> Graph:
+def choose(program: Program, schedule: Schedule) -> Program:
     """Lay out as chosen, where the graph allows it."""
-    constants = dict(graph.constants)
+    constants = dict(program.graph.constants)
+    nodes = list(program.graph.nodes)
     made: dict[str, str] = {}
-    nodes = list(graph.nodes)
-    for position, way in zip(products_of(graph), choices.ways, strict=True):
-        if not op_named(nodes[position].op).generated:
-            so_far = replace(graph, nodes=tuple(nodes))
-            nodes[position] = _laid_out(so_far, nodes[position], way, constants, made)
+    for position, op in zip(products_of(program.graph), schedule.ops, strict=True):
+        node = nodes[position]
+        if op_named(node.op).generated or op.generated:
+            continue
+        if op.layout == FEATURES and _may_be_transposed(program, node):
+            laid_out = NodeSchedule(FEATURES, min(op.parts, node.columns))
+            program = program.scheduled(nodes={**program.schedule.nodes, node.output: laid_out})
+        nodes[position] = _with_weight(program, node, op, constants, made)
     changed = tuple(nodes)
-    return graph if changed == graph.nodes else graph.with_nodes(changed, constants)
+    return program if changed == program.graph.nodes else program.with_graph(program.graph.with_nodes(changed, constants))
 
 
-def explain(before: Graph, after: Graph) -> str:
-    """Say what the pass did to this graph."""
-    features = [node.output for node in after.nodes if node.layout == FEATURES]
-    fortran = [name for name in after.constants if name not in before.constants]
-    parts = [f"{node.output} in {node.parts} parts" for node in after.nodes if node.parts > 1]
+def explain(before: Program, after: Program) -> str:
+    """Say what the pass did to this program."""
+    features = [node.output for node in after.graph.nodes if after.of(node).layout == FEATURES]
+    fortran = [name for name in after.graph.constants if name not in before.graph.constants]
+    parts = [f"{node.output} in {after.of(node).parts} parts" for node in after.graph.nodes if after.of(node).parts > 1]
     if not features and not fortran:
-        return "Everything lies in C order, batch-major."
-    told = ([f"{', '.join(fortran)} in Fortran order"] if fortran else []) + ([f"{', '.join(features)} feature-major"] if features else [])
-    return f"{'; '.join([*told, *parts])}."
+        return "Everything lies in C order, row-major."
+    orders = [f"{', '.join(fortran)} in Fortran order"] if fortran else []
+    layouts = [f"{', '.join(features)} feature-major"] if features else []
+    return f"{'; '.join([*orders, *layouts, *parts])}."
 
 
-def _laid_out(graph: Graph, node: Node, way: Way, constants: dict[str, FloatArray], made: dict[str, str]) -> Node:
+def _may_be_transposed(program: Program, node: Node) -> bool:
+    graph = program.graph
     readers = [graph.nodes[reader] for reader in graph.readers_of(node.output)]
-    may_turn = bool(readers) and node.output != graph.output and all(op_named(reader.op).is_product for reader in readers)
-    rows_only = all(graph.constants[name].ndim < 2 for step in node.epilogue for name in step.operands)
-    if way.layout == FEATURES and not way.generated and may_turn and rows_only:
-        node = replace(node, layout=FEATURES, parts=min(way.parts, node.columns))
-    name = node.inputs[1]
-    if not way.generated and _order(graph, node, way) == "F" and constants[name].flags.c_contiguous and 1 not in constants[name].shape:
-        if name not in made:
-            made[name] = new_name(constants, f"{name}_fortran")
-            constants[made[name]] = shared_copy(constants[name], "F", partial(frozen, constants[name], "F"))
-        node = replace(node, inputs=(node.inputs[0], made[name], *node.inputs[2:]))
-    return node
+    only_products = bool(readers) and node.output not in graph.outputs and all(op_named(reader.op).is_product for reader in readers)
+    return only_products and all(graph.constants[name].ndim < 2 for step in node.epilogue for name in step.operands)
 
 
-def _order(graph: Graph, node: Node, way: Way) -> str:
+def _with_weight(program: Program, node: Node, op: OpSchedule, constants: dict[str, FloatArray], made: dict[str, str]) -> Node:
+    """Return the node with its weight in the order that is due."""
+    (name,) = node.operands
+    if _order(program, node, op) != "F" or not constants[name].flags.c_contiguous or 1 in constants[name].shape:
+        return node
+    if name not in made:
+        made[name] = new_name(constants, f"{name}_fortran")
+        constants[made[name]] = shared_copy(constants[name], "F", partial(frozen, constants[name], "F"))
+    return replace(node, inputs=(*node.values, made[name]))
+
+
+def _order(program: Program, node: Node, op: OpSchedule) -> str:
     """Return the memory order of the weight: as chosen, unless BLAS would allocate in it."""
-    inputs, columns = graph.constants[node.inputs[1]].shape
-    if graph.layout_of(node.inputs[0]) == ROWS == node.layout and blas.small_product_allocates(inputs, columns):
+    inputs, columns = weight_shape(program.graph, node)
+    source, result = program.layout_of(node.values[0]), program.of(node).layout
+    if source == ROWS == result and blas.small_product_allocates(inputs, columns):
         return "F"
-    if graph.layout_of(node.inputs[0]) == FEATURES == node.layout and blas.small_product_allocates(inputs, None):
+    if source == FEATURES == result and blas.small_product_allocates(inputs, None):
         return "C"
-    return way.order
+    return op.order
+
+
+PASS = Pass(
+    "layout", "choose the memory order of each weight, and whether an activation lies row-major or feature-major", explain, choose=choose
+)

@@ -9,42 +9,39 @@ without any help of the interpreter (`mlbench.compiler.x86.threads`); each of th
 
 from __future__ import annotations
 
-from dataclasses import replace
-
-from mlbench.compiler.schedule.choices import BLAS, SPLIT, TILES, Choices, default_choices
-from mlbench.ir import COLUMNS, ROWS, Graph
-
-NAME = "threads"
-SUMMARY = "share the tiles of a batch, or each matrix product, among threads"
+from mlbench.compiler.passes.base import Pass
+from mlbench.compiler.schedule.program import COLUMNS, ROWS, Program
+from mlbench.compiler.schedule.schedule import BLAS, SPLIT, TILES, Schedule
 
 
-def apply(graph: Graph) -> Graph:
-    """Share by the default rule."""
-    return choose(graph, default_choices(graph, (NAME,)))
-
-
-def choose(graph: Graph, choices: Choices) -> Graph:
+def choose(program: Program, schedule: Schedule) -> Program:
     """Share as chosen among the threads that may be used."""
-    if graph.threads == 1 or graph.blas_threads is not None or graph.workers is not None:
-        return graph
-    workers = graph.threads if choices.threading == SPLIT and graph.is_generated else 1
-    if choices.threading == TILES:
-        workers = min(graph.threads, graph.max_batch or 1)
-    return replace(
-        graph,
-        workers=workers if workers > 1 else None,
-        shared=COLUMNS if workers > 1 and choices.threading == SPLIT else ROWS,
-        blas_threads=None if graph.is_generated else graph.threads if choices.threading == BLAS else 1,
+    threads, is_generated = program.schedule.threads, program.is_generated
+    if threads == 1 or program.schedule.blas_threads or program.schedule.workers > 1:
+        return program
+    workers = threads if schedule.threading == SPLIT and is_generated else 1
+    if schedule.threading == TILES and program.graph.is_single:
+        workers = min(threads, program.schedule.max_batch)
+    return program.scheduled(
+        workers=workers,
+        shared=COLUMNS if workers > 1 and schedule.threading == SPLIT else ROWS,
+        blas_threads=0 if is_generated else threads if schedule.threading == BLAS else 1,
     )
 
 
-def explain(before: Graph, after: Graph) -> str:
-    """Say what the pass did to this graph."""
-    if after.workers is not None and after.shared == COLUMNS:
-        return f"{after.workers} threads share each product and meet after it."
-    if after.workers is not None:
-        alone = "" if after.blas_threads is None else " and a BLAS of one thread"
-        return f"{after.workers} threads share the tiles of a batch, each with an arena of its own{alone}."
-    if after.blas_threads is not None and after.blas_threads > 1:
-        return f"BLAS shares each matrix product among {after.blas_threads} threads; a batch of {after.max_batch} has no tiles to share."
+def explain(before: Program, after: Program) -> str:
+    """Say what the pass did to this program."""
+    schedule = after.schedule
+    if schedule.workers > 1 and schedule.shared == COLUMNS:
+        return f"{schedule.workers} threads share each product and meet after it."
+    if schedule.workers > 1:
+        alone = " and a BLAS of one thread" if schedule.blas_threads else ""
+        return f"{schedule.workers} threads share the tiles of a batch, each with an arena of its own{alone}."
+    if schedule.blas_threads > 1:
+        return (
+            f"BLAS shares each matrix product among {schedule.blas_threads} threads; a batch of {schedule.max_batch} has no tiles to share."
+        )
     return "One thread."
+
+
+PASS = Pass("parallelize", "share the tiles of a batch, or each matrix product, among threads", explain, choose=choose)

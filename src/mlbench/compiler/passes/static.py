@@ -7,19 +7,18 @@ whose lifetimes do not meet share their bytes. The result is a view of the arena
 
 from __future__ import annotations
 
-from dataclasses import replace
-
-from mlbench.ir import Graph
-
-NAME = "static"
-SUMMARY = "give every value a place in one arena that is allocated once"
+from mlbench.compiler.passes.base import Pass
+from mlbench.compiler.schedule.program import Program
 
 
-def apply(graph: Graph) -> Graph:
+def apply(program: Program) -> Program:
     """Make the buffers static."""
-    return graph if graph.is_static else replace(graph, is_static=True)
+    return program.scheduled(is_static=True)
 
 
-def explain(before: Graph, after: Graph) -> str:
-    """Say what the pass did to this graph."""
-    return f"{len(after.nodes)} values live in one arena; a call allocates none of them."
+def explain(before: Program, after: Program) -> str:
+    """Say what the pass did to this program."""
+    return f"{len(after.graph.nodes)} values live in one arena; a call allocates none of them."
+
+
+PASS = Pass("static", "give every value a place in one arena that is allocated once", explain, apply=apply)

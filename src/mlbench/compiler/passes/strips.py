@@ -16,28 +16,26 @@ from dataclasses import replace
 
 import numpy as np
 
-from mlbench.ir import BYTES_PER_NUMBER, FEATURES, FloatArray, Graph, Node, Step, frozen, new_name
+from mlbench.compiler.passes.base import Pass
+from mlbench.compiler.schedule.program import FEATURES, Program
+from mlbench.ir import BYTES_PER_NUMBER, FloatArray, Node, Step, frozen, new_name
 
-NAME = "strips"
-SUMMARY = "repeat row operands over a strip of rows, so that the epilogue allocates nothing and vectorises"
 STRIP_BYTES = 16 * 1024
 LEAST_ROWS = 8
 _FLAT = 0
 """The height of zeros that are a row; a strip of a batch of one has the height 1."""
 
 
-def apply(graph: Graph) -> Graph:
+def apply(program: Program) -> Program:
     """Give every row operand in an epilogue the height of a strip."""
-    if graph.rows_at_once is None:
-        return graph
-    strips = _Strips(graph, graph.rows_at_once)
-    nodes = tuple(strips.with_strips(node) for node in graph.nodes)
-    return graph if nodes == graph.nodes else graph.with_nodes(nodes, strips.constants)
+    strips = _Strips(program)
+    nodes = tuple(strips.with_strips(node) for node in program.graph.nodes)
+    return program if nodes == program.graph.nodes else program.with_graph(program.graph.with_nodes(nodes, strips.constants))
 
 
-def explain(before: Graph, after: Graph) -> str:
-    """Say what the pass did to this graph."""
-    strips = {name: array for name, array in after.constants.items() if name not in before.constants}
+def explain(before: Program, after: Program) -> str:
+    """Say what the pass did to this program."""
+    strips = {name: array for name, array in after.graph.constants.items() if name not in before.graph.constants}
     if not strips:
         return "No strips: no row operand meets more than one row."
     shapes = ", ".join(" x ".join(map(str, array.shape)) for array in strips.values())
@@ -48,21 +46,22 @@ def explain(before: Graph, after: Graph) -> str:
 class _Strips:
     """The constants of a graph, and the strips made of them so far; layers that share a row share its strip."""
 
-    def __init__(self, graph: Graph, rows_at_once: int) -> None:
-        self.constants = dict(graph.constants)
-        self._rows_at_once = rows_at_once
+    def __init__(self, program: Program) -> None:
+        self.constants = dict(program.graph.constants)
+        self._program = program
         self._made: dict[tuple[str, int], str] = {}
 
     def with_strips(self, node: Node) -> Node:
         """Return the node with strips for the steps that NumPy runs."""
-        outer = self._with_strips(replace(node, epilogue=node.epilogue[node.inner :]))
-        return replace(outer, epilogue=(*node.epilogue[: node.inner], *outer.epilogue))
+        outer = self._program.outer_steps(node)
+        inner = node.epilogue[: len(node.epilogue) - len(outer)]
+        return replace(node, epilogue=(*inner, *self._with_strips(node, outer)))
 
-    def _with_strips(self, node: Node) -> Node:
-        if node.layout == FEATURES:  # rows of one number each: the runner spreads a row operand over them, whatever the batch
-            return replace(node, epilogue=tuple(self._with_zeros(step, node.columns) for step in node.epilogue))
-        rows = min(self._rows_at_once, max(LEAST_ROWS, STRIP_BYTES // (BYTES_PER_NUMBER * node.columns)))
-        return replace(node, epilogue=tuple(self._strip_step(step, rows, node.columns) for step in node.epilogue))
+    def _with_strips(self, node: Node, steps: tuple[Step, ...]) -> tuple[Step, ...]:
+        if self._program.of(node).layout == FEATURES:  # rows of one number each: the runner broadcasts a row operand over them
+            return tuple(self._with_zeros(step, node.columns) for step in steps)
+        rows = min(self._program.schedule.tile_rows, max(LEAST_ROWS, STRIP_BYTES // (BYTES_PER_NUMBER * node.columns)))
+        return tuple(self._strip_step(step, rows, node.columns) for step in steps)
 
     def _with_zeros(self, step: Step, columns: int) -> Step:
         if step.op != "relu":
@@ -90,3 +89,8 @@ class _Strips:
             self.constants[strip] = frozen(np.broadcast_to(row, (rows, row.size)))
             self._made[name, rows] = strip
         return self._made[name, rows]
+
+
+PASS = Pass(
+    "strips", "repeat row operands over a strip of rows, so that the epilogue allocates nothing and vectorises", explain, apply=apply
+)

@@ -1,1 +1,1 @@
-"""What a pass is free to choose, as data: the heuristics that choose it, and the search for the fastest."""
+"""How a program runs: its schedule as data, the heuristics and the search that decide it, the verifier and the printed form."""

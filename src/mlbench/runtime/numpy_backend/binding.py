@@ -1,4 +1,4 @@
-"""From a tile's source to the tile function of one number of rows: what each of its names stands for, made from graph and arena."""
+"""From a tile's source to the tile function of one number of rows: what each of its names stands for, made from program and arena."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 
 from mlbench.compiler.memory import Buffer, MemoryPlan, scratch_names, strip_rows_of
-from mlbench.ir import FEATURES, FloatArray, Graph, Node
+from mlbench.compiler.schedule.program import FEATURES, Program
+from mlbench.ir import FloatArray, Node
 from mlbench.runtime.numpy_backend.lowering import load
 from mlbench.runtime.numpy_backend.tile_source import Argument, Kind, TileSource, tile_source
 from mlbench.runtime.x86_backend import code_bytes, runs_of, tile_function
@@ -19,7 +20,7 @@ from mlbench.runtime.x86_backend import code_bytes, runs_of, tile_function
 Tile = Callable[..., None]
 Form = tuple[frozenset[int], bool]
 
-_OF_CONSTANTS = (Kind.CONSTANT, Kind.CONSTANT_TURNED, Kind.OPERAND, Kind.SPREAD)
+_OF_CONSTANTS = (Kind.CONSTANT, Kind.CONSTANT_TRANSPOSED, Kind.OPERAND, Kind.BROADCAST)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -28,7 +29,7 @@ class BoundTile:
 
     Attributes:
         run: `tile(x, y)`.
-        operand_bytes: operands that were spread over its rows, and generated code.
+        operand_bytes: operands that were broadcast over its rows, and generated code.
     """
 
     run: Tile
@@ -36,16 +37,17 @@ class BoundTile:
 
 
 class Binder:
-    """Makes tile functions for one graph in one arena.
+    """Makes tile functions for one program in one arena.
 
     Args:
-        graph: the graph as it runs.
+        program: what runs.
         plan: where its buffers lie.
         storage: name of a buffer to its memory, a flat array of float32; empty without static buffers.
     """
 
-    def __init__(self, graph: Graph, plan: MemoryPlan, storage: Mapping[str, FloatArray]) -> None:
-        self._graph = graph
+    def __init__(self, program: Program, plan: MemoryPlan, storage: Mapping[str, FloatArray]) -> None:
+        self._program = program
+        self._graph = program.graph
         self._plan = plan
         self._storage = storage
         self._binders: dict[Form, tuple[TileSource, Callable[..., Tile]]] = {}
@@ -70,7 +72,7 @@ class Binder:
         stripped = frozenset(position for position, height in heights.items() if height is not None and height < rows)
         form = stripped, rows == 1 and any(node.columns == 1 for node in graph.nodes)
         if form not in self._binders:
-            source = tile_source(graph, self._plan, stripped, one_row=form[1])
+            source = tile_source(self._program, self._plan, stripped, one_row=form[1])
             binder, filename = load(source.text, "bind", "tile", graph.constants)
             self._binders[form] = source, binder
             self.files.append(filename)
@@ -91,8 +93,8 @@ class Binder:
         return view if argument.kind is Kind.VIEW else view.T
 
     def _generated(self, position: int, rows: int) -> Callable[..., Any]:
-        run = next(each for each in runs_of(self._graph) if each.first == position)
-        function = tile_function(self._graph, self._plan, self._storage, run, rows)
+        run = next(each for each in runs_of(self._program) if each.first == position)
+        function = tile_function(self._program, self._plan, self._storage, run, rows)
         self._made_bytes += code_bytes(function)
         return function
 
@@ -100,9 +102,9 @@ class Binder:
         constant = self._graph.constants[argument.of]
         if argument.kind is Kind.CONSTANT:
             return constant
-        if argument.kind is Kind.CONSTANT_TURNED:
+        if argument.kind is Kind.CONSTANT_TRANSPOSED:
             return constant.T
-        return operand(constant, rows) if argument.kind is Kind.OPERAND else self._spread(argument.of, rows)
+        return operand(constant, rows) if argument.kind is Kind.OPERAND else self._broadcast(argument.of, rows)
 
     def _place(self, argument: Argument, rows: int, first: int, last: int) -> tuple[object, ...]:
         """Return what a loop calls the place of a strip or a part: the view, or where it begins and ends."""
@@ -117,40 +119,44 @@ class Binder:
 
     def _shape(self, buffer: Buffer, rows: int) -> tuple[int, int]:
         """Return the shape of a buffer's rows as they lie in memory; scratch lies as the node's result does."""
-        nodes = [node for node in self._graph.nodes if node.output in buffer.values or buffer.name in scratch_names(node)]
-        turned = any(node.layout == FEATURES for node in nodes)
-        return (buffer.columns, min(rows, buffer.rows)) if turned else (min(rows, buffer.rows), buffer.columns)
+        nodes = [node for node in self._graph.nodes if node.output in buffer.values or buffer.name in scratch_names(self._program, node)]
+        transposed = any(self._program.of(node).layout == FEATURES for node in nodes)
+        return (buffer.columns, min(rows, buffer.rows)) if transposed else (min(rows, buffer.rows), buffer.columns)
 
-    def _spread(self, name: str, rows: int) -> FloatArray:
+    def _broadcast(self, name: str, rows: int) -> FloatArray:
         """Return a row operand over a value that lies feature after feature: (columns, rows)."""
         constant = self._graph.constants[name]
         if constant.ndim == 0:
             return constant
-        spread = np.repeat(constant, rows).reshape(constant.size, rows)
-        self._made_bytes += spread.nbytes
-        return spread
+        made = np.repeat(constant, rows).reshape(constant.size, rows)
+        self._made_bytes += made.nbytes
+        return made
 
     def _strips(self, argument: Argument, rows: int) -> Iterator[tuple[object, ...]]:
         """Cut the rows of a node's result into strips: the place, then the operands, then the scratch for each."""
         node = self._graph.nodes[argument.position]
         strips = math.ceil(rows / (strip_rows_of(self._graph, node) or rows))
         height = math.ceil(rows / strips)
-        constants = [self._graph.constants[name] for name in _operands_of(node)]
+        constants = [self._graph.constants[name] for name in self._operands_of(node)]
         for first in range(0, rows, height):
             last = min(first + height, rows)
-            scratch = [self._scratch(name, (last - first, node.columns)) for name in scratch_names(node)]
+            scratch = [self._scratch(name, (last - first, node.columns)) for name in scratch_names(self._program, node)]
             yield (*self._place(argument, rows, first, last), *(operand(array, last - first) for array in constants), *scratch)
 
     def _parts(self, argument: Argument, rows: int) -> Iterator[tuple[object, ...]]:
         """Cut the features of a node's result into parts: the place, the weight, then the operands, then the scratch for each."""
         node = self._graph.nodes[argument.position]
-        weight = self._graph.constants[node.inputs[1]].T
-        spread = [self._spread(name, rows) for name in _operands_of(node)]
-        edges = [node.columns * part // node.parts for part in range(node.parts + 1)]
+        weight = self._graph.constants[node.operands[0]].T
+        arrays = [self._broadcast(name, rows) for name in self._operands_of(node)]
+        parts = self._program.of(node).parts
+        edges = [node.columns * part // parts for part in range(parts + 1)]
         for first, last in itertools.pairwise(edges):
-            operands = [array if array.ndim == 0 else array[first:last] for array in spread]
-            scratch = [self._scratch(name, (last - first, rows)) for name in scratch_names(node)]
+            operands = [array if array.ndim == 0 else array[first:last] for array in arrays]
+            scratch = [self._scratch(name, (last - first, rows)) for name in scratch_names(self._program, node)]
             yield (*self._place(argument, rows, first, last), weight[first:last], *operands, *scratch)
+
+    def _operands_of(self, node: Node) -> dict[str, Any]:
+        return dict.fromkeys(name for step in self._program.outer_steps(node) for name in step.operands)
 
     def _scratch(self, name: str, shape: tuple[int, int]) -> FloatArray:
         size = shape[0] * shape[1]
@@ -163,10 +169,6 @@ def operand(array: FloatArray, rows: int) -> FloatArray:
     if array.ndim == 1:
         return array[np.newaxis]
     return array[:rows] if array.ndim == 2 else array
-
-
-def _operands_of(node: Node) -> dict[str, Any]:
-    return dict.fromkeys(name for step in node.epilogue[node.inner :] for name in step.operands)
 
 
 _LOOPS = {Kind.STRIPS: Binder._strips, Kind.PARTS: Binder._parts}  # noqa: SLF001  # of the class above

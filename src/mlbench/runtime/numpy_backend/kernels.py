@@ -2,14 +2,25 @@
 
 Softmax needs a maximum and a sum along each row. NumPy's reductions along an axis malloc an iterator, and so does an operation whose
 operands broadcast. So the in-place form works without both: a maximum or a sum goes up a tree of contiguous halves of the transposed
-matrix, and a copy, which mallocs nothing, spreads it over the row.
+matrix, and a copy, which mallocs nothing, broadcasts it over the row. `np.concatenate` mallocs a list of its operands; copies do not.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from mlbench.ir import FloatArray
+
+
+def concat_into(values: Sequence[FloatArray], out: FloatArray) -> None:
+    """Write matrices side by side to `out` and allocate nothing."""
+    first = 0
+    for value in values:
+        last = first + value.shape[1]
+        np.copyto(out[:, first:last], value)
+        first = last
 
 
 def softmax(x: FloatArray) -> FloatArray:

@@ -14,19 +14,19 @@ import keyword
 import linecache
 import re
 import string
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from mlbench.errors import GraphError
-from mlbench.ir import FloatArray, Graph, Node, Step, op_named
-from mlbench.runtime.numpy_backend.kernels import softmax, softmax_into
+from mlbench.ir import FloatArray, Graph, Step, op_named
+from mlbench.runtime.numpy_backend.kernels import concat_into, softmax, softmax_into
 
 _serial = itertools.count()
 _TAKEN = re.compile(
-    r"[x-z]|part|c\d+|(strips|parts|generated)\d+|\w+_(rows|spread|turned|shape|scratch\d+)|first|last|np|ndarray|float32"
-    r"|empty|add|maximum|multiply|tanh|softmax|softmax_into|admit|run|tile|bind|__\w+"
+    r"[x-z]|[xy]\d+|xs|part|c\d+|(strips|parts|generated)\d+|\w+_(rows|broadcast|transposed|shape|scratch\d+)|first|last|np|ndarray|float32"
+    r"|empty|add|maximum|multiply|tanh|concat_into|softmax|softmax_into|admit|run|tile|bind|__\w+"
 )
 """Names that the generated code uses for its own."""
 
@@ -39,6 +39,7 @@ NAMESPACE: dict[str, Any] = {
     "maximum": np.maximum,
     "multiply": np.multiply,
     "tanh": np.tanh,
+    "concat_into": concat_into,
     "softmax": softmax,
     "softmax_into": softmax_into,
 }
@@ -48,30 +49,61 @@ NAMESPACE: dict[str, Any] = {
 def eager_source(graph: Graph) -> str:
     """Return the source of `run(x)`: a line a node, each of which allocates its result.
 
+    With several inputs or outputs it is `run(xs)`, which gives a tuple.
+
     A result takes the name of the value that dies there, as in `h = h + b`: the old storage is freed where
     reference counting would free it. What does not fit is explained by `admit` after it failed, because a `try` costs nothing
     and a look at the shape costs 2 % of the smallest case.
     """
     check_names(graph.constants)
-    letters = (letter for letter in string.ascii_lowercase if letter not in graph.constants)
-    names = {graph.input: "x"}
-    # A product refuses a wrong width by itself; anything else would take it.
-    unfit = "" if op_named(graph.nodes[0].op).is_product else f" or x.shape[1] != {graph.input_columns}"
-    body = [f"if x.__class__ is not ndarray or x.dtype is not float32 or x.ndim != 2{unfit}:", "    x = admit(x)"]
+    letters = (letter for letter in _letters() if letter not in graph.constants)
+    names = dict(zip(graph.inputs, argument_names("x", len(graph.inputs), is_single=graph.is_single), strict=True))
+    body = _admission(graph)
     for position, node in enumerate(graph.nodes):
         if not op_named(node.op).eager:
             raise GraphError(f"node {position} ({node.output} = {node.op}): only the compiled runner has this op")
-        source = node.inputs[0]
-        dies = source != graph.input and max(graph.readers_of(source)) == position
-        name = names[source] if dies else next(letters)
-        operands = [names[source], *[name] * len(node.epilogue)]
+        dead = next((value for value in node.values if graph.dies_at(value, position)), None)
+        name = next(letters) if dead is None else names[dead]
+        values = [names[value] for value in node.values]
         names[node.output] = name
-        for step, operand in zip(_steps(node), operands, strict=True):
-            body.append(f"{name} = {op_named(step.op).eager.format(*step.operands, x=operand)}")
-    body.append(f"return {names[graph.output]}")
-    lines = ["def run(x):", "    try:", *(f"        {line}" for line in body)]
+        body.append(f"{name} = {_eager(Step(node.op, node.operands), values)}")
+        body += [f"{name} = {_eager(step, [name])}" for step in node.epilogue]
+    results = ", ".join(names[output] for output in graph.outputs)
+    if not graph.is_single:
+        return "\n".join(["def run(xs):", *(f"    {line}" for line in body), f"    return ({results},)"]) + "\n"
+    lines = ["def run(x):", "    try:", *(f"        {line}" for line in body), f"        return {results}"]
     lines += ["    except (AttributeError, ValueError):", "        admit(x)", "        raise"]
     return "\n".join(lines) + "\n"
+
+
+def _admission(graph: Graph) -> list[str]:
+    """Return the lines that let an input in as it is, or hand it to `admit`."""
+    if not graph.is_single:
+        return [f"{', '.join(argument_names('x', len(graph.inputs), is_single=False))}, = admit(xs)"]
+    # A product refuses a wrong width by itself; anything else would take it.
+    (columns,) = graph.inputs.values()
+    unfit = "" if op_named(graph.nodes[0].op).is_product else f" or x.shape[1] != {columns}"
+    return [f"if x.__class__ is not ndarray or x.dtype is not float32 or x.ndim != 2{unfit}:", "    x = admit(x)"]
+
+
+def _eager(step: Step, values: list[str]) -> str:
+    return op_named(step.op).eager.format(*step.operands, **value_fields(values))
+
+
+def value_fields(values: Sequence[str]) -> dict[str, str]:
+    """Return what the lines of the op table call the values that an op reads."""
+    return {"x": values[0], "other": values[-1], "values": ", ".join(values)}
+
+
+def argument_names(letter: str, number: int, *, is_single: bool) -> tuple[str, ...]:
+    """Return what generated Python calls the inputs or the outputs: `x` and `y`, or `x0`, `x1`, ... and `y0`, ..."""
+    return (letter,) if is_single else tuple(f"{letter}{index}" for index in range(number))
+
+
+def _letters() -> Iterator[str]:
+    """Give names of locals: a, b, ..., w, a1, b1, ..., none of which an argument has."""
+    for turn in itertools.count():
+        yield from (f"{letter}{turn or ''}" for letter in string.ascii_lowercase if letter < "x")
 
 
 def load(source: str, name: str, what: str, constants: Mapping[str, FloatArray], **more: object) -> tuple[Callable[..., Any], str]:
@@ -87,10 +119,6 @@ def load(source: str, name: str, what: str, constants: Mapping[str, FloatArray],
 def forget(filename: str) -> None:
     """Drop the lines of a function that nobody holds any more."""
     linecache.cache.pop(filename, None)
-
-
-def _steps(node: Node) -> list[Step]:
-    return [Step(node.op, node.inputs[1:]), *node.epilogue]
 
 
 def check_names(names: Iterable[str]) -> None:

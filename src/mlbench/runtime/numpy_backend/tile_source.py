@@ -1,7 +1,7 @@
 """The Python that runs one tile: straight-line code made of the kernel lines of the op table, and what each of its names stands for.
 
-`tile(x, y)` computes the rows of `x` into `y`. Its other names are bound once for each number of rows: views of the arena, operands, and
-the functions of generated code.
+`tile(x, y)` computes the rows of `x` into `y`; with several inputs or outputs it is `tile(x0, x1, ..., y0, y1, ...)`. Its other names are
+bound once for each number of rows: views of the arena, operands, and the functions of generated code.
 """
 
 from __future__ import annotations
@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from enum import Enum
 
 from mlbench.compiler.memory import MemoryPlan, scratch_names
-from mlbench.ir import FEATURES, ROWS, Graph, Node, Op, Step, op_named
-from mlbench.runtime.numpy_backend.lowering import check_names
+from mlbench.compiler.schedule.program import FEATURES, ROWS, Program
+from mlbench.ir import Node, Op, Step, op_named
+from mlbench.runtime.numpy_backend.lowering import argument_names, check_names, value_fields
 from mlbench.runtime.x86_backend import runs_of
 
 _ONE_WEIGHT = ("multiply({x}, {0}[0, 0], out={out})",)
@@ -22,12 +23,12 @@ class Kind(Enum):
     """What a name of the generated code stands for, for some number of rows."""
 
     VIEW = "the buffer's rows, as they lie in memory"
-    TURNED = "the same, turned"
+    TRANSPOSED = "the same, transposed"
     SHAPE = "the shape of the buffer's rows"
     CONSTANT = "the constant"
-    CONSTANT_TURNED = "the constant, turned"
+    CONSTANT_TRANSPOSED = "the constant, transposed"
     OPERAND = "what an element-wise kernel reads, rows by rows"
-    SPREAD = "the same for a value that lies feature after feature"
+    BROADCAST = "the same for a value that lies feature after feature"
     STRIPS = "for each strip of a node's result: the place, operands, scratch"
     PARTS = "for each part of a node's features: the place, the weight, operands, scratch"
     GENERATED = "generated code for the run of products that begins at a node"
@@ -41,7 +42,7 @@ class Argument:
         kind: what it is.
         of: name of a buffer or a constant; empty where the node says it.
         position: of the node.
-        is_bound: places of strips and parts are views of the arena, and not where they begin and end in a result that comes with the call;
+        is_bound: places of strips and parts are views of the arena, and not where they begin and end in a result that comes with the call.
     """
 
     kind: Kind
@@ -63,35 +64,48 @@ class TileSource:
     arguments: dict[str, Argument]
 
 
-def tile_source(graph: Graph, plan: MemoryPlan, stripped: frozenset[int], *, one_row: bool = False) -> TileSource:
+def tile_source(program: Program, plan: MemoryPlan, stripped: frozenset[int], *, one_row: bool = False) -> TileSource:
     """Return the code of a tile.
 
     Args:
-        graph: the graph as it runs.
-        plan: names the buffers; a value in the output's buffer is called `y`.
+        program: what runs.
+        plan: names the buffers; a value in an output's buffer is called by that output's argument.
         stripped: positions of the nodes whose epilogue needs more than one strip for the rows that are bound.
         one_row: the rows that are bound are one, so that a value of one column is a single element.
     """
-    output = plan.buffer_of(graph.output)
-    check_names([*graph.constants, *(buffer.name for buffer in plan.buffers if buffer.values and buffer is not output)])
-    writer = _Writer(graph, plan, stripped, one_row=one_row)
-    for position in range(len(graph.nodes)):
+    writer = _Writer(program, plan, stripped, one_row=one_row)
+    check_names([*program.graph.constants, *(each.name for each in plan.buffers if each.values and each.name not in writer.outputs)])
+    for position in range(len(program.graph.nodes)):
         writer.write(position)
-    lines = [f"def bind({', '.join(writer.arguments)}):", "    def tile(x, y):"]
+    call = ", ".join([*writer.inputs.values(), *writer.outputs.values()])
+    lines = [f"def bind({', '.join(writer.arguments)}):", f"    def tile({call}):"]
     lines += [f"        {line}" for line in writer.lines] or ["        pass"]
     return TileSource("\n".join([*lines, "    return tile"]) + "\n", writer.arguments)
 
 
 class _Writer:
-    def __init__(self, graph: Graph, plan: MemoryPlan, stripped: frozenset[int], *, one_row: bool) -> None:
+    """Writes the lines of a tile.
+
+    Attributes:
+        lines: those so far.
+        arguments: what they have bound so far.
+        inputs: name of each input to what it is called.
+        outputs: name of each output's buffer to what it is called.
+    """
+
+    def __init__(self, program: Program, plan: MemoryPlan, stripped: frozenset[int], *, one_row: bool) -> None:
+        graph = program.graph
         self.lines: list[str] = []
         self.arguments: dict[str, Argument] = {}
+        self.inputs = dict(zip(graph.inputs, argument_names("x", len(graph.inputs), is_single=graph.is_single), strict=True))
+        homes = [plan.buffer_of(name).name for name in graph.outputs]
+        self.outputs = dict(zip(homes, argument_names("y", len(homes), is_single=graph.is_single), strict=True))
+        self._program = program
         self._graph = graph
         self._plan = plan
         self._stripped = stripped
         self._one_row = one_row
-        self._home = plan.buffer_of(graph.output)
-        self._first_of_run = {run.first for run in runs_of(graph)}
+        self._first_of_run = {run.first for run in runs_of(program)}
 
     def write(self, position: int) -> None:
         """Write the lines of one node."""
@@ -102,57 +116,57 @@ class _Writer:
             if position in self._first_of_run:
                 self.lines.append(f"{self._name(f'generated{position}', Argument(Kind.GENERATED, position=position))}(x, y)")
             self._write_epilogue(position)
-        elif node.parts > 1:
+        elif self._program.of(node).parts > 1:
             self._write_parts(position)
         elif op.is_product:
             self._write_product(node, op)
             self._write_epilogue(position)
         else:
-            scratch = tuple(self._view(name) for name in scratch_names(node))
-            operands = tuple(self._name(name, Argument(Kind.CONSTANT, name)) for name in node.inputs[1:])
+            scratch = tuple(self._view(name) for name in scratch_names(self._program, node))
+            operands = tuple(self._name(name, Argument(Kind.CONSTANT, name)) for name in node.operands)
+            values = [self._storage(name) for name in node.values]
             single = self._one_row and node.columns == 1
-            self.lines += kernel_lines(
-                Step(node.op, operands), self._storage(node.inputs[0]), self._storage(node.output), scratch, single=single
-            )
+            self.lines += kernel_lines(Step(node.op, operands), values, self._storage(node.output), scratch, single=single)
             self._write_epilogue(position)
         self._release(position)
 
     def _write_product(self, node: Node, op: Op) -> None:
-        weight = node.inputs[1]
-        is_turned = node.layout == FEATURES
-        lines = op.turned if is_turned else op.into
+        (value,), (weight,) = node.values, node.operands
+        is_transposed = self._program.of(node).layout == FEATURES
+        lines = op.transposed if is_transposed else op.into
         if self._graph.constants[weight].size == 1:
             lines = _ONE_WEIGHT
-        name, kind = (f"{weight}_turned", Kind.CONSTANT_TURNED) if is_turned else (weight, Kind.CONSTANT)
-        x = self._turned(node.inputs[0]) if is_turned else self._rows_of(node.inputs[0])
+        name, kind = (f"{weight}_transposed", Kind.CONSTANT_TRANSPOSED) if is_transposed else (weight, Kind.CONSTANT)
+        x = self._transposed(value) if is_transposed else self._rows_of(value)
         operand = self._name(name, Argument(kind, weight))
         self.lines += [line.format(operand, x=x, out=self._storage(node.output)) for line in lines]
 
     def _write_parts(self, position: int) -> None:
         """Write a loop over parts of the features: product and epilogue of a part while it is in the first cache."""
         node = self._graph.nodes[position]
-        scratch = scratch_names(node)
+        scratch = scratch_names(self._program, node)
         local = self._local_operands(node)
         result = self._storage(node.output)
         loop = self._name(f"parts{position}", Argument(Kind.PARTS, position=position, is_bound=self._is_bound(result)))
         self._write_loop(loop, result, ["part", *local.values(), *scratch])
-        turned = self._turned(node.inputs[0])
-        self.lines += [f"    {line.format('part', x=turned, out='z')}" for line in op_named(node.op).turned]
+        transposed = self._transposed(node.values[0])
+        self.lines += [f"    {line.format('part', x=transposed, out='z')}" for line in op_named(node.op).transposed]
         self._write_steps(node, local, scratch)
 
     def _write_epilogue(self, position: int) -> None:
         node = self._graph.nodes[position]
-        outer = node.epilogue[node.inner :]
+        outer = self._program.outer_steps(node)
         if not outer:
             return
-        result, scratch = self._storage(node.output), scratch_names(node)
+        result, scratch = self._storage(node.output), scratch_names(self._program, node)
         if position not in self._stripped:
-            kind, ending = (Kind.SPREAD, "_spread") if node.layout == FEATURES else (Kind.OPERAND, "_rows")
+            is_transposed = self._program.of(node).layout == FEATURES
+            kind, ending = (Kind.BROADCAST, "_broadcast") if is_transposed else (Kind.OPERAND, "_rows")
             single = self._one_row and node.columns == 1
             places = tuple(self._view(name) for name in scratch)
             for step in outer:
                 names = tuple(self._name(f"{name}{ending}", Argument(kind, name)) for name in step.operands)
-                self.lines += kernel_lines(Step(step.op, names), result, result, places, single=single)
+                self.lines += kernel_lines(Step(step.op, names), [result], result, places, single=single)
             return
         local = self._local_operands(node)
         loop = self._name(f"strips{position}", Argument(Kind.STRIPS, position=position, is_bound=self._is_bound(result)))
@@ -168,68 +182,73 @@ class _Writer:
         self.lines.append(f"    z = {result}[first:last]")
 
     def _is_bound(self, storage: str) -> bool:
-        return storage not in ("x", "y") and self._graph.is_static
+        return self._is_own(storage) and self._program.schedule.is_static
+
+    def _is_own(self, storage: str) -> bool:
+        """Whether a name stands for memory of the runner, and not for an argument of the tile."""
+        return storage not in self.inputs.values() and storage not in self.outputs.values()
 
     def _write_steps(self, node: Node, local: dict[str, str], scratch: tuple[str, ...]) -> None:
-        for step in node.epilogue[node.inner :]:
+        for step in self._program.outer_steps(node):
             mine = Step(step.op, tuple(local[name] for name in step.operands))
-            self.lines += [f"    {line}" for line in kernel_lines(mine, "z", "z", scratch, single=False)]
+            self.lines += [f"    {line}" for line in kernel_lines(mine, ["z"], "z", scratch, single=False)]
 
     def _local_operands(self, node: Node) -> dict[str, str]:
-        operands = dict.fromkeys(name for step in node.epilogue[node.inner :] for name in step.operands)
+        operands = dict.fromkeys(name for step in self._program.outer_steps(node) for name in step.operands)
         return {name: f"c{index}" for index, name in enumerate(operands)}
 
     def _allocate(self, position: int) -> None:
         """Without static buffers a value gets its storage where it is bound."""
-        if self._graph.is_static:
+        if self._program.schedule.is_static:
             return
         for buffer in self._plan.buffers:
-            if buffer.first == position and buffer is not self._home:
+            if buffer.first == position and buffer.name not in self.outputs:
                 shape = self._name(f"{buffer.name}_shape", Argument(Kind.SHAPE, buffer.name))
                 self.lines.append(f"{buffer.name} = empty({shape}, float32)")
 
     def _release(self, position: int) -> None:
-        if self._graph.is_static:
+        if self._program.schedule.is_static:
             return
-        dead = [buffer.name for buffer in self._plan.buffers if buffer.last == position + 1 and buffer is not self._home]
+        dead = [buffer.name for buffer in self._plan.buffers if buffer.last == position + 1 and buffer.name not in self.outputs]
         if dead and position + 1 < len(self._graph.nodes):
             self.lines.append(f"del {', '.join(dead)}")
 
     def _storage(self, value: str) -> str:
         """Return the name of a value as it lies in memory."""
-        if value == self._graph.input:
-            return "x"
-        home = self._plan.buffer_of(value)
-        return "y" if home is self._home else self._view(home.name)
+        if value in self.inputs:
+            return self.inputs[value]
+        home = self._plan.buffer_of(value).name
+        return self.outputs[home] if home in self.outputs else self._view(home)
 
     def _rows_of(self, value: str) -> str:
         """Return the name of a value as a matrix of (rows, columns)."""
-        return self._storage(value) if self._graph.layout_of(value) == ROWS else self._other(value)
+        return self._storage(value) if self._program.layout_of(value) == ROWS else self._other(value)
 
-    def _turned(self, value: str) -> str:
+    def _transposed(self, value: str) -> str:
         """Return the name of a value as a matrix of (columns, rows)."""
-        return self._storage(value) if self._graph.layout_of(value) == FEATURES else self._other(value)
+        return self._storage(value) if self._program.layout_of(value) == FEATURES else self._other(value)
 
     def _other(self, value: str) -> str:
         storage = self._storage(value)
-        if storage in ("x", "y") or not self._graph.is_static:
+        if not self._is_bound(storage):
             return f"{storage}.T"
-        return self._name(f"{storage}_turned", Argument(Kind.TURNED, storage))
+        return self._name(f"{storage}_transposed", Argument(Kind.TRANSPOSED, storage))
 
     def _view(self, buffer: str) -> str:
-        return self._name(buffer, Argument(Kind.VIEW, buffer)) if self._graph.is_static else buffer
+        return self._name(buffer, Argument(Kind.VIEW, buffer)) if self._program.schedule.is_static else buffer
 
     def _name(self, name: str, argument: Argument) -> str:
         self.arguments[name] = argument
         return name
 
 
-def kernel_lines(step: Step, value: str, result: str, scratch: tuple[str, ...], *, single: bool) -> list[str]:
+def kernel_lines(step: Step, values: list[str], result: str, scratch: tuple[str, ...], *, single: bool) -> list[str]:
     """Return the lines of a kernel.
 
     In place on a single element NumPy cannot tell that it may run, and mallocs; it does not when it reads the element's value instead.
     """
     held = f"{result}[0, 0]" if single and op_named(step.op).elementwise else result
     places = {f"s{index}": name for index, name in enumerate(scratch)}
-    read = held if value == result else value
-    return [line.format(*step.operands, x=read, held=held, out=result, **places) for line in op_named(step.op).into]
+    fields = value_fields(values) | {"held": held, "out": result, **places}
+    fields["x"] = held if values[0] == result else values[0]
+    return [line.format(*step.operands, **fields) for line in op_named(step.op).into]

@@ -101,10 +101,11 @@ def _preallocated(graph: Graph, rows: int, *, products_only: bool = False) -> Ca
     """
     free: dict[int, list[str]] = {}
     made: dict[str, Any] = {}
-    places = {graph.input: "x"}
+    (given,), (output,) = graph.inputs, graph.outputs
+    places = {given: "x"}
     lines = []
     for position, node in enumerate(graph.nodes):
-        source = node.inputs[0]
+        (source,) = node.values
         if products_only and not op_named(node.op).is_product:
             places[node.output] = places[source]
             continue
@@ -112,10 +113,10 @@ def _preallocated(graph: Graph, rows: int, *, products_only: bool = False) -> Ca
         made.setdefault(place, np.zeros((rows, node.columns), np.float32))
         lines += _lines(node, places[source], place, rows, made)
         places[node.output] = place
-        if source != graph.input and max(graph.readers_of(source)) == position:
+        if graph.dies_at(source, position):
             free.setdefault(made[places[source]].shape[1], []).append(places[source])
     head = ["def run(x):", "    if x.__class__ is not ndarray or x.dtype is not float32 or x.ndim != 2:", "        raise TypeError"]
-    source_text = "\n".join([*head, *(f"    {line}" for line in lines), f"    return {places[graph.output]}"]) + "\n"
+    source_text = "\n".join([*head, *(f"    {line}" for line in lines), f"    return {places[output]}"]) + "\n"
     run, _ = load(source_text, "run", "preallocated", graph.constants, **made)
     return run
 
@@ -124,10 +125,10 @@ def _lines(node: Node, value: str, place: str, rows: int, made: dict[str, Any]) 
     """Return the lines of a node; scratch it needs goes to `made`. The product is the baseline's own function, `@` by another name."""
     op = op_named(node.op)
     if op.is_product:
-        return [f"np.matmul({value}, {node.inputs[1]}, out={place})"]
+        return [f"np.matmul({value}, {node.operands[0]}, out={place})"]
     if not op.elementwise:  # softmax in place is another algorithm, so it stays as the baseline has it
-        return [f"{place}[...] = {op.eager.format(*node.inputs[1:], x=value)}"]
+        return [f"{place}[...] = {op.eager.format(*node.operands, x=value)}"]
     scratch = {f"s{index}": f"{place}_scratch{index}" for index in range(op.scratch)}
     for name in scratch.values():
         made.setdefault(name, np.zeros((rows, node.columns), np.float32))
-    return [line.format(*node.inputs[1:], x=value, held=place, out=place, **scratch) for line in op.into]
+    return [line.format(*node.operands, x=value, held=place, out=place, **scratch) for line in op.into]

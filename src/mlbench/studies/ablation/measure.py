@@ -17,7 +17,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
 from mlbench.compiler import blas
-from mlbench.ir import graph_text
+from mlbench.compiler.schedule.printer import program_text
 from mlbench.measure import ArmTimes, Footprint, Worker, caches, eviction_bytes, eviction_text, evictor, footprint, time_interleaved
 from mlbench.measure.stats import median, ratio_interval, typical
 from mlbench.results import BASELINE
@@ -130,9 +130,9 @@ def _variant(cell: Cell, passes: Passes) -> Variant:
 
 def _digest(runner: OptimizedRunner) -> str:
     """Return a digest of the graph, the plan, the code and the layout of the constants: everything that could make a difference."""
-    graph = runner.compiled.graph
-    layouts = [f"{name} {array.shape} {array.strides}" for name, array in graph.constants.items()]
-    text = "\n".join([graph_text(graph), str(runner.plan), *runner.sources, *layouts])
+    program = runner.compiled.program
+    layouts = [f"{name} {array.shape} {array.strides}" for name, array in program.graph.constants.items()]
+    text = "\n".join([program_text(program), str(runner.plan), *runner.sources, *layouts])
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 

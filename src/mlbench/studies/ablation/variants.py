@@ -12,7 +12,7 @@ from mlbench.results import BASELINE
 from mlbench.results.ablation import Rung
 
 _NAMES = tuple(each.name for each in PASSES)
-_FIRST = ("static", "in_place", "fuse", "fold_bias", "clean", "tile", "strips", "layout", "codegen", "threads")
+_FIRST = ("static", "in_place", "fuse", "fold_bias", "canonicalize", "tile", "strips", "layout", "codegen", "parallelize")
 ORDER = (*(name for name in _FIRST if name in _NAMES), *(name for name in _NAMES if name not in _FIRST))
 """The rungs of the ladder, from what every textbook has to what only measuring suggests."""
 CONTROL = "baseline again"

@@ -6,7 +6,8 @@ import math
 from collections.abc import Sequence
 
 from mlbench.compiler.memory import strip_rows_of
-from mlbench.ir import BYTES_PER_NUMBER, Graph, Node, op_named
+from mlbench.compiler.schedule.program import Program, plain_program
+from mlbench.ir import BYTES_PER_NUMBER, Node, op_named
 from mlbench.measure import Worker
 from mlbench.measure.ceilings import Ceilings, measure_ceilings
 from mlbench.measure.peaks import Floor
@@ -60,27 +61,27 @@ def must_move_bytes(cell: Cell) -> int:
 
 
 def pieces_of(case: Case) -> tuple[Piece, ...]:
-    """Return what a call of the case consists of, from the graph as it runs."""
+    """Return what a call of the case consists of, from the program that runs."""
     model, batch = model_of(case.cell), case.cell.batch
-    graph = model.graph() if case.runner == BASELINE else OptimizedRunner(model, batch).compiled.graph
-    return tuple(piece for node in graph.nodes for piece in _pieces(graph, node, batch))
+    program = plain_program(model.graph(), batch) if case.runner == BASELINE else OptimizedRunner(model, batch).compiled.program
+    return tuple(piece for node in program.graph.nodes for piece in _pieces(program, node, batch))
 
 
-def _pieces(graph: Graph, node: Node, batch: int) -> list[Piece]:
-    rows = min(batch, graph.rows_at_once or batch)
+def _pieces(program: Program, node: Node, batch: int) -> list[Piece]:
+    graph, rows = program.graph, min(batch, program.schedule.tile_rows)
     tiles = math.ceil(batch / rows)
-    op, inputs, constants = op_named(node.op), graph.columns_of(node.inputs[0]), [graph.constants[name] for name in node.inputs[1:]]
+    op, inputs, constants = op_named(node.op), graph.columns_of(node.values[0]), [graph.constants[name] for name in node.operands]
     pieces = []
     if op.is_product:
         width = BYTES_PER_NUMBER * (inputs + node.columns)
         weights = sum(each.nbytes for each in constants)
         flop = op.work_flop(batch, node.columns, inputs)
-        calls = 0 if op.generated else tiles * node.parts  # a run of generated code is one call of 40 ns
+        calls = 0 if op.generated else tiles * program.of(node).parts  # a run of generated code is one call of 40 ns
         pieces.append(Piece(calls, flop, weights, batch * width, rows * width, is_product=True))
     else:
         pieces.append(_pass(len(op.into), rows, batch, node.columns, tiles))
     strips = math.ceil(rows / (strip_rows_of(graph, node) or rows))
-    return pieces + [_pass(len(op_named(step.op).into), rows, batch, node.columns, tiles * strips) for step in node.epilogue[node.inner :]]
+    return pieces + [_pass(len(op_named(step.op).into), rows, batch, node.columns, tiles * strips) for step in program.outer_steps(node)]
 
 
 def _pass(lines: int, rows: int, batch: int, columns: int, times: int) -> Piece:

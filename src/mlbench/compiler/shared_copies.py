@@ -9,7 +9,7 @@ from __future__ import annotations
 import weakref
 from collections.abc import Callable, Hashable
 
-from mlbench.ir.graph import FloatArray
+from mlbench.ir import FloatArray
 
 _Entry = tuple["weakref.ref[FloatArray]", "weakref.ref[FloatArray]"]
 _copies: dict[tuple[int, Hashable], _Entry] = {}

@@ -1,0 +1,135 @@
+"""A program: a graph, which says what is computed, and its schedule, which says how.
+
+A schedule is complete from the first moment on: a program that no pass has touched runs its whole batch at once, node by node on the
+calling thread, and allocates every result. Each pass changes some of these facts, and nothing else decides anything when a program runs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from mlbench.ir import Graph, Node, Step
+
+ROWS = "rows"
+FEATURES = "features"
+LAYOUTS = (ROWS, FEATURES)
+"""How a value lies in memory: row of the batch after row (row-major), or feature after feature (feature-major)."""
+COLUMNS = "columns"
+SHARED = (ROWS, COLUMNS)
+"""What the workers share: rows of the batch, each on its way through the whole graph, or the columns of each product."""
+
+
+@dataclass(frozen=True, slots=True)
+class NodeSchedule:
+    """How a node runs.
+
+    Attributes:
+        layout: how its value lies in memory, ROWS or FEATURES.
+        parts: its columns are computed in so many parts of about equal size, one product after the other.
+        in_place: its value takes the storage of the first value that it reads, which nobody reads afterwards.
+        width: vectors of a panel of the packed weight of generated code; 0 where NumPy computes it.
+        lanes: lanes of these vectors; 0 where NumPy computes it.
+        inner: steps of the epilogue, from the first on, that run inside the generated code.
+    """
+
+    layout: str = ROWS
+    parts: int = 1
+    in_place: bool = False
+    width: int = 0
+    lanes: int = 0
+    inner: int = 0
+
+
+PLAIN = NodeSchedule()
+
+
+@dataclass(frozen=True, slots=True)
+class ProgramSchedule:
+    """How a graph runs.
+
+    Attributes:
+        max_batch: most rows a call may have.
+        tile_rows: the nodes run on at most this many rows at a time, tile after tile; `max_batch` runs the whole batch at once.
+        nodes: for each node, by the name of the value it binds, how it runs.
+        is_static: every value has its place in one arena that lives as long as the runner; else each call allocates anew.
+        threads: threads that may be used.
+        workers: threads that share the work of a call; 1 leaves it to the calling thread.
+        shared: what they share, ROWS or COLUMNS; COLUMNS only of generated code.
+        blas_threads: threads that BLAS uses while the program runs; 0 leaves them as they are.
+    """
+
+    max_batch: int
+    tile_rows: int
+    nodes: Mapping[str, NodeSchedule]
+    is_static: bool = False
+    threads: int = 1
+    workers: int = 1
+    shared: str = ROWS
+    blas_threads: int = 0
+
+    @property
+    def is_tiled(self) -> bool:
+        """Whether the largest batch takes more than one tile."""
+        return self.tile_rows < self.max_batch
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Program:
+    """A graph and how it runs.
+
+    Attributes:
+        graph: what is computed.
+        schedule: how.
+    """
+
+    graph: Graph
+    schedule: ProgramSchedule
+
+    def of(self, node: Node) -> NodeSchedule:
+        """Return how a node runs."""
+        return self.schedule.nodes[node.output]
+
+    def outer_steps(self, node: Node) -> tuple[Step, ...]:
+        """Return the steps of a node's epilogue that NumPy runs."""
+        return node.epilogue[self.of(node).inner :]
+
+    def runs_generated(self, node: Node) -> bool:
+        """Whether generated code computes all of a node, its epilogue too."""
+        schedule = self.of(node)
+        return schedule.width > 0 and schedule.inner == len(node.epilogue)
+
+    @property
+    def is_generated(self) -> bool:
+        """Whether generated code runs the whole of it, and NumPy has no part in it."""
+        return all(self.runs_generated(node) for node in self.graph.nodes)
+
+    @property
+    def has_code(self) -> bool:
+        """Whether generated code runs some of it."""
+        return any(schedule.width for schedule in self.schedule.nodes.values())
+
+    def layout_of(self, name: str) -> str:
+        """How the value `name` lies in memory; an input always row after row."""
+        return ROWS if name in self.graph.inputs else self.schedule.nodes[name].layout
+
+    def with_graph(self, graph: Graph) -> Program:
+        """Return a program with another graph; a node that binds the same value by the same op runs as before, a new one plainly."""
+        if graph is self.graph:
+            return self
+        ops = {node.output: node.op for node in self.graph.nodes}
+        nodes = {
+            node.output: self.schedule.nodes[node.output] if ops.get(node.output) == node.op else PLAIN for node in graph.nodes
+        }  # fmt: skip
+        return Program(graph, replace(self.schedule, nodes=nodes))
+
+    def scheduled(self, **facts: Any) -> Program:  # the fields of ProgramSchedule, which `replace` checks
+        """Return the same graph with other facts in its schedule; the same object where they are no other."""
+        schedule = replace(self.schedule, **facts)
+        return self if schedule == self.schedule else replace(self, schedule=schedule)
+
+
+def plain_program(graph: Graph, max_batch: int, threads: int = 1) -> Program:
+    """Return a program that no pass has touched."""
+    return Program(graph, ProgramSchedule(max_batch, max_batch, {node.output: PLAIN for node in graph.nodes}, threads=threads))

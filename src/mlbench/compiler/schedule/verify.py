@@ -1,0 +1,102 @@
+"""The verifier of programs: whether a graph can run as its schedule says. It trusts no pass and imports none."""
+
+from __future__ import annotations
+
+from mlbench.compiler.schedule.program import COLUMNS, FEATURES, LAYOUTS, SHARED, Program
+from mlbench.errors import GraphError
+from mlbench.ir import Node, op_named, verify
+
+
+def verify_program(program: Program) -> None:
+    """Check every law of a graph and of its schedule.
+
+    Raises:
+        GraphError: naming the first law that is broken, the node, what was found and what was expected.
+    """
+    verify(program.graph)
+    _check_sizes(program)
+    for position, node in enumerate(program.graph.nodes):
+        where = f"node {position} ({node.output} = {node.op})"
+        _check_in_place(program, position, f"node {position} ({node.output} = {node.op}, in place)")
+        _check_layout(program, node, where)
+        _check_generated(program, node, where)
+    for name in program.graph.outputs:
+        if program.layout_of(name) == FEATURES:
+            raise GraphError(f"output: {name!r} lies feature after feature; the caller expects rows")
+
+
+def _check_sizes(program: Program) -> None:
+    schedule = program.schedule
+    for name, size in (("max_batch", schedule.max_batch), ("tile_rows", schedule.tile_rows), ("threads", schedule.threads)):
+        if size < 1:
+            raise GraphError(f"sizes: {name} is {size}; expected 1 or more")
+    if schedule.tile_rows > schedule.max_batch:
+        raise GraphError(f"sizes: tiles of {schedule.tile_rows} rows with max_batch {schedule.max_batch}; expected no more rows than those")
+    if not 1 <= schedule.workers <= schedule.threads:
+        raise GraphError(f"sizes: {schedule.workers} workers with {schedule.threads} threads allowed; expected 1 or more, and no more")
+    if schedule.blas_threads < 0:
+        raise GraphError(f"sizes: BLAS on {schedule.blas_threads} threads; expected 1 or more, or 0 to leave it as it is")
+    if schedule.shared not in SHARED:
+        raise GraphError(f"sizes: the workers share {schedule.shared!r}; expected one of {', '.join(SHARED)}")
+    if schedule.shared == COLUMNS and not program.is_generated:
+        raise GraphError("sizes: the workers share columns of a graph that NumPy has a part in; only generated code can share them")
+    names = [node.output for node in program.graph.nodes]
+    if set(schedule.nodes) != set(names):
+        raise GraphError(f"schedule: it is for {', '.join(schedule.nodes)}; the graph binds {', '.join(names)}")
+    if not program.graph.is_single and (program.has_code or schedule.workers > 1):
+        raise GraphError("schedule: generated code or workers for several inputs or outputs; they take one of both")
+
+
+def _check_in_place(program: Program, position: int, where: str) -> None:
+    graph, node = program.graph, program.graph.nodes[position]
+    if not program.of(node).in_place:
+        return
+    taken = node.values[0]
+    if not op_named(node.op).in_place:
+        raise GraphError(f"{where}: {node.op} cannot write over what it reads")
+    if taken in graph.inputs:
+        raise GraphError(f"{where}: would write over an input, which belongs to the caller")
+    if graph.columns_of(taken) != node.columns:
+        raise GraphError(f"{where}: {taken} has {graph.columns_of(taken)} columns, the result {node.columns}")
+    if not graph.dies_at(taken, position):
+        raise GraphError(f"{where}: {taken} is still read afterwards; only a dead value's storage may be taken")
+
+
+def _check_layout(program: Program, node: Node, where: str) -> None:
+    graph, schedule, op = program.graph, program.of(node), op_named(node.op)
+    if schedule.layout not in LAYOUTS:
+        raise GraphError(f"{where}: the layout is {schedule.layout!r}; expected {' or '.join(LAYOUTS)}")
+    if not 1 <= schedule.parts <= node.columns or (schedule.parts > 1 and schedule.layout != FEATURES):
+        raise GraphError(f"{where}: {schedule.parts} parts of {node.columns} columns, {schedule.layout}; only features can be parted")
+    if schedule.layout == FEATURES and not op.transposed:
+        raise GraphError(f"{where}: {node.op} cannot write feature after feature")
+    if schedule.layout == FEATURES and any(graph.constants[name].ndim == 2 for step in node.epilogue for name in step.operands):
+        raise GraphError(f"{where}: a strip in the epilogue of a value that lies feature after feature; expected a row")
+    for value in node.values:
+        if program.layout_of(value) == FEATURES and not op.is_product:
+            raise GraphError(f"{where}: reads {value}, which lies feature after feature; only a matrix product can")
+
+
+def _check_generated(program: Program, node: Node, where: str) -> None:
+    schedule = program.of(node)
+    if not op_named(node.op).generated:
+        if schedule.width or schedule.lanes or schedule.inner:
+            raise GraphError(f"{where}: panels of {schedule.width} vectors and {schedule.inner} steps inside; only generated code has them")
+        return
+    if not program.schedule.is_static:
+        raise GraphError(f"{where}: the graph has no static buffers; generated code has addresses in it")
+    if schedule.width < 1 or schedule.lanes < 1:
+        raise GraphError(f"{where}: panels of {schedule.width} vectors of {schedule.lanes} lanes; expected 1 or more of both")
+    if not 0 <= schedule.inner <= len(node.epilogue):
+        raise GraphError(f"{where}: {schedule.inner} of {len(node.epilogue)} steps inside the code; expected no more than there are")
+    _check_inside(program, node, where)
+
+
+def _check_inside(program: Program, node: Node, where: str) -> None:
+    """Check the steps that run inside generated code, which reads an operand number after number."""
+    constants = program.graph.constants
+    for step in node.epilogue[: program.of(node).inner]:
+        if any(constants[name].ndim == 2 for name in step.operands):
+            raise GraphError(f"{where}: a strip in a step inside the code; expected a row or a scalar")
+        if not all(constants[name].flags.c_contiguous for name in step.operands):
+            raise GraphError(f"{where}: an operand of {step.op} with gaps in a step inside the code; expected number after number")
