@@ -404,6 +404,11 @@ def test_an_explanation_cannot_stop_a_compile() -> None:
         compiled.notes  # noqa: B018  # a property
 
 
+def test_older_names_of_passes_are_known() -> None:
+    """A file or a command of an earlier version may name a pass as it was called then."""
+    assert [each.name for each in passes_named(["threads", "clean", "tile"])] == ["canonicalize", "tile", "parallelize"]
+
+
 def test_a_pass_that_breaks_a_law_is_named() -> None:
     """A graph that comes out of a pass broken is refused with the name of the pass."""
     bad = graph_pass("vandal", "break it", lambda graph: replace(graph, outputs=("gone",)), lambda _before, _after: "Broke it.")

@@ -15,7 +15,7 @@ import pytest
 
 import mlbench.studies.autotune
 from mlbench import Layer, Model, OptimizedRunner, mlp, tune
-from mlbench.cache import CacheWarning, cache_folder
+from mlbench.cache import CacheWarning, cache_folder, remember
 from mlbench.compiler import blas
 from mlbench.compiler.passes import layout
 from mlbench.compiler.pipeline import PASSES, compile_graph, passes_named
@@ -314,6 +314,20 @@ def test_a_tuned_schedule_is_right_and_remembered(monkeypatch: pytest.MonkeyPatc
     assert tune(model, 60) == schedule
     with pytest.raises(pytest.fail.Exception, match="measured again"):
         tune(model, 61)
+
+
+def test_what_an_earlier_version_remembered_is_recalled(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> None:
+    """The entry of an earlier version has another kind, two other names of passes, and ways instead of ops."""
+    monkeypatch.setenv("MLBENCH_CACHE", str(tmp_path))
+    model = mlp(20, 40, 13)
+    found = Schedule(28, (OpSchedule(order="F"), OpSchedule()))
+    data = schedule_to_json(found)
+    data["ways"] = data.pop("ops")
+    key = mlbench.studies.autotune._key(model, 60, 1, NAMES)
+    older = {"canonicalize": "clean", "parallelize": "threads"}
+    remember("choices", key | {"passes": [older.get(name, name) for name in NAMES]}, data)
+    monkeypatch.setattr(mlbench.studies.autotune, "take_turns", lambda *_, **__: pytest.fail("measured again"))
+    assert tune(model, 60) == found
 
 
 def test_a_damaged_memory_is_ignored_with_a_warning(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> None:

@@ -94,7 +94,7 @@ def test_no_damage_ends_the_report(kind: str, folder: Path, tmp_path: Path) -> N
         ("c.json", ("measurements", 0, "timing", "rounds_s", 0, 0), 1e308, "found 1e+308; expected float <= 1000000000.0"),
         ("c.json", ("date",), "yesterday", "at $.date: found 'yesterday'; expected str matching"),
         ("c.json", ("measurements",), {"text": "x" * 1000}, "at $.measurements: found an object; expected array"),
-        ("c.json", ("schema",), 10**18, "schema version 1000000000000000000; this mlbench reads version 4"),
+        ("c.json", ("schema",), 10**18, "schema version 1000000000000000000; this mlbench reads version 5"),
         ("c.json", ("measurements", 0, "timing", "median_s"), float("nan"), "at $.measurements[0].timing.median_s: NaN is no finite"),
         ("roofline.json", ("ceilings", "gemm_flop_per_s"), 5e-324, "at $.ceilings.gemm_flop_per_s: found 5e-324; expected float >= 1"),
         ("roofline.json", ("distances", 0, "limit", "calls"), 10**400, "at $.distances[0].limit.calls: 10000"),

@@ -215,11 +215,11 @@ def test_foreign_json_is_refused(tmp_path: Path, data: object) -> None:
         load(path)
 
 
-@pytest.mark.parametrize("version", [0, 5, "1", None], ids=["old", "new", "text", "null"])
+@pytest.mark.parametrize("version", [0, 6, "1", None], ids=["old", "new", "text", "null"])
 def test_another_schema_version_is_refused(tmp_path: Path, version: object) -> None:
     """A version this mlbench does not read is named, with the one it reads."""
     path = written(tmp_path / "version.json", to_json(RESULT) | {"schema": version})
-    with pytest.raises(FileError, match=re.escape(f"{path}: schema version {version!r}; this mlbench reads version 4")):
+    with pytest.raises(FileError, match=re.escape(f"{path}: schema version {version!r}; this mlbench reads version 5")):
         load(path)
 
 
@@ -304,7 +304,7 @@ def test_damage_is_refused_with_its_place(tmp_path: Path, damage: Damage, place:
         lambda data: data.update(benchmarks=[1]),
         lambda data: data["benchmarks"][0]["extra_info"].update(mlbench=[]),
         lambda data: data["benchmarks"][0]["extra_info"]["mlbench"].update(schema="one"),
-        lambda data: data["benchmarks"][0]["extra_info"]["mlbench"].update(schema=5),
+        lambda data: data["benchmarks"][0]["extra_info"]["mlbench"].update(schema=6),
         lambda data: data["benchmarks"][0]["extra_info"]["mlbench"].pop("timing"),
         lambda data: data.update(mlbench=None),
         lambda data: data["mlbench"].update(environment=None),
@@ -387,7 +387,7 @@ def ours_in(row: int, change: Callable[[dict[str, Any]], object]) -> Damage:
         ),
         (ours_in(0, lambda each: each["timing"].update(median_s=math.nan)), "[0].extra_info.mlbench.timing.median_s: NaN is no finite"),
         (ours_in(0, lambda each: each["static"].update(arena=2**70)), "[0].extra_info.mlbench.static.arena: 1180591620717411303424 is"),
-        (ours_in(0, lambda each: each.update(schema=5)), "schema version 5 at $.benchmarks[0].extra_info.mlbench.schema; this"),
+        (ours_in(0, lambda each: each.update(schema=6)), "schema version 6 at $.benchmarks[0].extra_info.mlbench.schema; this"),
         (lambda data: data["mlbench"]["environment"].update(cores=0), "at $.mlbench.environment.cores: found 0; expected int >= 1"),
         (lambda data: data["mlbench"].pop("status"), "at $.mlbench: found no field 'status'; expected schema, kind"),
         (lambda data: data.pop("mlbench"), "no environment and status of their run at $.mlbench; measure it again"),
@@ -577,8 +577,19 @@ def test_a_run_of_other_rows_is_not_added() -> None:
 
 def test_a_plan_an_error_and_what_was_accepted_come_back(tmp_path: Path) -> None:
     """What version 2 added survives the file."""
-    plan = {"tile_rows": None, "ways": [{"order": "C"}], "threading": "one", "passes": ["fuse"]}
+    plan = {"tile_rows": None, "ops": [{"order": "C"}], "threading": "one", "passes": ["fuse"]}
     failed = dataclasses.replace(FULL, plan=plan, status="failed", error="AssertionError: wrong")
     accepted = (Accepted("optimized-b8-h64", "slower", "on purpose", "2026-01-02T03:04:05+00:00"),)
     result = dataclasses.replace(RESULT, measurements=(failed,), accepted=accepted)
     assert load(save(result, tmp_path / "result.json")) == result
+
+
+def test_an_older_plan_is_read_with_the_names_of_today(tmp_path: Path) -> None:
+    """Until version 4 the ops of a plan were called ways, and two passes clean and threads: such a plan equals the same one of today."""
+    op = {"layout": "rows", "order": "C", "parts": 1, "generated": True}
+    plan = {"tile_rows": None, "ops": [op], "threading": "one", "passes": ["canonicalize", "fuse", "parallelize"], "code": "AVX2"}
+    result = dataclasses.replace(RESULT, measurements=(dataclasses.replace(FULL, plan=plan),))
+    data = to_json(result) | {"schema": 4}
+    older = data["measurements"][0]["plan"]
+    older["ways"], older["passes"] = older.pop("ops"), ["clean", "fuse", "threads"]
+    assert load(written(tmp_path / "older.json", data)) == result

@@ -9,7 +9,7 @@ from mlbench.measure import Environment, Footprint
 from mlbench.results import COMPLETE, Measurement, Result, StaticBytes, Timing
 
 ENVIRONMENT = Environment("CPU", 2, "Linux 6", "3.12.1", "2.1.0", "openblas (Haswell)", 1, "fresh", "1.19", "0.1.0", None, None, None, {})
-PLAN = {"tile_rows": 48, "ways": [{"layout": "rows", "order": "C", "parts": 1, "generated": False}], "threading": "one", "passes": ["fuse"]}
+PLAN = {"tile_rows": 48, "ops": [{"layout": "rows", "order": "C", "parts": 1, "generated": False}], "threading": "one", "passes": ["fuse"]}
 SPREAD = (1.0, 0.99, 1.01, 1.005, 0.995)
 """Of five processes: some 0.8 % of standard deviation."""
 RATIO = 1.2

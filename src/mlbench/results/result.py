@@ -96,7 +96,7 @@ class CaseFields:
 
 
 @dataclass(frozen=True, slots=True)
-class WayFields:
+class OpFields:
     """What a file says of one operation of a plan; others may add to it."""
 
     layout: Annotated[str, MAY_LACK]
@@ -111,7 +111,7 @@ class PlanFields:
     """What a file says of a plan."""
 
     tile_rows: Count | None
-    ways: list[Annotated[dict[str, Any], As(WayFields, is_open=True)]]
+    ops: list[Annotated[dict[str, Any], As(OpFields, is_open=True)]]
     threading: str
     passes: list[str]
     code: Annotated[str | None, MAY_LACK]
@@ -138,7 +138,7 @@ class Measurement:
             all with a warm heap: of each process the fastest, ascending. Of a callable `reference`, which took turns with the timing's.
         runs: where the arms are of several runs, how many processes of each; empty where they are of one.
         warnings: what the reader should know before believing a number.
-        plan: what was chosen for the compiled runner, as `choices_to_json` writes it, and the names of its passes; None
+        plan: what was chosen for the compiled runner, as `schedule_to_json` writes it, and the names of its passes; None
             where there is no plan or none was recorded.
         error: what failed, in one line; None where nothing did.
     """
