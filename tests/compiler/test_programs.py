@@ -53,11 +53,14 @@ VIOLATIONS = {
         program_of(TANH, threads=2, workers=2, shared=COLUMNS),
         "sizes: the workers share columns of a graph that NumPy has a part in; only generated code can share them",
     ),
+    "workers-beside-any-number-of-threads-of-blas": (
+        program_of(TANH, threads=2, workers=2), "sizes: 2 workers that run NumPy, and BLAS as it is; expected a number of threads for BLAS",
+    ),
     "schedule-of-another-graph": (
         Program(PAIR, program_of(TANH).schedule), "schedule: it is for h; the graph binds h, y",
     ),
     "workers-for-two-outputs": (
-        program_of(TWO_HEADS, threads=2, workers=2), "schedule: generated code or workers for several inputs or outputs",
+        program_of(TWO_HEADS, threads=2, workers=2, blas_threads=1), "schedule: generated code or workers for several inputs or outputs",
     ),
     "unknown-layout": (program_of(TANH, nodes={"h": NodeSchedule("all")}), "node 0 (h = tanh): the layout is 'all'; expected rows or"),
     "no-parts": (program_of(TANH, nodes={"h": NodeSchedule(parts=0)}), "node 0 (h = tanh): 0 parts of 3 columns, rows; only features"),
@@ -154,7 +157,7 @@ def test_a_broken_law_is_named_with_its_place(program: Program, message: str) ->
     [
         pytest.param(program_of(TANH, 1), id="batch-of-one"),
         pytest.param(program_of(TANH, 2, tile_rows=1), id="tile-one-below-the-batch"),
-        pytest.param(program_of(TANH, threads=2, workers=2), id="as-many-workers-as-threads"),
+        pytest.param(program_of(TANH, threads=2, workers=2, blas_threads=1), id="as-many-workers-as-threads"),
         pytest.param(program_of(PAIR, nodes=IN_PLACE), id="in-place-of-a-dead-value"),
         pytest.param(program_of(BRANCHED, nodes={"z": NodeSchedule(in_place=True)}), id="in-place-at-the-last-reader"),
         pytest.param(

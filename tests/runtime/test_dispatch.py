@@ -76,6 +76,9 @@ def blas_threads() -> list[int]:
     return [library.get_num_threads() for library in BLAS._libraries]
 
 
+TRACED = tuple(f"runtime/{name}.py" for name in ("dispatch", "engine", "executors", "lane", "threads", "fallback"))
+
+
 class _Step:
     """Does something once, after so many instructions of Python within a runner's own functions.
 
@@ -90,7 +93,7 @@ class _Step:
     def __call__(self, frame: FrameType, event: str, _: object) -> Any:
         """Trace a frame."""
         name = frame.f_code.co_filename
-        if "<mlbench>" not in name and not name.endswith(("dispatch.py", "engine.py", "threads.py", "fallback.py")):
+        if "<mlbench>" not in name and not name.endswith(TRACED):
             return None
         frame.f_trace_opcodes = True
         if event == "opcode":

@@ -130,8 +130,8 @@ def test_more_batch_sizes_than_are_kept_are_right() -> None:
     expected = BaselineRunner(SMALL).run(x)
     for batch in (*range(1, 101), *range(100, 0, -1)):
         assert _close(expected[:batch], runner.run(x[:batch]))
-        assert len(runner._engine._bound) <= 32
-        assert {rows for rows, _ in runner._engine.calls} <= set(runner._engine._bound)
+        assert len(runner._engine._batches) <= 32
+        assert {rows for rows, _ in runner._engine.calls} <= set(runner._engine._batches)
 
 
 def test_the_result_is_valid_until_the_next_call() -> None:
@@ -641,9 +641,7 @@ def test_an_exception_sets_the_runner_free(monkeypatch: pytest.MonkeyPatch) -> N
     with pytest.raises(InputError):
         runner.run(np.zeros((8, 5), np.float32))
     runner.run(batch_of(8, 6))
-    cuts = runner._engine._bound[8].cuts
-    assert cuts is not None
-    ((tile, _, _),) = cuts
+    ((tile, _, _),) = runner._engine._executor.lanes[0].cuts(8)
     with monkeypatch.context() as patched:
         patched.setitem(tile.__globals__, "maximum", _broken)
         with pytest.raises(FloatingPointError):

@@ -57,14 +57,14 @@ def test_blas_is_left_as_it_was(threading_: str) -> None:
     seen: list[set[int]] = []
     runner = shared(2, 8, threading_)
     before = blas_threads()
-    tile = runner._engine if threading_ != TILES else runner._engine._members[0]
-    real = tile._run_tiles
+    lane = runner._engine._executor.lanes[0]
+    real = lane.run
 
     def spied(*given: Any, **options: Any) -> None:
         seen.append(blas_threads())
         real(*given, **options)
 
-    tile._run_tiles = spied  # type: ignore[method-assign]
+    lane.run = spied  # type: ignore[method-assign]
     runner.run(batch_of(8, 20))
     assert seen == [{2 if threading_ == BLAS else 1}]
     assert blas_threads() == before
@@ -90,16 +90,16 @@ def test_an_exception_of_a_thread_reaches_the_caller(place: int) -> None:
     """Whoever fails, the others finish, the caller gets the error, and the next call runs."""
     runner, x = shared(), batch_of(100, 20)
     runner.run(x)
-    member = runner._engine._members[place]
-    real = member.run_rows
+    lane = runner._engine._executor.lanes[place]
+    real = lane.run
 
-    def broken(*_: object) -> None:
+    def broken(*_: object, **__: object) -> None:
         raise FloatingPointError("broken")
 
-    member.run_rows = broken  # type: ignore[method-assign,assignment]
+    lane.run = broken  # type: ignore[method-assign]
     with pytest.raises(FloatingPointError, match="broken"):
         runner.run(x)
-    member.run_rows = real  # type: ignore[method-assign]
+    lane.run = real  # type: ignore[method-assign]
     check_result(MODEL, x, runner.run(x))
 
 

@@ -3,24 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import NoReturn
 
 import numpy as np
 
-from mlbench.compiler.memory import MemoryPlan, check_plan, plan_beside_outputs, plan_memory
+from mlbench.compiler.memory import MemoryPlan, check_plan, plan_memory
 from mlbench.compiler.pipeline import PASSES, Compiled, Pass, compile_graph, passes_named, released
-from mlbench.compiler.schedule.program import ROWS
 from mlbench.compiler.schedule.schedule import Schedule
-from mlbench.compiler.schedule.verify import verify_program
-from mlbench.compiler.x86 import Team
 from mlbench.errors import CopyError, ModelError
 from mlbench.ir import Graph
 from mlbench.models import Model
 from mlbench.runtime.dispatch import Run, RunAll, entrance, entrance_for_all
 from mlbench.runtime.engine import Engine, StaticMemory
 from mlbench.runtime.fallback import Engines, passes_without_code, refusal, warn, weakly
-from mlbench.runtime.threads import BlasThreads, Crew
 from mlbench.runtime.validation import refuse_single
 
 
@@ -121,8 +116,8 @@ class OptimizedRunner:
             self.compiled = plain()
             warn(refused, "this runner", 2)
         self.plan = _plan(self.compiled)
-        self._engine = _engine(self.compiled, self.plan)
-        self._engines = Engines(self._engine, lambda: _engine(plain()))
+        self._engine = Engine(self.compiled, self.plan)
+        self._engines = Engines(self._engine, lambda: _engine_of(plain()))
         self.run = entrance(self._engine, self._engines) if source.is_single else refuse_single(source)
         self.run_all = entrance_for_all(self._engine, self._engines, self.run if source.is_single else None)
 
@@ -160,28 +155,8 @@ def _plan(compiled: Compiled) -> MemoryPlan:
     return plan
 
 
-def _engine(compiled: Compiled, plan: MemoryPlan | None = None) -> Engine:
-    """Return the engine of a program, and the threads that help it."""
-    schedule = compiled.program.schedule
-    plan = plan or _plan(compiled)
-    members = _members(compiled)
-    if compiled.program.is_generated:
-        return Engine(compiled, plan, members, team=None if schedule.workers == 1 else Team(schedule.workers))
-    needs_crew = schedule.blas_threads > 0 and (bool(members) or not BlasThreads(schedule.blas_threads).are_set)
-    return Engine(compiled, plan, members, crew=Crew(max(1, len(members)), schedule.blas_threads) if needs_crew else None)
-
-
-def _members(compiled: Compiled) -> list[Engine]:
-    """Return an engine for each thread that runs rows of its own, in an arena of its own."""
-    schedule = compiled.program.schedule
-    if schedule.workers == 1 or schedule.shared != ROWS:
-        return []
-    share = -(-schedule.max_batch // schedule.workers)
-    alone = compiled.program.scheduled(max_batch=share, tile_rows=min(schedule.tile_rows, share), threads=1, workers=1, blas_threads=0)
-    verify_program(alone)
-    plan = plan_beside_outputs(alone)
-    check_plan(alone, plan)
-    return [Engine(replace(compiled, program=alone), plan, owns_output=False) for _ in range(schedule.workers)]
+def _engine_of(compiled: Compiled) -> Engine:
+    return Engine(compiled, _plan(compiled))
 
 
 def _resolved(passes: Sequence[str] | Sequence[Pass] | None) -> Sequence[Pass]:

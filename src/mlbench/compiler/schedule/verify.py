@@ -15,6 +15,7 @@ def verify_program(program: Program) -> None:
     """
     verify(program.graph)
     _check_sizes(program)
+    _check_threads(program)
     for position, node in enumerate(program.graph.nodes):
         where = f"node {position} ({node.output} = {node.op})"
         _check_in_place(program, position, f"node {position} ({node.output} = {node.op}, in place)")
@@ -32,6 +33,13 @@ def _check_sizes(program: Program) -> None:
             raise GraphError(f"sizes: {name} is {size}; expected 1 or more")
     if schedule.tile_rows > schedule.max_batch:
         raise GraphError(f"sizes: tiles of {schedule.tile_rows} rows with max_batch {schedule.max_batch}; expected no more rows than those")
+    names = [node.output for node in program.graph.nodes]
+    if set(schedule.nodes) != set(names):
+        raise GraphError(f"schedule: it is for {', '.join(schedule.nodes)}; the graph binds {', '.join(names)}")
+
+
+def _check_threads(program: Program) -> None:
+    schedule = program.schedule
     if not 1 <= schedule.workers <= schedule.threads:
         raise GraphError(f"sizes: {schedule.workers} workers with {schedule.threads} threads allowed; expected 1 or more, and no more")
     if schedule.blas_threads < 0:
@@ -40,9 +48,8 @@ def _check_sizes(program: Program) -> None:
         raise GraphError(f"sizes: the workers share {schedule.shared!r}; expected one of {', '.join(SHARED)}")
     if schedule.shared == COLUMNS and not program.is_generated:
         raise GraphError("sizes: the workers share columns of a graph that NumPy has a part in; only generated code can share them")
-    names = [node.output for node in program.graph.nodes]
-    if set(schedule.nodes) != set(names):
-        raise GraphError(f"schedule: it is for {', '.join(schedule.nodes)}; the graph binds {', '.join(names)}")
+    if schedule.workers > 1 and not schedule.blas_threads and not program.is_generated:
+        raise GraphError(f"sizes: {schedule.workers} workers that run NumPy, and BLAS as it is; expected a number of threads for BLAS")
     if not program.graph.is_single and (program.has_code or schedule.workers > 1):
         raise GraphError("schedule: generated code or workers for several inputs or outputs; they take one of both")
 
