@@ -42,7 +42,7 @@ def test_the_source_is_the_handwritten_lines() -> None:
         "def run(x):\n"
         "    try:\n"
         "        if x.__class__ is not ndarray or x.dtype is not float32 or x.ndim != 2:\n"
-        "            x = admit(x)\n"
+        "            x = validate(x)\n"
         "        a = x @ w0\n"
         "        a = a + b0\n"
         "        a = np.maximum(a, 0)\n"
@@ -50,7 +50,7 @@ def test_the_source_is_the_handwritten_lines() -> None:
         "        a = a + b1\n"
         "        return a\n"
         "    except (AttributeError, ValueError):\n"
-        "        admit(x)\n"
+        "        validate(x)\n"
         "        raise\n"
     )
 

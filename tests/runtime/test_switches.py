@@ -18,7 +18,7 @@ from support.exhaustive import subsets
 
 NAMES = tuple(each.name for each in PASSES)
 SWITCHED = tuple(name for name in NAMES if name != "parallelize")
-"""All but one that changes nothing for one thread; test_crew.py tests it."""
+"""All but one that changes nothing for one thread; test_threads.py tests it."""
 SUBSETS = subsets(SWITCHED)
 MODELS = {
     "relu": mlp(6, (300, 64), 3),

@@ -18,7 +18,7 @@ from mlbench.arrays import ALIGNMENT_BYTES
 from mlbench.compiler.schedule.schedule import BLAS, ONE, TILES, OpSchedule, Schedule
 from mlbench.errors import CrewError, MissingExtraError, ModelError
 from mlbench.runtime import check_result
-from mlbench.runtime.threads import Crew
+from mlbench.runtime.threads import ThreadPool
 from support.strategies import batch_of
 
 MODEL = mlp(20, 40, 12)
@@ -29,9 +29,9 @@ def shared(threads: int = 3, batch: int = 100, threading_: str = TILES, tile_row
     return OptimizedRunner(MODEL, batch, schedule=Schedule(tile_rows, (OpSchedule(), OpSchedule()), threading_), threads=threads)
 
 
-def crew_threads() -> set[threading.Thread]:
-    """Return the threads of all crews; those of earlier tests may just be ending."""
-    return {each for each in threading.enumerate() if each.name == "mlbench-crew"}
+def pool_threads() -> set[threading.Thread]:
+    """Return the threads of all pools; those of earlier tests may just be ending."""
+    return {each for each in threading.enumerate() if each.name == "mlbench-pool"}
 
 
 def blas_threads() -> set[int]:
@@ -72,17 +72,17 @@ def test_blas_is_left_as_it_was(threading_: str) -> None:
 
 def test_threads_end_with_the_runner() -> None:
     """Two threads wait while a runner of three lives, and none when it is gone."""
-    before = crew_threads()
+    before = pool_threads()
     runner = shared()
     runner.run(batch_of(100, 20))
-    mine = crew_threads() - before
+    mine = pool_threads() - before
     assert len(mine) == 2
     del runner
     gc.collect()
     deadline = time.monotonic() + 60
-    while mine & crew_threads() and time.monotonic() < deadline:
+    while mine & pool_threads() and time.monotonic() < deadline:
         time.sleep(0.01)
-    assert not mine & crew_threads()
+    assert not mine & pool_threads()
 
 
 @pytest.mark.parametrize("place", [0, 1, 2], ids=["calling-thread", "second", "third"])
@@ -156,8 +156,8 @@ def test_threads_are_whole_numbers(threads: Any) -> None:  # whatever a caller m
         OptimizedRunner(MODEL, 8, threads=threads)
 
 
-def test_a_crew_of_one_runs_on_the_calling_thread() -> None:
+def test_a_pool_of_one_runs_on_the_calling_thread() -> None:
     """With nobody hired the one piece of work runs here."""
     ran: list[threading.Thread] = []
-    Crew(1, 1).run([lambda: ran.append(threading.current_thread())])
+    ThreadPool(1, 1).run([lambda: ran.append(threading.current_thread())])
     assert ran == [threading.current_thread()]

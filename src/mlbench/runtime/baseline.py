@@ -50,17 +50,17 @@ class BaselineRunner:
         graph = model.graph() if isinstance(model, Model) else model
         verify(graph)
 
-        def admit_all(xs: object) -> tuple[FloatArray, ...]:
+        def validate_all(xs: object) -> tuple[FloatArray, ...]:
             return tuple(x.astype(np.float32, copy=False) for x in checked_all(xs, graph.inputs))
 
-        def admit(x: object) -> FloatArray:
-            return admit_all((x,))[0]
+        def validate(x: object) -> FloatArray:
+            return validate_all((x,))[0]
 
         self.source = eager_source(graph)
-        run, filename = load(self.source, "run", "eager", graph.constants, admit=admit if graph.is_single else admit_all)
+        run, filename = load(self.source, "run", "eager", graph.constants, validate=validate if graph.is_single else validate_all)
         weakref.finalize(run, forget, filename)
         self.run = run if graph.is_single else refuse_single(graph)
-        self.run_all = (lambda xs: (run(*admit_all(xs)),)) if graph.is_single else run
+        self.run_all = (lambda xs: (run(*validate_all(xs)),)) if graph.is_single else run
 
     def __reduce__(self) -> NoReturn:
         """Refuse to be copied, pickled or sent to another process, as the other runner does.

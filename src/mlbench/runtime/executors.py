@@ -18,7 +18,7 @@ from mlbench.compiler.x86 import Guard, Own, Rows, Team, chain, columns_shared_c
 from mlbench.ir import FloatArray
 from mlbench.runtime.dispatch import Call, Floats, call_of_tiles
 from mlbench.runtime.lane import Lane
-from mlbench.runtime.threads import BlasThreads, Crew
+from mlbench.runtime.threads import BlasThreads, ThreadPool
 from mlbench.runtime.x86_backend import code_bytes, instructions
 
 Work = Callable[[], None]
@@ -99,12 +99,12 @@ class PythonThreads:
 
     Args:
         lanes: for each thread its memory, the calling thread's first; one lane has BLAS's threads set and no other thread.
-        crew: the threads.
+        pool: the threads.
     """
 
-    def __init__(self, lanes: Sequence[Lane], crew: Crew) -> None:
+    def __init__(self, lanes: Sequence[Lane], pool: ThreadPool) -> None:
         self.lanes = tuple(lanes)
-        self._crew = crew
+        self._pool = pool
 
     def bind(self, batch: int, outputs: Sequence[FloatArray], guard: Guard) -> Bound:  # noqa: ARG002  # the same for all of them
         """Return what shares the rows; there is no shorter way to the threads."""
@@ -112,7 +112,7 @@ class PythonThreads:
 
     def run_one(self, work: Work) -> None:
         """Run it with BLAS's threads set."""
-        self._crew.run([work])
+        self._pool.run([work])
 
     def _run(self, source: Floats, target: FloatArray, *, staged: bool) -> None:
         rows = len(source)
@@ -121,7 +121,7 @@ class PythonThreads:
         works = [partial(lane.run, source[first:last], target[first:last], staged=staged)
                  for lane, (first, last) in zip(self.lanes, cuts, strict=False)]  # fmt: skip
         if works:
-            self._crew.run(works)
+            self._pool.run(works)
 
 
 class NativeThreads:
@@ -174,7 +174,7 @@ def executor_of(program: Program, plan: MemoryPlan) -> Executor:
     if program.is_generated and schedule.workers > 1:
         return NativeThreads(lanes, Team(schedule.workers))
     if schedule.blas_threads and (len(lanes) > 1 or not BlasThreads(schedule.blas_threads).are_set):
-        return PythonThreads(lanes, Crew(len(lanes), schedule.blas_threads))
+        return PythonThreads(lanes, ThreadPool(len(lanes), schedule.blas_threads))
     return Serial(lanes[0])
 
 

@@ -7,7 +7,7 @@ An exception such as Ctrl-C can arrive after any call that Python makes. So noth
 jobs that it was given and those that it is done with, BLAS's former setting is kept until it is set again, and a call begins with settling
 what the one before left behind. No call ends while a thread still works for it, so a result is never another call's.
 
-A `fork` copies no thread but the one that forks, and a crew that is being collected lets its threads end, so a runner refuses to run then,
+A `fork` copies no thread but the one that forks, and a pool that is being collected lets its threads end, so a runner refuses to run then,
 and says so. What one of them raises is raised in the calling thread, after all have stopped.
 """
 
@@ -103,7 +103,7 @@ class _Post:
         self._start.acquire()
         self._done.acquire()
         self._others = others
-        self._thread = threading.Thread(target=self._serve, name="mlbench-crew", daemon=True)
+        self._thread = threading.Thread(target=self._serve, name="mlbench-pool", daemon=True)
 
     def open(self, number: int) -> None:
         """Start the thread.
@@ -160,7 +160,7 @@ class _Post:
             self._done.release()
 
 
-class Crew:
+class ThreadPool:
     """The calling thread and some more, which run together.
 
     Args:

@@ -1,1 +1,1 @@
-"""Graph -> Graph, one optimisation a file; its docstring explains it to a reader who never saw it."""
+"""One optimisation a file, which exports it as `PASS`; its docstring explains it to a reader who never saw it."""

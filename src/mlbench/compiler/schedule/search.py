@@ -3,7 +3,7 @@
 A product may run in some ten ways, the batch in half a dozen tiles, on one thread or several: too many to try all together, and they are
 nearly independent. So the search starts from the best of some starting points and changes one decision at a time, product by product, until
 a whole round brings nothing (coordinate descent). All candidates for a decision are handed to the cost function together, so that it can
-compare them in one race; a candidate must win by more than MARGIN, or noise would choose.
+compare them side by side; a candidate must win by more than MARGIN, or noise would choose.
 """
 
 from __future__ import annotations

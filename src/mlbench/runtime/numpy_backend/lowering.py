@@ -26,7 +26,7 @@ from mlbench.runtime.numpy_backend.kernels import concat_into, softmax, softmax_
 _serial = itertools.count()
 _TAKEN = re.compile(
     r"[x-z]|[xy]\d+|xs|part|c\d+|(strips|parts|generated)\d+|\w+_(rows|broadcast|transposed|shape|scratch\d+)|first|last|np|ndarray|float32"
-    r"|empty|add|maximum|multiply|tanh|concat_into|softmax|softmax_into|admit|run|tile|bind|__\w+"
+    r"|empty|add|maximum|multiply|tanh|concat_into|softmax|softmax_into|validate|run|tile|bind|__\w+"
 )
 """Names that the generated code uses for its own."""
 
@@ -52,13 +52,13 @@ def eager_source(graph: Graph) -> str:
     With several inputs or outputs it is `run(xs)`, which gives a tuple.
 
     A result takes the name of the value that dies there, as in `h = h + b`: the old storage is freed where
-    reference counting would free it. What does not fit is explained by `admit` after it failed, because a `try` costs nothing
+    reference counting would free it. What does not fit is explained by `validate` after it failed, because a `try` costs nothing
     and a look at the shape costs 2 % of the smallest case.
     """
     check_names(graph.constants)
     letters = (letter for letter in _letters() if letter not in graph.constants)
     names = dict(zip(graph.inputs, argument_names("x", len(graph.inputs), is_single=graph.is_single), strict=True))
-    body = _admission(graph)
+    body = _validation(graph)
     for position, node in enumerate(graph.nodes):
         if not op_named(node.op).eager:
             raise GraphError(f"node {position} ({node.output} = {node.op}): only the compiled runner has this op")
@@ -72,18 +72,18 @@ def eager_source(graph: Graph) -> str:
     if not graph.is_single:
         return "\n".join(["def run(xs):", *(f"    {line}" for line in body), f"    return ({results},)"]) + "\n"
     lines = ["def run(x):", "    try:", *(f"        {line}" for line in body), f"        return {results}"]
-    lines += ["    except (AttributeError, ValueError):", "        admit(x)", "        raise"]
+    lines += ["    except (AttributeError, ValueError):", "        validate(x)", "        raise"]
     return "\n".join(lines) + "\n"
 
 
-def _admission(graph: Graph) -> list[str]:
-    """Return the lines that let an input in as it is, or hand it to `admit`."""
+def _validation(graph: Graph) -> list[str]:
+    """Return the lines that let an input in as it is, or hand it to `validate`."""
     if not graph.is_single:
-        return [f"{', '.join(argument_names('x', len(graph.inputs), is_single=False))}, = admit(xs)"]
+        return [f"{', '.join(argument_names('x', len(graph.inputs), is_single=False))}, = validate(xs)"]
     # A product refuses a wrong width by itself; anything else would take it.
     (columns,) = graph.inputs.values()
     unfit = "" if op_named(graph.nodes[0].op).is_product else f" or x.shape[1] != {columns}"
-    return [f"if x.__class__ is not ndarray or x.dtype is not float32 or x.ndim != 2{unfit}:", "    x = admit(x)"]
+    return [f"if x.__class__ is not ndarray or x.dtype is not float32 or x.ndim != 2{unfit}:", "    x = validate(x)"]
 
 
 def _eager(step: Step, values: list[str]) -> str:
