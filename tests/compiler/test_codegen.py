@@ -23,7 +23,6 @@ from mlbench.compiler.schedule.heuristics import heuristic_schedule
 from mlbench.compiler.schedule.printer import program_text
 from mlbench.compiler.schedule.program import FEATURES, NodeSchedule, Program
 from mlbench.compiler.schedule.schedule import ONE, SPLIT, TILES, OpSchedule, Schedule
-from mlbench.compiler.schedule.verify import verify_program
 from mlbench.compiler.x86 import find
 from mlbench.errors import CrewError, GraphError
 from mlbench.ir import FloatArray, Graph, Node, Step, frozen, graph_text
@@ -57,9 +56,9 @@ def test_what_is_generated_is_a_fact_of_the_graph() -> None:
     compiled = compile_graph(model.graph(), 9, passes_named(["fuse", "static", "codegen"]), Schedule(None, (CODE, CODE, CODE)))
     assert program_text(compiled.program) == (
         "graph(x: rows x 6) max_batch=9, static buffers\n"
-        "  v2: rows x 8 = linear_generated(x, w0_packed: 6 x 8) in panels of 1 vector with add(b0: 8) then tanh()\n"
-        "  v5: rows x 8 = linear_generated(v2, w1_packed: 8 x 8) in panels of 1 vector with add(b1: 8) then tanh()\n"
-        "  v8: rows x 3 = linear_generated(v5, w2_packed: 8 x 3) in panels of 1 vector with add(b2: 3) with relu()\n"
+        "  v2: rows x 8 = matmul(x, w0: 6 x 8) generated from panels of 1 vector with add(b0: 8) then tanh()\n"
+        "  v5: rows x 8 = matmul(v2, w1: 8 x 8) generated from panels of 1 vector with add(b1: 8) then tanh()\n"
+        "  v8: rows x 3 = matmul(v5, w2: 8 x 3) generated from panels of 1 vector with add(b2: 3) with relu()\n"
         "  return v8"
     )
     note = {each.name: text for each, text in compiled.notes}["codegen"]
@@ -73,7 +72,8 @@ def test_equal_weights_are_packed_once() -> None:
     nodes = (Node("matmul", ("x", "w"), "h", 3), Node("matmul", ("h", "w"), "y", 3))
     program = program_of(Graph({"x": 3}, {"w": frozen(np.ones((3, 3)))}, nodes, ("y",)), 4, is_static=True)
     after = codegen.choose(program, Schedule(None, (CODE, CODE)))
-    assert [node.inputs[1] for node in after.graph.nodes] == ["w_packed", "w_packed"]
+    assert [after.of(node).packed for node in after.graph.nodes] == ["w_packed", "w_packed"]
+    assert after.graph is program.graph
     assert "36 bytes of copies" in codegen.explain(program, after)
     assert codegen.choose(after, Schedule(None, (CODE, CODE))) is after
 
@@ -155,18 +155,18 @@ def test_steps_without_code_stay_with_numpy(steps: tuple[Step, ...], inner: int)
     names = ["static", "codegen", "strips"] if "strip" not in node.constants else ["static", "codegen"]
     runner = OptimizedRunner(graph, 4, passes=names, schedule=Schedule(None, (CODE,)))
     (made,) = runner.compiled.graph.nodes
-    assert (made.op, runner.compiled.program.of(made).inner) == ("linear_generated", inner)
+    schedule = runner.compiled.program.of(made)
+    assert (schedule.is_generated, schedule.inner) == (True, inner)
     x = batch_of(4, 3)
     plain = OptimizedRunner(graph, 4, passes=["static"])
     np.testing.assert_allclose(runner.run(x), plain.run(x), rtol=1e-5, atol=1e-6)
 
 
-def test_generated_code_runs_in_the_compiled_runner_only() -> None:
-    """The eager runner refuses it."""
-    graph = Graph({"x": 3}, {"w": frozen(np.ones((3, 2)))}, (Node("linear_generated", ("x", "w"), "y", 2),), ("y",))
-    verify_program(program_of(graph, nodes={"y": NodeSchedule(width=1, lanes=8)}, is_static=True))
-    with pytest.raises(GraphError, match="only the compiled runner has this op"):
-        BaselineRunner(graph)
+def test_what_is_computed_is_the_same_with_and_without_code() -> None:
+    """Generated code is a fact of the schedule alone, so that the eager runner can run the graph of a compiled program."""
+    compiled = compile_graph(MODEL.graph(), 9, passes_named(["fuse", "static", "codegen"]), Schedule(None, (CODE, CODE)))
+    assert graph_text(compiled.graph) == graph_text(compile_graph(MODEL.graph(), 9, passes_named(["fuse"])).graph)
+    check_result(MODEL, batch_of(9, 20), BaselineRunner(compiled.graph).run(batch_of(9, 20)))
 
 
 @needs_code
@@ -358,9 +358,8 @@ def test_packed_weights_and_code_are_counted() -> None:
 
 
 def packed_of(runner: OptimizedRunner) -> list[FloatArray]:
-    """Return the weights that a runner reads."""
-    graph = runner.compiled.graph
-    return [graph.constants[node.inputs[1]] for node in graph.nodes if len(node.inputs) > 1]
+    """Return the packed weights that a runner reads."""
+    return list(runner.compiled.program.schedule.packed.values())
 
 
 @needs_code

@@ -80,7 +80,7 @@ def test_folding_moves_a_hidden_bias_into_the_next_layer() -> None:
         "  v4: rows x 2 = add(v3, b1: 2)\n"
         "  return v4"
     )
-    assert graph_text(fold_bias.apply(before)) == (
+    assert graph_text(fold_bias.fold(before)) == (
         "graph(x: rows x 64)\n"
         "  v0: rows x 64 = matmul(x, w0: 64 x 64)\n"
         "  v1: rows x 64 = maximum(v0, b0_negated: 64)\n"
@@ -92,7 +92,7 @@ def test_folding_moves_a_hidden_bias_into_the_next_layer() -> None:
 
 def test_folding_works_within_epilogues() -> None:
     """After fusion the same steps stand in epilogues."""
-    assert graph_text(fold_bias.apply(fuse.apply(WIDE.graph()))) == (
+    assert graph_text(fold_bias.fold(fuse.apply(WIDE.graph()))) == (
         "graph(x: rows x 64)\n"
         "  v2: rows x 64 = matmul(x, w0: 64 x 64) then maximum(b0_negated: 64)\n"
         "  v4: rows x 2 = matmul(v2, w1: 64 x 2) then add(b1_folded: 2)\n"
@@ -102,7 +102,7 @@ def test_folding_works_within_epilogues() -> None:
 
 def test_folding_goes_through_every_layer() -> None:
     """A bias that was folded into a hidden layer moves on with that layer's own."""
-    assert graph_text(fold_bias.apply(mlp(inputs=64, hidden=(64, 64), outputs=2).graph())) == (
+    assert graph_text(fold_bias.fold(mlp(inputs=64, hidden=(64, 64), outputs=2).graph())) == (
         "graph(x: rows x 64)\n"
         "  v0: rows x 64 = matmul(x, w0: 64 x 64)\n"
         "  v1: rows x 64 = maximum(v0, b0_negated: 64)\n"
@@ -117,7 +117,7 @@ def test_folding_goes_through_every_layer() -> None:
 def test_the_folded_bias_is_computed_in_float64() -> None:
     """The next layer's bias is b @ W + c, summed in float64 and rounded once."""
     first, second = WIDE.layers
-    folded = fold_bias.apply(WIDE.graph()).constants
+    folded = fold_bias.fold(WIDE.graph()).constants
     exact = floats(first.bias) @ floats(second.weight) + floats(second.bias)
     assert np.array_equal(-first.bias, folded["b0_negated"])
     assert np.array_equal(exact.astype(np.float32), folded["b1_folded"])
@@ -196,7 +196,7 @@ def test_the_heuristic_tile_follows_its_rule(hidden: int | tuple[int, ...], max_
 
 def test_strips_repeat_a_row_operand() -> None:
     """A row operand in an epilogue gets as many rows as fit into 16 KiB, and at most those of the batch."""
-    graph = fuse.apply(fold_bias.apply(mlp(inputs=64, hidden=256, outputs=2).graph()))
+    graph = fuse.apply(fold_bias.fold(mlp(inputs=64, hidden=256, outputs=2).graph()))
     assert program_text(strips.apply(program_of(graph, 64))) == (
         "graph(x: rows x 64) max_batch=64\n"
         "  v1: rows x 256 = matmul(x, w0: 64 x 256) then maximum(b0_negated_strip: 16 x 256)\n"
@@ -443,7 +443,7 @@ def test_a_batch_below_one_is_refused() -> None:
 def test_a_bias_that_would_cost_accuracy_is_not_folded(number: float) -> None:
     """One element of a hidden bias that is huge and negative, beyond half of float32, infinite or NaN keeps that layer as it is."""
     graph = with_bias(WIDE, 0, 3, number).graph()
-    assert graph is fold_bias.apply(graph)
+    assert graph is fold_bias.fold(graph)
 
 
 @pytest.mark.parametrize("number", [np.inf, np.nan])
@@ -453,20 +453,20 @@ def test_a_next_layer_that_is_not_finite_is_not_folded_into(place: str, number: 
     weight, bias = np.array(WIDE.layers[1].weight), np.array(WIDE.layers[1].bias)
     (weight[0] if place == "next-weight" else bias)[0] = number
     graph = Model("m", (WIDE.layers[0], Layer(weight, bias))).graph()
-    assert graph is fold_bias.apply(graph)
+    assert graph is fold_bias.fold(graph)
 
 
 @pytest.mark.parametrize("activation", [name for name in HIDDEN_ACTIVATIONS if name != "relu"])
 def test_other_activations_are_not_folded(activation: str) -> None:
     """relu(z + b) = max(z, -b) + b holds for ReLU alone."""
     graph = mlp(activation=activation).graph()
-    assert graph is fold_bias.apply(graph)
+    assert graph is fold_bias.fold(graph)
 
 
 def test_a_refused_layer_does_not_stop_the_others() -> None:
     """With a huge bias in the first layer only, the second one is folded."""
     model = with_bias(mlp(inputs=64, hidden=(64, 64), outputs=2), 0, 0, -1e8)
-    assert [node.op for node in fold_bias.apply(model.graph()).nodes] == [
+    assert [node.op for node in fold_bias.fold(model.graph()).nodes] == [
         "matmul", "add", "relu", "matmul", "maximum", "matmul", "add",
     ]  # fmt: skip
 
@@ -476,13 +476,13 @@ def test_a_value_that_somebody_else_reads_is_not_folded() -> None:
     graph = WIDE.graph()
     extra = Node("tanh", ("v2",), "t", 64)
     graph = replace(graph, nodes=(*graph.nodes, extra))
-    assert graph is fold_bias.apply(graph)
+    assert graph is fold_bias.fold(graph)
 
 
 def test_the_output_is_not_folded() -> None:
     """Where the activation is the result, it has to exist."""
     graph = replace(WIDE.graph(), outputs=("v2",))
-    assert graph is fold_bias.apply(graph)
+    assert graph is fold_bias.fold(graph)
 
 
 def _with_biases(bias: npt.ArrayLike) -> Graph:
@@ -495,19 +495,19 @@ def _with_biases(bias: npt.ArrayLike) -> Graph:
 def test_the_limit_of_folding_is_twice_the_error_that_is_there(low: float, folds: bool) -> None:
     """Half of the activations are 1 and half 0; folded, these are 0 and -low: up to 2 folds, and not beyond."""
     graph = _with_biases([1.0, low] * 32)
-    assert folds is (fold_bias.apply(graph) is not graph)
+    assert folds is (fold_bias.fold(graph) is not graph)
 
 
 def test_a_layer_that_may_be_silent_is_not_folded() -> None:
     """Biases below 0 give zeros for small inputs, beside which any bias is large; biases above 0 are folded."""
     silent, loud = _with_biases(-1e-6), _with_biases(1e3)
-    assert fold_bias.apply(silent) is silent
-    assert fold_bias.apply(loud) is not loud
+    assert fold_bias.fold(silent) is silent
+    assert fold_bias.fold(loud) is not loud
 
 
 def test_folds_of_a_deep_network_do_not_add_up() -> None:
     """The bias that holds earlier folds outgrows the activation, so in 24 layers some are not folded, and folding begins anew."""
-    ops = [node.op for node in fold_bias.apply(mlp(64, (64,) * 24, 10).graph()).nodes]
+    ops = [node.op for node in fold_bias.fold(mlp(64, (64,) * 24, 10).graph()).nodes]
     assert 12 <= ops.count("maximum") < 24
     assert ops.index("relu") < len(ops) - ops[::-1].index("maximum")
 
@@ -524,7 +524,7 @@ def test_constants_that_layers_share_are_folded_for_each_of_them() -> None:
             nodes.append(Node(op, (value, *operands), f"v{len(nodes)}", 256))
             value = nodes[-1].output
     graph = Graph({"x": 256}, constants, tuple(nodes), (value,))
-    folded = fold_bias.apply(graph)
+    folded = fold_bias.fold(graph)
     assert [node.op for node in folded.nodes].count("maximum") == 2
     x = batch_of(5, 256)
     np.testing.assert_allclose(BaselineRunner(folded).run(x), BaselineRunner(graph).run(x), rtol=1e-4, atol=1e-5)
@@ -536,7 +536,7 @@ def test_a_huge_bias_gives_what_the_plain_run_gives(model: Model, seed: int) -> 
     x = batch_of(4, model.inputs, seed)
     with np.errstate(all="ignore"):
         plain = BaselineRunner(model).run(x)
-        folded = BaselineRunner(fold_bias.apply(model.graph())).run(x)
+        folded = BaselineRunner(fold_bias.fold(model.graph())).run(x)
     size = np.abs(plain[np.isfinite(plain)]).max(initial=1)
     np.testing.assert_allclose(folded, plain, rtol=1e-3, atol=1e-3 * size)
 

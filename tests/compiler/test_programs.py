@@ -18,7 +18,8 @@ from support.programs import program_of
 WEIGHT = frozen(np.ones((3, 3)))
 TANH_X = Node("tanh", ("x",), "h", 3)
 TANH = Graph({"x": 3}, {}, (TANH_X,), ("h",))
-CODE = NodeSchedule(width=1, lanes=8)
+CODE = NodeSchedule(packed="w_packed", width=1, lanes=8)
+PACKED = {"w_packed": WEIGHT}
 
 
 def _graph(*nodes: Node, output: str = "", **constants: FloatArray) -> Graph:
@@ -27,12 +28,12 @@ def _graph(*nodes: Node, output: str = "", **constants: FloatArray) -> Graph:
     return Graph({"x": 3}, {name: pool[name] for name in used}, nodes, (output or nodes[-1].output,))
 
 
-def _product(*epilogue: Step, op: str = "matmul", source: str = "x", output: str = "y") -> Node:
-    return Node(op, (source, "w"), output, 3, epilogue)
+def _product(*epilogue: Step, source: str = "x", output: str = "y") -> Node:
+    return Node("matmul", (source, "w"), output, 3, epilogue)
 
 
 def _generated(*epilogue: Step, schedule: NodeSchedule = CODE, gaps: FloatArray = WEIGHT) -> Program:
-    return program_of(_graph(_product(*epilogue, op="linear_generated"), gaps=gaps), nodes={"y": schedule}, is_static=True)
+    return program_of(_graph(_product(*epilogue), gaps=gaps), nodes={"y": schedule}, packed=PACKED, is_static=True)
 
 
 PAIR = _graph(TANH_X, Node("tanh", ("h",), "y", 3))
@@ -90,30 +91,33 @@ VIOLATIONS = {
         "output: 'y' lies feature after feature; the caller expects rows",
     ),
     "generated-without-panels": (
-        _generated(schedule=NodeSchedule()), "node 0 (y = linear_generated): panels of 0 vectors of 0 lanes; expected 1 or more of both",
+        _generated(schedule=replace(CODE, width=0, lanes=0)), "node 0 (y = matmul): panels of 0 vectors of 0 lanes; expected 1",
+    ),
+    "generated-from-no-weight": (
+        _generated(schedule=replace(CODE, packed="v")), "node 0 (y = matmul): generated from 'v'; expected a product, and one of",
     ),
     "generated-without-static-buffers": (
         _generated().scheduled(is_static=False),
-        "node 0 (y = linear_generated): the graph has no static buffers; generated code has addresses in it",
+        "node 0 (y = matmul): the graph has no static buffers; generated code has addresses in it",
     ),
     "generated-features": (
         program_of(
-            _graph(_product(op="linear_generated", output="h"), _product(source="h")),
-            nodes={"h": replace(CODE, layout=FEATURES)}, is_static=True,
+            _graph(_product(output="h"), _product(source="h")),
+            nodes={"h": replace(CODE, layout=FEATURES)}, packed=PACKED, is_static=True,
         ),
-        "node 0 (h = linear_generated): linear_generated cannot write feature after feature",
+        "node 0 (h = matmul): generated code reads or writes feature after feature; it knows rows alone",
     ),
     "more-steps-inside-than-there-are": (
         _generated(schedule=replace(CODE, inner=1)),
-        "node 0 (y = linear_generated): 1 of 0 steps inside the code; expected no more than there are",
+        "node 0 (y = matmul): 1 of 0 steps inside the code; expected no more than there are",
     ),
     "a-strip-inside": (
         _generated(Step("add", ("w",)), schedule=replace(CODE, inner=1)),
-        "node 0 (y = linear_generated): a strip in a step inside the code; expected a row or a scalar",
+        "node 0 (y = matmul): a strip in a step inside the code; expected a row or a scalar",
     ),
     "an-operand-with-gaps-inside": (
         _generated(Step("add", ("gaps",)), schedule=replace(CODE, inner=1), gaps=frozen(np.ones(6))[::2]),
-        "node 0 (y = linear_generated): an operand of add with gaps in a step inside the code; expected number after number",
+        "node 0 (y = matmul): an operand of add with gaps in a step inside the code; expected number after number",
     ),
     "panels-of-numpy": (
         program_of(_graph(_product()), nodes={"y": NodeSchedule(width=2)}),

@@ -132,9 +132,9 @@ def test_threads_are_right(graph: Graph, threading: str) -> None:
 def test_generated_code_has_a_part_in_a_residual_sum() -> None:
     """The products are generated, the sum is NumPy's; a graph of two outputs is left to NumPy, and the note says why."""
     code = OpSchedule(generated=True)
-    assert "linear_generated" in program_text(OptimizedRunner(RESIDUAL, 8, schedule=Schedule(None, (code, code))).compiled.program)
+    assert "generated from panels" in program_text(OptimizedRunner(RESIDUAL, 8, schedule=Schedule(None, (code, code))).compiled.program)
     compiled = OptimizedRunner(TWO_HEADS, 8, schedule=Schedule(None, (code,) * 3)).compiled
-    assert {node.op for node in compiled.graph.nodes} == {"matmul", "softmax"}
+    assert not compiled.program.has_code
     assert "this graph has more" in {each.name: note for each, note in compiled.notes}["codegen"]
 
 

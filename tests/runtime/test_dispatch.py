@@ -336,6 +336,7 @@ CYCLE = """
 import gc, sys
 import numpy as np
 from mlbench import Schedule, OptimizedRunner, mlp
+from mlbench.compiler.pipeline import PASSES
 from mlbench.errors import CrewError
 from mlbench.compiler.schedule.schedule import OpSchedule
 
@@ -346,7 +347,7 @@ x = np.ones((64, 64), np.float32)
 class Service:
     def __init__(self):
         model = mlp(64, 64, 64, activation=activation)
-        passes = None if code else [each.name for each in __import__("mlbench.compiler.passes").passes.PASSES if each.name != "codegen"]
+        passes = None if code else [each.name for each in PASSES if each.name != "codegen"]
         given = {} if passes is None else {"passes": passes}
         self.runner = OptimizedRunner(model, 64, threads=2, schedule=Schedule(None, (way, way), threading_), **given)
         self.runner.run(x)

@@ -94,12 +94,22 @@ def released(compiled: Compiled) -> Compiled:
 
     A weight that was packed is then kept by the model alone, and goes with it.
     """
-    needed = {id(array) for array in compiled.graph.constants.values()}
-    constants = {
-        name: array if id(array) in needed else np.broadcast_to(np.float32(np.nan), array.shape)
-        for name, array in compiled.source.constants.items()
+    program = compiled.program
+    read = {
+        name
+        for node in program.graph.nodes
+        for name in (node.constants[1:] if program.of(node).is_generated else node.constants)  # its weight is packed
     }
-    return replace(compiled, source=replace(compiled.source, constants=constants))
+    needed = {id(program.graph.constants[name]) for name in read}
+
+    def emptied(graph: Graph) -> Graph:
+        constants = {
+            name: array if id(array) in needed else np.broadcast_to(np.float32(np.nan), array.shape)
+            for name, array in graph.constants.items()
+        }
+        return replace(graph, constants=constants)
+
+    return replace(compiled, source=emptied(compiled.source), program=replace(program, graph=emptied(program.graph)))
 
 
 def compile_graph(

@@ -35,7 +35,7 @@ class Op:
             `GraphError` where they do not fit.
         flop_per_element: floating point operations for an element of the result; a matrix product needs
             2 * inputs of them and says so with 0 here and `is_product`.
-        eager: expression that allocates its result; empty where only the compiled runner has the op.
+        eager: expression that allocates its result.
         into: statements that write the result to `{out}` and allocate nothing.
         scratch: matrices of the result's shape that `into` needs besides.
         elementwise: element (i, j) of the result depends on element (i, j) of its one value alone, so that it may run in
@@ -43,7 +43,6 @@ class Op:
         in_place: `into` is right when `{out}` and `{x}` are the same matrix.
         is_product: a matrix product.
         transposed: as `into`, with every matrix transposed: (x @ w).T = w.T @ x.T, for a feature-major result.
-        generated: machine code computes it (`mlbench.compiler.x86`), from a weight that is packed; it has no line.
         values: how many values it reads before the constants; ANY for one or more.
     """
 
@@ -58,7 +57,6 @@ class Op:
     in_place: bool = False
     is_product: bool = False
     transposed: tuple[str, ...] = ()
-    generated: bool = False
     values: int = 1
 
     def takes(self, values: int) -> bool:
@@ -136,7 +134,6 @@ def _elementwise(name: str, flop: int, eager: str, *into: str, constants: int = 
 # sigmoid goes through tanh because exp(-x) overflows below -88 and warns.
 _ROWS = (
     Op("matmul", 1, _product, 0, "{x} @ {0}", ("{x}.dot({0}, {out})",), is_product=True, transposed=("{0}.dot({x}, {out})",)),
-    Op("linear_generated", 1, _product, 0, "", (), is_product=True, generated=True),
     _elementwise("add", 1, "{x} + {0}", "add({x}, {0}, out={out})", constants=1, columns=_with_row),
     _elementwise("maximum", 1, "np.maximum({x}, {0})", "maximum({x}, {0}, out={out})", constants=1, columns=_with_row),
     _elementwise("relu", 1, "np.maximum({x}, 0)", "maximum({x}, 0, out={out})"),

@@ -99,17 +99,18 @@ class Engine:
     def memory(self) -> StaticMemory:
         """The bytes held between calls."""
         graph, lanes = self._program.graph, self._executor.lanes
-        own = {id(array) for array in self.compiled.source.constants.values()}
-        made = {name: array.nbytes for name, array in graph.constants.items() if id(array) not in own}
+        own = set(self.compiled.source.constants)
+        made = {name: array.nbytes for name, array in graph.constants.items() if name not in own}
         weights = {name for node in graph.nodes for name in node.operands[:1]}
         is_operand = {name: graph.constants[name].ndim == 2 and name not in weights for name in made}
+        packed_bytes = sum(array.nbytes for array in self._program.schedule.packed.values())
         arenas = {id(arena): held_bytes(arena) for arena in (self._arena, *(lane.arena for lane in lanes))}
         code_bytes = sum(kept.bound.code_bytes for kept in self._batches.values())
         return StaticMemory(
             sum(arenas.values()),
             sum(size for name, size in made.items() if is_operand[name]) + sum(lane.operand_bytes for lane in lanes) + code_bytes,
             sum(lane.staging_bytes for lane in lanes),
-            sum(size for name, size in made.items() if not is_operand[name]),
+            sum(size for name, size in made.items() if not is_operand[name]) + packed_bytes,
         )
 
     @property

@@ -31,7 +31,7 @@ def runs_of(program: Program) -> tuple[Run, ...]:
     found: list[Run] = []
     goes_on = False
     for position, node in enumerate(program.graph.nodes):
-        if program.of(node).width:
+        if program.of(node).is_generated:
             if goes_on:
                 found[-1] = Run(found[-1].first, position + 1)
             else:
@@ -72,7 +72,7 @@ def layers_of(program: Program, plan: MemoryPlan, storage: Mapping[str, FloatArr
             raise GraphError(
                 f"{node.output} is packed for vectors of {schedule.lanes} lanes; this machine's {vectors.name} has {vectors.lanes}"
             )
-        weight = graph.constants[node.operands[0]]
+        weight = program.schedule.packed[schedule.packed]
         steps = node.epilogue[: schedule.inner]
         unknown = [step.op for step in steps if step.op not in STEPS]
         if unknown or sum(len(step.operands) for step in steps) > MOST_OPERANDS:

@@ -15,7 +15,6 @@ elsewhere the pass does nothing and says why.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -25,7 +24,7 @@ from mlbench.compiler.schedule.program import FEATURES, NodeSchedule, Program
 from mlbench.compiler.schedule.schedule import Schedule, products_of, weight_shape
 from mlbench.compiler.shared_copies import shared_copy
 from mlbench.compiler.x86 import MOST_OPERANDS, MOST_SIZE, STEPS, Vectors, best_width, find, pack
-from mlbench.ir import FloatArray, Node, new_name, op_named
+from mlbench.ir import FloatArray, Node, new_name
 
 
 def choose(program: Program, schedule: Schedule) -> Program:
@@ -33,19 +32,15 @@ def choose(program: Program, schedule: Schedule) -> Program:
     vectors, _ = find()
     if vectors is None or not program.schedule.is_static or not program.graph.is_single:
         return program
-    constants = dict(program.graph.constants)
-    nodes = list(program.graph.nodes)
-    scheduled = dict(program.schedule.nodes)
+    constants = program.graph.constants
+    nodes, packed = dict(program.schedule.nodes), dict(program.schedule.packed)
     for position, op in zip(products_of(program.graph), schedule.ops, strict=True):
-        node = nodes[position]
+        node = program.graph.nodes[position]
         if op.generated and _is_possible(program, node):
             width = best_width(program.schedule.tile_rows, *weight_shape(program.graph, node), vectors)
-            nodes[position] = _packed(node, width, vectors, constants)
-            scheduled[node.output] = NodeSchedule(width=width, lanes=vectors.lanes, inner=_inner(node, constants))
-    changed = tuple(nodes)
-    if changed == program.graph.nodes:
-        return program
-    return program.with_graph(program.graph.with_nodes(changed, constants)).scheduled(nodes=scheduled)
+            name = _packed(node.operands[0], width, vectors, constants, packed)
+            nodes[node.output] = NodeSchedule(packed=name, width=width, lanes=vectors.lanes, inner=_inner(node, constants))
+    return program if nodes == program.schedule.nodes else program.scheduled(nodes=nodes, packed=packed)
 
 
 def explain(before: Program, after: Program) -> str:
@@ -57,10 +52,10 @@ def explain(before: Program, after: Program) -> str:
         return "No code generated: it has addresses in it, so it needs static buffers."
     if not after.graph.is_single:
         return "No code generated: it reads one input and writes one output, and this graph has more."
-    mine = [node for node in after.graph.nodes if op_named(node.op).generated]
+    mine = [node for node in after.graph.nodes if after.of(node).is_generated]
     if not mine:
         return "No code generated: it was not chosen, or an operand does not allow it."
-    size = sum({name: after.graph.constants[name].nbytes for node in mine for name in node.operands}.values())
+    size = sum(array.nbytes for array in after.schedule.packed.values())
     inside = sum(after.of(node).inner for node in mine)
     panels = ", ".join(str(after.of(node).width * vectors.lanes) for node in mine)
     return (
@@ -71,17 +66,17 @@ def explain(before: Program, after: Program) -> str:
 
 def _is_possible(program: Program, node: Node) -> bool:
     rows_first = FEATURES not in (program.of(node).layout, program.layout_of(node.values[0]))
-    return not op_named(node.op).generated and rows_first and max(weight_shape(program.graph, node)) <= MOST_SIZE
+    return not program.of(node).is_generated and rows_first and max(weight_shape(program.graph, node)) <= MOST_SIZE
 
 
-def _packed(node: Node, width: int, vectors: Vectors, constants: dict[str, FloatArray]) -> Node:
-    """Return the node with its weight packed, and put that among the constants."""
-    (name,) = node.operands
-    packed = shared_copy(constants[name], (vectors.lanes, width), partial(pack, constants[name], width, vectors))
-    known = next((other for other, array in constants.items() if array is packed), None)
-    new = known or new_name(constants, f"{name}_packed")
-    constants[new] = packed
-    return replace(node, op="linear_generated", inputs=(*node.values, new))
+def _packed(name: str, width: int, vectors: Vectors, constants: Mapping[str, FloatArray], packed: dict[str, FloatArray]) -> str:
+    """Pack a weight, unless it is packed like that already, and return what the packed one is called."""
+    weight = constants[name]
+    made = shared_copy(weight, (vectors.lanes, width), partial(pack, weight, width, vectors))
+    known = next((other for other, array in packed.items() if array is made), None)
+    new = known or new_name({*constants, *packed}, f"{name}_packed")
+    packed[new] = made
+    return new
 
 
 def _inner(node: Node, constants: Mapping[str, FloatArray]) -> int:

@@ -26,14 +26,15 @@ is near zero for some samples. Activations other than ReLU do not allow the rewr
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from mlbench.compiler.passes.base import graph_pass
+from mlbench.compiler.passes.base import Pass
+from mlbench.compiler.schedule.program import Program
 from mlbench.ir import FloatArray, Graph, Node, Step, frozen, new_name
 
 GROWTH = 2.0
@@ -86,21 +87,26 @@ _Edits = dict[tuple[int, int], Step | None]
 """What a step becomes; None drops it."""
 
 
-def apply(graph: Graph) -> Graph:
+def apply(program: Program) -> Program:
     """Fold every bias that may be folded, first layer first."""
-    matches = {match[2].key: match for match in _matches(graph)}
+    return program.with_graph(fold(program.graph, {node.output for node in program.graph.nodes if program.of(node).is_generated}))
+
+
+def fold(graph: Graph, generated: Collection[str] = ()) -> Graph:
+    """Return the graph with its biases folded, but for those around nodes that bind some values, which generated code computes."""
+    matches = {match[2].key: match for match in _matches(graph, generated)}
     if not matches:
         return graph
     constants = dict(graph.constants)
     edits: _Edits = {}
-    for relu, activation in _activations(graph, matches):
+    for relu, activation in _activations(graph, generated, matches):
         _fold(matches[relu], activation, constants, edits)
     return graph.with_nodes(_edited(graph, edits), constants) if edits else graph
 
 
-def explain(before: Graph, after: Graph) -> str:
-    """Say what the pass did to this graph."""
-    relus, left = (sum(place.op == "relu" for place in _places(graph)) for graph in (before, after))
+def explain(before: Program, after: Program) -> str:
+    """Say what the pass did to this program."""
+    relus, left = (sum(place.op == "relu" for place in _places(program.graph)) for program in (before, after))
     if relus == left:
         return (
             f"Nothing folded: {relus} ReLU, none between two Linears of NumPy's with a bias that is small compared with the ReLU's output."
@@ -112,17 +118,17 @@ def explain(before: Graph, after: Graph) -> str:
     )
 
 
-def _places(graph: Graph) -> Iterator[_Place]:
-    """Return the steps of a graph in order, those of epilogues too."""
+def _places(graph: Graph, generated: Collection[str] = ()) -> Iterator[_Place]:
+    """Return the steps of a graph in order, those of epilogues too; a product that is generated has no op that is known here."""
     for position, node in enumerate(graph.nodes):
-        yield _Place(position, -1, node.op, node.operands)
+        yield _Place(position, -1, "" if node.output in generated else node.op, node.operands)
         for index, step in enumerate(node.epilogue):
             yield _Place(position, index, step.op, step.operands)
 
 
-def _matches(graph: Graph) -> Iterator[_Match]:
+def _matches(graph: Graph, generated: Collection[str]) -> Iterator[_Match]:
     """Return where a bias could be folded; matches overlap, because the second Linear of one is the first of the next."""
-    places = tuple(_places(graph))
+    places = tuple(_places(graph, generated))
     for first in range(len(places) - len(_PATTERN) + 1):
         window = places[first : first + len(_PATTERN)]
         if tuple(place.op for place in window) == _PATTERN and _is_private_chain(graph, window) and _has_rows(graph, window):
@@ -144,12 +150,14 @@ def _has_rows(graph: Graph, match: _Match) -> bool:
     return bias.ndim == own.ndim == 1 and all(np.isfinite(array).all() for array in (bias, weight, own))
 
 
-def _activations(graph: Graph, wanted: Mapping[tuple[int, int], object]) -> Iterator[tuple[tuple[int, int], FloatArray]]:
+def _activations(
+    graph: Graph, generated: Collection[str], wanted: Mapping[tuple[int, int], object]
+) -> Iterator[tuple[tuple[int, int], FloatArray]]:
     """Return what each wanted step gives for the samples, in order, as far as every op is known."""
     values = {name: _samples(columns, seed) for seed, (name, columns) in enumerate(graph.inputs.items())}
     left = set(wanted)
     with np.errstate(all="ignore"):
-        for place in _places(graph):
+        for place in _places(graph, generated):
             if not left or place.op not in _EXACT:
                 return
             node = graph.nodes[place.position]
@@ -212,6 +220,9 @@ def _edited(graph: Graph, edits: _Edits) -> tuple[Node, ...]:
     return tuple(nodes)
 
 
-PASS = graph_pass(
-    "fold_bias", "move hidden biases through the ReLU into the next layer's bias, between products that NumPy computes", apply, explain
+PASS = Pass(
+    "fold_bias",
+    "move hidden biases through the ReLU into the next layer's bias, between products that NumPy computes",
+    explain,
+    apply=apply,
 )

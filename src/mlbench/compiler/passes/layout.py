@@ -15,6 +15,7 @@ Without the search a narrow output (some classes of many inputs) takes its weigh
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 
@@ -23,24 +24,23 @@ from mlbench.compiler.passes.base import Pass
 from mlbench.compiler.schedule.program import FEATURES, ROWS, NodeSchedule, Program
 from mlbench.compiler.schedule.schedule import OpSchedule, Schedule, products_of, weight_shape
 from mlbench.compiler.shared_copies import shared_copy
-from mlbench.ir import FloatArray, Node, frozen, new_name, op_named
+from mlbench.ir import FloatArray, Graph, Node, frozen, new_name, op_named
 
 
 def choose(program: Program, schedule: Schedule) -> Program:
     """Lay out as chosen, where the graph allows it."""
-    constants = dict(program.graph.constants)
-    nodes = list(program.graph.nodes)
-    made: dict[str, str] = {}
-    for position, op in zip(products_of(program.graph), schedule.ops, strict=True):
-        node = nodes[position]
-        if op_named(node.op).generated or op.generated:
-            continue
+    mine = [
+        (position, op)
+        for position, op in zip(products_of(program.graph), schedule.ops, strict=True)
+        if not op.generated and not program.of(program.graph.nodes[position]).is_generated
+    ]
+    nodes = dict(program.schedule.nodes)
+    for node, op in ((program.graph.nodes[position], op) for position, op in mine):
         if op.layout == FEATURES and _may_be_transposed(program, node):
-            laid_out = NodeSchedule(FEATURES, min(op.parts, node.columns))
-            program = program.scheduled(nodes={**program.schedule.nodes, node.output: laid_out})
-        nodes[position] = _with_weight(program, node, op, constants, made)
-    changed = tuple(nodes)
-    return program if changed == program.graph.nodes else program.with_graph(program.graph.with_nodes(changed, constants))
+            nodes[node.output] = NodeSchedule(FEATURES, min(op.parts, node.columns))
+    laid_out = program.scheduled(nodes=nodes)
+    graph = _with_orders(laid_out, mine)
+    return laid_out.with_graph(graph).scheduled(nodes=nodes)
 
 
 def explain(before: Program, after: Program) -> str:
@@ -60,6 +60,17 @@ def _may_be_transposed(program: Program, node: Node) -> bool:
     readers = [graph.nodes[reader] for reader in graph.readers_of(node.output)]
     only_products = bool(readers) and node.output not in graph.outputs and all(op_named(reader.op).is_product for reader in readers)
     return only_products and all(graph.constants[name].ndim < 2 for step in node.epilogue for name in step.operands)
+
+
+def _with_orders(program: Program, mine: Sequence[tuple[int, OpSchedule]]) -> Graph:
+    """Return the graph with the weights of some products in the orders that are due."""
+    constants = dict(program.graph.constants)
+    nodes = list(program.graph.nodes)
+    made: dict[str, str] = {}
+    for position, op in mine:
+        nodes[position] = _with_weight(program, nodes[position], op, constants, made)
+    changed = tuple(nodes)
+    return program.graph if changed == program.graph.nodes else program.graph.with_nodes(changed, constants)
 
 
 def _with_weight(program: Program, node: Node, op: OpSchedule, constants: dict[str, FloatArray], made: dict[str, str]) -> Node:

@@ -37,9 +37,10 @@ def _node_text(program: Program, node: Node) -> str:
     steps = "".join(f" {word} {call_text(graph, step)}" for word, step in zip(words, node.epilogue, strict=True))
     place = f" in place of {node.values[0]}" if schedule.in_place else ""
     call = call_text(graph, Step(node.op, node.operands), *node.values)
-    parts = f" in {schedule.parts} parts" if schedule.parts > 1 else f" in panels of {_vectors(schedule.width)}" if schedule.width else ""
+    parts = f" in {schedule.parts} parts" if schedule.parts > 1 else ""
+    code = f" generated from panels of {_vectors(schedule.width)}" if schedule.is_generated else ""
     shape = f"rows x {node.columns}" if schedule.layout == ROWS else f"{node.columns} x rows"
-    return f"{node.output}: {shape} = {call}{parts}{steps}{place}"
+    return f"{node.output}: {shape} = {call}{parts}{code}{steps}{place}"
 
 
 def _vectors(number: int) -> str:

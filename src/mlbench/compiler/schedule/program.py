@@ -7,10 +7,10 @@ calling thread, and allocates every result. Each pass changes some of these fact
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-from mlbench.ir import Graph, Node, Step
+from mlbench.ir import FloatArray, Graph, Node, Step
 
 ROWS = "rows"
 FEATURES = "features"
@@ -29,23 +29,30 @@ class NodeSchedule:
         layout: how its value lies in memory, ROWS or FEATURES.
         parts: its columns are computed in so many parts of about equal size, one product after the other.
         in_place: its value takes the storage of the first value that it reads, which nobody reads afterwards.
-        width: vectors of a panel of the packed weight of generated code; 0 where NumPy computes it.
-        lanes: lanes of these vectors; 0 where NumPy computes it.
+        packed: name of the packed weight, which generated code reads in its weight's place; empty where NumPy computes the node.
+        width: vectors of a panel of the packed weight; 0 where NumPy computes the node.
+        lanes: lanes of these vectors; 0 where NumPy computes the node.
         inner: steps of the epilogue, from the first on, that run inside the generated code.
     """
 
     layout: str = ROWS
     parts: int = 1
     in_place: bool = False
+    packed: str = ""
     width: int = 0
     lanes: int = 0
     inner: int = 0
+
+    @property
+    def is_generated(self) -> bool:
+        """Whether generated code computes the node, all of it or up to some step of its epilogue."""
+        return bool(self.packed)
 
 
 PLAIN = NodeSchedule()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class ProgramSchedule:
     """How a graph runs.
 
@@ -53,6 +60,7 @@ class ProgramSchedule:
         max_batch: most rows a call may have.
         tile_rows: the nodes run on at most this many rows at a time, tile after tile; `max_batch` runs the whole batch at once.
         nodes: for each node, by the name of the value it binds, how it runs.
+        packed: the packed weights by their names.
         is_static: every value has its place in one arena that lives as long as the runner; else each call allocates anew.
         threads: threads that may be used.
         workers: threads that share the work of a call; 1 leaves it to the calling thread.
@@ -63,6 +71,7 @@ class ProgramSchedule:
     max_batch: int
     tile_rows: int
     nodes: Mapping[str, NodeSchedule]
+    packed: Mapping[str, FloatArray] = field(default_factory=dict)
     is_static: bool = False
     threads: int = 1
     workers: int = 1
@@ -98,7 +107,7 @@ class Program:
     def runs_generated(self, node: Node) -> bool:
         """Whether generated code computes all of a node, its epilogue too."""
         schedule = self.of(node)
-        return schedule.width > 0 and schedule.inner == len(node.epilogue)
+        return schedule.is_generated and schedule.inner == len(node.epilogue)
 
     @property
     def is_generated(self) -> bool:
@@ -108,26 +117,25 @@ class Program:
     @property
     def has_code(self) -> bool:
         """Whether generated code runs some of it."""
-        return any(schedule.width for schedule in self.schedule.nodes.values())
+        return any(schedule.is_generated for schedule in self.schedule.nodes.values())
 
     def layout_of(self, name: str) -> str:
         """How the value `name` lies in memory; an input always row after row."""
         return ROWS if name in self.graph.inputs else self.schedule.nodes[name].layout
 
     def with_graph(self, graph: Graph) -> Program:
-        """Return a program with another graph; a node that binds the same value by the same op runs as before, a new one plainly."""
+        """Return a program with another graph; a node with the same op, values and constants runs as before, another plainly."""
         if graph is self.graph:
             return self
-        ops = {node.output: node.op for node in self.graph.nodes}
-        nodes = {
-            node.output: self.schedule.nodes[node.output] if ops.get(node.output) == node.op else PLAIN for node in graph.nodes
-        }  # fmt: skip
+        before = {node.output: (node.op, node.inputs) for node in self.graph.nodes}
+        same = {node.output for node in graph.nodes if before.get(node.output) == (node.op, node.inputs)}
+        nodes = {node.output: self.schedule.nodes[node.output] if node.output in same else PLAIN for node in graph.nodes}
         return Program(graph, replace(self.schedule, nodes=nodes))
 
     def scheduled(self, **facts: Any) -> Program:  # the fields of ProgramSchedule, which `replace` checks
         """Return the same graph with other facts in its schedule; the same object where they are no other."""
-        schedule = replace(self.schedule, **facts)
-        return self if schedule == self.schedule else replace(self, schedule=schedule)
+        known = all(getattr(self.schedule, name) == fact for name, fact in facts.items())
+        return self if known else replace(self, schedule=replace(self.schedule, **facts))
 
 
 def plain_program(graph: Graph, max_batch: int, threads: int = 1) -> Program:

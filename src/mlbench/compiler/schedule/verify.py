@@ -86,10 +86,14 @@ def _check_layout(program: Program, node: Node, where: str) -> None:
 
 def _check_generated(program: Program, node: Node, where: str) -> None:
     schedule = program.of(node)
-    if not op_named(node.op).generated:
+    if not schedule.is_generated:
         if schedule.width or schedule.lanes or schedule.inner:
             raise GraphError(f"{where}: panels of {schedule.width} vectors and {schedule.inner} steps inside; only generated code has them")
         return
+    if not op_named(node.op).is_product or schedule.packed not in program.schedule.packed:
+        raise GraphError(f"{where}: generated from {schedule.packed!r}; expected a product, and one of {sorted(program.schedule.packed)}")
+    if schedule.layout == FEATURES or program.layout_of(node.values[0]) == FEATURES:
+        raise GraphError(f"{where}: generated code reads or writes feature after feature; it knows rows alone")
     if not program.schedule.is_static:
         raise GraphError(f"{where}: the graph has no static buffers; generated code has addresses in it")
     if schedule.width < 1 or schedule.lanes < 1:

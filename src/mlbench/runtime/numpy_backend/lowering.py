@@ -60,8 +60,6 @@ def eager_source(graph: Graph) -> str:
     names = dict(zip(graph.inputs, argument_names("x", len(graph.inputs), is_single=graph.is_single), strict=True))
     body = _validation(graph)
     for position, node in enumerate(graph.nodes):
-        if not op_named(node.op).eager:
-            raise GraphError(f"node {position} ({node.output} = {node.op}): only the compiled runner has this op")
         dead = next((value for value in node.values if graph.dies_at(value, position)), None)
         name = next(letters) if dead is None else names[dead]
         values = [names[value] for value in node.values]

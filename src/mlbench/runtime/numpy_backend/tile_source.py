@@ -112,7 +112,7 @@ class _Writer:
         node = self._graph.nodes[position]
         op = op_named(node.op)
         self._allocate(position)
-        if op.generated:
+        if self._program.of(node).is_generated:
             if position in self._first_of_run:
                 self.lines.append(f"{self._name(f'generated{position}', Argument(Kind.GENERATED, position=position))}(x, y)")
             self._write_epilogue(position)

@@ -76,7 +76,7 @@ def _pieces(program: Program, node: Node, batch: int) -> list[Piece]:
         width = BYTES_PER_NUMBER * (inputs + node.columns)
         weights = sum(each.nbytes for each in constants)
         flop = op.work_flop(batch, node.columns, inputs)
-        calls = 0 if op.generated else tiles * program.of(node).parts  # a run of generated code is one call of 40 ns
+        calls = 0 if program.of(node).is_generated else tiles * program.of(node).parts  # a run of generated code is one call of 40 ns
         pieces.append(Piece(calls, flop, weights, batch * width, rows * width, is_product=True))
     else:
         pieces.append(_pass(len(op.into), rows, batch, node.columns, tiles))
