@@ -451,3 +451,14 @@ def test_the_module_is_left_as_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
     runner = OptimizedRunner(MODEL, 9, passes=[name for name in NAMES if name != "codegen"])
     check_result(MODEL, batch_of(9, 20), runner.run(batch_of(9, 20)))
     assert asked == []
+
+
+@needs_code
+def test_a_merged_weight_that_is_packed_is_not_held() -> None:
+    """What two Linears became is held in its packed form alone, and counted once."""
+    model = mlp(8, 16, 4, activation="identity")
+    runner = OptimizedRunner(model, 4, schedule=Schedule(None, (CODE,)))
+    (packed,) = packed_of(runner)
+    biases = runner.compiled.graph.constants["b0_b1"].nbytes
+    assert runner.memory.weight_copy_bytes == packed.nbytes + biases
+    assert not any(np.isfinite(array).all() for array in runner.compiled.graph.constants.values() if array.ndim == 2)

@@ -95,12 +95,7 @@ def released(compiled: Compiled) -> Compiled:
     A weight that was packed is then kept by the model alone, and goes with it.
     """
     program = compiled.program
-    read = {
-        name
-        for node in program.graph.nodes
-        for name in (node.constants[1:] if program.of(node).is_generated else node.constants)  # its weight is packed
-    }
-    needed = {id(program.graph.constants[name]) for name in read}
+    needed = {id(program.graph.constants[name]) for name in program.read_constants}
 
     def emptied(graph: Graph) -> Graph:
         constants = {

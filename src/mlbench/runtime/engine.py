@@ -99,8 +99,8 @@ class Engine:
     def memory(self) -> StaticMemory:
         """The bytes held between calls."""
         graph, lanes = self._program.graph, self._executor.lanes
-        own = set(self.compiled.source.constants)
-        made = {name: array.nbytes for name, array in graph.constants.items() if name not in own}
+        names = self._program.read_constants - set(self.compiled.source.constants)
+        made = {name: graph.constants[name].nbytes for name in names}
         weights = {name for node in graph.nodes for name in node.operands[:1]}
         is_operand = {name: graph.constants[name].ndim == 2 and name not in weights for name in made}
         packed_bytes = sum(array.nbytes for array in self._program.schedule.packed.values())

@@ -104,6 +104,11 @@ class Program:
         """Return the steps of a node's epilogue that NumPy runs."""
         return node.epilogue[self.of(node).inner :]
 
+    @property
+    def read_constants(self) -> set[str]:
+        """Names of the constants that are read as it runs: all but weights that are read in their packed form alone."""
+        return {name for node in self.graph.nodes for name in (node.constants[1:] if self.of(node).is_generated else node.constants)}
+
     def runs_generated(self, node: Node) -> bool:
         """Whether generated code computes all of a node, its epilogue too."""
         schedule = self.of(node)
