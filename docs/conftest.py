@@ -42,7 +42,7 @@ _PYTHON = PythonEvaluator()
 
 def begin(namespace: dict[str, Any]) -> None:
     """Give a page a folder, where its files lie and its commands run, and the fact that some examples ask for."""
-    namespace["generates"] = any(node.is_generated for node in OptimizedRunner(mlp(), 1).compiled.graph.nodes)
+    namespace["generates"] = OptimizedRunner(mlp(), 1).compiled.program.is_generated
     namespace["folder"] = Path(tempfile.mkdtemp(prefix="docs-"))
 
 

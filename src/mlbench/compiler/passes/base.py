@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import wraps
 
 from mlbench.compiler.schedule.program import Program
 from mlbench.compiler.schedule.schedule import Schedule
@@ -31,9 +32,9 @@ class Pass:
 
 def graph_pass(name: str, summary: str, apply: Callable[[Graph], Graph], explain: Callable[[Graph, Graph], str]) -> Pass:
     """Return a pass that changes what is computed and nothing of how."""
-    return Pass(
-        name,
-        summary,
-        lambda before, after: explain(before.graph, after.graph),
-        apply=lambda program: program.with_graph(apply(program.graph)),
-    )
+
+    @wraps(explain)
+    def explained(before: Program, after: Program) -> str:
+        return explain(before.graph, after.graph)
+
+    return Pass(name, summary, explained, apply=lambda program: program.with_graph(apply(program.graph)))
