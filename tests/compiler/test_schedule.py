@@ -326,7 +326,7 @@ def test_what_an_earlier_version_remembered_is_recalled(monkeypatch: pytest.Monk
     key = mlbench.studies.autotune._key(model, 60, 1, NAMES)
     older = {"canonicalize": "clean", "parallelize": "threads"}
     remember("choices", key | {"passes": [older.get(name, name) for name in NAMES]}, data)
-    monkeypatch.setattr(mlbench.studies.autotune, "take_turns", lambda *_, **__: pytest.fail("measured again"))
+    monkeypatch.setattr(mlbench.studies.autotune, "time_interleaved", lambda *_, **__: pytest.fail("measured again"))
     assert tune(model, 60) == found
 
 

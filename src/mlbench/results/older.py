@@ -14,8 +14,9 @@ accepted into it; of a plan, ways are generated where they once were packed, and
 read with the plan unknown. 3: a measurement has floor_s, a bound that no code under test is part of, and its floor_ratio is the time / that
 bound; its arms are this, products and baseline, with a warm heap; a baseline may hold further runs of the same version. What versions 1 and
 2 call floor_ratio and floor is read as generated_floor_ratio and generated_floor, and not compared. 4: a measurement says by what the bytes
-held between calls were counted, and static has objects, what was named in a test; of earlier versions only cases are read as counted. 5: of a plan, ops are
-what was called ways, and the passes clean and threads are called canonicalize and parallelize; earlier versions are read with the new names."""
+held between calls were counted, and static has objects, what was named in a test; of earlier versions only cases are read as counted.
+5: of a plan, ops are what was called ways, and the passes clean and threads are called canonicalize and parallelize; earlier versions are
+read with the new names."""
 
 
 def upgrade(row: Any, version: int) -> None:  # whatever JSON holds
