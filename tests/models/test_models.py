@@ -372,7 +372,7 @@ def test_both_runners_read_every_digit_alike(digits: tuple[Model, Digits], batch
 
 def test_the_shipped_data_are_small() -> None:
     """The files that ship with the package take at most 300 KB."""
-    files = [entry for entry in (resources.files("mlbench") / "data").iterdir() if entry.is_file()]
+    files = [entry for entry in (resources.files("mlbench.models") / "data").iterdir() if entry.is_file()]
     assert sum(len(entry.read_bytes()) for entry in files) <= 300 * 1024
 
 
