@@ -7,7 +7,7 @@ import math
 import pytest
 
 from mlbench.errors import UsageError
-from mlbench.units import format_bytes, format_count, format_duration, format_kb, format_percent, format_ratio, parse_sizes
+from mlbench.units import format_bytes, format_count, format_duration, format_kb, format_percent, format_ratio, paragraph, parse_sizes
 
 
 @pytest.mark.parametrize(
@@ -109,3 +109,8 @@ def test_a_size_with_thousands_of_digits_is_a_usage_error() -> None:
     """A number that Python itself refuses to convert is a usage error like any other."""
     with pytest.raises(UsageError):
         parse_sizes("1" * 5000)
+
+
+def test_a_paragraph_keeps_words_whole() -> None:
+    """Lines after the first are indented; neither a long path nor an option with hyphens is broken."""
+    assert paragraph("see /a/very/long/path and --most-sets now", "  ", width=14) == "see\n  /a/very/long/path\n  and\n  --most-sets\n  now"

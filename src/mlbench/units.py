@@ -11,11 +11,14 @@ from __future__ import annotations
 
 import math
 import re
+import textwrap
 
 from mlbench.errors import UsageError
 
 BYTES_PER_KB = 1024
 MOST_DIGITS = 12
+TEXT_WIDTH = 110
+"""Of paragraphs on a terminal."""
 _DASH = "-"
 
 
@@ -117,6 +120,17 @@ def parse_sizes(text: str) -> tuple[int, ...]:
             raise UsageError(f"found {digits[:20]!r} in {text[:60]!r}; expected whole numbers of 1 or more, like 1,8,64")
         sizes.append(int(digits))
     return tuple(sizes)
+
+
+def paragraph(text: str, indent: str = "", width: int = TEXT_WIDTH) -> str:
+    """Return text in lines, of which those after the first are indented; words stay whole, with their hyphens.
+
+    >>> print(paragraph("one --two-three four", "  ", width=12))
+    one
+      --two-three
+      four
+    """
+    return textwrap.fill(text, width, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False)
 
 
 def _three_digits(number: float) -> str:

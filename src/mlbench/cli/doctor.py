@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import argparse
 import sys
-import textwrap
 
 from mlbench.cli.options import EXIT_DONE, Commands, say
 from mlbench.measure import FRESH_HEAP, environment
 from mlbench.measure.system.doctor import Mood, blas_threads_now, examine, load_now
 from mlbench.report import Table, render
+from mlbench.units import paragraph
 
 
 def add(commands: Commands) -> None:
@@ -30,7 +30,7 @@ def _doctor(options: argparse.Namespace) -> int:
     disturbing = [each for each in findings if each.mood is Mood.DISTURBS]
     say("")
     for each in disturbing:
-        say(textwrap.fill(f"{each.what}: {each.advice}.", 110, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False))
+        say(paragraph(f"{each.what}: {each.advice}.", "  "))
     if not disturbing:
         say("Nothing found that disturbs measurements.")
     return EXIT_DONE

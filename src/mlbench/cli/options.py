@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import math
 import sys
-import textwrap
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import TypeAlias
@@ -26,7 +25,7 @@ from mlbench.studies.cases import (
     sweep,
 )
 from mlbench.studies.sweep import CASE_PROCESSES, CASE_ROUNDS
-from mlbench.units import parse_sizes
+from mlbench.units import paragraph, parse_sizes
 
 Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"  # noqa: SLF001  # argparse has no public name for it
 
@@ -112,7 +111,7 @@ def chosen_cells(options: argparse.Namespace) -> list[Cell]:
 
 def wrapped(text: str) -> str:
     """Return a description as lines, for a help whose examples keep theirs."""
-    return textwrap.fill(text, 79)
+    return paragraph(text, width=79)
 
 
 def sizes(text: str) -> tuple[int, ...]:

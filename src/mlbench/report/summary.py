@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -12,9 +11,7 @@ from mlbench.report.doubts import doubt_lines
 from mlbench.report.tables.cases import format_interval
 from mlbench.results import COMPLETE, Measurement, time_of
 from mlbench.results.pairs import Pair, pairs
-from mlbench.units import format_bytes, format_count, format_kb, format_percent, format_ratio
-
-WIDTH = 110
+from mlbench.units import format_bytes, format_count, format_kb, format_percent, format_ratio, paragraph
 
 
 def summary(measurements: Sequence[Measurement], environment: Environment) -> str:
@@ -27,8 +24,10 @@ def summary(measurements: Sequence[Measurement], environment: Environment) -> st
     rest = [pair for pair in found if pair is not headline or not _is_digits(pair)]
     if len(rest) > 1:
         parts.append(_sweep(rest))
-    parts.append(_wrapped(f"Machine: {describe(environment)}", indent="         "))
-    parts.append("\n".join(["What these figures do not say:", *(_wrapped(f"  - {line}", "    ") for line in _caveats(found, environment))]))
+    parts.append(paragraph(f"Machine: {describe(environment)}", indent="         "))
+    parts.append(
+        "\n".join(["What these figures do not say:", *(paragraph(f"  - {line}", "    ") for line in _caveats(found, environment))])
+    )
     return "\n\n".join(parts)
 
 
@@ -93,10 +92,6 @@ def _bare_middle(found: Sequence[Pair]) -> str:
 
 def _heap(kept: float | None) -> str:
     return "" if kept is None else f"; {format_ratio(kept)} in a process that keeps freed memory, as a long-running one does"
-
-
-def _wrapped(line: str, indent: str) -> str:
-    return textwrap.fill(line, WIDTH, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False)
 
 
 def sweep_speedup(found: Sequence[Pair]) -> Interval:

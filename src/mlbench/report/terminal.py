@@ -6,7 +6,6 @@ import importlib
 import importlib.util
 import io
 import sys
-import textwrap
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Protocol
@@ -16,9 +15,9 @@ from mlbench.report.summary import summary
 from mlbench.report.tables.cases import Table, tables
 from mlbench.results import Result
 from mlbench.results.pairs import pairs
+from mlbench.units import paragraph
 
 PLAIN_WIDTH = 10_000
-NOTE_WIDTH = 110
 
 
 class Progress(Protocol):
@@ -83,7 +82,7 @@ def render_plain(table: Table) -> str:
 
 
 def _notes(table: Table) -> list[str]:
-    return [textwrap.fill(note, NOTE_WIDTH, break_long_words=False, break_on_hyphens=False) for note in table.notes]
+    return [paragraph(note) for note in table.notes]
 
 
 @contextmanager

@@ -6,7 +6,6 @@ it to other readers.
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Collection, Sequence
 
 from mlbench.gate import (
@@ -27,8 +26,8 @@ from mlbench.gate import (
 from mlbench.gate.policy import BASELINE_RATIO, PRODUCTS_RATIO, REFERENCE_RATIO, percent
 from mlbench.report.summary import Figure
 from mlbench.report.tables.cases import Table
-from mlbench.report.terminal import NOTE_WIDTH, render
-from mlbench.units import format_duration, format_share
+from mlbench.report.terminal import render
+from mlbench.units import format_duration, format_share, paragraph
 
 HEADERS = ("row", "verdict", "quantity", "before", "after", "change", "interval")
 _NOTHING = "-"
@@ -165,13 +164,9 @@ def verdict_text(
     parts = [
         headline(judgement, inconclusive_passes=inconclusive_passes),
         *([render(table, width, colour=colour)] if table.rows else []),
-        *(["\n".join(_wrapped(each) for each in paragraphs)] if paragraphs else []),
+        *(["\n".join(paragraph(each, "  ") for each in paragraphs)] if paragraphs else []),
     ]
     return "\n\n".join(parts)
-
-
-def _wrapped(line: str) -> str:
-    return textwrap.fill(line, NOTE_WIDTH, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False)
 
 
 def _exact_change(finding: Finding) -> str:

@@ -12,9 +12,7 @@ from mlbench.ir import Graph, graph_text, op_named
 from mlbench.runtime import OptimizedRunner
 from mlbench.studies.autotune import tune
 from mlbench.studies.cases import Cell, input_of, model_of
-from mlbench.units import format_bytes, format_duration
-
-WIDTH = 110
+from mlbench.units import format_bytes, format_duration, paragraph
 
 
 def explanation(cell: Cell, passes: Sequence[str] | None = None, *, tuned: bool = False) -> str:
@@ -81,4 +79,4 @@ def _indented(text: str) -> str:
 
 
 def _paragraph(name: str, summary: str, note: str) -> str:
-    return f"  {name}: {summary}.\n" + textwrap.fill(note, WIDTH, initial_indent="    ", subsequent_indent="    ")
+    return f"  {name}: {summary}.\n" + paragraph(f"    {note}", "    ")

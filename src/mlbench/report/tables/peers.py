@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-import textwrap
 from collections.abc import Sequence
 
 from mlbench.measure import describe
 from mlbench.measure.stats import FEWEST_PROCESSES, geometric_mean, geometric_mean_interval, median
 from mlbench.report import Table, format_interval, render
 from mlbench.results.peers import MEASURED, OURS, SLOW, WRONG, Outcome, PeerCell, PeerResult
-from mlbench.units import format_bytes, format_duration, format_percent, format_ratio
+from mlbench.units import format_bytes, format_duration, format_percent, format_ratio, paragraph
 
-WIDTH = 110
 FASTEST = "*"
 
 
@@ -83,7 +81,7 @@ def headline(result: PeerResult) -> str:
         )
     else:
         text += f" One set of processes hides its own bias; take {FEWEST_PROCESSES} or more."
-    return _wrapped(text)
+    return paragraph(text)
 
 
 def runtimes_text(result: PeerResult) -> str:
@@ -91,8 +89,8 @@ def runtimes_text(result: PeerResult) -> str:
     lines = []
     for each in result.runtimes:
         told = f"{each.missing}" if each.missing else "; ".join(part for part in (each.versions, each.settings) if part)
-        lines.append(_wrapped(f"  {each.name}: {told}", "    "))
-    return "\n".join(["Runtimes:", *lines, "", _wrapped(f"Machine: {describe(result.environment)}", "         ")])
+        lines.append(paragraph(f"  {each.name}: {told}", "    "))
+    return "\n".join(["Runtimes:", *lines, "", paragraph(f"Machine: {describe(result.environment)}", "         ")])
 
 
 def compare_table(one: PeerResult, other: PeerResult) -> Table:
@@ -162,7 +160,3 @@ def _without_copies(outcome: Outcome | None) -> str:
 def _excess(ratio: float) -> str:
     """Return how far a ratio of 1 or more lies above 1."""
     return format_percent(ratio - 1).replace("%", " %")
-
-
-def _wrapped(line: str, indent: str = "") -> str:
-    return textwrap.fill(line, WIDTH, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False)

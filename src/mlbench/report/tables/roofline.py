@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Sequence
 
 from mlbench.measure.ceilings import Ceilings
@@ -11,9 +10,7 @@ from mlbench.measure.stats import FEWEST_PROCESSES
 from mlbench.report import Table, format_interval
 from mlbench.results import SPREAD_LIMIT
 from mlbench.results.roofline import Distance
-from mlbench.units import format_bytes, format_duration, format_ratio
-
-WIDTH = 110
+from mlbench.units import format_bytes, format_duration, format_ratio, paragraph
 
 
 def ceilings_table(found: Ceilings) -> Table:
@@ -84,7 +81,7 @@ def distances_table(found: Sequence[Distance]) -> Table:
 def sentences(found: Sequence[Distance]) -> str:
     """Return what bounds each case, a sentence each."""
     lines = [f"  {each.case}: {each.limit.sentence}." for each in found]
-    wrapped = [textwrap.fill(line, WIDTH, subsequent_indent="    ", break_long_words=False, break_on_hyphens=False) for line in lines]
+    wrapped = [paragraph(line, "    ") for line in lines]
     return "\n".join(["What bounds each case", "", *wrapped])
 
 
