@@ -97,7 +97,7 @@ def test_inert_in_a_project_that_does_not_use_it(pytester: pytest.Pytester, monk
 
         def test_modules():
             ours = {name for name in sys.modules if name.partition(".")[0] == "mlbench"}
-            assert ours == {"mlbench", "mlbench.pytest_plugin.plugin"}
+            assert ours == {"mlbench", "mlbench._version", "mlbench.pytest_plugin", "mlbench.pytest_plugin.plugin"}
             assert "numpy" not in sys.modules
         """
     )
