@@ -12,11 +12,10 @@ import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
-from mlbench.measure.peaks import Peaks, peaks_from_json
+from mlbench.measure.peaks import Peaks
 from mlbench.measure.system.caches import Caches, caches
 from mlbench.units import BYTES_PER_KB
 
@@ -142,8 +141,3 @@ def fastest_s(call: Callable[[], object], clock: Clock = time.perf_counter) -> f
         if repeat + 1 >= LEAST_REPEATS and end - began > MOST_S:
             break
     return best
-
-
-def ceilings_from_json(data: dict[str, Any]) -> Ceilings:
-    """Return the ceilings that JSON data hold."""
-    return Ceilings(**{**data, "peaks": peaks_from_json(data["peaks"]), "copy": tuple(Rate(**each) for each in data["copy"])})

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 from mlbench.measure.system.caches import Caches
 from mlbench.units import BYTES_PER_KB
@@ -127,8 +126,3 @@ def find_peaks(flop_per_s: float, read: Callable[[int], float], call_s: float, f
     best = [max(rate for _, _, rate in rates[place:]) for place in range(len(rates))]  # a level is no slower than those beyond it
     levels = tuple(Level(name, capacity, rate) for (name, capacity, _), rate in zip(rates, best, strict=True))
     return Peaks(flop_per_s, levels, call_s, source)
-
-
-def peaks_from_json(data: dict[str, Any]) -> Peaks:
-    """Return the peaks that JSON data hold."""
-    return Peaks(**{**data, "levels": tuple(Level(**each) for each in data["levels"])})
