@@ -24,26 +24,24 @@ import os
 import threading
 import time
 import weakref
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import numpy as np
 import numpy.typing as npt
 
-from mlbench.arrays import ALIGNMENT_BYTES, aligned_bytes
+from mlbench.arrays import aligned_bytes
 from mlbench.compiler.x86.abi import FRAME, STATE, restore, save
-from mlbench.compiler.x86.affinity import CORES_BYTES, emit_core, emit_parting
+from mlbench.compiler.x86.affinity import emit_core, emit_parting
 from mlbench.compiler.x86.assembler import R8, R9, R10, R15, RAX, RBP, RCX, RDI, RDX, RSI, RSP, Assembler, Label, Mem
 from mlbench.compiler.x86.executable import Code
+from mlbench.compiler.x86.shared import at, cores_of, of, shared_by
 from mlbench.errors import CrewError
 
 LOOKS, PATIENCE = 200, 50
 """Looks at a word before a thread lets others run, with their pauses some 10 us, and how often it does so before it sleeps. Whoever is
 waited for may be waiting for this very core: without letting it run, a wait lasted until the scheduler's next tick, milliseconds. Where
 there are fewer cores than threads, that is always so, and one look is enough."""
-_JOB, _STOP, _X, _Y, _CORE, _THREADS = 0, 4, 64, 72, 80, 128
-_STAGE, _ASLEEP, _CODE, _NUMBER = 0, 4, 8, 16
-"""Offsets: of the job's number and whether the team is closed, of the call's addresses and the core it comes from, and of the threads' own
-lines; in each of these the number of parts it has done, whether it sleeps, the code of its part, and the kernel's number of the thread once
-it is there."""
 START_S, START_PAUSE_S, END_S = 30.0, 2e-5, 5.0
 _FUTEX, _SCHED_YIELD, _GETTID, _TGKILL = 202, 24, 186, 234
 _NO_SUCH_THREAD = -3
@@ -65,18 +63,20 @@ class Team:
     Attributes:
         threads: how many.
         looks: before a thread lets others run.
-        lines: what they share.
+        lines: the bytes of what they share.
+        shared: the same, by name.
         address: where that lies.
     """
 
     def __init__(self, threads: int) -> None:
         self.threads = threads
-        self.lines = aligned_bytes(_cores(threads, 0))
+        self.lines = aligned_bytes(shared_by(threads).itemsize)
+        self.shared = np.ndarray((), shared_by(threads), self.lines)
         self.looks = LOOKS if len(os.sched_getaffinity(0)) >= threads else 1
         self.address = self.lines.ctypes.data
         self.process = os.getpid()
         self._helpers: list[threading.Thread] = []
-        self._close = weakref.finalize(self, _dismiss, self.lines, ctypes.CDLL(None))
+        self._close = weakref.finalize(self, _dismiss, self.shared, ctypes.CDLL(None))
         self._close.atexit = False  # calls may come until the very end, and daemons need no goodbye
         _teams.add(self)
         try:
@@ -96,9 +96,9 @@ class Team:
 
     def _wait_for_threads(self) -> None:
         """Return when every thread is in machine code: before, it needs the interpreter's lock, which a caller may hold while it waits."""
-        words = self.lines.view(np.uint32)
+        others = self.shared["lines"]["number"][1:]
         deadline = time.monotonic() + START_S
-        while not all(words[(_line(member) + _NUMBER) // 4] for member in range(1, self.threads)):
+        while not others.all():
             if time.monotonic() > deadline:
                 raise CrewError(f"the threads of this runner did not start within {START_S:g} s; is this machine overloaded?")
             time.sleep(START_PAUSE_S)
@@ -111,7 +111,7 @@ class Team:
         """
         if os.getpid() != self.process:
             raise CrewError(FORKED)
-        if self.lines.view(np.uint32)[_STOP // 4]:
+        if self.shared["stop"]:
             self._close()
             for helper in self._helpers:
                 helper.join(END_S)
@@ -124,15 +124,14 @@ def _serve(code: Code, lines: npt.NDArray[np.uint8]) -> None:
     del lines
 
 
-def _dismiss(lines: npt.NDArray[np.uint8], libc: ctypes.CDLL) -> None:
+def _dismiss(shared: npt.NDArray[np.void], libc: ctypes.CDLL) -> None:
     """Let the threads end; in a forked child, whose memory is its own, nobody hears it.
 
     The collector may call this anywhere, also where the dynamic linker is busy, so the library comes from before.
     """
-    words = lines.view(np.uint32)
-    words[_STOP // 4] = 1
-    words[_JOB // 4] += 1
-    libc.syscall(_FUTEX, ctypes.c_void_p(lines.ctypes.data + _JOB), _WAKE_PRIVATE, _ALL)
+    shared["stop"] = 1
+    shared["job"] += 1
+    libc.syscall(_FUTEX, ctypes.c_void_p(shared["job"].ctypes.data), _WAKE_PRIVATE, _ALL)
 
 
 def start_helper(thread: threading.Thread, number: int, others: int) -> None:
@@ -156,89 +155,86 @@ _teams: weakref.WeakSet[Team] = weakref.WeakSet()
 def _close_all() -> None:
     """Close every team, in a forked child, which has none of their threads."""
     for team in list(_teams):
-        team.lines.view(np.uint32)[_STOP // 4] = 1
+        team.shared["stop"] = 1
 
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_close_all)
 
 
-def _line(member: int) -> int:
-    return _THREADS + ALIGNMENT_BYTES * member
+def _emit_system_call(a: Assembler, number: int) -> None:
+    """Ask the kernel; the arguments are in place."""
+    a.mov_number(RAX, number)
+    a.syscall()
 
 
-def _cores(threads: int, member: int) -> int:
-    """Return the offset of a thread's bits of cores, behind the threads' lines; of the calling thread, which needs none, their end."""
-    return _THREADS + ALIGNMENT_BYTES * threads + CORES_BYTES * ((member or threads) - 1)
+@contextmanager
+def _times(a: Assembler, count: int, number: int) -> Iterator[None]:
+    """Put what is put inside as a loop that is run so often; it may jump away before."""
+    again = Label()
+    a.mov_number(count, number)
+    a.put(again)
+    yield
+    a.sub_number(count, 1)
+    a.jump_if("ne", again)
 
 
 def emit_service(a: Assembler, team: Team, member: int) -> None:
     """Put what a thread does from its start to its end: wait for a job, run its part, wait again."""
-    lines, looks = team.address, team.looks
-    asleep, code = _line(member) + _ASLEEP, _line(member) + _CODE
-    again, patient, watch, work, end = Label(), Label(), Label(), Label(), Label()
+    again, work, end = Label(), Label(), Label()
     save(a)
     a.mov_number(RAX, 0)
     a.store(Mem(RSP, STATE), RAX)
-    a.mov_number(RAX, _GETTID)
-    a.syscall()
-    a.mov_number(R8, lines)
-    a.store32(Mem(R8, _line(member) + _NUMBER), RAX)
+    _emit_system_call(a, _GETTID)
+    a.mov_number(R8, team.address)
+    a.store32(of(member, "number"), RAX)
     a.put(again)
-    a.mov_number(R8, lines)
+    a.mov_number(R8, team.address)
     a.load(RDX, Mem(RSP, STATE))
-    a.mov_number(R10, PATIENCE)
-    a.put(patient)
-    a.mov_number(R9, looks)
-    a.put(watch)
-    a.load32(RAX, Mem(R8, _JOB))
-    a.cmp32(RAX, RDX)
-    a.jump_if("ne", work)
-    a.pause()
-    a.sub_number(R9, 1)
-    a.jump_if("ne", watch)
-    a.mov_number(RAX, _SCHED_YIELD)
-    a.syscall()
-    a.sub_number(R10, 1)
-    a.jump_if("ne", patient)
-    _emit_sleep(a, asleep)
+    with _times(a, R10, PATIENCE):
+        with _times(a, R9, team.looks):
+            a.load32(RAX, at("job"))
+            a.cmp32(RAX, RDX)
+            a.jump_if("ne", work)
+            a.pause()
+        _emit_system_call(a, _SCHED_YIELD)
+    _emit_sleep(a, member)
     a.jump(again)
     a.put(work)
     a.store(Mem(RSP, STATE), RAX)
-    a.load32(RCX, Mem(R8, _STOP))
+    a.load32(RCX, at("stop"))
     a.cmp_number(RCX, 0)
     a.jump_if("ne", end)
-    emit_parting(a, Mem(R8, _CORE), Mem(R8, _cores(team.threads, member)))
-    a.load(RAX, Mem(R8, code))
+    emit_parting(a, at("core"), cores_of(team.threads, member))
+    a.load(RAX, of(member, "code"))
     a.call(RAX)
-    emit_done(a, lines, member)  # here and not in the part, whose code may be gone as soon as the caller knows
+    emit_done(a, team.address, member)  # here and not in the part, whose code may be gone as soon as the caller knows
     a.jump(again)
     a.put(end)
     restore(a)
 
 
-def _emit_sleep(a: Assembler, asleep: int) -> None:
-    """Put how a thread sleeps until the job changes from what is in rdx; r8 has the address of the lines."""
+def _emit_sleep(a: Assembler, member: int) -> None:
+    """Put how a thread sleeps until the job changes from what is in rdx; r8 has the address of what all share."""
     awake = Label()
     a.mov_number(RAX, 1)
-    a.exchange32(RAX, Mem(R8, asleep))
-    a.load32(RAX, Mem(R8, _JOB))
+    a.exchange32(RAX, of(member, "asleep"))
+    a.load32(RAX, at("job"))
     a.cmp32(RAX, RDX)
     a.jump_if("ne", awake)
     a.mov(RDI, R8)
     a.mov_number(RSI, _WAIT_PRIVATE)
     a.mov_number(R10, 0)
-    a.mov_number(RAX, _FUTEX)
-    a.syscall()
+    _emit_system_call(a, _FUTEX)
     a.put(awake)
     a.mov_number(RAX, 0)
-    a.exchange32(RAX, Mem(R8, asleep))
+    a.exchange32(RAX, of(member, "asleep"))
 
 
 def emit_look(a: Assembler, lines: int, closed: Label) -> None:
     """Jump where the team is closed; takes rcx and r8."""
     a.mov_number(R8, lines)
-    a.load32(RCX, Mem(R8, _STOP))
+    a.load32(RCX, at("stop"))
     a.cmp_number(RCX, 0)
     a.jump_if("ne", closed)
 
@@ -247,27 +243,26 @@ def emit_job(a: Assembler, lines: int, parts: dict[int, Label]) -> None:
     """Put what gives each other thread its part of a call; rbp and r15 have the addresses of x and y."""
     asleep, awake = Label(), Label()
     a.mov_number(R8, lines)
-    a.store(Mem(R8, _X), RBP)
-    a.store(Mem(R8, _Y), R15)
+    a.store(at("x"), RBP)
+    a.store(at("y"), R15)
     for member, part in parts.items():
         a.lea_label(RAX, part)
-        a.store(Mem(R8, _line(member) + _CODE), RAX)
+        a.store(of(member, "code"), RAX)
     emit_core(a)
-    a.store32(Mem(R8, _CORE), RCX)
-    a.load32(RAX, Mem(R8, _JOB))
+    a.store32(at("core"), RCX)
+    a.load32(RAX, at("job"))
     a.add_number(RAX, 1)
-    a.exchange32(RAX, Mem(R8, _JOB))
+    a.exchange32(RAX, at("job"))
     for member in parts:
-        a.load32(RAX, Mem(R8, _line(member) + _ASLEEP))
+        a.load32(RAX, of(member, "asleep"))
         a.cmp_number(RAX, 0)
         a.jump_if("ne", asleep)
     a.jump(awake)
     a.put(asleep)
-    a.lea(RDI, Mem(R8, _JOB))
+    a.lea(RDI, at("job"))
     a.mov_number(RSI, _WAKE_PRIVATE)
     a.mov_number(RDX, _ALL)
-    a.mov_number(RAX, _FUTEX)
-    a.syscall()
+    _emit_system_call(a, _FUTEX)
     a.put(awake)
 
 
@@ -275,8 +270,8 @@ def emit_part_start(a: Assembler, lines: int) -> None:
     """Put what the code of a part begins with: it is called by the service."""
     a.sub_number(RSP, FRAME)
     a.mov_number(R8, lines)
-    a.load(RBP, Mem(R8, _X))
-    a.load(R15, Mem(R8, _Y))
+    a.load(RBP, at("x"))
+    a.load(R15, at("y"))
 
 
 def emit_part_end(a: Assembler) -> None:
@@ -288,9 +283,9 @@ def emit_part_end(a: Assembler) -> None:
 def emit_done(a: Assembler, lines: int, member: int) -> None:
     """Say that this thread is done with its part, and leave in rdx the number of parts it has done."""
     a.mov_number(R8, lines)
-    a.load32(RDX, Mem(R8, _line(member) + _STAGE))
+    a.load32(RDX, of(member, "done"))
     a.add_number(RDX, 1)
-    a.store32(Mem(R8, _line(member) + _STAGE), RDX)
+    a.store32(of(member, "done"), RDX)
 
 
 def emit_wait(a: Assembler, member: int, team: Team, closed: Label) -> None:
@@ -298,18 +293,14 @@ def emit_wait(a: Assembler, member: int, team: Team, closed: Label) -> None:
     for other in range(team.threads):
         if other == member:
             continue
-        again, watch, done = Label(), Label(), Label()
+        again, done = Label(), Label()
         a.put(again)
-        a.mov_number(R9, team.looks)
-        a.put(watch)
-        a.load32(RCX, Mem(R8, _line(other) + _STAGE))
-        a.sub32(RCX, RDX)
-        a.jump_if("ns", done)
-        a.pause()
-        a.sub_number(R9, 1)
-        a.jump_if("ne", watch)
-        a.mov_number(RAX, _SCHED_YIELD)
-        a.syscall()
+        with _times(a, R9, team.looks):
+            a.load32(RCX, of(other, "done"))
+            a.sub32(RCX, RDX)
+            a.jump_if("ns", done)
+            a.pause()
+        _emit_system_call(a, _SCHED_YIELD)
         if member:
             emit_look(a, team.address, closed)
         else:
@@ -322,14 +313,13 @@ def _emit_life(a: Assembler, team: Team, other: int, closed: Label) -> None:
     """Close the team and jump where a thread is no more (a signal that is none finds nobody); r8 has the address of the lines."""
     lives = Label()
     a.mov_number(RDI, team.process)
-    a.load32(RSI, Mem(R8, _line(other) + _NUMBER))
+    a.load32(RSI, of(other, "number"))
     a.mov_number(RDX, 0)
-    a.mov_number(RAX, _TGKILL)
-    a.syscall()
-    a.load32(RDX, Mem(R8, _line(0) + _STAGE))
+    _emit_system_call(a, _TGKILL)
+    a.load32(RDX, of(0, "done"))
     a.cmp_number(RAX, _NO_SUCH_THREAD)
     a.jump_if("ne", lives)
     a.mov_number(RAX, 1)
-    a.store32(Mem(R8, _STOP), RAX)
+    a.store32(at("stop"), RAX)
     a.jump(closed)
     a.put(lives)
