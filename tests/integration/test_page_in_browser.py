@@ -14,6 +14,7 @@ import pytest
 
 from mlbench.report.files import Files, read_files
 from mlbench.report.page.page import write_page
+from mlbench.studies.memory import record_memory
 from support.report_files import write_every_kind
 
 BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -41,6 +42,7 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> str:
     folder = tmp_path_factory.mktemp("page")
     (folder / "bad.json").write_text("{")
     found: Files = read_files([folder / "bad.json", *write_every_kind(folder)])
+    found.memory = record_memory(found.results)
     return write_page(found, folder / "page.html", "mlbench report *.json").as_uri()
 
 
