@@ -30,6 +30,18 @@ from mlbench.units import parse_sizes
 
 pytest_plugins = ["pytester"]
 _ABLATION = Path(__file__).resolve().parent / "benchmarks" / "test_ablation.py"
+_TESTS = Path(__file__).resolve().parent / "tests"
+_LONGEST = (
+    "pytest_plugin/test_gate_in_pytest.py",
+    "integration/test_ab_suites.py",
+    "pytest_plugin/test_pytest_plugin.py",
+    "compiler/test_schedule.py",
+    "cli/test_cli_ab.py",
+    "studies/test_ab_arm.py",
+    "compiler/test_x86.py",
+    "runtime/test_optimized.py",
+)
+"""Files of tests that take longest, the longest first."""
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -38,8 +50,7 @@ def _own_cache(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPath
 
     A process of pytest-xdist says so in the environment, and pytest-benchmark would measure nothing in the runs that tests start.
     """
-    tests = Path(__file__).parent / "tests"
-    if not any(item.path.is_relative_to(tests) for item in request.session.items):
+    if not any(item.path.is_relative_to(_TESTS) for item in request.session.items):
         yield
         return
     with pytest.MonkeyPatch.context() as patched:
@@ -75,6 +86,12 @@ def pytest_configure(config: pytest.Config) -> None:
     """
     if not config.getoption("--mlbench-ablation") and any(Path(each.partition("::")[0]).resolve() == _ABLATION for each in config.args):
         raise pytest.UsageError(f"{_ABLATION.name} needs --mlbench-ablation")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the longest files: each stays in one process of pytest-xdist, and no core is to wait for one that began last."""
+    rank = {_TESTS / name: number for number, name in enumerate(_LONGEST)}
+    items.sort(key=lambda item: rank.get(item.path, len(_LONGEST)))
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
