@@ -351,18 +351,18 @@ def test_a(benchmark):
 @pytest.mark.parametrize(
     ("body", "how"),
     [
-        ("benchmark(work); os._exit(3)", "died"),
-        ("calls = iter(range(30)); benchmark(lambda: next(calls, None) is not None or pytest.skip('enough'))", "skipped"),
-        ("calls = iter(range(30)); benchmark(lambda: next(calls, None) is not None or os._exit(3))", "died"),
-        ("calls = iter(range(30)); benchmark(lambda: next(calls))", "failed"),
+        ("benchmark(clock.spend); os._exit(3)", "died"),
+        ("benchmark(lambda: clock.spend() or next(calls, None) is not None or pytest.skip('enough'))", "skipped"),
+        ("benchmark(lambda: clock.spend() or next(calls, None) is not None or os._exit(3))", "died"),
+        ("benchmark(lambda: clock.spend() or next(calls))", "failed"),
     ],
     ids=["exits-at-the-end", "skips", "exits", "runs-out"],
 )
 def test_what_ends_alike_is_said_of_every_arm(suite: Suite, body: str, how: str, first: int) -> None:
     """Whichever arm is asked first: the others come as far, and end as it did."""
-    suite.write(f"def test_a(benchmark):\n    {body}\n")
+    suite.write(f"{CLOCK}\ndef test_a(benchmark):\n    calls = iter(range(200))\n    {body}\n")
     with suite.arms(first=first) as arms:
-        (visit,) = arms.visit(arms.collected["base"].ids, QUICK)
+        (visit,) = arms.visit(arms.collected["base"].ids, Effort(rounds=50, turn_s=1e-3, row_s=1, timeout_s=20))
     assert {arm: how for arm, (how, _) in visit.ends.items()} == dict.fromkeys(NAMES, how)
 
 
