@@ -41,7 +41,7 @@ from mlbench.models import OUTPUT_ACTIVATIONS
 from mlbench.results import load, save, to_json
 from mlbench.runtime import OptimizedRunner
 from mlbench.studies import autotune as tuning
-from mlbench.studies import memory
+from mlbench.studies import memory_record
 from support.report_files import write_every_kind
 from support.saved_results import case, result
 
@@ -305,14 +305,14 @@ def count(name: str, path: Path, use: Use, numbers: range, seed: int) -> tuple[C
 
 def _not_recorded(cell: str) -> None:
     """Decide whether the memory of a cell would be recorded, which takes long, and record nothing."""
-    memory.can_be_drawn(cell)
+    memory_record.can_be_drawn(cell)
 
 
 def quickened() -> tuple[tuple[Any, str, Any], ...]:
     """Return what to put in the place of what takes long and is not decided by a file: a parser made anew, a recording, a search."""
     return (
         (cli, "command_parser", functools.cache(cli.command_parser)),
-        (memory, "memory_of", _not_recorded),
+        (memory_record, "memory_of", _not_recorded),
         (tuning, "best_schedule", lambda program, names, _: heuristic_schedule(program, names)),
     )
 

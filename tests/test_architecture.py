@@ -140,7 +140,7 @@ def test_importing_loads_numpy_alone(code: str, most: set[str]) -> None:
             (),
         ),
         (
-            "import os\nfrom mlbench.report.files import read_files\nfrom mlbench.report.page.page import write_page\n"
+            "import os\nfrom mlbench.report.inputs import read_files\nfrom mlbench.report.page.page import write_page\n"
             "write_page(read_files([saved]), os.devnull, '')",
             ("jinja2", "vl_convert"),
         ),

@@ -76,7 +76,7 @@ def test_a_ratio_is_a_multiple(ratio: float, text: str) -> None:
     assert text == format_ratio(ratio)
 
 
-@pytest.mark.parametrize(("fraction", "text"), [(0.75, "75.0%"), (-0.031, "-3.1%"), (None, "-"), (math.nan, "-")])
+@pytest.mark.parametrize(("fraction", "text"), [(0.75, "75.0 %"), (-0.031, "-3.1 %"), (None, "-"), (math.nan, "-")])
 def test_a_fraction_is_a_percentage(fraction: float | None, text: str) -> None:
     """A fraction prints as a percentage with one decimal, and as a dash where nothing was measured."""
     assert text == format_percent(fraction)

@@ -79,18 +79,18 @@ def format_percent(fraction: float | None) -> str:
     """Return a fraction as a percentage; nothing measured gives a dash.
 
     >>> format_percent(0.75), format_percent(None)
-    ('75.0%', '-')
+    ('75.0 %', '-')
     """
-    return _DASH if fraction is None or not math.isfinite(fraction) else f"{100 * fraction:.1f}%"
+    return _DASH if fraction is None or not math.isfinite(fraction) else f"{100 * fraction:.1f} %"
 
 
 def format_change(ratio: float) -> str:
     """Return a ratio as a change in per cent, with its sign.
 
     >>> format_change(1.0512), format_change(0.5)
-    ('+5.1%', '-50.0%')
+    ('+5.1 %', '-50.0 %')
     """
-    return f"{100 * (ratio - 1):+.1f}%" if math.isfinite(ratio) else _DASH
+    return f"{100 * (ratio - 1):+.1f} %" if math.isfinite(ratio) else _DASH
 
 
 def format_count(count: float) -> str:

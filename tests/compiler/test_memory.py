@@ -220,7 +220,7 @@ def test_the_memory_map_is_drawn() -> None:
     """Nodes go to the right, offsets upward, a letter stands for a buffer, and the legend says what lies where."""
     plan = plan_memory(_compiled(mlp(inputs=4, hidden=(8, 4), outputs=2, output_activation="softmax"), 16))
     assert str(plan) == (
-        "arena 768 bytes, lower bound 768 bytes (100.0% of it)\n"
+        "arena 768 bytes, lower bound 768 bytes (100.0 % of it)\n"
         "   512 | ......... BBBBBBBBB BBBBBBBBB .........\n"
         "   384 | AAAAAAAAA AAAAAAAAA ......... .........\n"
         "   256 | AAAAAAAAA AAAAAAAAA ......... EEEEEEEEE\n"
@@ -239,12 +239,12 @@ def test_the_memory_map_is_drawn() -> None:
 def test_the_map_says_how_far_the_arena_is_from_its_bound() -> None:
     """A plan above its lower bound says by how much."""
     plan = MemoryPlan(_blocks((1, 0, 1)), ("0 tanh",), 128, 64)
-    assert str(plan).startswith("arena 128 bytes, lower bound 64 bytes (200.0% of it)\n    64 | ......\n     0 | AAAAAA\n")
+    assert str(plan).startswith("arena 128 bytes, lower bound 64 bytes (200.0 % of it)\n    64 | ......\n     0 | AAAAAA\n")
 
 
 def test_the_map_of_nothing_can_be_drawn() -> None:
     """An empty plan prints its first line and an empty scale."""
-    assert str(place((), ())).startswith("arena 0 bytes, lower bound 0 bytes (100.0% of it)")
+    assert str(place((), ())).startswith("arena 0 bytes, lower bound 0 bytes (100.0 % of it)")
 
 
 def test_the_map_runs_out_of_letters_gracefully() -> None:

@@ -62,7 +62,7 @@ def test_the_same_result_passes() -> None:
     ],
     ids=["regression", "not-beyond-for-sure", "within", "inconclusive", "a-little-better", "improved"],
 )
-def test_verdicts_on_the_ratios_to_the_yardsticks(ratio: float, spread: tuple[float, ...], verdict: str, code: int) -> None:
+def test_judgement_on_the_ratios_to_the_yardsticks(ratio: float, spread: tuple[float, ...], verdict: str, code: int) -> None:
     """Red where the whole interval of both lies beyond 3 %; in doubt where neither excludes 25 %; green otherwise."""
     found = judged(case(), case(ratio=ratio, spread=spread))
     assert (finding(found, "products ratio").verdict, found.verdict, found.exit_code()) == (verdict, verdict, code)

@@ -66,14 +66,14 @@ def test_each_verdict_and_exit_code_can_happen(made: Comparison, verdict: str, c
 @pytest.mark.parametrize(
     ("made", "parts"),
     [
-        (latency(*[1.1] * 16), ("+10.0% (+10.0% to +10.0%, 16 sets)", "slower by more than +2.0%", "8 fresh sets", "up to 0.0%")),
-        (latency(*[0.8] * 8), ("-20.0%", "faster by more than the noise")),
-        (latency(*[1.1] * 8), ("looks slower by more than +2.0%, which 8 fresh sets alone have to confirm", "about 8 more sets")),
+        (latency(*[1.1] * 16), ("+10.0 % (+10.0 % to +10.0 %, 16 sets)", "slower by more than +2.0 %", "8 fresh sets", "up to 0.0 %")),
+        (latency(*[0.8] * 8), ("-20.0 %", "faster by more than the noise")),
+        (latency(*[1.1] * 8), ("looks slower by more than +2.0 %, which 8 fresh sets alone have to confirm", "about 8 more sets")),
         (
             latency(*[1.0, 1.06] * 4),
-            ("neither surely less than +4.0% nor surely more than +2.0%", "more sets of processes would settle it"),
+            ("neither surely less than +4.0 % nor surely more than +2.0 %", "more sets of processes would settle it"),
         ),
-        (latency(*[1.1] * 16, control=1.2), ("but not surely more than the noise: the base against itself differs by up to 20.0%",)),
+        (latency(*[1.1] * 16, control=1.2), ("but not surely more than the noise: the base against itself differs by up to 20.0 %",)),
         (
             latency(*[0.7 + 0.007 * number for number in range(96)]),
             ("96 sets did not settle it: run it where less else runs, or with --most-sets 192",),

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from mlbench.cli import main
-from mlbench.report.files import read_files
+from mlbench.report.inputs import read_files
 from mlbench.report.page.page import render_page
 from mlbench.report.page.sections import sections_of
 from support.report_files import KINDS, RUNS, write_every_kind
@@ -40,7 +40,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(autouse=True)
 def without_recording(monkeypatch: pytest.MonkeyPatch) -> None:
     """Memory is not recorded: it takes long, and no file decides what comes out of it."""
-    monkeypatch.setattr("mlbench.studies.memory.memory_of", lambda _: None)
+    monkeypatch.setattr("mlbench.studies.memory_record.memory_of", lambda _: None)
 
 
 def places(data: Any, here: Place = ()) -> Iterator[Place]:

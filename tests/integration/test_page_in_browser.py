@@ -12,9 +12,10 @@ from urllib.request import url2pathname
 
 import pytest
 
-from mlbench.report.files import Files, read_files
+from mlbench.report.inputs import Files, read_files
 from mlbench.report.page.page import write_page
-from mlbench.studies.memory import record_memory
+from mlbench.studies.memory_record import record_memory
+from support.exhaustive import EXHAUSTIVE
 from support.report_files import write_every_kind
 
 BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -24,6 +25,7 @@ ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"
 pytest.importorskip("jinja2", reason="needs the extra 'report'")
 pytest.importorskip("vl_convert", reason="needs the extra 'report'")
 playwright = pytest.importorskip("playwright.sync_api", reason="needs playwright")
+IN_BOTH_SCHEMES = pytest.mark.parametrize("opened", ["light", "dark"], indirect=True)
 pytestmark = pytest.mark.skipif(BROWSER is None, reason="no Chromium on the path")
 
 
@@ -46,9 +48,9 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> str:
     return write_page(found, folder / "page.html", "mlbench report *.json").as_uri()
 
 
-@pytest.fixture(params=["light", "dark"])
+@pytest.fixture(params=["light", "dark"] if EXHAUSTIVE else ["light"])
 def opened(request: pytest.FixtureRequest, browser: Any, address: str) -> Iterator[Any]:
-    """The page, drawn, in one colour scheme; what the browser complained of is in `complaints`."""
+    """The page, drawn, in a colour scheme; what the browser complained of is in `complaints`."""
     context = browser.new_context(color_scheme=request.param, viewport={"width": 1280, "height": 900})
     page = context.new_page()
     page.complaints = []
@@ -61,6 +63,7 @@ def opened(request: pytest.FixtureRequest, browser: Any, address: str) -> Iterat
     context.close()
 
 
+@IN_BOTH_SCHEMES
 def test_nothing_is_complained_of(opened: Any) -> None:
     """No error, no warning, and nothing asked of the network."""
     assert opened.complaints == []
@@ -197,6 +200,7 @@ def is_light(page: Any) -> bool:
     return answers.pop()
 
 
+@IN_BOTH_SCHEMES
 def test_the_button_changes_the_colours(opened: Any) -> None:
     """Whatever the system prefers, the other scheme is one press away, charts included."""
     before = opened.evaluate("document.documentElement.dataset.theme")
@@ -206,6 +210,7 @@ def test_the_button_changes_the_colours(opened: Any) -> None:
     assert opened.get_attribute("#theme", "aria-pressed") == str(before == "light").lower()
 
 
+@IN_BOTH_SCHEMES
 def test_shapes_of_a_legend_are_seen(opened: Any) -> None:
     """What tells shapes apart has the colour of the text, not black on a dark page."""
     fills = opened.evaluate("""() => [...document.querySelectorAll("[data-chart='verdicts'] [class*=role-legend] path")]
@@ -214,6 +219,7 @@ def test_shapes_of_a_legend_are_seen(opened: Any) -> None:
     assert "rgb(0, 0, 0)" not in fills
 
 
+@IN_BOTH_SCHEMES
 def test_paper_is_white(opened: Any) -> None:
     """What is printed is dark on white, whatever the scheme was on the screen, and no chart is wider than the paper."""
     opened.emulate_media(media="print")
@@ -237,6 +243,7 @@ def test_markup_in_a_name_does_nothing(opened: Any) -> None:
     assert opened.get_by_role("heading", name="Case b1<img").count() == 1
 
 
+@IN_BOTH_SCHEMES
 def test_axe_finds_no_serious_fault(opened: Any) -> None:
     """axe-core's rules of accessibility: nothing serious, nothing critical."""
     axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="needs axe-playwright-python")

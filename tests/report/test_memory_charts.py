@@ -10,11 +10,11 @@ import pytest
 from mlbench.measure import footprint
 from mlbench.report.charts import arena_chart, held_chart
 from mlbench.report.charts.memory import memory_charts
-from mlbench.report.files import Files, graphs_in
+from mlbench.report.inputs import Files, graphs_in
 from mlbench.report.page.sections import sections_of
 from mlbench.results.memory import Place
 from mlbench.studies.cases import call_of, parse_case
-from mlbench.studies.memory import held_during, memory_of
+from mlbench.studies.memory_record import held_during, memory_of
 
 
 def test_the_baseline_climbs_to_its_peak() -> None:
@@ -43,7 +43,7 @@ def test_a_recording_has_the_threads_of_its_case(monkeypatch: pytest.MonkeyPatch
         asked.append(threads)
         return nullcontext()
 
-    monkeypatch.setattr("mlbench.studies.memory.BlasThreads", limited)
+    monkeypatch.setattr("mlbench.studies.memory_record.BlasThreads", limited)
     held_during(parse_case("baseline-b8-h8-t2"))
     assert asked == [2]
 

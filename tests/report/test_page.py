@@ -14,7 +14,7 @@ from mlbench.errors import MissingExtraError, UsageError
 from mlbench.gate import Finding, Judgement, row_of
 from mlbench.measure.stats import Interval
 from mlbench.report import figures, load_verdicts, verdicts_json
-from mlbench.report.files import Files, read_files
+from mlbench.report.inputs import Files, read_files
 from mlbench.report.page.compared import moments_of
 from mlbench.report.page.page import as_script, render_page
 from mlbench.report.page.plot import write_chart
@@ -27,7 +27,7 @@ from mlbench.results.memory import CellMemory, MemoryRecord
 from mlbench.results.peers import Outcome, PeerCell, PeerResult
 from mlbench.results.roofline import Roofline
 from mlbench.results.storage import write
-from mlbench.studies.memory import record_memory
+from mlbench.studies.memory_record import record_memory
 from support.comparisons import ROW, comparison, visit
 from support.records import CEILINGS, distance, made_up, measured
 from support.saved_results import ENVIRONMENT, callable_of_a_user, case, result
@@ -100,7 +100,7 @@ def test_a_run_without_both_runners_has_no_figures() -> None:
     """There is nothing to sum up."""
     assert figures([measured("baseline", 8, 64)]) == ()
     (*_, memory, floor) = figures(run().measurements)
-    assert (memory.value, memory.what) == ("70.9% less memory", "Memory of a call and between calls, median cell")
+    assert (memory.value, memory.what) == ("70.9 % less memory", "Memory of a call and between calls, median cell")
     assert floor.what == "Distance to the limit, geometric mean"
 
 
@@ -192,7 +192,7 @@ def test_the_newest_is_the_one_with_the_latest_date() -> None:
     dates = ("2026-01-02T01:00:00+02:00", "2026-01-02T00:30:00+00:00", "2026-01-03T00:00:00+00:00")
     named = [(f"{place}.json", dataclasses.replace(each, date=date)) for place, (each, date) in enumerate(zip(runs, dates, strict=True))]
     for order in (named, named[::-1]):
-        made = section(Files(limits=order), "roofline")
+        made = section(Files(rooflines=order), "roofline")
         assert made.text == (f"From 1.json, {dates[1]}.",)
         assert [chart.name for chart in made.charts] == ["roofline"]
 
@@ -345,7 +345,7 @@ def test_a_case_without_a_partner_is_shown(tmp_path: Path) -> None:
     assert "speedup" not in names
 
 
-def test_verdicts_of_the_gate_are_read_back(tmp_path: Path) -> None:
+def test_judgement_of_the_gate_are_read_back(tmp_path: Path) -> None:
     """What `--format json` wrote is the judgement it was made of, infinite ends included."""
     change = Interval(1.2, 1.1, math.inf, 0.95, 5, 5)
     made = Judgement(

@@ -179,13 +179,13 @@ def test_the_memory_row() -> None:
         "cell": "b8-h64",
         "baseline peak": "8.00 KB",
         "optimized": "2.50 KB",
-        "reduction": "68.8%",
+        "reduction": "68.8 %",
         "without copies": "2.00 KB",
-        "reduction then": "75.0%",
+        "reduction then": "75.0 %",
         "call": "0 B",
         "static": "2.50 KB",
         "weight copies": "512 B",
-        "with staging": "56.2%",
+        "with staging": "56.2 %",
         "allocations": "5 -> 0",
     }
     assert expected == found
@@ -228,7 +228,7 @@ def test_no_reduction_of_nothing() -> None:
 
 def test_more_memory_is_a_negative_reduction() -> None:
     """A runner that takes more is not hidden: its reduction is below zero."""
-    assert row(memory_table(pairs([baseline(peak_bytes=KB), optimized()])))["reduction"] == "-150.0%"
+    assert row(memory_table(pairs([baseline(peak_bytes=KB), optimized()])))["reduction"] == "-150.0 %"
 
 
 def test_the_memory_table_names_its_instruments() -> None:
@@ -270,7 +270,7 @@ def test_summary_of_one_cell() -> None:
     assert "Time 0.0000200 sec   Peak Memory 2.5 KB" in text
     assert "Speedup 2.00x faster" in text
     assert "(95 % interval 1.75x to 2.25x, 5 processes)" in text
-    assert "68.8% reduction in peak allocation   (75.0% without copies of weights)" in text
+    assert "68.8 % reduction in peak allocation   (75.0 % without copies of weights)" in text
     assert "Sweep" not in text
 
 
@@ -291,7 +291,7 @@ def test_summary_of_a_sweep() -> None:
     text = one_line(summary(cells, ENVIRONMENT))
     assert "Sweep of 2 cells: geometric mean 4.00x faster (95 % interval 4.00x to 4.00x)" in text
     assert "from 2.00x (b1-h8) to 8.00x (b2-h8)" in text
-    assert "Memory reduction from 37.5% (b1-h8) to 68.8% (b2-h8) without copies of weights from 50.0% (b1-h8) to 75.0% (b2-h8)" in text
+    assert "Memory reduction from 37.5 % (b1-h8) to 68.8 % (b2-h8) without copies of weights from 50.0 % (b1-h8) to 75.0 % (b2-h8)" in text
 
 
 def test_a_runner_without_copies_of_weights_has_one_number() -> None:
@@ -333,7 +333,7 @@ def test_a_sweep_that_lost_is_not_called_faster() -> None:
 
 def test_summary_says_more_memory() -> None:
     """A runner that takes more memory is said to, as a positive number."""
-    assert "Memory 150.0% more peak allocation" in summary([baseline(peak_bytes=KB), optimized()], ENVIRONMENT)
+    assert "Memory 150.0 % more peak allocation" in summary([baseline(peak_bytes=KB), optimized()], ENVIRONMENT)
 
 
 def test_summary_without_a_peak() -> None:

@@ -28,9 +28,9 @@ from mlbench.results.peers import PEERS_FILE
 from mlbench.results.roofline import ROOFLINE_FILE
 from mlbench.results.schema import Schema, json_schema
 from mlbench.results.storage import read, read_json, write
-from mlbench.studies import memory
+from mlbench.studies import memory_record
 from mlbench.studies.cases import parse_case
-from mlbench.studies.memory import is_drawn, memory_of
+from mlbench.studies.memory_record import is_drawn, memory_of
 from mlbench.units import visible
 from support.comparisons import comparison, visit
 from support.saved_results import case, result
@@ -142,8 +142,8 @@ def test_the_most_sets_are_judged_soon() -> None:
 )
 def test_a_name_in_a_file_starts_nothing_large(cell: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """A report builds no runner of more threads than cores, of many layers, after a search, or of hundreds of megabytes."""
-    monkeypatch.setattr(memory, "optimized_runner", lambda _: pytest.fail("built"))
-    monkeypatch.setattr(memory, "call_of", lambda _: pytest.fail("built"))
+    monkeypatch.setattr(memory_record, "optimized_runner", lambda _: pytest.fail("built"))
+    monkeypatch.setattr(memory_record, "call_of", lambda _: pytest.fail("built"))
     assert not is_drawn(parse_case(f"baseline-{cell}").cell)
     assert memory_of(cell) is None
 

@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 
 from mlbench.cli import main
-from mlbench.gate.calibration.saved import saved_runs
-from mlbench.report.files import read_files
+from mlbench.gate.calibration.false_alarms import saved_runs
 from mlbench.report.github import SUMMARY_VARIABLE
+from mlbench.report.inputs import read_files
 from mlbench.results import to_json
 from support.saved_results import ENVIRONMENT, callable_of_a_user
 

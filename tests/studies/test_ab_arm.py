@@ -214,9 +214,10 @@ def test_what_the_suite_asks_for_itself_is_harmless(suite: Suite, option: str) -
     assert not list(suite.home.glob(".pytest_cache"))
 
 
-def test_coverage_does_not_begin_again_after_a_test_without_it(suite: Suite) -> None:
+def test_coverage_does_not_begin_again_after_a_test_without_it(suite: Suite, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where `no_cover` ends, coverage is as it was before: off."""
     pytest.importorskip("pytest_cov")
+    monkeypatch.delenv("COVERAGE_PROCESS_CONFIG", raising=False)  # coverage of these tests would be on in each of their processes
     suite.ini("addopts = --cov")
     suite.write("""
 import sys

@@ -156,7 +156,7 @@ def test_the_table_of_shares_adds_up_and_says_what_was_clamped() -> None:
     table = shares_table(ablation({name: cost * US for name, cost in costs.items()}))
     assert [row[0] for row in table.rows[:4]] == ["matrix products", "element-wise passes", "allocation and page faults", "call overhead"]
     assert sum(float(row[1].rstrip("%")) for row in table.rows[:4]) == pytest.approx(100, abs=0.2)
-    assert table.rows[4][1:] == ("100.0%", "100 us")
+    assert table.rows[4][1:] == ("100.0 %", "100 us")
     assert "allocation and page faults came out at -5.0 % of a call" in table.notes[1]
 
 

@@ -12,8 +12,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from mlbench.cli.judgement import add_gate_options, check_gate_options, tell
 from mlbench.cli.options import EXIT_INTERRUPTED, Commands, fraction, positive, remark, seconds, wrapped
-from mlbench.cli.verdicts import add_gate_options, check_gate_options, tell
 from mlbench.errors import FileError, UsageError
 from mlbench.files import check_place, print_to
 from mlbench.gate import RED, Judgement

@@ -10,8 +10,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from mlbench.cli.gate import add_files, judge_files
+from mlbench.cli.judgement import add_inconclusive
 from mlbench.cli.options import EXIT_DONE, Commands, remark, say, wrapped
-from mlbench.cli.verdicts import add_inconclusive
 from mlbench.errors import FileError, UsageError
 from mlbench.files import check_place
 from mlbench.gate import EXIT_PASS, OPEN, RED, Judgement

@@ -14,9 +14,9 @@ from mlbench.cli.ab import add_environments, arms_of, machine, pyproject_setting
 from mlbench.cli.options import EXIT_DONE, EXIT_INTERRUPTED, Commands, natural, remark, say, wrapped
 from mlbench.errors import UsageError, WorkerError
 from mlbench.files import check_place, write_atomically
+from mlbench.gate.calibration.false_alarms import saved_pairs, saved_runs
 from mlbench.gate.calibration.injected import FRACTIONS, plants
 from mlbench.gate.calibration.rates import planted_rates, rates, recombined, recombined_power
-from mlbench.gate.calibration.saved import saved_pairs, saved_runs
 from mlbench.report import progress, render
 from mlbench.report.tables.calibration import calibration_tables, saved_table
 from mlbench.results import now

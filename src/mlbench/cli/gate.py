@@ -8,8 +8,8 @@ import textwrap
 from dataclasses import replace
 from pathlib import Path
 
+from mlbench.cli.judgement import add_gate_options, check_gate_options, tell
 from mlbench.cli.options import Commands, wrapped
-from mlbench.cli.verdicts import add_gate_options, check_gate_options, tell
 from mlbench.errors import UsageError
 from mlbench.gate import Judgement, judge_results, load_tolerances, matches
 from mlbench.gate.tolerances import Tolerances, beside

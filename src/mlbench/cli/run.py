@@ -97,9 +97,9 @@ def _page(options: argparse.Namespace, result: Result) -> list[str]:
     """Write the page that was asked for, and say so."""
     if options.report is None:
         return []
-    from mlbench.report.files import Files  # noqa: PLC0415  # the rest of the command needs none of it
+    from mlbench.report.inputs import Files  # noqa: PLC0415  # the rest of the command needs none of it
     from mlbench.report.page.page import write_page  # noqa: PLC0415  # the rest of the command needs none of it
-    from mlbench.studies.memory import record_memory  # noqa: PLC0415  # the rest of the command needs none of it
+    from mlbench.studies.memory_record import record_memory  # noqa: PLC0415  # the rest of the command needs none of it
 
     named = [("this run", result)]
     return [f"Report: {write_page(Files(results=named, memory=record_memory(named)), options.report, options.command_line)}"]

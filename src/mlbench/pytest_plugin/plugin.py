@@ -325,10 +325,10 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
         terminalreporter.write_line(f"\nMachine: {describe(here)}")
     page: Path | None = config.getoption("--mlbench-report")
     if page is not None:
-        from mlbench.report.files import Files
+        from mlbench.report.inputs import Files
         from mlbench.report.page.page import write_page
         from mlbench.results import new_result
-        from mlbench.studies.memory import record_memory
+        from mlbench.studies.memory_record import record_memory
 
         command = shlex.join(["pytest", *map(str, config.invocation_params.args)])
         named = [("this run", new_result(here, command, measured))]

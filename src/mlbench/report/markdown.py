@@ -9,7 +9,7 @@ import re
 from collections.abc import Sequence
 
 from mlbench.gate import BROKEN, IMPROVED, INCONCLUSIVE, MISSING, NEW, PASS, REGRESSION, Judgement, Row
-from mlbench.report.verdicts import HEADERS, alike, deciding, finding_cells, headline, legend, worst_first
+from mlbench.report.judgement import HEADERS, alike, deciding, finding_cells, headline, legend, worst_first
 
 MOST_CHARACTERS = 60_000
 """GitHub takes comments of up to 65,536 characters, and job summaries of 1 MB."""

@@ -70,7 +70,7 @@ def plan_text(plan: MemoryPlan) -> str:
     width = max(6, *(len(node) for node in plan.nodes)) if plan.nodes else 6
     digits = max(len(f"{plan.arena_bytes:,}"), 6)
     share = plan.arena_bytes / plan.lower_bound_bytes if plan.lower_bound_bytes else 1.0
-    lines = [f"arena {plan.arena_bytes:,} bytes, lower bound {plan.lower_bound_bytes:,} bytes ({share:.1%} of it)"]
+    lines = [f"arena {plan.arena_bytes:,} bytes, lower bound {plan.lower_bound_bytes:,} bytes ({100 * share:.1f} % of it)"]
     for low, high in reversed(list(itertools.pairwise(edges))):
         cells = []
         for position in range(len(plan.nodes)):

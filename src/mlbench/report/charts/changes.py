@@ -5,7 +5,7 @@ from __future__ import annotations
 from mlbench.gate import Judgement
 from mlbench.report.charts.chart import Chart, Row, base_spec
 from mlbench.report.charts.labels import row_labels
-from mlbench.report.verdicts import verdict_table
+from mlbench.report.judgement import verdict_table
 
 COLOURS = {"pass": "#5b8db8", "improved": "#2e8b57", "inconclusive": "#b8860b", "regression": "#c44e52"}
 LEAST_CHANGE = 0.05

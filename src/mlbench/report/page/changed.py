@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from mlbench.gate import RED, Judgement, judge_results
 from mlbench.gate.revisions.judge import judge
 from mlbench.report import Figure, verdict_figure
-from mlbench.report.files import Files
+from mlbench.report.inputs import Files
 from mlbench.results import Result
 from mlbench.results.comparison import Comparison
 

@@ -8,10 +8,10 @@ from collections.abc import Sequence
 from mlbench.gate import judge_results
 from mlbench.gate.compatibility import OTHER, kinship
 from mlbench.report.charts import MEASURES, Moment, beside_chart, changes_chart, trend_chart
-from mlbench.report.files import Files
+from mlbench.report.inputs import Files
+from mlbench.report.judgement import verdict_table
 from mlbench.report.page.changed import verdicts
 from mlbench.report.page.section import Section, charts_apart, tables_apart
-from mlbench.report.verdicts import verdict_table
 from mlbench.results import Measurement, Result
 
 

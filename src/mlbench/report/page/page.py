@@ -13,7 +13,7 @@ from typing import Any
 from mlbench._version import __version__
 from mlbench.files import write_atomically
 from mlbench.report.extra import optional
-from mlbench.report.files import Files
+from mlbench.report.inputs import Files
 from mlbench.report.page.section import Section
 from mlbench.report.page.sections import sections_of
 from mlbench.results import now

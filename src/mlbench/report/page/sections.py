@@ -26,7 +26,7 @@ from mlbench.report.charts import (
 )
 from mlbench.report.charts.memory import memory_charts
 from mlbench.report.doubts import doubt_lines
-from mlbench.report.files import Files
+from mlbench.report.inputs import Files
 from mlbench.report.page.changed import changes
 from mlbench.report.page.compared import beside, history, verdicts_section
 from mlbench.report.page.section import Section, charts_apart, tables_apart
@@ -212,7 +212,7 @@ def _differences(result: Result, charts: Sequence[Chart], source: str) -> tuple[
 
 def _roofline(files: Files) -> Section:
     command = "mlbench roofline --json roofline.json"
-    found = newest(files.limits, lambda run: run.distances) or newest(files.limits)
+    found = newest(files.rooflines, lambda run: run.distances) or newest(files.rooflines)
     if found is None:
         return Section("roofline", "Distance to the limit", command=command)
     name, run = found

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
+from mlbench.gate.calibration.false_alarms import SavedRun
 from mlbench.gate.calibration.rates import Rate, Rates, Recombined
-from mlbench.gate.calibration.saved import SavedRun
 from mlbench.report import Table
 from mlbench.units import format_duration
 

@@ -12,9 +12,9 @@ import pytest
 from mlbench.gate import BROKEN, IMPROVED, INCONCLUSIVE, MISSING, NEW, PASS, REGRESSION, VERDICTS, Finding, Judgement, Row, row_of
 from mlbench.measure.stats import Interval
 from mlbench.report import junit, markdown, verdict_text, verdicts_json
+from mlbench.report.judgement import headline, verdict_table
 from mlbench.report.machine_readable import VERDICTS_FILE
 from mlbench.report.markdown import MOST_CHARACTERS, escaped
-from mlbench.report.verdicts import headline, verdict_table
 from mlbench.results.schema import fault
 
 CHANGE = Interval(1.4, 1.3, 1.5, 0.95, 5, 10)

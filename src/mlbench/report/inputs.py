@@ -32,7 +32,7 @@ class Files:
         results: of `mlbench run` and of pytest-benchmark, oldest first.
         beside: the same, in the order in which they were named.
         ablations: of `mlbench ablation`.
-        limits: of `mlbench roofline`.
+        rooflines: of `mlbench roofline`.
         peers: of `mlbench peers`.
         comparisons: of `mlbench ab`.
         judgements: of `mlbench gate --format json`.
@@ -44,7 +44,7 @@ class Files:
     results: list[tuple[str, Result]] = field(default_factory=list)
     beside: list[tuple[str, Result]] = field(default_factory=list)
     ablations: list[tuple[str, Ablations]] = field(default_factory=list)
-    limits: list[tuple[str, Roofline]] = field(default_factory=list)
+    rooflines: list[tuple[str, Roofline]] = field(default_factory=list)
     peers: list[tuple[str, PeerResult]] = field(default_factory=list)
     comparisons: list[tuple[str, Comparison]] = field(default_factory=list)
     judgements: list[tuple[str, Judgement]] = field(default_factory=list)
@@ -67,7 +67,7 @@ def read_files(paths: Sequence[Path], step: Callable[[str], object] = str) -> Fi
     kinds: tuple[tuple[Schema[Any], list[Any]], ...] = (
         (RESULT_FILE, found.results),
         (ABLATION_FILE, found.ablations),
-        (ROOFLINE_FILE, found.limits),
+        (ROOFLINE_FILE, found.rooflines),
         (PEERS_FILE, found.peers),
         (COMPARISON_FILE, found.comparisons),
     )

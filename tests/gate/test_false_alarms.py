@@ -11,7 +11,7 @@ import pytest
 
 from mlbench.cli import main
 from mlbench.errors import FileError
-from mlbench.gate.calibration.saved import saved_pairs, saved_runs
+from mlbench.gate.calibration.false_alarms import saved_pairs, saved_runs
 from mlbench.report.tables.calibration import saved_table
 from mlbench.results import save, to_json
 from support.saved_results import ENVIRONMENT, case, result
