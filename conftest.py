@@ -27,6 +27,7 @@ from mlbench.studies.cases import (
     sweep,
 )
 from mlbench.units import parse_sizes
+from support.quick_runs import QUICK_RUNS
 
 pytest_plugins = ["pytester"]
 _ABLATION = Path(__file__).resolve().parent / "benchmarks" / "test_ablation.py"
@@ -56,6 +57,7 @@ def _own_cache(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPath
     with pytest.MonkeyPatch.context() as patched:
         patched.setitem(os.environ, VARIABLE, str(tmp_path_factory.mktemp("cache")))
         patched.delitem(os.environ, "PYTEST_XDIST_WORKER", raising=False)
+        patched.setitem(os.environ, "PYTEST_ADDOPTS", QUICK_RUNS)
         yield
 
 

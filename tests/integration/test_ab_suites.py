@@ -15,8 +15,12 @@ from mlbench.results.comparison import Comparison, PairedPolicy, Version
 from mlbench.results.samples import Effort
 from mlbench.studies.ab.process import Arm, ArmError
 from mlbench.studies.ab.session import Session
+from support.exhaustive import EXHAUSTIVE
+from support.quick_runs import QUICK_RUNS
 from support.suites import SITUATIONS, Situation
 
+TRIED = [name for number, (name, each) in enumerate(SITUATIONS.items()) if EXHAUSTIVE or each.says or each.equal != "pass" or not number % 2]
+"""Every second project, and each that ends in another way than a pass; all of them where everything is tried."""
 EFFORT = Effort(row_s=0.3, timeout_s=20)
 
 
@@ -47,7 +51,7 @@ def compared(situation: Situation, folder: Path, sets: int) -> Comparison:
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="the projects need fork and signals")
-@pytest.mark.parametrize("name", SITUATIONS)
+@pytest.mark.parametrize("name", TRIED)
 def test_every_benchmark_is_measured_or_named(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each row of the project has rounds of every arm, nothing is red, and what cannot be compared has its sentence."""
     situation = SITUATIONS[name]
@@ -56,8 +60,8 @@ def test_every_benchmark_is_measured_or_named(name: str, tmp_path: Path, monkeyp
             importlib.metadata.version(distribution)
         except importlib.metadata.PackageNotFoundError:
             pytest.skip(f"needs {distribution}")
-    for variable in ("PYTEST_ADDOPTS", "PYTEST_DISABLE_PLUGIN_AUTOLOAD"):
-        monkeypatch.delenv(variable, raising=False)
+    monkeypatch.delenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", raising=False)
+    monkeypatch.setenv("PYTEST_ADDOPTS", QUICK_RUNS)
     for variable, value in situation.variables.items():
         monkeypatch.setitem(os.environ, variable, value)
     if not situation.equal:

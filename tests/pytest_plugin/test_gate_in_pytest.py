@@ -16,6 +16,7 @@ from mlbench.measure.footprint import has_memray
 from mlbench.pytest_plugin.recorder import Recorder
 from mlbench.report.github import SUMMARY_VARIABLE
 from mlbench.results import load, save
+from support.quick_runs import QUICK_RUNS
 from support.saved_results import case, result
 
 QUICK = ("-q", "-p", "no:cacheprovider", "--benchmark-max-time=0.002", "--benchmark-min-rounds=2", "--benchmark-storage=store")
@@ -82,7 +83,7 @@ def stubs(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
     (folder / "steady.py").write_text("import itertools\nticks = itertools.count()\ndef clock():\n    return next(ticks) / 1024\n")
     path = os.environ.get("PYTHONPATH")
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(folder), *([path] if path else [])]))
-    monkeypatch.delenv("PYTEST_ADDOPTS", raising=False)
+    monkeypatch.setenv("PYTEST_ADDOPTS", QUICK_RUNS)
     monkeypatch.delenv(SUMMARY_VARIABLE, raising=False)
     (pytester.path / "loose.toml").write_text(LOOSE)
 

@@ -17,6 +17,7 @@ from mlbench.pytest_plugin.plugin import MOST_DATA
 from mlbench.results import COMPLETE, INTERRUPTED, Measurement, load
 from mlbench.results.ablation import ABLATION_FILE
 from mlbench.results.storage import read
+from support.quick_runs import QUICK_RUNS
 
 ROOT = Path(__file__).resolve().parents[2]
 QUICK = ("-q", "-p", "no:cacheprovider", "--benchmark-max-time=0.005", "--benchmark-min-rounds=3")
@@ -71,7 +72,7 @@ def stubs(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> Path:
     (folder / "cpuinfo.py").write_text("def get_cpu_info():\n    return {'brand_raw': 'Stub CPU'}\n")
     path = os.environ.get("PYTHONPATH")
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(folder), *([path] if path else [])]))
-    monkeypatch.delenv("PYTEST_ADDOPTS", raising=False)
+    monkeypatch.setenv("PYTEST_ADDOPTS", QUICK_RUNS)
     return folder
 
 

@@ -33,9 +33,10 @@ from mlbench.studies.cases import parse_case
 from mlbench.studies.memory_record import is_drawn, memory_of
 from mlbench.units import visible
 from support.comparisons import comparison, visit
+from support.exhaustive import tries
 from support.saved_results import case, result
 
-FILES = 120
+FILES = tries(40, 120)
 KINDS = (
     "model", "result", "pytest-benchmark", "baseline", "peers", "ablation", "roofline", "verdicts", "ab", "calibration", "tolerances",
     "cache",
