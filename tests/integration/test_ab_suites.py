@@ -19,7 +19,9 @@ from support.exhaustive import EXHAUSTIVE
 from support.quick_runs import QUICK_RUNS
 from support.suites import SITUATIONS, Situation
 
-TRIED = [name for number, (name, each) in enumerate(SITUATIONS.items()) if EXHAUSTIVE or each.says or each.equal != "pass" or not number % 2]
+TRIED = [
+    name for number, (name, each) in enumerate(SITUATIONS.items()) if EXHAUSTIVE or each.says or each.equal != "pass" or not number % 2
+]
 """Every second project, and each that ends in another way than a pass; all of them where everything is tried."""
 EFFORT = Effort(row_s=0.3, timeout_s=20)
 

@@ -58,7 +58,7 @@ def test_every_option_of_a_workflow_exists(capsys: pytest.CaptureFixture[str]) -
 )
 def test_the_glossary_explains_every_column(shown: str) -> None:
     """Of the tables that the commands print."""
-    glossary = set(re.findall(r"^(\S.*)\n  ", (DOCS / "glossary.md").read_text(encoding="utf-8"), re.MULTILINE))
+    glossary = set(re.findall(r"^(\S.*)\n  ", (ROOT / "src/mlbench/report/glossary.md").read_text(encoding="utf-8"), re.MULTILINE))
     lines = (ROOT / shown).read_text(encoding="utf-8").splitlines()
     heads = [head for head, rule in itertools.pairwise(lines) if set(rule) == {" ", "─"}]
     columns = {

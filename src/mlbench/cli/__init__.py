@@ -19,11 +19,29 @@ from typing import Any
 
 from mlbench._version import __version__
 from mlbench.cache import advice
-from mlbench.cli import ab, ablation, baseline, calibrate, doctor, explain, flamegraph, gate, peers, plot, report, roofline, run, show
+from mlbench.cli import (
+    ab,
+    ablation,
+    baseline,
+    calibrate,
+    doctor,
+    explain,
+    flamegraph,
+    gate,
+    glossary,
+    peers,
+    plot,
+    report,
+    roofline,
+    run,
+    show,
+)
 from mlbench.cli.options import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_SIGNAL, EXIT_USAGE, remark
 from mlbench.errors import FileError, MissingExtraError, MlbenchError, ModelError, UsageError
 from mlbench.files import print_to, refusal
 
+_COMMANDS = (run, show, gate, baseline, ab, calibrate, ablation, roofline, peers, report, plot, explain, flamegraph, doctor, glossary)
+"""In the order of the help."""
 _RUN_PYTEST = ("ab", "calibrate")
 _JUDGE = ("ab", "baseline", "calibrate", "gate")
 """Their exit code 1 is a verdict."""
@@ -126,6 +144,6 @@ def command_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"mlbench {__version__}")
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
-    for command in (run, show, gate, baseline, ab, calibrate, ablation, roofline, peers, report, plot, explain, flamegraph, doctor):
+    for command in _COMMANDS:
         command.add(commands)
     return parser

@@ -13,6 +13,7 @@ from typing import Any
 from mlbench._version import __version__
 from mlbench.files import write_atomically
 from mlbench.report.extra import optional
+from mlbench.report.glossary import defined, key_of
 from mlbench.report.inputs import Files
 from mlbench.report.page.section import Section
 from mlbench.report.page.sections import sections_of
@@ -49,10 +50,13 @@ def render_page(sections: Sequence[Section], refused: Sequence[str], command: st
         return importlib.import_module("markupsafe").Markup((files / name).read_text(encoding="utf-8"))  # our own file
 
     markup = importlib.import_module("markupsafe").Markup
+    tables = [table for section in sections for table in (*section.tables, *(chart.table for chart in section.charts))]
     specs = {chart.name: chart.spec for section in sections for chart in section.charts}
     page: str = environment.from_string((files / "page.html").read_text(encoding="utf-8")).render(
         sections=sections,
         refused=refused,
+        words=defined(header for table in tables for header in table.headers),
+        key_of=key_of,
         command=command,
         date=date,
         version=__version__,

@@ -159,4 +159,4 @@ def _without_copies(outcome: Outcome | None) -> str:
 
 def _excess(ratio: float) -> str:
     """Return how far a ratio of 1 or more lies above 1."""
-    return format_percent(ratio - 1).replace("%", " %")
+    return format_percent(ratio - 1)
