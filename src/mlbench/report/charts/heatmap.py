@@ -110,7 +110,7 @@ def _chart(quantity: Quantity, rows: list[Row], number: int, where: str, values:
     """Return a map; `values` are those of all maps, which share their colours."""
     cells = tuple((row["cell"], f"{row['value']:.3f}", row["low"], row["high"]) for row in rows)
     title = f"{quantity.title}, {where}" if where else quantity.title
-    table = Table(title, ("cell", "value", "95 % from", "to"), cells)
+    table = Table(title, ("cell", "number", "95 % from", "to"), cells)
     name = quantity.name if number == 1 else f"{quantity.name}-{number}"
     return Chart(name, title, quantity.how_to_read, _spec(quantity, title, rows, values), table, len(rows))
 
