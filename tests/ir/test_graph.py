@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import FrozenInstanceError, replace
 from typing import Any
 
@@ -14,8 +15,8 @@ from mlbench.arrays import ALIGNMENT_BYTES
 from mlbench.errors import GraphError
 from mlbench.ir import OPS, REFERENCES, FloatArray, Graph, Node, Op, Step, frozen, graph_text, op_named, verify
 from mlbench.models import LEAKY_SLOPE, Model, mlp
-from mlbench.runtime.numpy_backend.kernels import softmax, softmax_into
-from mlbench.runtime.numpy_backend.lowering import NAMESPACE, value_fields
+from mlbench.runtime.numpy_backend.kernels import erf, erf_into, softmax, softmax_into
+from mlbench.runtime.numpy_backend.lowering import NAMESPACE, attribute_fields, value_fields
 from support.strategies import batch_of, models
 
 ROW, SCALAR = frozen([1, 2, 3]), frozen(0.5)
@@ -30,6 +31,7 @@ ROW, SCALAR = frozen([1, 2, 3]), frozen(0.5)
         pytest.param("matmul", 1, [(1, 1)], 1, id="matmul-1x1"),
         pytest.param("add", 3, [(3,)], 3, id="add-row"),
         pytest.param("add", 3, [(4, 3)], 3, id="add-strip"),
+        pytest.param("add", 3, [()], 3, id="add-scalar"),
         pytest.param("maximum", 3, [(3,)], 3, id="maximum-row"),
         pytest.param("maximum", 3, [(1, 3)], 3, id="maximum-strip-of-one"),
         pytest.param("relu", 3, [], 3, id="relu"),
@@ -51,7 +53,8 @@ def test_a_shape_rule_gives_the_columns_of_the_result(op: str, columns: int, sha
         pytest.param("matmul", (3,), id="matmul-row"),
         pytest.param("matmul", (1, 3, 4), id="matmul-rank-3"),
         pytest.param("add", (4,), id="add-longer-row"),
-        pytest.param("add", (), id="add-scalar"),
+        pytest.param("power", (1,), id="power-row-of-one"),
+        pytest.param("clip", (3,), id="clip-row"),
         pytest.param("add", (1,), id="add-row-that-would-broadcast"),
         pytest.param("add", (2, 1), id="add-column-that-would-broadcast"),
         pytest.param("add", (0, 3), id="add-strip-of-no-rows"),
@@ -93,24 +96,35 @@ def test_traffic_is_the_value_the_constants_and_the_result(op: str, inputs: int,
     assert size == OPS[op].traffic_bytes(7, 5, inputs, shapes)
 
 
+SCALARS = {"leaky_relu": (LEAKY_SLOPE,), "elu": (1.3,), "selu": (1.7, 1.1), "celu": (0.7,), "hard_sigmoid": (0.3, 0.6), "clip": (-0.5, 0.8)}
+ROWS = {"layer_norm": 2, "rms_norm": 1}
+POSITIVE = ("log", "sqrt", "power", "power_values", "reciprocal", "divide_values", "divide_into")
+
+
 def _operands(op: Op) -> list[FloatArray]:
     random = np.random.default_rng(1)
-    shapes: dict[str, tuple[int, ...]] = {"matmul": (3, 5), "add": (3,), "maximum": (3,)}
-    if op.name == "leaky_relu":
-        return [frozen(LEAKY_SLOPE)]
-    return [frozen(random.standard_normal(shapes[op.name]))] if op.constants else []
+    if op.name in SCALARS:
+        return [frozen(each) for each in SCALARS[op.name]]
+    if op.name in ROWS:
+        return [*(frozen(random.standard_normal(3)) for _ in range(ROWS[op.name])), frozen(1e-5)]
+    return [frozen(random.standard_normal((3, 5) if op.is_product else 3))] if op.constants else []
 
 
 def _values(op: Op, rows: int = 7) -> list[FloatArray]:
     """Return as many values as an op reads, three where it reads any number; no two are equal."""
-    return [batch_of(rows, 3, seed) for seed in range(op.values or 3)]
+    values = [batch_of(rows, 1 if op.name == "repeat_column" else 3, seed) for seed in range(op.values or 3)]
+    return [np.abs(value) + np.float32(0.1) if op.name in POSITIVE else value for value in values]
 
 
-def _scope(op: Op, values: list[FloatArray], operands: list[FloatArray]) -> tuple[dict[str, Any], dict[str, str], list[str]]:
+ATTRIBUTES = {"slice": (1, 3), "repeat_column": (4,)}
+
+
+def _scope(op: Op, values: list[FloatArray], operands: list[FloatArray]) -> tuple[dict[str, Any], dict[str, Any], list[str]]:
     """Return what the names of a kernel line stand for, its fields, and the names of the constants."""
     named = {f"v{index}": value for index, value in enumerate(values)}
     constants = {f"c{index}": array for index, array in enumerate(operands)}
-    return {**NAMESPACE, **named, **constants}, value_fields(list(named)), list(constants)
+    fields: dict[str, Any] = {**value_fields(list(named)), **attribute_fields(ATTRIBUTES.get(op.name, ()))}
+    return {**NAMESPACE, **named, **constants}, fields, list(constants)
 
 
 def _eager(op: Op, values: list[FloatArray], operands: list[FloatArray]) -> FloatArray:
@@ -121,10 +135,11 @@ def _eager(op: Op, values: list[FloatArray], operands: list[FloatArray]) -> Floa
 
 def _into(op: Op, values: list[FloatArray], out: FloatArray, operands: list[FloatArray]) -> None:
     scope, fields, constants = _scope(op, values, operands)
-    places = {f"s{index}": np.full_like(out, np.nan) for index in range(op.scratch)}
+    widest = max((out, *values), key=lambda value: value.shape[1])
+    places = {f"s{index}": np.full_like(widest, np.nan) for index in range(op.scratch)}
     scope |= {"out": out, **places}
     for line in op.into:
-        exec(line.format(*constants, out="out", held="out", **fields, **dict(zip(places, places, strict=True))), scope)  # the same
+        exec(line.format(*constants, out="out", **fields, **dict(zip(places, places, strict=True))), scope)  # the same
 
 
 PLAIN = list(OPS.values())
@@ -146,7 +161,9 @@ def test_there_is_no_reference_without_an_op() -> None:
 def test_the_eager_kernel_computes_the_op(op: Op) -> None:
     """The eager expression of every op is the op, to the rounding of float32."""
     values, operands = _values(op), _operands(op)
-    exact: npt.NDArray[np.float64] = REFERENCES[op.name](*(array.astype(np.float64) for array in (*values, *operands)))
+    exact: npt.NDArray[np.float64] = REFERENCES[op.name](
+        *(array.astype(np.float64) for array in (*values, *operands)), *ATTRIBUTES.get(op.name, ())
+    )
     np.testing.assert_allclose(_eager(op, values, operands), exact, rtol=3e-6, atol=1e-6)
 
 
@@ -198,10 +215,23 @@ def test_sigmoid_of_large_numbers_does_not_warn() -> None:
         assert _eager(OPS["sigmoid"], [frozen([[-1e4, 1e4]])], []).tolist() == [[0.0, 1.0]]
 
 
+def test_erf_is_off_by_two_and_a_half_units_in_the_last_place_at_most() -> None:
+    """On a grid of all magnitudes, NaN and infinities included, in both forms."""
+    magnitudes = np.concatenate([np.geomspace(1e-38, 1e30, 3_000), np.linspace(1e-3, 5, 20_000)])
+    x = np.concatenate([magnitudes, -magnitudes, [0.0, np.inf, -np.inf]]).astype(np.float32)[np.newaxis]
+    exact = np.array([[math.erf(each) for each in x[0]]])
+    with np.errstate(over="ignore"):
+        found = erf(x)
+        erf_into(x, out := np.empty_like(x), np.empty_like(x), np.empty_like(x))
+    assert (np.abs(found - exact) <= 2.5 * np.spacing(np.abs(exact).astype(np.float32))).all()
+    assert np.array_equal(found, out)
+    assert np.isnan(erf(frozen([[np.nan]]))).all()
+
+
 def test_an_unknown_op_is_refused_with_those_there_are() -> None:
     """An op that is not in the table is refused; the message lists the table."""
-    with pytest.raises(GraphError, match=r"no op is called 'gelu'; there are add, .*tanh"):
-        op_named("gelu")
+    with pytest.raises(GraphError, match=r"no op is called 'swiglu'; there are abs, .*tanh"):
+        op_named("swiglu")
 
 
 # --- graphs as data -----------------------------------------------------------------------------------------------------
@@ -297,12 +327,17 @@ VIOLATIONS = {
     "node-that-reads-itself": (_graph(Node("tanh", ("y",), "y", 3)), "node 0 (y = tanh): reads 'y', which is not bound yet"),
     "node-that-reads-nothing": (_graph(Node("tanh", (), "y", 3)), "node 0 (y = tanh): reads (); expected 1 value"),
     "node-that-reads-a-constant-first": (_graph(Node("tanh", ("b",), "y", 3)), "node 0 (y = tanh): reads 'b', which is not bound yet"),
-    "unknown-op": (_graph(Node("gelu", ("x",), "y", 3)), "node 0 (y = gelu): no op is called 'gelu'"),
-    "unknown-op-in-the-epilogue": (_with_epilogue(Step("gelu")), "node 0 (y = matmul): no op is called 'gelu'"),
+    "unknown-op": (_graph(Node("swiglu", ("x",), "y", 3)), "node 0 (y = swiglu): no op is called 'swiglu'"),
+    "unknown-op-in-the-epilogue": (_with_epilogue(Step("swiglu")), "node 0 (y = matmul): no op is called 'swiglu'"),
     "too-few-constants": (_graph(Node("add", ("x",), "y", 3)), "node 0 (y = add): reads ('x',); expected 1 value and 1 constant"),
     "too-many-constants": (_graph(Node("tanh", ("x", "b"), "y", 3)), "node 0 (y = tanh): reads ('x', 'b'); expected 1 value"),
     "constant-that-is-missing": (_graph(Node("add", ("x", "c"), "y", 3)), "node 0 (y = add): reads the constant 'c'"),
-    "constant-that-does-not-fit": (_graph(Node("add", ("x", "s"), "y", 3)), "node 0 (y = add): the value has 3 columns"),
+    "constant-that-does-not-fit": (_graph(Node("leaky_relu", ("x", "b"), "y", 3)), "node 0 (y = leaky_relu): the operand has shape (3,)"),
+    "no-attributes": (_graph(Node("slice", ("x",), "y", 2)), "node 0 (y = slice): has the attributes (); expected 2 whole numbers"),
+    "attributes-of-no-use": (_graph(Node("tanh", ("x",), "y", 3, attributes=(1,))), "has the attributes (1,); expected 0 whole numbers"),
+    "slice-beyond-the-end": (_graph(Node("slice", ("x",), "y", 2, attributes=(2, 4))), "(2, 4); expected 0 <= first < last <= columns"),
+    "slice-of-nothing": (_graph(Node("slice", ("x",), "y", 1, attributes=(1, 1))), "(1, 1); expected 0 <= first < last <= columns"),
+    "row-that-is-repeated": (_graph(Node("repeat_column", ("x",), "y", 6, attributes=(2,))), "3 columns and the attribute is 2"),
     "wrong-columns": (_graph(Node("tanh", ("x",), "y", 4)), "node 0 (y = tanh): says 4 columns; its shape rule gives 3"),
     "softmax-in-an-epilogue": (_with_epilogue(Step("softmax")), "node 0 (y = matmul): softmax in the epilogue; only"),
     "product-in-an-epilogue": (_with_epilogue(Step("matmul", ("w",))), "node 0 (y = matmul): matmul in the epilogue"),

@@ -2,7 +2,7 @@
 
 from mlbench.ir.graph import FloatArray, Graph, Node, Step, frozen, new_name
 from mlbench.ir.ops import BYTES_PER_NUMBER, OPS, Op, op_named
-from mlbench.ir.printer import call_text, graph_text, head_text, return_text
+from mlbench.ir.printer import call_text, graph_text, head_text, node_call_text, return_text
 from mlbench.ir.reference import REFERENCES, interpret
 from mlbench.ir.verify import verify
 
@@ -21,6 +21,7 @@ __all__ = [
     "head_text",
     "interpret",
     "new_name",
+    "node_call_text",
     "op_named",
     "return_text",
     "verify",

@@ -43,6 +43,7 @@ class Node:
         output: name of the value that it binds.
         columns: columns of that value.
         epilogue: element-wise steps on the result, in order; the result's storage is rewritten in place.
+        attributes: as many whole numbers as its op takes.
     """
 
     op: str
@@ -50,6 +51,7 @@ class Node:
     output: str
     columns: int
     epilogue: tuple[Step, ...] = ()
+    attributes: tuple[int, ...] = ()
 
     @property
     def values(self) -> tuple[str, ...]:

@@ -30,7 +30,12 @@ def return_text(graph: Graph) -> str:
 
 def _node_text(graph: Graph, node: Node) -> str:
     steps = "".join(f" then {call_text(graph, step)}" for step in node.epilogue)
-    return f"{node.output}: rows x {node.columns} = {call_text(graph, Step(node.op, node.operands), *node.values)}{steps}"
+    return f"{node.output}: rows x {node.columns} = {node_call_text(graph, node)}{steps}"
+
+
+def node_call_text(graph: Graph, node: Node) -> str:
+    """Return a node's op, what it reads, and its attributes."""
+    return call_text(graph, Step(node.op, node.operands), *node.values, *map(str, node.attributes))
 
 
 def call_text(graph: Graph, step: Step, *values: str) -> str:

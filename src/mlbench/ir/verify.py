@@ -66,7 +66,9 @@ def _check_node(graph: Graph, node: Node, columns: Mapping[str, int], where: str
     unbound = [name for name in node.values if name not in columns]
     if unbound:
         raise GraphError(f"{where}: reads {unbound[0]!r}, which is not bound yet; bound are {', '.join(columns)}")
-    found = _columns_after(graph, Step(node.op, node.operands), [columns[name] for name in node.values], where)
+    if len(node.attributes) != op.attributes or any(type(number) is not int for number in node.attributes):
+        raise GraphError(f"{where}: has the attributes {node.attributes}; expected {op.attributes} whole numbers")
+    found = _columns_after(graph, Step(node.op, node.operands), [columns[name] for name in node.values], where, node.attributes)
     if found != node.columns:
         raise GraphError(f"{where}: says {node.columns} columns; its shape rule gives {found}")
     if node.epilogue and not op.is_product:
@@ -81,7 +83,7 @@ def _check_node(graph: Graph, node: Node, columns: Mapping[str, int], where: str
         raise GraphError(f"{where}: strips of {sorted(strip_rows)} rows in one epilogue; expected one height")
 
 
-def _columns_after(graph: Graph, step: Step, columns: list[int], where: str) -> int:
+def _columns_after(graph: Graph, step: Step, columns: list[int], where: str, attributes: tuple[int, ...] = ()) -> int:
     op = _op_at(step.op, where)
     if len(step.operands) != op.constants:
         raise GraphError(f"{where}: {op.name} has {len(step.operands)} constants; expected {op.constants}")
@@ -89,7 +91,7 @@ def _columns_after(graph: Graph, step: Step, columns: list[int], where: str) -> 
         if name not in graph.constants:
             raise GraphError(f"{where}: reads the constant {name!r}, which the graph does not have")
     try:
-        return op.columns(columns, [graph.constants[name].shape for name in step.operands])
+        return op.columns(columns, [graph.constants[name].shape for name in step.operands], attributes)
     except GraphError as error:
         raise GraphError(f"{where}: {error}") from error
 

@@ -52,7 +52,9 @@ def scratch_names(program: Program, node: Node) -> tuple[str, ...]:
 
 def _scratch_of(program: Program, node: Node, position: int) -> list[Buffer]:
     rows = strip_rows_of(program.graph, node) or program.schedule.tile_rows
-    return [_buffer(name, (), rows, node.columns, position, position + 1) for name in scratch_names(program, node)]
+    own = [program.graph.columns_of(value) for value in node.values] if op_named(node.op).scratch else []
+    columns = max([node.columns, *own])
+    return [_buffer(name, (), rows, columns, position, position + 1) for name in scratch_names(program, node)]
 
 
 def _for_whole_batch(program: Program, buffer: Buffer) -> Buffer:

@@ -99,10 +99,11 @@ def _check_scratch(program: Program, position: int, plan: MemoryPlan) -> None:
     need = max([op_named(node.op).scratch, *(op_named(step.op).scratch for step in program.outer_steps(node))])
     strips = [graph.constants[name].shape[0] for step in node.epilogue for name in step.operands if graph.constants[name].ndim == 2]
     rows = strips[0] if strips else program.schedule.tile_rows
+    columns = max([node.columns, *(graph.columns_of(value) for value in node.values if op_named(node.op).scratch)])
     found = [
         buffer
         for buffer in plan.buffers
-        if not buffer.values and buffer.first <= position < buffer.last and buffer.columns == node.columns and buffer.rows >= rows
+        if not buffer.values and buffer.first <= position < buffer.last and buffer.columns == columns and buffer.rows >= rows
     ]
     if len(found) < need:
         raise PlanError(f"scratch: node {position} ({node.op}) needs {need} scratch matrices; the plan has {len(found)}")

@@ -83,14 +83,14 @@ def _inner(node: Node, constants: Mapping[str, FloatArray]) -> int:
     """Return how many steps of the epilogue, from its first on, there is code for.
 
     The larger of a value and a NaN is NaN in NumPy, and the value in a processor, so an operand with NaN stays with NumPy; so does a slope
-    beside which a number may become NaN. Code reads an operand number after number.
+    beside which a number may become NaN. Code reads an operand number after number: a row, and the slope of a leaky ReLU as a scalar.
     """
     operands = 0
     for index, step in enumerate(node.epilogue):
         arrays = [constants[name] for name in step.operands]
         operands += len(arrays)
-        fits = all(array.ndim < 2 and array.flags.c_contiguous and not np.isnan(array).any() for array in arrays)
-        sloped = step.op != "leaky_relu" or all(0 < array < 1 for array in arrays if array.ndim == 0)
+        fits = all(array.ndim == (step.op != "leaky_relu") and array.flags.c_contiguous and not np.isnan(array).any() for array in arrays)
+        sloped = step.op != "leaky_relu" or all(0 < array < 1 for array in arrays)
         if step.op not in STEPS or operands > MOST_OPERANDS or not fits or not sloped:
             return index
     return len(node.epilogue)

@@ -11,7 +11,7 @@ Steps of an epilogue that run inside generated code follow `with`, those that Nu
 from __future__ import annotations
 
 from mlbench.compiler.schedule.program import COLUMNS, ROWS, Program
-from mlbench.ir import Node, Step, call_text, head_text, return_text
+from mlbench.ir import Node, call_text, head_text, node_call_text, return_text
 
 
 def program_text(program: Program) -> str:
@@ -36,7 +36,7 @@ def _node_text(program: Program, node: Node) -> str:
     words = ["with"] * schedule.inner + ["then"] * (len(node.epilogue) - schedule.inner)
     steps = "".join(f" {word} {call_text(graph, step)}" for word, step in zip(words, node.epilogue, strict=True))
     place = f" in place of {node.values[0]}" if schedule.in_place else ""
-    call = call_text(graph, Step(node.op, node.operands), *node.values)
+    call = node_call_text(graph, node)
     parts = f" in {schedule.parts} parts" if schedule.parts > 1 else ""
     code = f" generated from panels of {_vectors(schedule.width)}" if schedule.is_generated else ""
     shape = f"rows x {node.columns}" if schedule.layout == ROWS else f"{node.columns} x rows"

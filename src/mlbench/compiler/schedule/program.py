@@ -129,11 +129,11 @@ class Program:
         return ROWS if name in self.graph.inputs else self.schedule.nodes[name].layout
 
     def with_graph(self, graph: Graph) -> Program:
-        """Return a program with another graph; a node with the same op, values and constants runs as before, another plainly."""
+        """Return a program with another graph; a node that computes the same from the same runs as before, another plainly."""
         if graph is self.graph:
             return self
-        before = {node.output: (node.op, node.inputs) for node in self.graph.nodes}
-        same = {node.output for node in graph.nodes if before.get(node.output) == (node.op, node.inputs)}
+        before = {node.output: (node.op, node.inputs, node.attributes) for node in self.graph.nodes}
+        same = {node.output for node in graph.nodes if before.get(node.output) == (node.op, node.inputs, node.attributes)}
         nodes = {node.output: self.schedule.nodes[node.output] if node.output in same else PLAIN for node in graph.nodes}
         return Program(graph, replace(self.schedule, nodes=nodes))
 

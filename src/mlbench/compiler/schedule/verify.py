@@ -109,5 +109,7 @@ def _check_inside(program: Program, node: Node, where: str) -> None:
     for step in node.epilogue[: program.of(node).inner]:
         if any(constants[name].ndim == 2 for name in step.operands):
             raise GraphError(f"{where}: a strip in a step inside the code; expected a row or a scalar")
+        if step.op != "leaky_relu" and any(constants[name].ndim == 0 for name in step.operands):
+            raise GraphError(f"{where}: a scalar in {step.op} inside the code; expected a row")
         if not all(constants[name].flags.c_contiguous for name in step.operands):
             raise GraphError(f"{where}: an operand of {step.op} with gaps in a step inside the code; expected number after number")

@@ -21,29 +21,34 @@ import numpy as np
 
 from mlbench.errors import GraphError
 from mlbench.ir import FloatArray, Graph, Step, op_named
-from mlbench.runtime.numpy_backend.kernels import concat_into, softmax, softmax_into
+from mlbench.runtime.numpy_backend import kernels
 
 _serial = itertools.count()
-_TAKEN = re.compile(
-    r"[x-z]|[xy]\d+|xs|part|c\d+|(strips|parts|generated)\d+|\w+_(rows|broadcast|transposed|shape|scratch\d+)|first|last|np|ndarray|float32"
-    r"|empty|add|maximum|multiply|tanh|concat_into|softmax|softmax_into|validate|run|tile|bind|__\w+"
-)
-"""Names that the generated code uses for its own."""
-
+_UFUNCS = (
+    "absolute", "add", "cos", "divide", "exp", "log", "maximum", "minimum", "multiply", "negative", "power", "sin", "sqrt", "square",
+    "subtract", "tanh",
+)  # fmt: skip
+_FUNCTIONS = (
+    kernels.concat_into, kernels.erf, kernels.erf_into, kernels.gelu_into, kernels.layer_norm, kernels.layer_norm_into,
+    kernels.log_softmax, kernels.log_softmax_into, kernels.reduce_l2_into, kernels.reduce_max_into, kernels.reduce_mean_into,
+    kernels.reduce_min_into, kernels.reduce_sum_into, kernels.rms_norm, kernels.rms_norm_into, kernels.softmax, kernels.softmax_into,
+    kernels.softplus_into,
+)  # fmt: skip
 NAMESPACE: dict[str, Any] = {
     "np": np,
     "ndarray": np.ndarray,
     "float32": np.dtype(np.float32),
     "empty": np.empty,
-    "add": np.add,
-    "maximum": np.maximum,
-    "multiply": np.multiply,
-    "tanh": np.tanh,
-    "concat_into": concat_into,
-    "softmax": softmax,
-    "softmax_into": softmax_into,
+    "copyto": np.copyto,
+    **{name: getattr(np, name) for name in _UFUNCS},
+    **{function.__name__: function for function in _FUNCTIONS},
 }
 """What the kernel lines of the op table may name."""
+_TAKEN = re.compile(
+    r"[x-z]|[xy]\d+|xs|part|c\d+|(strips|parts|generated)\d+|\w+_(rows|broadcast|transposed|shape|scratch\d+)|first|last"
+    rf"|validate|run|tile|bind|__\w+|{'|'.join(NAMESPACE)}"
+)
+"""Names that the generated code uses for its own."""
 
 
 def eager_source(graph: Graph) -> str:
@@ -64,7 +69,9 @@ def eager_source(graph: Graph) -> str:
         name = next(letters) if dead is None else names[dead]
         values = [names[value] for value in node.values]
         names[node.output] = name
-        body.append(f"{name} = {_eager(Step(node.op, node.operands), values)}")
+        line = _eager(Step(node.op, node.operands), values, node.attributes)
+        is_shown = op_named(node.op).is_view and node.output in graph.outputs
+        body.append(f"{name} = {line}{'.copy()' * is_shown}")
         body += [f"{name} = {_eager(step, [name])}" for step in node.epilogue]
     results = ", ".join(names[output] for output in graph.outputs)
     if not graph.is_single:
@@ -84,13 +91,18 @@ def _validation(graph: Graph) -> list[str]:
     return [f"if x.__class__ is not ndarray or x.dtype is not float32 or x.ndim != 2{unfit}:", "    x = validate(x)"]
 
 
-def _eager(step: Step, values: list[str]) -> str:
-    return op_named(step.op).eager.format(*step.operands, **value_fields(values))
+def _eager(step: Step, values: list[str], attributes: Sequence[int] = ()) -> str:
+    return op_named(step.op).eager.format(*step.operands, **value_fields(values), **attribute_fields(attributes))
 
 
 def value_fields(values: Sequence[str]) -> dict[str, str]:
     """Return what the lines of the op table call the values that an op reads."""
     return {"x": values[0], "other": values[-1], "values": ", ".join(values)}
+
+
+def attribute_fields(attributes: Sequence[int]) -> dict[str, int]:
+    """Return what the lines of the op table call the attributes of a node."""
+    return {f"a{index}": number for index, number in enumerate(attributes)}
 
 
 def argument_names(letter: str, number: int, *, is_single: bool) -> tuple[str, ...]:

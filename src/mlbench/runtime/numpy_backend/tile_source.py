@@ -12,7 +12,7 @@ from enum import Enum
 from mlbench.compiler.memory import MemoryPlan, scratch_names
 from mlbench.compiler.schedule.program import FEATURES, ROWS, Program
 from mlbench.ir import Node, Op, Step, op_named
-from mlbench.runtime.numpy_backend.lowering import argument_names, check_names, value_fields
+from mlbench.runtime.numpy_backend.lowering import argument_names, attribute_fields, check_names, value_fields
 from mlbench.runtime.x86_backend import runs_of
 
 _ONE_WEIGHT = ("multiply({x}, {0}[0, 0], out={out})",)
@@ -126,7 +126,8 @@ class _Writer:
             operands = tuple(self._name(name, Argument(Kind.CONSTANT, name)) for name in node.operands)
             values = [self._storage(name) for name in node.values]
             single = self._one_row and node.columns == 1
-            self.lines += kernel_lines(Step(node.op, operands), values, self._storage(node.output), scratch, single=single)
+            step, result = Step(node.op, operands), self._storage(node.output)
+            self.lines += kernel_lines(step, values, result, scratch, single=single, attributes=node.attributes)
             self._write_epilogue(position)
         self._release(position)
 
@@ -242,13 +243,17 @@ class _Writer:
         return name
 
 
-def kernel_lines(step: Step, values: list[str], result: str, scratch: tuple[str, ...], *, single: bool) -> list[str]:
+def kernel_lines(
+    step: Step, values: list[str], result: str, scratch: tuple[str, ...], *, single: bool, attributes: tuple[int, ...] = ()
+) -> list[str]:
     """Return the lines of a kernel.
 
     In place on a single element NumPy cannot tell that it may run, and mallocs; it does not when it reads the element's value instead.
     """
-    held = f"{result}[0, 0]" if single and op_named(step.op).elementwise else result
+    op = op_named(step.op)
+    if single and op.is_pointwise:
+        elements = [f"{value}[0, 0]" for value in values]
+        return [f"{result}[...] = {op.eager.format(*step.operands, **value_fields(elements))}"]
     places = {f"s{index}": name for index, name in enumerate(scratch)}
-    fields = value_fields(values) | {"held": held, "out": result, **places}
-    fields["x"] = held if values[0] == result else values[0]
-    return [line.format(*step.operands, **fields) for line in op_named(step.op).into]
+    fields = {**value_fields(values), **attribute_fields(attributes), "out": result, **places}
+    return [line.format(*step.operands, **fields) for line in op.into]
