@@ -1,0 +1,119 @@
+"""Networks that somebody brings: a graph of any ops, with the names of its inputs and outputs.
+
+A `Model` is layers of our own making. A `Network` is what an importer read, as it was written there, before any pass of the compiler.
+"""
+
+from __future__ import annotations
+
+import keyword
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from mlbench.arrays import ReadOnly
+from mlbench.errors import GraphError, ModelError
+from mlbench.ir import Graph, frozen, verify
+from mlbench.units import format_bytes
+
+
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class Network(ReadOnly):
+    """A graph that somebody brought. Arrays are copied in and read-only, so runners and threads can share it.
+
+    It may be copied, pickled and sent to other processes, where its arrays are read-only as well. `print(network)` shows its
+    inputs, outputs and ops.
+
+    Attributes:
+        name: what tables call it.
+        program: the graph as it was imported; its names are Python identifiers.
+        input_names: what the file calls the inputs, in its order; any text.
+        output_names: what the file calls the outputs, in its order; any text.
+        batch: the only batch it runs at; None for any.
+
+    Raises:
+        ModelError: when the graph breaks a law of `mlbench.ir.verify`, or names or batch do not fit it.
+    """
+
+    name: str
+    program: Graph
+    input_names: tuple[str, ...]
+    output_names: tuple[str, ...]
+    batch: int | None = None
+
+    def __post_init__(self) -> None:
+        graph, where = self.program, f"network {self.name!r}"
+        try:
+            verify(graph)
+        except GraphError as error:
+            raise ModelError(f"{where}: {error}") from error
+        _check_identifiers(graph, where)
+        _check_names(self.input_names, "input", tuple(graph.inputs), where)
+        _check_names(self.output_names, "output", graph.outputs, where)
+        if self.batch is not None and not _is_size(self.batch):
+            raise ModelError(f"{where}: its batch is {self.batch!r}; expected a whole number of 1 or more, or None for any")
+        copies = {name: frozen(array) for name, array in graph.constants.items()}
+        object.__setattr__(self, "program", replace(graph, inputs=dict(graph.inputs), constants=copies))
+        object.__setattr__(self, "input_names", tuple(self.input_names))
+        object.__setattr__(self, "output_names", tuple(self.output_names))
+        object.__setattr__(self, "batch", None if self.batch is None else int(self.batch))
+
+    def graph(self) -> Graph:
+        """Return the program as it was imported."""
+        return self.program
+
+    @property
+    def inputs(self) -> dict[str, int]:
+        """Name of each input, as the file calls it, to its columns."""
+        return dict(zip(self.input_names, self.program.inputs.values(), strict=True))
+
+    @property
+    def outputs(self) -> dict[str, int]:
+        """Name of each output, as the file calls it, to its columns."""
+        columns = [self.program.columns_of(name) for name in self.program.outputs]
+        return dict(zip(self.output_names, columns, strict=True))
+
+    @property
+    def parameter_bytes(self) -> int:
+        """Bytes of all constants."""
+        return sum(array.nbytes for array in self.program.constants.values())
+
+    def __repr__(self) -> str:
+        """Return a line; the constants may be millions of numbers."""
+        return f"<Network {self.name!r}: {len(self.program.nodes)} nodes, {self.parameter_bytes // 4:,} parameters>"
+
+    def __str__(self) -> str:
+        """Return name, inputs, outputs, parameters, and the nodes by op."""
+        rows = "rows" if self.batch is None else str(self.batch)
+        counts = Counter(node.op for node in self.program.nodes).most_common()
+        lines = {
+            "inputs": ", ".join(f"{name} ({rows} x {columns})" for name, columns in self.inputs.items()),
+            "outputs": ", ".join(f"{name} ({rows} x {columns})" for name, columns in self.outputs.items()),
+            "batch": "any" if self.batch is None else f"{self.batch} alone",
+            "parameters": f"{self.parameter_bytes // 4:,} ({format_bytes(self.parameter_bytes)})",
+            "nodes": f"{len(self.program.nodes)}: {', '.join(f'{number} {op}' for op, number in counts)}",
+        }
+        return "\n".join([f"network {self.name}", *(f"  {title:<12}{text}" for title, text in lines.items())])
+
+
+def _is_size(number: object) -> bool:
+    return isinstance(number, (int, np.integer)) and int(number) >= 1
+
+
+def _check_names(names: Iterable[str], what: str, values: tuple[str, ...], where: str) -> None:
+    found = tuple(names)
+    if isinstance(names, str) or not all(isinstance(name, str) for name in found):
+        raise ModelError(f"{where}: {what}_names is {names!r}; expected a tuple of texts")
+    if len(found) != len(values):
+        raise ModelError(f"{where}: {len(found)} {what} names {found}; its graph has the {what}s {', '.join(values)}")
+    twice = [name for name, number in Counter(found).items() if number > 1]
+    if twice:
+        raise ModelError(f"{where}: two {what}s are called {twice[0]!r}; expected a name for each")
+
+
+def _check_identifiers(graph: Graph, where: str) -> None:
+    """Refuse names that are no identifiers: both runners write Python in which these names stand."""
+    for name in (*graph.inputs, *graph.constants, *(node.output for node in graph.nodes)):
+        if not name.isidentifier() or keyword.iskeyword(name):
+            raise ModelError(f"{where}: its graph has the name {name!r}; expected an identifier such as x0, w0 or v0")
