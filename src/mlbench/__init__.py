@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from mlbench.compiler.memory import MemoryPlan
     from mlbench.compiler.schedule.schedule import Schedule
     from mlbench.errors import MlbenchError
-    from mlbench.models import Digits, Layer, Model, load_digits_mlp, mlp
+    from mlbench.models import Digits, Layer, Model, Network, load, load_digits_mlp, mlp
     from mlbench.runtime import BaselineRunner, OptimizedRunner
     from mlbench.studies.autotune import tune
 
@@ -28,8 +28,10 @@ _HOMES = {
     "MemoryPlan": "mlbench.compiler.memory",
     "MlbenchError": "mlbench.errors",
     "Model": "mlbench.models",
+    "Network": "mlbench.models",
     "OptimizedRunner": "mlbench.runtime",
     "Schedule": "mlbench.compiler.schedule.schedule",
+    "load": "mlbench.models",
     "load_digits_mlp": "mlbench.models",
     "mlp": "mlbench.models",
     "tune": "mlbench.studies.autotune",
@@ -42,9 +44,11 @@ __all__ = [
     "MemoryPlan",
     "MlbenchError",
     "Model",
+    "Network",
     "OptimizedRunner",
     "Schedule",
     "__version__",
+    "load",
     "load_digits_mlp",
     "mlp",
     "tune",

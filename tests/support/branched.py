@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from mlbench.ir import FloatArray, Graph, Node, frozen
+from mlbench.models import Network
 
 WIDTH = 6
 
@@ -91,3 +92,8 @@ BRANCHED = {
     "inner-output": INNER_OUTPUT,
     "two-inputs": TWO_INPUTS,
 }
+
+
+def network_of(graph: Graph, batch: int | None = None) -> Network:
+    """Return a graph as a network whose file calls its inputs and outputs as the graph does."""
+    return Network("net", graph, tuple(graph.inputs), graph.outputs, batch)

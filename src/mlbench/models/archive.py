@@ -47,7 +47,15 @@ def read_arrays(path: str | os.PathLike[str], most_bytes: int = MOST_BYTES) -> d
     Raises:
         FileError: when it is missing, damaged, truncated, too large, or holds anything but arrays of numbers and text.
     """
-    content = read_limited(path, most_bytes)
+    return arrays_in(read_limited(path, most_bytes), path, most_bytes)
+
+
+def arrays_in(content: bytes, path: str | os.PathLike[str], most_bytes: int = MOST_BYTES) -> dict[str, npt.NDArray[Any]]:
+    """Return every array of an archive that was read; `path` is for messages alone.
+
+    Raises:
+        FileError: as `read_arrays` does.
+    """
     if content.startswith(_MAGIC[:6]):
         raise FileError(f"{path}: a single array; expected an .npz archive")
     try:

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -27,7 +28,7 @@ IDENTITY = "identity"
 HIDDEN_ACTIVATIONS = (IDENTITY, "relu", "leaky_relu", "sigmoid", "tanh")
 OUTPUT_ACTIVATIONS = (*HIDDEN_ACTIVATIONS, "softmax")
 LEAKY_SLOPE = 0.01
-_FORMAT = "mlbench-model"
+FORMAT = "mlbench-model"
 _VERSION = 1
 
 
@@ -114,7 +115,7 @@ class Model(ReadOnly):
             FileError: when the file cannot be written.
         """
         arrays: dict[str, npt.NDArray[np.generic]] = {
-            "format": np.array(_FORMAT),
+            "format": np.array(FORMAT),
             "version": np.array(_VERSION),
             "name": np.array(self.name),
             "activations": np.array([layer.activation for layer in self.layers]),
@@ -136,7 +137,15 @@ class Model(ReadOnly):
         Raises:
             FileError: when the file is missing, damaged, truncated, foreign, of an unknown version, or too large.
         """
-        arrays = read_arrays(path, most_bytes)
+        return cls.of_arrays(read_arrays(path, most_bytes), path)
+
+    @classmethod
+    def of_arrays(cls, arrays: dict[str, npt.NDArray[Any]], path: str | os.PathLike[str]) -> Model:
+        """Make a model of what its file holds; `path` is for messages alone.
+
+        Raises:
+            FileError: when these are no arrays of a model.
+        """
         try:
             return cls(*_parse(arrays))
         except (KeyError, ModelError) as error:
@@ -245,8 +254,8 @@ def _check_layers(layers: Sequence[Layer]) -> None:
 
 
 def _parse(arrays: dict[str, npt.NDArray[np.generic]]) -> tuple[str, tuple[Layer, ...]]:
-    if str(arrays.get("format")) != _FORMAT:
-        raise ModelError(f"its format is {str(arrays.get('format'))!r}; expected {_FORMAT!r}")
+    if str(arrays.get("format")) != FORMAT:
+        raise ModelError(f"its format is {str(arrays.get('format'))!r}; expected {FORMAT!r}")
     if str(arrays["version"]) != str(_VERSION):
         raise ModelError(f"its version is {arrays['version']}; this mlbench reads version {_VERSION}")
     if arrays["activations"].size > len(arrays):

@@ -5,17 +5,30 @@ A `Model` is layers of our own making. A `Network` is what an importer read, as 
 
 from __future__ import annotations
 
+import io
 import keyword
+import os
+import re
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from mlbench.arrays import ReadOnly
-from mlbench.errors import GraphError, ModelError
+from mlbench.errors import FileError, GraphError, ModelError
+from mlbench.files import write_atomically
 from mlbench.ir import Graph, frozen, verify
+from mlbench.models.archive import MOST_BYTES, read_arrays
+from mlbench.models.network_file import arrays_of, parts_of
 from mlbench.units import format_bytes
+
+_HALF = re.compile("[\ud800-\udfff]")
+MOST_COLUMNS = 1 << 28
+"""Most columns of a value: 1 GB a row."""
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
@@ -33,7 +46,7 @@ class Network(ReadOnly):
         batch: the only batch it runs at; None for any.
 
     Raises:
-        ModelError: when the graph breaks a law of `mlbench.ir.verify`, or names or batch do not fit it.
+        ModelError: when the graph breaks a law of `mlbench.ir.verify` or has an epilogue, or names or batch do not fit it.
     """
 
     name: str
@@ -44,11 +57,13 @@ class Network(ReadOnly):
 
     def __post_init__(self) -> None:
         graph, where = self.program, f"network {self.name!r}"
+        if not _is_text(self.name):
+            raise ModelError(f"the name of a network is {self.name!r}; expected text")
         try:
             verify(graph)
         except GraphError as error:
             raise ModelError(f"{where}: {error}") from error
-        _check_identifiers(graph, where)
+        _check_program(graph, where)
         _check_names(self.input_names, "input", tuple(graph.inputs), where)
         _check_names(self.output_names, "output", graph.outputs, where)
         if self.batch is not None and not _is_size(self.batch):
@@ -79,6 +94,42 @@ class Network(ReadOnly):
         """Bytes of all constants."""
         return sum(array.nbytes for array in self.program.constants.values())
 
+    def save(self, path: str | os.PathLike[str]) -> Path:
+        """Write the network to a `.npz` file, whole or not at all.
+
+        Raises:
+            FileError: when the file cannot be written, or the graph is larger than a file holds.
+        """
+        arrays = arrays_of(self.name, self.program, self.input_names, self.output_names, self.batch)
+        content = io.BytesIO()
+        np.savez_compressed(content, **arrays)  # type: ignore[arg-type]  # the stub wants the keywords to be options
+        return write_atomically(path, content.getvalue())
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str], *, most_bytes: int = MOST_BYTES) -> Network:
+        """Read a network that `save` wrote.
+
+        Args:
+            path: the file.
+            most_bytes: of the file, and of all its arrays together: a small file may unpack to many gigabytes.
+
+        Raises:
+            FileError: when the file is missing, damaged, truncated, foreign, of an unknown version, or too large.
+        """
+        return cls.of_arrays(read_arrays(path, most_bytes), path)
+
+    @classmethod
+    def of_arrays(cls, arrays: dict[str, npt.NDArray[Any]], path: str | os.PathLike[str]) -> Network:
+        """Make a network of what its file holds; `path` is for messages alone.
+
+        Raises:
+            FileError: when these are no arrays of a network.
+        """
+        try:
+            return cls(*parts_of(arrays))
+        except ModelError as error:
+            raise FileError(f"{path}: not a usable mlbench network: {error}") from error
+
     def __repr__(self) -> str:
         """Return a line; the constants may be millions of numbers."""
         return f"<Network {self.name!r}: {len(self.program.nodes)} nodes, {self.parameter_bytes // 4:,} parameters>"
@@ -101,9 +152,14 @@ def _is_size(number: object) -> bool:
     return isinstance(number, (int, np.integer)) and int(number) >= 1
 
 
+def _is_text(name: object) -> bool:
+    """Whether it is text that can be printed and written; halves of surrogate pairs cannot."""
+    return isinstance(name, str) and _HALF.search(name) is None
+
+
 def _check_names(names: Iterable[str], what: str, values: tuple[str, ...], where: str) -> None:
     found = tuple(names)
-    if isinstance(names, str) or not all(isinstance(name, str) for name in found):
+    if isinstance(names, str) or not all(_is_text(name) for name in found):
         raise ModelError(f"{where}: {what}_names is {names!r}; expected a tuple of texts")
     if len(found) != len(values):
         raise ModelError(f"{where}: {len(found)} {what} names {found}; its graph has the {what}s {', '.join(values)}")
@@ -112,8 +168,17 @@ def _check_names(names: Iterable[str], what: str, values: tuple[str, ...], where
         raise ModelError(f"{where}: two {what}s are called {twice[0]!r}; expected a name for each")
 
 
-def _check_identifiers(graph: Graph, where: str) -> None:
-    """Refuse names that are no identifiers: both runners write Python in which these names stand."""
+def _check_program(graph: Graph, where: str) -> None:
+    """Refuse what the verifier of graphs allows and an imported graph does not have.
+
+    Both runners write Python in which the names stand, so a name that is no identifier could be code.
+    """
     for name in (*graph.inputs, *graph.constants, *(node.output for node in graph.nodes)):
-        if not name.isidentifier() or keyword.iskeyword(name):
+        if not name.isidentifier() or (name in graph.constants and keyword.iskeyword(name)):
             raise ModelError(f"{where}: its graph has the name {name!r}; expected an identifier such as x0, w0 or v0")
+    for node in graph.nodes:
+        if node.epilogue:
+            raise ModelError(f"{where}: node {node.output} has an epilogue, which only the compiler makes; expected a node for each op")
+    for name, columns in (*graph.inputs.items(), *((node.output, node.columns) for node in graph.nodes)):
+        if columns > MOST_COLUMNS:
+            raise ModelError(f"{where}: {name} has {columns:,} columns; expected {MOST_COLUMNS:,} at most")
