@@ -116,9 +116,7 @@ def reduction(*ops: str) -> Converter:
         is_kept = call.attributes["keepdims"]
         tail = tuple(1 if axis in reduced else length for axis, length in enumerate(value.tail, 1) if is_kept or axis not in reduced)
         for op in ops:
-            if op == "square":
-                value = call.writer.emit("multiply_values", [value, value])
-            elif op.startswith("reduce"):
+            if op.startswith("reduce"):
                 value = call.writer.emit(op, [value], tail=tail)
             else:
                 value = call.writer.emit(op, [value])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -24,7 +25,7 @@ def unary(op: str, *attributes: str) -> Converter:
 def broadcast(writer: Writer, value: Value, array: Array) -> tuple[Value, Array]:
     """Return a value and a constant as an op of the graph takes them: a scalar, or a row of the columns of the value.
 
-    A value of one column is repeated where the constant has more; a product with ones repeats each number exactly.
+    A value of one column is repeated where the constant has more.
 
     Raises:
         RefusedError: where the constant differs from row to row, or has more axes than the value.
@@ -50,10 +51,7 @@ def broadcast(writer: Writer, value: Value, array: Array) -> tuple[Value, Array]
 
 def widened(writer: Writer, value: Value, tail: tuple[int, ...]) -> Value:
     """Return a value of one column with each number repeated along its row."""
-    wide = Value(value.name, tail)
-    if 4 * wide.columns > writer.most_bytes:
-        raise RefusedError(f"its result is {wide.text}, which is too large")
-    return writer.emit("matmul", [value], np.ones((1, wide.columns), np.float32), tail=tail)
+    return writer.emit("repeat_column", [value], tail=tail, attributes=(math.prod(tail),))
 
 
 @dataclass(frozen=True, slots=True)

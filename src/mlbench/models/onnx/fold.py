@@ -50,7 +50,7 @@ def fold(call: Call) -> Constant:
         RefusedError: where the op is not among those that are computed at import, or its inputs do not fit.
     """
     if call.op not in FOLDS:
-        raise RefusedError(f"all its inputs are constants, of which {', '.join(sorted(FOLDS))} are computed at import")
+        raise RefusedError(f"all its inputs are constants; computed at import are {', '.join(sorted(FOLDS))}")
     constants = [each for each in call.inputs if isinstance(each, Constant)]
     if call.op not in _MOVES and any(each.has_rows for each in constants):
         raise RefusedError("it calculates with the number of rows, which is known at the call alone")

@@ -127,7 +127,7 @@ class Writer:
         key = hashlib.sha256(repr(found.shape).encode() + np.ascontiguousarray(found).tobytes()).digest()
         if key not in self._names:
             self.charge(found.nbytes)
-            self._names[key] = f"c{len(self.constants)}"
+            self._names[key] = f"w{len(self.constants)}"
             self.constants[self._names[key]] = frozen(found)
         return self._names[key]
 

@@ -12,13 +12,14 @@ from onnx import AttributeProto, ModelProto, NodeProto, TensorProto, ValueInfoPr
 
 from mlbench.errors import FileError, ModelError
 from mlbench.models.network import Network
-from mlbench.models.onnx.fold import fold, shape_of, size_of
+from mlbench.models.onnx.fold import FOLDS, fold, shape_of, size_of
 from mlbench.models.onnx.table import ML_RULES, NEWEST, NEWEST_ML, RULES, WHY_NOT, Rule
 from mlbench.models.onnx.tensors import Store
 from mlbench.models.onnx.values import Call, Constant, Found, Known, RefusedError, Value, Writer
 
 _MOST_LISTED = 20
 _ML = "ai.onnx.ml"
+_CONSTANT_OPS = {"Constant", "Shape", "Size", *FOLDS}
 _SHAPES: dict[str, Callable[[Call], Constant]] = {"Shape": shape_of, "Size": size_of}
 
 
