@@ -13,10 +13,9 @@ from mlbench.compiler.schedule.printer import program_text
 from mlbench.compiler.schedule.program import FEATURES
 from mlbench.compiler.schedule.schedule import BLAS, TILES, OpSchedule, Schedule, products_of
 from mlbench.compiler.x86 import find
-from mlbench.errors import BusyError, InputError, PlanError
+from mlbench.errors import PlanError
 from mlbench.ir import FloatArray, Graph, graph_text, interpret, verify
 from mlbench.measure import footprint, has_memray
-from mlbench.models import mlp
 from mlbench.runtime import BaselineRunner, OptimizedRunner
 from support.branched import BRANCHED, CONCATENATION, INNER_OUTPUT, RESIDUAL, TWO_HEADS, TWO_INPUTS
 from support.strategies import batch_of
@@ -31,9 +30,15 @@ def inputs_of(graph: Graph, rows: int = BATCH) -> tuple[FloatArray, ...]:
     return tuple(batch_of(rows, columns, seed) for seed, columns in enumerate(graph.inputs.values()))
 
 
-def check(graph: Graph, xs: tuple[FloatArray, ...], ys: tuple[FloatArray, ...]) -> None:
-    """Compare results with the float64 interpreter."""
-    exact = interpret(graph, xs)
+def results(found: object) -> tuple[FloatArray, ...]:
+    """Return what `run` gave as a tuple, also for one output."""
+    return found if isinstance(found, tuple) else (np.asarray(found),)
+
+
+def check(graph: Graph, xs: tuple[FloatArray, ...], found: object) -> None:
+    """Compare what `run` gave with the float64 interpreter."""
+    exact, ys = interpret(graph, xs), results(found)
+    assert isinstance(found, tuple) == (len(graph.outputs) > 1)
     assert [y.shape for y in ys] == [each.shape for each in exact]
     for y, each in zip(ys, exact, strict=True):
         np.testing.assert_allclose(y, each, rtol=1e-4, atol=1e-5)
@@ -71,13 +76,13 @@ def test_the_eager_runner_is_right(graph: Graph) -> None:
     runner = BaselineRunner(graph)
     for rows in (BATCH, 1, 0):
         xs = inputs_of(graph, rows)
-        check(graph, xs, runner.run_all(xs))
+        check(graph, xs, runner.run(*xs))
 
 
 def test_an_output_that_is_read_later_is_not_written_over() -> None:
     """The eager code gives a result of its own to what would take the place of an output."""
     x = batch_of(4, 6)
-    y, hidden, logits = BaselineRunner(INNER_OUTPUT).run_all((x,))
+    y, hidden, logits = BaselineRunner(INNER_OUTPUT).run(x)
     check(INNER_OUTPUT, (x,), (y, hidden, logits))
     assert not np.shares_memory(y, logits)
 
@@ -94,7 +99,7 @@ def test_the_compiled_runner_is_right(graph: Graph, left_out: str) -> None:
     runner = OptimizedRunner(graph, BATCH, passes=names, schedule=schedule)
     for rows in (BATCH, TILE, 1, 0):
         xs = inputs_of(graph, rows)
-        check(graph, xs, runner.run_all(xs))
+        check(graph, xs, runner.run(*xs))
 
 
 @graphs
@@ -102,7 +107,7 @@ def test_the_compiled_runner_is_right(graph: Graph, left_out: str) -> None:
 def test_the_heuristics_take_it(graph: Graph, names: list[str]) -> None:
     """Without a schedule of anybody's, generated code included where there is some."""
     xs = inputs_of(graph)
-    check(graph, xs, OptimizedRunner(graph, BATCH, passes=names).run_all(xs))
+    check(graph, xs, OptimizedRunner(graph, BATCH, passes=names).run(*xs))
 
 
 @graphs
@@ -113,7 +118,7 @@ def test_every_way_of_a_product_is_right(graph: Graph, op: OpSchedule) -> None:
     """Feature-major where only products read a value, and rows where a sum or a concatenation does."""
     xs = inputs_of(graph)
     runner = OptimizedRunner(graph, BATCH, schedule=Schedule(TILE, (op,) * len(products_of(graph))))
-    check(graph, xs, runner.run_all(xs))
+    check(graph, xs, runner.run(*xs))
 
 
 @graphs
@@ -123,7 +128,7 @@ def test_threads_are_right(graph: Graph, threading: str) -> None:
     xs = inputs_of(graph)
     schedule = Schedule(TILE, (OpSchedule(),) * len(products_of(graph)), threading)
     runner = OptimizedRunner(graph, BATCH, schedule=schedule, threads=2)
-    check(graph, xs, runner.run_all(xs))
+    check(graph, xs, runner.run(*xs))
     workers = 2 if threading == TILES and graph.is_single else 1
     assert runner.compiled.program.schedule.workers == workers
 
@@ -170,20 +175,20 @@ def test_results_are_views_of_one_arena() -> None:
     """A call of several outputs gives the same memory each time, and without static buffers new arrays."""
     xs = inputs_of(TWO_HEADS)
     fast, plain = OptimizedRunner(TWO_HEADS, BATCH), OptimizedRunner(TWO_HEADS, BATCH, passes=["fuse"])
-    assert all(np.shares_memory(one, other) for one, other in zip(fast.run_all(xs), fast.run_all(xs), strict=True))
-    assert not any(np.shares_memory(one, other) for one, other in zip(plain.run_all(xs), plain.run_all(xs), strict=True))
+    assert all(np.shares_memory(one, other) for one, other in zip(fast.run(*xs), fast.run(*xs), strict=True))
+    assert not any(np.shares_memory(one, other) for one, other in zip(plain.run(*xs), plain.run(*xs), strict=True))
 
 
 def test_a_result_may_be_the_next_input() -> None:
     """What the last call returned, a strided view, and float64 are copied before anything is written."""
     runner = OptimizedRunner(INNER_OUTPUT, BATCH, schedule=Schedule(TILE, (OpSchedule(),) * 2))
     x = batch_of(BATCH, 6)
-    views = runner.run_all((x,))
+    views = runner.run(x)
     own = views[1][:, :6]
     expected = own.copy()
-    check(INNER_OUTPUT, (expected,), runner.run_all((own,)))
+    check(INNER_OUTPUT, (expected,), runner.run(own))
     for given in (x.astype(np.float64), np.asfortranarray(x), np.repeat(x, 2, axis=0)[::2]):
-        check(INNER_OUTPUT, (x,), runner.run_all((given,)))
+        check(INNER_OUTPUT, (x,), runner.run(given))
 
 
 @pytest.mark.skipif(not has_memray(), reason="no memray")
@@ -193,70 +198,5 @@ def test_a_call_allocates_nothing(name: str) -> None:
     graph = BRANCHED[name]
     schedule = Schedule(TILE, (OpSchedule(),) * len(products_of(graph)))
     runner, xs = OptimizedRunner(graph, BATCH, schedule=schedule), inputs_of(graph)
-    found = footprint(lambda: runner.run_all(xs))
+    found = footprint(lambda: runner.run(*xs))
     assert (found.peak_bytes, found.allocations) == (0, 0)
-
-
-# --- what a caller may give ---------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("make", [BaselineRunner, lambda graph: OptimizedRunner(graph, 8)], ids=["eager", "compiled"])
-@pytest.mark.parametrize("graph", [TWO_HEADS, TWO_INPUTS], ids=["two-heads", "two-inputs"])
-def test_run_is_for_one_input_and_one_output(make: type[BaselineRunner], graph: Graph) -> None:
-    """Where there are more, `run` names them and says what to call."""
-    with pytest.raises(InputError, match=r"run\(x\) is for one input and one output; .* call run_all with a tuple of"):
-        make(graph).run(batch_of(3, 6))
-
-
-@pytest.mark.parametrize("make", [BaselineRunner, lambda graph: OptimizedRunner(graph, 8)], ids=["eager", "compiled"])
-@pytest.mark.parametrize(
-    ("xs", "message"),
-    [
-        ((batch_of(3, 6),), "found 1 arrays; expected a tuple of one array for each input: left, right"),
-        (batch_of(3, 6), "found a ndarray; expected a tuple"),
-        ((batch_of(3, 6), batch_of(3, 4)), r"right has shape \(3, 4\); this model takes \(batch, 3\)"),
-        ((batch_of(3, 6), batch_of(1, 3)), "the inputs left, right have 3, 1 rows; expected the same number"),
-        ((batch_of(3, 6).astype(int), batch_of(3, 3)), "left is int64"),
-    ],
-    ids=["too-few", "no-tuple", "columns", "rows", "dtype"],
-)
-def test_inputs_that_do_not_fit_are_refused(make: type[BaselineRunner], xs: tuple[FloatArray, ...], message: str) -> None:
-    """The message names the input, what was found and what fits."""
-    with pytest.raises(InputError, match=message):
-        make(TWO_INPUTS).run_all(xs)
-
-
-def test_more_rows_than_the_largest_batch_are_refused() -> None:
-    """As in `run`, by the name of the input."""
-    with pytest.raises(InputError, match="left has shape"):
-        OptimizedRunner(TWO_INPUTS, 8).run_all(inputs_of(TWO_INPUTS, 9))
-
-
-def test_a_chain_runs_by_either_name() -> None:
-    """With one input and one output `run_all` takes a tuple of one and gives a tuple of one."""
-    model, x = mlp(6, 8, 3), batch_of(5, 6)
-    for runner in (BaselineRunner(model), OptimizedRunner(model, 5)):
-        (y,) = runner.run_all((x,))
-        assert np.array_equal(y, runner.run(x))
-        with pytest.raises(InputError, match="found 2 arrays"):
-            runner.run_all((x, x))
-
-
-def test_one_call_of_several_outputs_runs_at_a_time() -> None:
-    """A call from within another one of the same runner is refused, and the outer one is right."""
-    runner, xs = OptimizedRunner(TWO_HEADS, BATCH), inputs_of(TWO_HEADS)
-    seen: list[str] = []
-
-    class Nosy(tuple[FloatArray, ...]):
-        """Inputs that call the runner when they are counted."""
-
-        __slots__ = ()
-
-        def __len__(self) -> int:
-            with pytest.raises(BusyError) as caught:
-                runner.run_all(xs)
-            seen.append(str(caught.value))
-            return 1
-
-    check(TWO_HEADS, xs, runner.run_all(Nosy(xs)))
-    assert seen[0].startswith("this runner is running")

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable
 from typing import NoReturn
 
 import numpy as np
-import numpy.typing as npt
 
 from mlbench.errors import CopyError
-from mlbench.ir import FloatArray, Graph, verify
-from mlbench.models import Model
+from mlbench.ir import verify
+from mlbench.runtime.dispatch import Run
 from mlbench.runtime.numpy_backend.lowering import eager_source, forget, load
-from mlbench.runtime.validation import checked_all, refuse_single
+from mlbench.runtime.validation import Floats, Source, checked_all, graph_of, signature_of
 
 
 class BaselineRunner:
@@ -24,13 +22,13 @@ class BaselineRunner:
     (`CopyError`); send the model to where another runner is needed.
 
     Args:
-        model: the model, or a graph.
+        model: the model, a network that was imported, or a graph.
 
     Attributes:
-        run_all: `run_all(xs) -> ys`; a tuple of one array for each input, and of one for each output.
         run: `run(x) -> y`; x: (batch, inputs) float32, any number of rows; y: (batch, outputs) float32, a new array. float16 and
-            float64 are converted first. Raises `InputError` for a wrong width, rank or dtype, and where the graph has several inputs or
-            outputs, which `run_all` takes.
+            float64 are converted first. For several inputs `run(x0, x1, ...)`, in the order of the file; a dict of names to arrays may
+            stand for the input or for all of them. For several outputs y is a tuple, in the order of the file. Raises `InputError` for a
+            wrong width, rank or dtype, and for another batch than a fixed one.
         source: the Python that runs.
 
     >>> from mlbench import BaselineRunner, mlp
@@ -39,28 +37,23 @@ class BaselineRunner:
     (3, 2)
     """
 
-    __slots__ = ("__weakref__", "run", "run_all", "source")
+    __slots__ = ("__weakref__", "run", "source")
 
     # An attribute and not a method: a method that calls the compiled function costs 2 % of the smallest case.
-    run: Callable[[npt.NDArray[np.floating]], FloatArray]
-    run_all: Callable[[tuple[npt.NDArray[np.floating], ...]], tuple[FloatArray, ...]]
+    run: Run
     source: str
 
-    def __init__(self, model: Model | Graph) -> None:
-        graph = model.graph() if isinstance(model, Model) else model
+    def __init__(self, model: Source) -> None:
+        graph, signature = graph_of(model), signature_of(model)
         verify(graph)
 
-        def validate_all(xs: object) -> tuple[FloatArray, ...]:
-            return tuple(x.astype(np.float32, copy=False) for x in checked_all(xs, graph.inputs))
+        def validate(*xs: object) -> Floats | tuple[Floats, ...]:
+            arrays = tuple(x.astype(np.float32, copy=False) for x in checked_all(xs, signature))
+            return arrays if len(arrays) > 1 else arrays[0]
 
-        def validate(x: object) -> FloatArray:
-            return validate_all((x,))[0]
-
-        self.source = eager_source(graph)
-        run, filename = load(self.source, "run", "eager", graph.constants, validate=validate if graph.is_single else validate_all)
-        weakref.finalize(run, forget, filename)
-        self.run = run if graph.is_single else refuse_single(graph)
-        self.run_all = (lambda xs: (run(*validate_all(xs)),)) if graph.is_single else run
+        self.source = eager_source(graph, signature.batch)
+        self.run, filename = load(self.source, "run", "eager", graph.constants, validate=validate)
+        weakref.finalize(self.run, forget, filename)
 
     def __reduce__(self) -> NoReturn:
         """Refuse to be copied, pickled or sent to another process, as the other runner does.

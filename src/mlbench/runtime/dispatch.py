@@ -14,9 +14,10 @@ taken looks whether any thread is in a call of this runner, and takes it over if
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from operator import attrgetter
 from types import FrameType
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, cast, overload
 
 import numpy as np
 import numpy.typing as npt
@@ -25,33 +26,29 @@ from mlbench.compiler.x86 import IS_READABLE
 from mlbench.errors import BusyError, CodeError
 from mlbench.ir import FloatArray
 from mlbench.runtime.numpy_backend.binding import Tile
-from mlbench.runtime.validation import checked_all
 
 if TYPE_CHECKING:
     from mlbench.runtime.engine import Engine
     from mlbench.runtime.fallback import Engines
 
-Call = Callable[[FloatArray], FloatArray]
-"""What runs an x and returns the result; or that x, where it cannot read it as it lies, or somebody is inside."""
+Call = Callable[[Any], Any]
+"""What runs an x and returns the result; or that x, where it cannot read it as it lies, or somebody is inside. Several are a tuple."""
 Cut = tuple[Tile, int, int]
 """A tile function, the first of its rows, and their end."""
 Floats = npt.NDArray[np.floating]
 F32 = np.dtype(np.float32)
 _TAKEN, _LOOKED_AT = 1, 2
+_SHAPE = attrgetter("shape")
 
 
 class Run(Protocol):
     """The signature of `OptimizedRunner.run`."""
 
-    def __call__(self, x: Floats, out: FloatArray | None = None) -> FloatArray:
-        """Run the model."""
+    @overload
+    def __call__(self, x: Floats, out: FloatArray | None = None) -> FloatArray: ...
 
-
-class RunAll(Protocol):
-    """The signature of `OptimizedRunner.run_all`."""
-
-    def __call__(self, xs: tuple[Floats, ...]) -> tuple[FloatArray, ...]:
-        """Run the model with one array for each input."""
+    @overload
+    def __call__(self, *xs: Floats | Mapping[str, Floats], out: FloatArray | Sequence[FloatArray] | None = None) -> Any: ...
 
 
 def entrance(engine: Engine, engines: Engines) -> Run:
@@ -63,7 +60,7 @@ def entrance(engine: Engine, engines: Engines) -> Run:
     call_for: Callable[[tuple[int, ...]], Call | None] = engine.calls.get
     is_apart, array, single, word = engine.is_apart, np.ndarray, F32, engine.guard.word
 
-    def run(x: Floats, out: FloatArray | None = None) -> FloatArray:
+    def run(x: Floats, out: object = None) -> Any:
         if out is None and x.__class__ is array and x.dtype is single:
             call = call_for(x.shape)
             if call is not None and (x.base is None or is_apart(x)):
@@ -81,32 +78,40 @@ def entrance(engine: Engine, engines: Engines) -> Run:
             word[0] = 0
 
     vars(run)["engines"] = engines
-    return run
+    return cast("Run", run)
 
 
-def entrance_for_all(engine: Engine, engines: Engines, single: Run | None) -> RunAll:
-    """Return `run_all`: by `run`, where there is one, else one caller at a time through the checks of the engine.
+def entrance_for_several(engine: Engine, engines: Engines) -> Run:
+    """Return `run` for several inputs, in the same way: one call at a time, and the shortest way for inputs that need no look.
 
-    Whoever has `run_all` alone finds what it runs with in its attribute `engines`.
+    Whoever has `run` alone finds what it runs with in its attribute `engines`.
     """
-    run_any, word, inputs = engine.run_all, engine.guard.word, engine.compiled.source.inputs
+    run_any, without_code = engines.run, engines.without_code
+    call_for: Callable[[Any], Call | None] = engine.calls.get
+    is_apart, array, single, word = engine.is_apart, np.ndarray, F32, engine.guard.word
 
-    def run_all(xs: tuple[Floats, ...]) -> tuple[FloatArray, ...]:
-        if single is not None:
-            return (single(*checked_all(xs, inputs)),)
-        return run(xs)
+    def is_plain(x: Any) -> bool:
+        return x.__class__ is array and x.dtype is single and (x.base is None or is_apart(x))
 
-    def run(xs: tuple[Floats, ...]) -> tuple[FloatArray, ...]:
+    def run(*xs: Any, out: object = None) -> Any:
+        if out is None and all(map(is_plain, xs)):
+            call = call_for(tuple(map(_SHAPE, xs)))
+            if call is not None:
+                ys = call(xs)
+                if ys is not xs:
+                    return ys
         was_taken, word[0] = word[0], _TAKEN
         if was_taken:
             _check_that_nobody_is_inside(word)
         try:
-            return run_any(xs)
+            return run_any[0](xs, out)
+        except CodeError as error:
+            return without_code(error)(xs, out)
         finally:
             word[0] = 0
 
-    vars(run_all)["engines"] = engines
-    return run_all
+    vars(run)["engines"] = engines
+    return cast("Run", run)
 
 
 def _check_that_nobody_is_inside(word: bytearray) -> None:
@@ -135,15 +140,29 @@ def _frames() -> Iterator[FrameType]:
             frame = frame.f_back
 
 
-def call_of_tiles(cuts: Sequence[Cut], output: FloatArray, word: bytearray, *, has_code: bool) -> Call:
-    """Return what runs tile functions into `output`; with generated code in them they read an x in C order alone."""
-    call = _one_tile(cuts[0][0], output, word) if len(cuts) == 1 else _some_tiles(cuts, output, word)
-    return _in_order(call) if has_code else call
+def call_of_tiles(cuts: Sequence[Cut], outputs: Sequence[FloatArray], inputs: int, word: bytearray, *, has_code: bool) -> Call:
+    """Return what runs tile functions into the outputs; with generated code in them they read inputs in C order alone.
+
+    The call takes an array, or a tuple of them for several inputs, and returns likewise.
+    """
+    if inputs == len(outputs) == 1:
+        call = _one_tile(cuts[0][0], outputs[0], word) if len(cuts) == 1 else _some_tiles(cuts, outputs[0], word)
+        return _in_order(call) if has_code else call
+    call = _tiles_of_several(cuts, tuple(outputs), word, is_one=inputs == 1)
+    return _all_in_order(call) if has_code else call
 
 
 def _in_order(call: Call) -> Call:
-    def checked(x: FloatArray) -> FloatArray:
+    def checked(x: FloatArray) -> Any:
         return call(x) if x.flags.num & IS_READABLE == IS_READABLE else x
+
+    return checked
+
+
+def _all_in_order(call: Call) -> Call:
+    def checked(given: Any) -> Any:
+        xs = given if given.__class__ is tuple else (given,)
+        return call(given) if all(x.flags.num & IS_READABLE == IS_READABLE for x in xs) else given
 
     return checked
 
@@ -173,6 +192,29 @@ def _some_tiles(cuts: Sequence[Cut], output: FloatArray, word: bytearray) -> Cal
             for tile, first, last, rows in steps:
                 tile(x[first:last], rows)
             return output
+        finally:
+            word[0] = 0
+
+    return call
+
+
+def _tiles_of_several(cuts: Sequence[Cut], outputs: tuple[FloatArray, ...], word: bytearray, *, is_one: bool) -> Call:
+    steps = tuple((tile, first, last, tuple(output[first:last] for output in outputs)) for tile, first, last in cuts)
+    whole, *more = steps
+    results = outputs[0] if len(outputs) == 1 else outputs
+
+    def call(given: Any) -> Any:
+        was_taken, word[0] = word[0], _TAKEN
+        if was_taken:
+            return given
+        try:
+            xs = (given,) if is_one else given
+            if not more:
+                whole[0](*xs, *outputs)
+                return results
+            for tile, first, last, rows in steps:
+                tile(*[x[first:last] for x in xs], *rows)
+            return results
         finally:
             word[0] = 0
 

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import numpy as np
 
-from mlbench.arrays import aligned_bytes
+from mlbench.arrays import aligned_bytes, aligned_floats
 from mlbench.compiler.memory import MemoryPlan
 from mlbench.compiler.pipeline import Compiled
 from mlbench.compiler.x86 import IS_READABLE, Guard
@@ -20,8 +21,10 @@ from mlbench.ir import FloatArray
 from mlbench.runtime.dispatch import F32, Call, Floats
 from mlbench.runtime.executors import Bound, executor_of
 from mlbench.runtime.lane import drop_oldest, held_bytes, must_be_staged
-from mlbench.runtime.validation import checked, checked_all, checked_out
+from mlbench.runtime.validation import Signature, checked_all, checked_one, checked_out, checked_outs
 from mlbench.runtime.x86_backend import chain_text
+
+_OWN_BUFFER = "out overlaps a buffer of this runner; pass an array of your own, or what the last call returned, or None"
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,17 +75,20 @@ class Engine:
     Args:
         compiled: the program.
         plan: where its buffers lie.
+        signature: what a caller may give.
 
     Attributes:
         compiled: the program.
-        calls: shape of x to what runs a float32 x of that shape where it lies, or returns that x when it cannot read it.
+        calls: shape of x to what runs a float32 x of that shape where it lies, or returns that x when it cannot read it; for several inputs
+            a tuple of their shapes to what runs a tuple.
         guard: says whether a call is under way; whoever calls `run` has taken it.
     """
 
-    def __init__(self, compiled: Compiled, plan: MemoryPlan) -> None:
-        self.calls: dict[tuple[int, ...], Call] = {}
+    def __init__(self, compiled: Compiled, plan: MemoryPlan, signature: Signature) -> None:
+        self.calls: dict[tuple[Any, ...], Call] = {}
         self.guard = Guard()
         self.compiled = compiled
+        self._signature = signature
         self._program = program = compiled.program
         self._executor = executor_of(program, plan)
         lane, *others = self._executor.lanes
@@ -91,8 +97,10 @@ class Engine:
         self._arena = aligned_bytes(homes[0].size_bytes) if others and homes else lane.arena
         flat = [self._arena.view(np.float32)] if others and homes else [lane.storage[home.name] for home in homes]
         self._outputs = tuple(each.reshape(home.rows, home.columns) for each, home in zip(flat, homes, strict=True))
-        self._output_columns = tuple(program.graph.columns_of(name) for name in program.graph.outputs)
-        self._input_columns = next(iter(program.graph.inputs.values()))
+        self._output_columns = program.graph.columns_of(program.graph.outputs[0])
+        self._input_columns = tuple(program.graph.inputs.values())
+        self._is_single = program.graph.is_single
+        self._copies: dict[int, FloatArray] = {}
         self._batches: dict[int, _Batch] = {}
 
     @property
@@ -109,7 +117,7 @@ class Engine:
         return StaticMemory(
             sum(arenas.values()),
             sum(size for name, size in made.items() if is_operand[name]) + sum(lane.operand_bytes for lane in lanes) + code_bytes,
-            sum(lane.staging_bytes for lane in lanes),
+            sum(lane.staging_bytes for lane in lanes) + sum(held_bytes(copy) for copy in self._copies.values()),
             sum(size for name, size in made.items() if not is_operand[name]) + packed_bytes,
         )
 
@@ -123,6 +131,10 @@ class Engine:
 
     def reserve_staging(self) -> None:
         """Make the staging buffers now, so that the first float64 or strided input allocates nothing either."""
+        if not self._is_single:
+            for index in range(len(self._input_columns)):
+                self._copy_of(index)
+            return
         for lane in self._executor.lanes:
             lane.reserve_staging()
 
@@ -132,9 +144,19 @@ class Engine:
         is_foreign = base.__class__ is np.ndarray and base is not self._arena.base and base.flags.owndata
         return bool(is_foreign) and x.flags.num & IS_READABLE == IS_READABLE
 
-    def run(self, x: object, out: object) -> FloatArray:
-        """Run with whatever the caller gave: check it, stage it if need be."""
-        source = checked(x, self._input_columns, self._program.schedule.max_batch)
+    def run(self, x: object, out: object) -> Any:
+        """Run with whatever the caller gave: check it, stage it if need be.
+
+        Args:
+            x: the input; for a program of several inputs the tuple of all that the caller gave.
+            out: where the result goes, a tuple of them for several outputs, or None.
+
+        Raises:
+            InputError: when one of them does not fit.
+        """
+        if not self._is_single:
+            return self._run_several(x if len(self._input_columns) > 1 else (x,), out)
+        source = checked_one(x, self._signature)
         batch = source.shape[0]
         kept = self._batches.get(batch) or self._bind(batch)
         target = self._target(kept, out, batch)
@@ -151,30 +173,56 @@ class Engine:
         kept.bound.run(source, target, staged=staged)
         return target
 
-    def run_all(self, xs: object) -> tuple[FloatArray, ...]:
-        """Run with one array for each input, whatever the caller gave, and return one for each output.
+    def _run_several(self, xs: Any, out: object) -> FloatArray | tuple[FloatArray, ...]:
+        """Run with one array for each input and each output.
 
-        An array that cannot be read where it lies is copied, and one that lies in the arena as well.
+        An input that cannot be read where it lies is copied whole before anything is written, and so is one that lies in the arena or in a
+        place for a result.
         """
-        sources = checked_all(xs, self._program.graph.inputs, self._program.schedule.max_batch)
+        sources = checked_all(xs, self._signature)
         batch, (lane,) = len(sources[0]), self._executor.lanes
-        sources = tuple(np.array(x, F32, order="C") if must_be_staged(x) or np.may_share_memory(x, self._arena) else x for x in sources)
         kept = self._batches.get(batch) or self._bind(batch)
         targets, rows = kept.outputs, kept.rows
-        if not targets:
-            targets = tuple(np.empty((batch, columns), np.float32) for columns in self._output_columns)
+        if out is not None or not targets:
+            targets = self._places(out, batch)
             rows = lane.rows_of(batch, targets)
+        sources = tuple(self._readable(index, x, targets) for index, x in enumerate(sources))
         self._executor.run_one(partial(lane.run_all, sources, rows))
-        return targets
+        return targets if len(targets) > 1 else targets[0]
+
+    def _places(self, out: object, batch: int) -> tuple[FloatArray, ...]:
+        """Return where the results go, for a caller who says so or a program that makes new arrays."""
+        if out is None:
+            return tuple(np.empty((batch, columns), np.float32) for columns in self._signature.outputs.values())
+        places = checked_outs(out, self._signature, batch)
+        for index, place in enumerate(places):
+            is_own = bool(self._outputs) and place.ctypes.data == self._outputs[index].ctypes.data
+            if np.may_share_memory(place, self._arena) and not is_own:
+                raise InputError(_OWN_BUFFER)
+        return places
+
+    def _readable(self, index: int, x: Floats, targets: tuple[FloatArray, ...]) -> Floats:
+        """Return an input, or a copy of it where it cannot be read where it lies, or would be overwritten before it is read."""
+        if not (must_be_staged(x) or np.may_share_memory(x, self._arena) or any(np.may_share_memory(x, each) for each in targets)):
+            return x
+        copy = self._copy_of(index)[: len(x)]
+        np.copyto(copy, x, casting="same_kind")
+        return copy
+
+    def _copy_of(self, index: int) -> FloatArray:
+        """Return the memory for a copy of one of several inputs, which is made at the first one that needs it."""
+        if index not in self._copies:
+            self._copies[index] = aligned_floats((self._program.schedule.max_batch, self._input_columns[index]))
+        return self._copies[index]
 
     def _target(self, kept: _Batch, out: object, batch: int) -> FloatArray:
         """Return where the result goes."""
-        shape = (batch, self._output_columns[0])
+        shape = (batch, self._output_columns)
         if out is None:
             return kept.outputs[0] if kept.outputs else np.empty(shape, np.float32)
         target = checked_out(out, shape)
         if self._outputs and np.may_share_memory(target, self._arena) and target.ctypes.data != self._outputs[0].ctypes.data:
-            raise InputError("out overlaps a buffer of this runner; pass an array of your own, or what the last call returned, or None")
+            raise InputError(_OWN_BUFFER)
         return target
 
     def _check_alias(self, source: Floats, target: FloatArray, batch: int, what: str) -> None:
@@ -192,12 +240,13 @@ class Engine:
     def _bind(self, batch: int) -> _Batch:
         """Ask the executor for what runs a batch size, and keep it."""
         drop_oldest(self._batches)
-        for shape in [shape for shape in self.calls if shape[0] not in self._batches]:
+        for shape in [shape for shape in self.calls if np.ravel(shape)[0] not in self._batches]:
             del self.calls[shape]
         outputs = tuple(own[:batch] for own in self._outputs)
         bound = self._executor.bind(batch, outputs, self.guard)
         rows = () if self._program.graph.is_single else self._executor.lanes[0].rows_of(batch, outputs)
         self._batches[batch] = kept = _Batch(bound, outputs, rows)
         if bound.call is not None:
-            self.calls[batch, self._input_columns] = bound.call
+            shapes = tuple((batch, columns) for columns in self._input_columns)
+            self.calls[shapes if len(shapes) > 1 else shapes[0]] = bound.call
         return kept

@@ -76,8 +76,9 @@ class Serial:
             whole = chain(instructions(), lane.layers(), rows, _own(outputs, guard), program, lane.storage)
             return Bound(partial(self._run_whole, whole), whole if outputs else None, code_bytes(whole))
         cuts = lane.cuts(batch)
-        has_way = bool(outputs) and batch > 0 and program.graph.is_single
-        call = call_of_tiles(cuts, outputs[0], guard.word, has_code=program.has_code) if has_way else None
+        has_way = bool(outputs) and batch > 0
+        inputs = len(program.graph.inputs)
+        call = call_of_tiles(cuts, outputs, inputs, guard.word, has_code=program.has_code) if has_way else None
         return Bound(self._run_tiles, call)
 
     def run_one(self, work: Work) -> None:

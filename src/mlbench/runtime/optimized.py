@@ -11,12 +11,10 @@ from mlbench.compiler.memory import MemoryPlan, check_plan, plan_memory
 from mlbench.compiler.pipeline import PASSES, Compiled, Pass, compile_graph, passes_named, released
 from mlbench.compiler.schedule.schedule import Schedule
 from mlbench.errors import CopyError, ModelError
-from mlbench.ir import Graph
-from mlbench.models import Model
-from mlbench.runtime.dispatch import Run, RunAll, entrance, entrance_for_all
+from mlbench.runtime.dispatch import Run, entrance, entrance_for_several
 from mlbench.runtime.engine import Engine, StaticMemory
 from mlbench.runtime.fallback import Engines, passes_without_code, refusal, warn, weakly
-from mlbench.runtime.validation import refuse_single
+from mlbench.runtime.validation import Signature, Source, graph_of, signature_of
 
 
 class OptimizedRunner:
@@ -39,8 +37,8 @@ class OptimizedRunner:
     runner, with an arena of its own, unless it has several threads (`CrewError`).
 
     Args:
-        model: the model, or a graph.
-        max_batch: most rows a call may have.
+        model: the model, a network that was imported, or a graph.
+        max_batch: most rows a call may have. A network with a fixed batch runs at that one alone.
         passes: names of the optimisations to switch on, in any order; None for all of them. `mlbench explain` shows what each of them
             does. Passes of your own are accepted too, and run in the order given.
         schedule: what a search found (`mlbench.tune`) or an earlier run recorded; None leaves tile, layouts and packing to heuristics.
@@ -48,24 +46,22 @@ class OptimizedRunner:
             call, which needs threadpoolctl.
 
     Attributes:
-        run: `run(x, out=None) -> y`.
+        run: `run(x, out=None) -> y`, or for several inputs `run(x0, x1, ..., out=None)`, in the order of the file.
             x: (batch, inputs), 0 <= batch <= max_batch. float32, C-contiguous: read where it lies. Any other layout, float16 or float64:
-            copied tile by tile into a staging buffer, which is made at the first such input and kept.
-            out: (batch, outputs) float32, C-contiguous: where the result goes. None: into the arena.
+            copied tile by tile into a staging buffer, which is made at the first such input and kept; of several inputs, copied whole.
+            A dict of names to arrays may stand for the input or for all of them.
+            out: (batch, outputs) float32, C-contiguous: where the result goes; a tuple for several outputs. None: into the arena.
             y: (batch, outputs) float32: `out`, or a view of the arena that is valid until the next call; without the pass `static` a new
-            array.
+            array. A tuple in the order of the file for several outputs.
             Raises `InputError` when x or out do not fit, or overlap each other or the arena in a way that would give a wrong result;
             `BusyError` when a call of this runner is under way; `CrewError` when its threads have ended or did not survive a fork.
-        run_all: `run_all(xs) -> ys`; a tuple of one array for each input, and of one for each output, where `run` takes and gives one.
-            The results are views of the arena that are valid until the next call. It is the only way to run a graph with several inputs or
-            outputs, of which `run` raises `InputError`.
         compiled: the graph as written, the program that runs, and what each pass did. A constant of the former that the latter does not
             read has its shape alone; its numbers are NaN.
         plan: where each buffer lies in the arena, with `arena_bytes` and `lower_bound_bytes`; `print(runner.plan)` draws it.
         max_batch: most rows a call may have.
 
     Raises:
-        ModelError: for a max_batch below 1, or a schedule that was made for another model.
+        ModelError: for a max_batch below 1 or below a fixed batch, or a schedule that was made for another model.
         MissingExtraError: for more than one thread without threadpoolctl.
         CrewError: when the system starts no threads.
 
@@ -81,18 +77,17 @@ class OptimizedRunner:
     640
     """
 
-    __slots__ = ("__weakref__", "_engine", "_engines", "compiled", "max_batch", "plan", "run", "run_all")
+    __slots__ = ("__weakref__", "_engine", "_engines", "compiled", "max_batch", "plan", "run")
 
     # An attribute and not a method: looking up a bound method and its `self` costs 5 % of the smallest case.
     run: Run
-    run_all: RunAll
     compiled: Compiled
     plan: MemoryPlan
     max_batch: int
 
     def __init__(
         self,
-        model: Model | Graph,
+        model: Source,
         max_batch: int,
         *,
         passes: Sequence[str] | Sequence[Pass] | None = None,
@@ -102,8 +97,10 @@ class OptimizedRunner:
         for name, size in (("max_batch", max_batch), ("threads", threads)):
             if not _is_size(size):
                 raise ModelError(f"{name} is {size!r}; expected a whole number of 1 or more")
-        source = model.graph() if isinstance(model, Model) else model
-        self.max_batch = most = int(max_batch)
+        source, signature = graph_of(model), signature_of(model, int(max_batch))
+        if signature.batch is not None and signature.batch > max_batch:
+            raise ModelError(f"max_batch is {max_batch}; this network has a fixed batch of {signature.batch}, so make it that")
+        self.max_batch = most = signature.batch or int(max_batch)
         wanted = _resolved(passes)
         written = weakly(source)
         self.compiled = released(compile_graph(source, most, wanted, schedule, int(threads)))
@@ -116,10 +113,9 @@ class OptimizedRunner:
             self.compiled = plain()
             warn(refused, "this runner", 2)
         self.plan = _plan(self.compiled)
-        self._engine = Engine(self.compiled, self.plan)
-        self._engines = Engines(self._engine, lambda: _engine_of(plain()))
-        self.run = entrance(self._engine, self._engines) if source.is_single else refuse_single(source)
-        self.run_all = entrance_for_all(self._engine, self._engines, self.run if source.is_single else None)
+        self._engine = Engine(self.compiled, self.plan, signature)
+        self._engines = Engines(self._engine, lambda: _engine_of(plain(), signature))
+        self.run = (entrance if len(source.inputs) == 1 else entrance_for_several)(self._engine, self._engines)
 
     @property
     def memory(self) -> StaticMemory:
@@ -155,8 +151,8 @@ def _plan(compiled: Compiled) -> MemoryPlan:
     return plan
 
 
-def _engine_of(compiled: Compiled) -> Engine:
-    return Engine(compiled, _plan(compiled))
+def _engine_of(compiled: Compiled, signature: Signature) -> Engine:
+    return Engine(compiled, _plan(compiled), signature)
 
 
 def _resolved(passes: Sequence[str] | Sequence[Pass] | None) -> Sequence[Pass]:

@@ -1,95 +1,178 @@
-"""What a runner accepts as `x`, and what it says when it does not."""
+"""What a runner accepts as inputs and as places for results, and what it says when it does not."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any, NoReturn
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from mlbench.errors import InputError
 from mlbench.ir import FloatArray, Graph
+from mlbench.models import Model, Network
+
+Source = Model | Network | Graph
+"""What a runner runs."""
+Floats = npt.NDArray[np.floating[Any]]
 
 
-def checked_all(xs: object, inputs: Mapping[str, int], max_batch: int | None = None) -> tuple[npt.NDArray[np.floating[Any]], ...]:
-    """Return one plain array of floats for each input, without copying them.
+@dataclass(frozen=True, slots=True)
+class Signature:
+    """What a caller gives and gets.
+
+    Attributes:
+        inputs: what messages and callers call each input, to its columns.
+        outputs: the same of the outputs.
+        max_batch: most rows; None for any number.
+        batch: the only number of rows; None for any.
+    """
+
+    inputs: Mapping[str, int]
+    outputs: Mapping[str, int]
+    max_batch: int | None = None
+    batch: int | None = None
+
+
+def graph_of(model: Source) -> Graph:
+    """Return the program of what a runner is given."""
+    return model if isinstance(model, Graph) else model.graph()
+
+
+def signature_of(model: Source, max_batch: int | None = None) -> Signature:
+    """Return what a caller of a runner gives and gets: by the names of the file, where the model came from one."""
+    if isinstance(model, Network):
+        return Signature(model.inputs, model.outputs, max_batch, model.batch)
+    graph = graph_of(model)
+    return Signature(graph.inputs, {name: graph.columns_of(name) for name in graph.outputs}, max_batch)
+
+
+def checked_all(xs: Sequence[object], signature: Signature) -> tuple[Floats, ...]:
+    """Return one plain array of floats for each input, in order, without copying them.
 
     Args:
-        xs: what the caller gave.
-        inputs: name and columns of each input.
-        max_batch: most rows; None for any number.
+        xs: what the caller gave: an array for each input, or one mapping of names to arrays.
+        signature: what fits.
 
     Raises:
         InputError: with what was found and what fits.
     """
-    if not isinstance(xs, (tuple, list)) or len(xs) != len(inputs):
-        found = f"{len(xs)} arrays" if isinstance(xs, (tuple, list)) else f"a {type(xs).__name__}"
-        raise InputError(f"found {found}; expected a tuple of one array for each input: {', '.join(inputs)}")
-    arrays = tuple(checked(x, columns, max_batch, name) for x, (name, columns) in zip(xs, inputs.items(), strict=True))
+    inputs = signature.inputs
+    given = _by_name(xs[0], inputs) if len(xs) == 1 and isinstance(xs[0], Mapping) else xs
+    if len(given) != len(inputs):
+        raise InputError(
+            f"found {_counted(len(given), 'array')}; expected one for each input, {', '.join(inputs)}, or a dict by these names"
+        )
+    arrays = tuple(checked(x, columns, signature, name) for x, (name, columns) in zip(given, inputs.items(), strict=True))
     rows = [len(array) for array in arrays]
     if len(set(rows)) > 1:
         raise InputError(f"the inputs {', '.join(inputs)} have {', '.join(map(str, rows))} rows; expected the same number")
     return arrays
 
 
-def checked(x: object, columns: int, max_batch: int | None = None, name: str = "x") -> npt.NDArray[np.floating[Any]]:
+def checked_one(x: object, signature: Signature) -> Floats:
+    """Return `x`, or the array that it has for the one input's name, as a plain array of floats that fits, without copying it.
+
+    Raises:
+        InputError: with what was found and what fits.
+    """
+    ((name, columns),) = signature.inputs.items()
+    if x.__class__ is not np.ndarray and isinstance(x, Mapping):
+        (x,) = _by_name(x, signature.inputs)
+    return checked(x, columns, signature, name)
+
+
+def checked(x: object, columns: int, signature: Signature, name: str = "x") -> Floats:
     """Return `x` as a plain array of floats that fits, without copying it.
 
     Args:
         x: what the caller gave.
-        columns: columns the model takes.
-        max_batch: most rows; None for any number.
+        columns: columns of this input.
+        signature: which numbers of rows fit.
         name: what messages call it.
 
     Raises:
         InputError: with what was found and what fits.
     """
-    fits = f"(batch, {columns})" + (f" with batch <= {max_batch}" if max_batch is not None else "")
     if not isinstance(x, np.ndarray):
-        raise InputError(f"{name} is a {type(x).__name__}; this model takes a NumPy array of shape {fits}")
+        raise InputError(f"{name} is a {type(x).__name__}; this model takes a NumPy array of shape {_fits(columns, signature)}")
     if x.__class__ is not np.ndarray:
         _refuse_mask(x, name)
-    if x.ndim != 2 or x.shape[1] != columns or (max_batch is not None and x.shape[0] > max_batch):
+    if x.ndim != 2 or x.shape[1] != columns or not _has_fitting_rows(x.shape[0], signature):
         hint = ""
         if x.shape == (columns,):
             hint = f"; one row needs two dimensions: {name}[np.newaxis]"
+        elif x.ndim == 2 and x.shape[1] == columns and signature.batch is not None:
+            hint = f"; its file fixes the batch: call it on {_counted(signature.batch, 'row')}, or export it with a batch of any size"
         elif x.ndim == 2 and x.shape[1] == columns:
             hint = f"; make the runner with a larger max_batch or call it on parts of {name}"
-        raise InputError(f"{name} has shape {x.shape}; this model takes {fits}{hint}")
+        raise InputError(f"{name} has shape {x.shape}; this model takes {_fits(columns, signature)}{hint}")
     if x.dtype.kind != "f":
         raise InputError(f"{name} is {x.dtype}; this model takes float32 (float16 and float64 are converted): {name}.astype(np.float32)")
     return np.asarray(x)
 
 
-def refuse_single(graph: Graph) -> Callable[..., NoReturn]:
-    """Return what stands for `run` where a graph has several inputs or outputs."""
+def checked_outs(out: object, signature: Signature, rows: int) -> tuple[FloatArray, ...]:
+    """Return a place for each output, if a runner can write its results there: an array, or a tuple of them for several outputs.
 
-    def run(*_: object, **__: object) -> NoReturn:
-        raise InputError(
-            f"run(x) is for one input and one output; this graph has the inputs {', '.join(graph.inputs)} and the outputs "
-            f"{', '.join(graph.outputs)}: call run_all with a tuple of {len(graph.inputs)}"
-        )
+    Raises:
+        InputError: with what was found and what fits.
+    """
+    outputs = signature.outputs
+    if len(outputs) == 1:
+        return (checked_out(out, (rows, *outputs.values())),)
+    if not isinstance(out, (tuple, list)) or len(out) != len(outputs):
+        found = _counted(len(out), "array") if isinstance(out, (tuple, list)) else f"a {type(out).__name__}"
+        raise InputError(f"out is {found}; expected a tuple of one array for each output: {', '.join(outputs)}")
+    places = tuple(
+        checked_out(each, (rows, columns), f"out for {name}") for each, (name, columns) in zip(out, outputs.items(), strict=True)
+    )
+    for index, place in enumerate(places):
+        if any(np.may_share_memory(place, other) for other in places[:index]):
+            raise InputError(f"out for {list(outputs)[index]} overlaps another one; expected memory of its own for each output")
+    return places
 
-    return run
 
-
-def checked_out(out: object, shape: tuple[int, int]) -> FloatArray:
+def checked_out(out: object, shape: tuple[int, ...], name: str = "out") -> FloatArray:
     """Return `out` if a runner can write its result there.
 
     Raises:
         InputError: with what was found and what fits.
     """
     if not isinstance(out, np.ndarray):
-        raise InputError(f"out is a {type(out).__name__}; expected a float32 array of shape {shape}")
+        raise InputError(f"{name} is a {type(out).__name__}; expected a float32 array of shape {shape}")
     if out.__class__ is not np.ndarray:
-        _refuse_mask(out, "out")
+        _refuse_mask(out, name)
     if out.shape != shape or out.dtype != np.float32:
-        raise InputError(f"out is {out.dtype} of shape {out.shape}; expected float32 of shape {shape}")
+        raise InputError(f"{name} is {out.dtype} of shape {out.shape}; expected float32 of shape {shape}")
     if not (out.flags.c_contiguous and out.flags.aligned and out.flags.writeable):
         found = "is read-only" if not out.flags.writeable else f"has strides {out.strides}"
-        raise InputError(f"out {found}; expected a writeable, C-contiguous, aligned array")
+        raise InputError(f"{name} {found}; expected a writeable, C-contiguous, aligned array")
     return np.asarray(out)
+
+
+def _by_name(given: Mapping[Any, object], inputs: Mapping[str, int]) -> tuple[object, ...]:
+    """Return the arrays of a mapping in the order of the inputs."""
+    if given.keys() != inputs.keys():
+        raise InputError(f"found arrays for {', '.join(map(repr, given)) or 'no name'}; expected them for {', '.join(map(repr, inputs))}")
+    return tuple(given[name] for name in inputs)
+
+
+def _has_fitting_rows(rows: int, signature: Signature) -> bool:
+    if signature.batch is not None:
+        return rows == signature.batch
+    return signature.max_batch is None or rows <= signature.max_batch
+
+
+def _fits(columns: int, signature: Signature) -> str:
+    if signature.batch is not None:
+        return f"({signature.batch}, {columns})"
+    return f"(batch, {columns})" + (f" with batch <= {signature.max_batch}" if signature.max_batch is not None else "")
+
+
+def _counted(number: int, noun: str) -> str:
+    return f"{number} {noun}{'s' * (number != 1)}"
 
 
 def _refuse_mask(array: object, name: str) -> None:

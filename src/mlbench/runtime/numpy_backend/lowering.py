@@ -51,10 +51,10 @@ _TAKEN = re.compile(
 """Names that the generated code uses for its own."""
 
 
-def eager_source(graph: Graph) -> str:
-    """Return the source of `run(x)`: a line a node, each of which allocates its result.
+def eager_source(graph: Graph, batch: int | None = None) -> str:
+    """Return the source of `run(x)`, or of `run(x0, x1, ...)` for several inputs: a line a node, each of which allocates its result.
 
-    With several inputs or outputs it is `run(xs)`, which gives a tuple.
+    It returns a tuple for several outputs. With a batch it refuses any other number of rows.
 
     A result takes the name of the value that dies there, as in `h = h + b`: the old storage is freed where
     reference counting would free it. What does not fit is explained by `validate` after it failed, because a `try` costs nothing
@@ -62,8 +62,9 @@ def eager_source(graph: Graph) -> str:
     """
     check_names(graph.constants)
     letters = (letter for letter in _letters() if letter not in graph.constants)
-    names = dict(zip(graph.inputs, argument_names("x", len(graph.inputs), is_single=graph.is_single), strict=True))
-    body = _validation(graph)
+    arguments = argument_names("x", len(graph.inputs), is_single=len(graph.inputs) == 1)
+    names = dict(zip(graph.inputs, arguments, strict=True))
+    body = _validation(graph, batch)
     for position, node in enumerate(graph.nodes):
         dead = next((value for value in node.values if graph.dies_at(value, position)), None)
         name = next(letters) if dead is None else names[dead]
@@ -73,22 +74,28 @@ def eager_source(graph: Graph) -> str:
         is_shown = op_named(node.op).is_view and node.output in graph.outputs
         body.append(f"{name} = {line}{'.copy()' * is_shown}")
         body += [f"{name} = {_eager(step, [name])}" for step in node.epilogue]
-    results = ", ".join(names[output] for output in graph.outputs)
-    if not graph.is_single:
-        return "\n".join(["def run(xs):", *(f"    {line}" for line in body), f"    return ({results},)"]) + "\n"
-    lines = ["def run(x):", "    try:", *(f"        {line}" for line in body), f"        return {results}"]
+    body.append(f"return {', '.join(names[output] for output in graph.outputs)}")
+    if len(arguments) > 1:
+        return "\n".join([f"def run({', '.join(f'{name}=None' for name in arguments)}, *more):", *(f"    {line}" for line in body)]) + "\n"
+    lines = ["def run(x):", "    try:", *(f"        {line}" for line in body)]
     lines += ["    except (AttributeError, ValueError):", "        validate(x)", "        raise"]
     return "\n".join(lines) + "\n"
 
 
-def _validation(graph: Graph) -> list[str]:
-    """Return the lines that let an input in as it is, or hand it to `validate`."""
-    if not graph.is_single:
-        return [f"{', '.join(argument_names('x', len(graph.inputs), is_single=False))}, = validate(xs)"]
-    # A product refuses a wrong width by itself; anything else would take it.
-    (columns,) = graph.inputs.values()
-    unfit = "" if op_named(graph.nodes[0].op).is_product else f" or x.shape[1] != {columns}"
-    return [f"if x.__class__ is not ndarray or x.dtype is not float32 or x.ndim != 2{unfit}:", "    x = validate(x)"]
+def _validation(graph: Graph, batch: int | None) -> list[str]:
+    """Return the lines that let inputs in as they are, or hand them to `validate`."""
+    if len(graph.inputs) == 1:
+        # A product refuses a wrong width by itself; anything else would take it.
+        (columns,) = graph.inputs.values()
+        unfit = "" if op_named(graph.nodes[0].op).is_product else f" or x.shape[1] != {columns}"
+        unfit += "" if batch is None else f" or x.shape[0] != {batch}"
+        return [f"if x.__class__ is not ndarray or x.dtype is not float32 or x.ndim != 2{unfit}:", "    x = validate(x)"]
+    names, widths = argument_names("x", len(graph.inputs), is_single=False), graph.inputs.values()
+    rows = [str(batch or "x0.shape[0]"), *["x0.shape[0]"] * (len(names) - 1)]
+    tests = [f"{name}.__class__ is not ndarray or {name}.dtype is not float32" for name in names]
+    tests += ["x0.ndim != 2", *(f"{name}.shape != ({row}, {columns})" for name, row, columns in zip(names, rows, widths, strict=True))]
+    given = ", ".join(names)
+    return [f"if {' or '.join(tests)} or more:", f"    {given} = validate(*[x for x in ({given}, *more) if x is not None])"]
 
 
 def _eager(step: Step, values: list[str], attributes: Sequence[int] = ()) -> str:
