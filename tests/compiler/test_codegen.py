@@ -28,7 +28,7 @@ from mlbench.errors import CrewError, GraphError
 from mlbench.ir import FloatArray, Graph, Node, Step, frozen, graph_text
 from mlbench.measure import footprint, has_memray, held_bytes
 from mlbench.runtime import check_result
-from mlbench.runtime.x86_backend import layers_of, runs_of, whole_run
+from mlbench.runtime.x86_backend import Run, layers_of, runs_of
 from mlbench.studies.autotune import undecided
 from support.programs import program_of
 from support.strategies import batch_of, models
@@ -204,7 +204,7 @@ def test_the_default_tile(sizes: tuple[int, int, int], batch: int, tile_rows: in
 def test_products_that_follow_each_other_are_one_function(activation: str, output: str, runs: list[tuple[int, int]]) -> None:
     """A step of NumPy between two products ends a run; one behind the last does not."""
     program = runner_of(mlp(6, (8, 8), 3, activation=activation, output_activation=output), 9).compiled.program
-    assert [(run.first, run.last) for run in runs_of(program)] == runs
+    assert [(run.first, run.last) for run in runs_of(program, plan_memory(program))] == runs
 
 
 @needs_code
@@ -223,7 +223,7 @@ def test_facts_that_fit_no_code_are_refused(epilogue: tuple[Step, ...], changes:
     plan = plan_memory(changed)
     storage = {buffer.name: np.empty(buffer.size_bytes // 4, np.float32) for buffer in plan.buffers}
     with pytest.raises(GraphError, match=message):
-        layers_of(changed, plan, storage, whole_run(changed))
+        layers_of(changed, plan, storage, Run(0, 2, "x"))
 
 
 # --- right --------------------------------------------------------------------------------------------------------------

@@ -17,11 +17,13 @@ from mlbench.errors import PlanError
 from mlbench.ir import FloatArray, Graph, graph_text, interpret, verify
 from mlbench.measure import footprint, has_memray
 from mlbench.runtime import BaselineRunner, OptimizedRunner
+from mlbench.runtime.x86_backend import runs_of
 from support.branched import BRANCHED, CONCATENATION, INNER_OUTPUT, RESIDUAL, TWO_HEADS, TWO_INPUTS
 from support.strategies import batch_of
 
 NAMES = [each.name for each in PASSES]
 BATCH, TILE = 21, 8
+needs_code = pytest.mark.skipif(find()[0] is None, reason=f"no generated code here: {find()[1]}")
 graphs = pytest.mark.parametrize("graph", BRANCHED.values(), ids=BRANCHED)
 
 
@@ -133,14 +135,38 @@ def test_threads_are_right(graph: Graph, threading: str) -> None:
     assert runner.compiled.program.schedule.workers == workers
 
 
-@pytest.mark.skipif(find()[0] is None, reason=f"no generated code here: {find()[1]}")
-def test_generated_code_has_a_part_in_a_residual_sum() -> None:
-    """The products are generated, the sum is NumPy's; a graph of two outputs is left to NumPy, and the note says why."""
-    code = OpSchedule(generated=True)
-    assert "generated from panels" in program_text(OptimizedRunner(RESIDUAL, 8, schedule=Schedule(None, (code, code))).compiled.program)
-    compiled = OptimizedRunner(TWO_HEADS, 8, schedule=Schedule(None, (code,) * 3)).compiled
-    assert not compiled.program.has_code
-    assert "this graph has more" in {each.name: note for each, note in compiled.notes}["codegen"]
+@needs_code
+@graphs
+@pytest.mark.parametrize("tile", [None, TILE])
+def test_generated_products_are_right_wherever_they_stand(graph: Graph, tile: int | None) -> None:
+    """With several inputs and outputs too, which the code of a run gets as it is called."""
+    xs = inputs_of(graph)
+    products = len(products_of(graph))
+    runner = OptimizedRunner(graph, BATCH, schedule=Schedule(tile, (OpSchedule(generated=True),) * products))
+    program = runner.compiled.program
+    assert sum(program.of(node).is_generated for node in program.graph.nodes) == len(products_of(program.graph))
+    for rows in (BATCH, 1, TILE + 1):
+        check(graph, tuple(x[:rows] for x in xs), runner.run(*(x[:rows] for x in xs)))
+
+
+@needs_code
+@pytest.mark.parametrize(
+    ("graph", "runs"),
+    [
+        (TWO_HEADS, [("x", "class"), ("", "a2")]),
+        (INNER_OUTPUT, [("x", "a0"), ("a0", "s1")]),
+        (TWO_INPUTS, [("left", ""), ("right", ""), ("", "s2")]),
+    ],
+    ids=["two-heads", "inner-output", "two-inputs"],
+)
+def test_a_run_reads_and_writes_one_array_of_the_caller(graph: Graph, runs: list[tuple[str, str]]) -> None:
+    """A second input or output begins another function."""
+    code = (OpSchedule(generated=True),) * len(products_of(graph))
+    program = compile_graph(graph, 8, schedule=Schedule(None, code)).program
+    plan = plan_memory(program)
+    homes = {plan.buffer_of(name).name: name for name in graph.outputs}
+    found = [(homes.get(run.source, run.source), homes.get(run.target, run.target)) for run in runs_of(program, plan)]
+    assert found == runs
 
 
 def test_a_sum_is_fused_with_nothing_and_runs_in_place() -> None:

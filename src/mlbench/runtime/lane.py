@@ -88,7 +88,7 @@ class Lane:
 
     def layers(self) -> tuple[Layer, ...]:
         """Return the layers of a program that is all generated code."""
-        return layers_of(self.program, self._plan, self.storage, whole_run(self.program))
+        return layers_of(self.program, self._plan, self.storage, whole_run(self.program, self._plan))
 
     def cuts(self, batch: int) -> tuple[Cut, ...]:
         """Return the tiles of a batch."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from mlbench.compiler.memory import MemoryPlan
@@ -17,27 +17,49 @@ from mlbench.ir import FloatArray
 class Run:
     """Nodes that follow each other and become one function.
 
+    Its values lie in the arena, but for one array that it reads and one that it writes, which come with a call: an input or an output of
+    the graph.
+
     Attributes:
         first: position of the first node.
         last: their end.
+        source: name of the input that it reads, or of the buffer of an output; empty where all that it reads lies in the arena.
+        target: name of the buffer of the output that it writes, and may read; empty where there is none.
     """
 
     first: int
     last: int
+    source: str = ""
+    target: str = ""
 
 
-def runs_of(program: Program) -> tuple[Run, ...]:
-    """Return the runs of a program; NumPy's steps in an epilogue end one."""
+def runs_of(program: Program, plan: MemoryPlan) -> tuple[Run, ...]:
+    """Return the runs of a program; NumPy's steps in an epilogue end one, and so does a second array to read or to write."""
+    graph = program.graph
+    homes = {plan.buffer_of(name).name for name in graph.outputs}
     found: list[Run] = []
     goes_on = False
-    for position, node in enumerate(program.graph.nodes):
+    for position, node in enumerate(graph.nodes):
         if program.of(node).is_generated:
-            if goes_on:
-                found[-1] = Run(found[-1].first, position + 1)
+            (value,), buffer = node.values, plan.buffer_of(node.output).name
+            read = value if value in graph.inputs else plan.buffer_of(value).name
+            source, target = read if read in graph.inputs or read in homes else "", buffer if buffer in homes else ""
+            longer = _with_arrays(found[-1], source, target) if goes_on else None
+            if longer is None:
+                found.append(Run(position, position + 1, source, target))
             else:
-                found.append(Run(position, position + 1))
+                found[-1] = replace(longer, last=position + 1)
         goes_on = program.runs_generated(node)
     return tuple(found)
+
+
+def _with_arrays(run: Run, source: str, target: str) -> Run | None:
+    """Return a run that reads and writes these as well, or None where it had to read two arrays or to write two."""
+    target = target or run.target
+    sources = {run.source, source} - {"", target}
+    if run.target not in ("", target) or len(sources) > 1:
+        return None
+    return replace(run, source="".join(sources), target=target)
 
 
 def instructions() -> Vectors:
@@ -53,16 +75,14 @@ def instructions() -> Vectors:
 
 
 def layers_of(program: Program, plan: MemoryPlan, storage: Mapping[str, FloatArray], run: Run) -> tuple[Layer, ...]:
-    """Return the layers of a run, whose values lie in the arena, but for x and the output."""
+    """Return the layers of a run, whose values lie in the arena, but for what it reads and writes of the caller's."""
     graph = program.graph
-    (output,) = graph.outputs
-    home = plan.buffer_of(output)
 
     def place(value: str) -> int | str:
-        if value in graph.inputs:
-            return X
-        buffer = plan.buffer_of(value)
-        return Y if buffer is home else int(storage[buffer.name].ctypes.data)
+        name = value if value in graph.inputs else plan.buffer_of(value).name
+        if name == run.target:
+            return Y
+        return X if name == run.source else int(storage[name].ctypes.data)
 
     layers = []
     vectors = instructions()
@@ -89,9 +109,10 @@ def tile_function(program: Program, plan: MemoryPlan, storage: Mapping[str, Floa
     return chain(instructions(), layers_of(program, plan, storage, run), Rows(0, rows, rows), None, program, storage)
 
 
-def whole_run(program: Program) -> Run:
+def whole_run(program: Program, plan: MemoryPlan) -> Run:
     """Return the run of a program that is all generated."""
-    return Run(0, len(program.graph.nodes))
+    (run,) = runs_of(program, plan)
+    return run
 
 
 def chain_text(program: Program, batch: int, size_bytes: int) -> str:

@@ -30,7 +30,7 @@ from mlbench.ir import FloatArray, Node, new_name
 def choose(program: Program, schedule: Schedule) -> Program:
     """Generate what was chosen, where this machine can run it."""
     vectors, _ = find()
-    if vectors is None or not program.schedule.is_static or not program.graph.is_single:
+    if vectors is None or not program.schedule.is_static:
         return program
     constants = program.graph.constants
     nodes, packed = dict(program.schedule.nodes), dict(program.schedule.packed)
@@ -50,8 +50,6 @@ def explain(before: Program, after: Program) -> str:
         return f"No code generated: {why}."
     if not after.schedule.is_static:
         return "No code generated: it has addresses in it, so it needs static buffers."
-    if not after.graph.is_single:
-        return "No code generated: it reads one input and writes one output, and this graph has more."
     mine = [node for node in after.graph.nodes if after.of(node).is_generated]
     if not mine:
         return "No code generated: it was not chosen, or an operand does not allow it."

@@ -58,7 +58,7 @@ def heuristic_schedule(program: Program, switched_on: Collection[str]) -> Schedu
         program: up to the first pass that takes a schedule.
         switched_on: names of the passes that will run.
     """
-    generated = {"codegen", "static"} <= set(switched_on) and program.graph.is_single and find()[0] is not None
+    generated = {"codegen", "static"} <= set(switched_on) and find()[0] is not None
     threading = (_generated_threading(program) if generated else _plain_threading(program)) if "parallelize" in switched_on else ONE
     tile_rows = _generated_tile(program) if generated else _plain_tile(program)
     rows = min(tile_rows or program.schedule.max_batch, program.schedule.max_batch)

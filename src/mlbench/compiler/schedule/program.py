@@ -116,8 +116,8 @@ class Program:
 
     @property
     def is_generated(self) -> bool:
-        """Whether generated code runs the whole of it, and NumPy has no part in it."""
-        return all(self.runs_generated(node) for node in self.graph.nodes)
+        """Whether one function of generated code runs the whole of it, from one input to one output, and NumPy has no part in it."""
+        return self.graph.is_single and all(self.runs_generated(node) for node in self.graph.nodes)
 
     @property
     def has_code(self) -> bool:

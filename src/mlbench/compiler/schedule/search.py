@@ -172,7 +172,7 @@ def _ops(program: Program, position: int, switched_on: Sequence[str]) -> Iterato
         readers = [graph.nodes[reader] for reader in graph.readers_of(node.output)]
         if readers and node.output not in graph.outputs and all(op_named(reader.op).is_product for reader in readers):
             yield from (OpSchedule(FEATURES, order, parts) for order in ORDERS for parts in _parts(inputs, columns, batch))
-    if {"codegen", "static"} <= set(switched_on) and graph.is_single and find()[0] is not None:
+    if {"codegen", "static"} <= set(switched_on) and find()[0] is not None:
         yield OpSchedule(generated=True)
 
 

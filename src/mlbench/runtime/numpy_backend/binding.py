@@ -93,7 +93,7 @@ class Binder:
         return view if argument.kind is Kind.VIEW else view.T
 
     def _generated(self, position: int, rows: int) -> Callable[..., Any]:
-        run = next(each for each in runs_of(self._program) if each.first == position)
+        run = next(each for each in runs_of(self._program, self._plan) if each.first == position)
         function = tile_function(self._program, self._plan, self._storage, run, rows)
         self._made_bytes += code_bytes(function)
         return function

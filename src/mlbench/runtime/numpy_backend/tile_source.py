@@ -13,7 +13,7 @@ from mlbench.compiler.memory import MemoryPlan, scratch_names
 from mlbench.compiler.schedule.program import FEATURES, ROWS, Program
 from mlbench.ir import Node, Op, Step, op_named
 from mlbench.runtime.numpy_backend.lowering import argument_names, attribute_fields, check_names, value_fields
-from mlbench.runtime.x86_backend import runs_of
+from mlbench.runtime.x86_backend import Run, runs_of
 
 _ONE_WEIGHT = ("multiply({x}, {0}[0, 0], out={out})",)
 """A product with one weight. `dot` leaves it to BLAS as a sum of multiples, which skips one of 0, so that NaN becomes 0."""
@@ -105,7 +105,7 @@ class _Writer:
         self._plan = plan
         self._stripped = stripped
         self._one_row = one_row
-        self._first_of_run = {run.first for run in runs_of(program)}
+        self._runs = {run.first: run for run in runs_of(program, plan)}
 
     def write(self, position: int) -> None:
         """Write the lines of one node."""
@@ -113,8 +113,8 @@ class _Writer:
         op = op_named(node.op)
         self._allocate(position)
         if self._program.of(node).is_generated:
-            if position in self._first_of_run:
-                self.lines.append(f"{self._name(f'generated{position}', Argument(Kind.GENERATED, position=position))}(x, y)")
+            if position in self._runs:
+                self._write_run(self._runs[position])
             self._write_epilogue(position)
         elif self._program.of(node).parts > 1:
             self._write_parts(position)
@@ -130,6 +130,13 @@ class _Writer:
             self.lines += kernel_lines(step, values, result, scratch, single=single, attributes=node.attributes)
             self._write_epilogue(position)
         self._release(position)
+
+    def _write_run(self, run: Run) -> None:
+        """Write the call of generated code, with the arrays that it reads and writes, or with any where it needs none."""
+        arrays = self.inputs | self.outputs
+        target = arrays[run.target] if run.target else next(iter(self.outputs.values()))
+        source = arrays[run.source] if run.source else target
+        self.lines.append(f"{self._name(f'generated{run.first}', Argument(Kind.GENERATED, position=run.first))}({source}, {target})")
 
     def _write_product(self, node: Node, op: Op) -> None:
         (value,), (weight,) = node.values, node.operands
