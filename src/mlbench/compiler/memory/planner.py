@@ -2,7 +2,8 @@
 
 Placing buffers whose lifetimes are given is NP-hard (dynamic storage allocation: Garey and Johnson, 1979, problem SR2). A first fit in the
 right order is optimal for some order, and a network has few buffers, so up to EXHAUSTIVE of them try every order; above that the
-usual orders (largest first, earliest first, longest-lived first) compete.
+usual orders (largest first, earliest first, longest-lived first) compete, and the best of them is then improved: a buffer that ends at the
+top is placed earlier, or two buffers change places, for as long as that lowers the top and at most TRIES times.
 """
 
 from __future__ import annotations
@@ -11,12 +12,16 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from itertools import permutations
 
+import numpy as np
+
 from mlbench.arrays import ALIGNMENT_BYTES
 from mlbench.compiler.memory.liveness import buffers_of, lower_bound_bytes
 from mlbench.compiler.memory.plan import Buffer, MemoryPlan
 from mlbench.compiler.schedule.program import Program
 
 EXHAUSTIVE = 6
+TRIES = 400
+"""Orders that are tried to improve the best one; a network of 40 buffers takes 50 ms for them."""
 
 
 def plan_memory(program: Program) -> MemoryPlan:
@@ -45,16 +50,40 @@ def place(buffers: Sequence[Buffer], labels: Sequence[str]) -> MemoryPlan:
     """Give every buffer an offset; `labels` name the nodes."""
     bound = lower_bound_bytes(buffers, len(labels))
     best: tuple[Buffer, ...] = ()
-    best_bytes: int | None = None
     for order in _orders(buffers):
         placed = _first_fit(order)
-        size = max((buffer.offset + buffer.size_bytes for buffer in placed), default=0)
-        if best_bytes is None or size < best_bytes:
-            best, best_bytes = placed, size
+        if not best or _size(placed) < _size(best):
+            best = placed
+        if _size(best) == bound:
+            break
+    if len(buffers) > EXHAUSTIVE:
+        best = _improved(best, bound)
+    by_lifetime = tuple(sorted(best, key=lambda buffer: (buffer.first, buffer.last, buffer.offset)))
+    return MemoryPlan(by_lifetime, tuple(labels), _size(best), bound)
+
+
+def _size(placed: Sequence[Buffer]) -> int:
+    return max((buffer.offset + buffer.size_bytes for buffer in placed), default=0)
+
+
+def _improved(best: tuple[Buffer, ...], bound: int) -> tuple[Buffer, ...]:
+    """Return a plan that is at most as large; the same buffers give the same plan, because the changes are drawn from a seed."""
+    random = np.random.default_rng(0)
+    for _ in range(TRIES):
+        size = _size(best)
         if size == bound:
             break
-    by_lifetime = tuple(sorted(best, key=lambda buffer: (buffer.first, buffer.last, buffer.offset)))
-    return MemoryPlan(by_lifetime, tuple(labels), best_bytes or 0, bound)
+        order = list(best)
+        top = next(index for index, buffer in enumerate(order) if buffer.offset + buffer.size_bytes == size)
+        if random.integers(2):
+            order.insert(int(random.integers(top + 1)), order.pop(top))
+        else:
+            one, other = random.integers(len(order), size=2)
+            order[one], order[other] = order[other], order[one]
+        placed = _first_fit(order)
+        if _size(placed) <= size:
+            best = placed
+    return best
 
 
 def _orders(buffers: Sequence[Buffer]) -> Iterable[Sequence[Buffer]]:

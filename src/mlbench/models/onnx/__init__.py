@@ -42,9 +42,7 @@ def from_onnx(model: bytes | ModelProto, name: str = "", outputs: Sequence[str] 
     return _network(model, name, outputs, most_bytes, None)
 
 
-def load_onnx(
-    path: str | os.PathLike[str], name: str = "", outputs: Sequence[str] | None = None, most_bytes: int = MOST_BYTES
-) -> Network:
+def load_onnx(path: str | os.PathLike[str], name: str = "", outputs: Sequence[str] | None = None, most_bytes: int = MOST_BYTES) -> Network:
     """Return the network in an `.onnx` file, whose tensors may be in other files of its folder.
 
     Args:

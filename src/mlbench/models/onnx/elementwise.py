@@ -42,7 +42,9 @@ def broadcast(writer: Writer, value: Value, array: Array) -> tuple[Value, Array]
     except ValueError:
         tail = ()
     if array.ndim > value.rank or len(tail) != len(value.tail) or (tail != value.tail and value.columns != 1):
-        raise RefusedError(f"its constant of shape {array.shape} does not fit the value {value.text}; expected a number, or one for each column")
+        raise RefusedError(
+            f"its constant of shape {array.shape} does not fit the value {value.text}; expected a number, or one for each column"
+        )
     if tail != value.tail:
         value = widened(writer, value, tail)
     writer.charge(4 * value.columns)
@@ -215,10 +217,13 @@ def batch_normalization(call: Call) -> Known:
     if not value.tail:
         raise RefusedError(f"its value is {value.text}; expected (rows, columns)")
     scale, shift, mean, variance = (
-        call.constant(index, what).astype(np.float64) for index, what in enumerate(("its scale", "its shift", "its mean", "its variance"), 1)
+        call.constant(index, what).astype(np.float64)
+        for index, what in enumerate(("its scale", "its shift", "its mean", "its variance"), 1)
     )
     if any(each.shape != value.tail[:1] for each in (scale, shift, mean, variance)):
-        raise RefusedError(f"its scale, shift, mean and variance have the shapes {scale.shape} to {variance.shape}; expected {value.tail[:1]}")
+        raise RefusedError(
+            f"its scale, shift, mean and variance have the shapes {scale.shape} to {variance.shape}; expected {value.tail[:1]}"
+        )
     with np.errstate(all="ignore"):
         factor = scale / np.sqrt(variance + call.attributes["epsilon"])
         rows = [np.repeat(each.astype(np.float32), value.columns // value.tail[0]) for each in (factor, shift - mean * factor)]

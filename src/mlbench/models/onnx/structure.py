@@ -26,7 +26,11 @@ def same(call: Call) -> Known:
 
 def dropout(call: Call) -> Known:
     """See through Dropout, which does nothing after training."""
-    trains = not call.attributes.get("is_test") if call.version < 7 else call.input(2) is not None and bool(call.constant(2, "training_mode").any())
+    trains = (
+        not call.attributes.get("is_test")
+        if call.version < 7
+        else call.input(2) is not None and bool(call.constant(2, "training_mode").any())
+    )
     if trains:
         raise RefusedError("it trains; expected a model that was exported for inference")
     if any(call.used[1:]):

@@ -132,7 +132,12 @@ class Writer:
         return self._names[key]
 
     def emit(
-        self, op: str, values: Sequence[Value], *arrays: npt.ArrayLike, tail: tuple[int, ...] | None = None, attributes: tuple[int, ...] = ()
+        self,
+        op: str,
+        values: Sequence[Value],
+        *arrays: npt.ArrayLike,
+        tail: tuple[int, ...] | None = None,
+        attributes: tuple[int, ...] = (),
     ) -> Value:
         """Add a node and return its value, which has the axes of the first one unless `tail` says otherwise."""
         value = Value(f"v{len(self.nodes)}", values[0].tail if tail is None else tail)

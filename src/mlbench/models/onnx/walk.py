@@ -134,7 +134,12 @@ def _add_node(walk: _Walk, node: NodeProto, position: int, users: set[str]) -> N
             results: Sequence[Found] = ()
         else:
             call = Call(
-                node.op_type, version, tuple(inputs), _attributes(walk, node), tuple(name in users and name != "" for name in node.output), walk.writer
+                node.op_type,
+                version,
+                tuple(inputs),
+                _attributes(walk, node),
+                tuple(name in users and name != "" for name in node.output),
+                walk.writer,
             )
             results = _written(call, rule)
         walk.fine.setdefault(label, True)

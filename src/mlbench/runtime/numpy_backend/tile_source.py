@@ -6,6 +6,9 @@ bound once for each number of rows: views of the arena, operands, and the functi
 
 from __future__ import annotations
 
+import itertools
+import re
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from enum import Enum
 
@@ -15,6 +18,8 @@ from mlbench.ir import Node, Op, Step, op_named
 from mlbench.runtime.numpy_backend.lowering import argument_names, attribute_fields, check_names, value_fields
 from mlbench.runtime.x86_backend import Run, runs_of
 
+MOST_NAMES = 32
+"""Names of one function. A frame that a profiler looks at becomes an object, and Python mallocs one of more than 512 bytes: 64 words."""
 _ONE_WEIGHT = ("multiply({x}, {0}[0, 0], out={out})",)
 """A product with one weight. `dot` leaves it to BLAS as a sum of multiples, which skips one of 0, so that NaN becomes 0."""
 
@@ -75,12 +80,33 @@ def tile_source(program: Program, plan: MemoryPlan, stripped: frozenset[int], *,
     """
     writer = _Writer(program, plan, stripped, one_row=one_row)
     check_names([*program.graph.constants, *(each.name for each in plan.buffers if each.values and each.name not in writer.outputs)])
+    ends = [0]
     for position in range(len(program.graph.nodes)):
         writer.write(position)
+        ends.append(len(writer.lines))
     call = ", ".join([*writer.inputs.values(), *writer.outputs.values()])
-    lines = [f"def bind({', '.join(writer.arguments)}):", f"    def tile({call}):"]
-    lines += [f"        {line}" for line in writer.lines] or ["        pass"]
+    nodes = [writer.lines[first:end] for first, end in itertools.pairwise(ends)]
+    parts = _parts(nodes, writer.arguments) if program.schedule.is_static else [writer.lines]
+    lines = [f"def bind({', '.join(writer.arguments)}):"]
+    for number, part in enumerate(parts if len(parts) > 1 else []):
+        lines += [f"    def part{number}({call}):", *(f"        {line}" for line in part)]
+    lines.append(f"    def tile({call}):")
+    lines += [f"        {line}" for line in parts[0]] if len(parts) == 1 else [f"        part{n}({call})" for n in range(len(parts))]
     return TileSource("\n".join([*lines, "    return tile"]) + "\n", writer.arguments)
+
+
+def _parts(nodes: Sequence[list[str]], names: Collection[str]) -> list[list[str]]:
+    """Return the lines of the nodes in parts that use at most MOST_NAMES names each, unless a node alone uses more."""
+    parts: list[list[str]] = [[]]
+    used: set[str] = set()
+    for lines in nodes:
+        mine = {word for line in lines for word in re.findall(r"\w+", line)} & set(names)
+        if parts[-1] and len(used | mine) > MOST_NAMES:
+            parts.append([])
+            used = set()
+        parts[-1] += lines
+        used |= mine
+    return [part for part in parts if part] or [["pass"]]
 
 
 class _Writer:
