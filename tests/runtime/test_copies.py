@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 import mlbench
-from mlbench import BaselineRunner, Layer, MlbenchError, Model, OptimizedRunner, Schedule, load_digits_mlp, mlp, tune
+from mlbench import BaselineRunner, Layer, MlbenchError, Model, Network, OptimizedRunner, Schedule, load, load_digits_mlp, mlp, tune
 from mlbench import errors as errors_module
 from mlbench.arrays import ALIGNMENT_BYTES
 from mlbench.compiler.schedule.schedule import OpSchedule
@@ -38,7 +38,9 @@ copied = pytest.mark.parametrize("made", COPIES.values(), ids=COPIES)
 
 
 def arrays_of(value: Any) -> list[Any]:
-    """Return the arrays of a model, a layer, a graph or digits."""
+    """Return the arrays of a model, a network, a layer, a graph or digits."""
+    if isinstance(value, Network):
+        return arrays_of(value.program)
     if isinstance(value, Model):
         return [array for layer in value.layers for array in arrays_of(layer)]
     if isinstance(value, Graph):
@@ -60,12 +62,14 @@ HOLDERS: dict[str, Callable[[], Any]] = {
     "Graph, compiled": compiled_graph,
     "Layer": lambda: MODEL.layers[0],
     "Model": lambda: MODEL,
+    "Network": lambda: Network("net", MODEL.graph(), ("x",), ("y",)),
 }
 """What holds arrays."""
 PLAIN: dict[str, Callable[[], Any]] = {
     "Schedule": lambda: Schedule(3, (OpSchedule(),), "one"),
     "MemoryPlan": lambda: OptimizedRunner(MODEL, 5).plan,
     "__version__": lambda: mlbench.__version__,
+    "load": lambda: load,
     "load_digits_mlp": lambda: load_digits_mlp,
     "mlp": lambda: mlp,
     "tune": lambda: tune,

@@ -70,7 +70,7 @@ def load(path: str | os.PathLike[str], *, most_bytes: int = MOST_BYTES) -> Model
         if content.startswith(start):
             raise FileError(f"{path}: {advice}")
     if suffix == ".onnx" or (suffix != ".npz" and content.startswith(_ONNX_START)):
-        return _onnx(path, content, most_bytes)
+        return _onnx(path, most_bytes)
     if suffix == ".npz" or content.startswith(_ARCHIVES):
         return _archive(path, content, most_bytes)
     raise FileError(f"{path}: no file that mlbench knows; expected an .npz that save wrote, or .onnx")
@@ -86,7 +86,7 @@ def _archive(path: str | os.PathLike[str], content: bytes, most_bytes: int) -> M
     raise FileError(f"{path}: an .npz of somebody else: its format is {kind[:80]!r}; expected {MODEL!r} or {NETWORK!r}")
 
 
-def _onnx(path: str | os.PathLike[str], content: bytes, most_bytes: int) -> Network:
-    from mlbench.models.onnx import from_onnx  # noqa: PLC0415  # which needs the extra
+def _onnx(path: str | os.PathLike[str], most_bytes: int) -> Network:
+    from mlbench.models.onnx import load_onnx  # noqa: PLC0415  # which needs the extra
 
-    return from_onnx(content, name=Path(os.fsdecode(path)).stem, most_bytes=most_bytes)
+    return load_onnx(path, most_bytes=most_bytes)

@@ -61,12 +61,10 @@ class _Batch:
     Attributes:
         bound: what runs it.
         outputs: where the results go unless the caller says; none where each call makes new ones.
-        rows: their rows for each tile, of a graph with several inputs or outputs.
     """
 
     bound: Bound
     outputs: tuple[FloatArray, ...]
-    rows: tuple[tuple[FloatArray, ...], ...]
 
 
 class Engine:
@@ -182,12 +180,9 @@ class Engine:
         sources = checked_all(xs, self._signature)
         batch, (lane,) = len(sources[0]), self._executor.lanes
         kept = self._batches.get(batch) or self._bind(batch)
-        targets, rows = kept.outputs, kept.rows
-        if out is not None or not targets:
-            targets = self._places(out, batch)
-            rows = lane.rows_of(batch, targets)
+        targets = kept.outputs if out is None and kept.outputs else self._places(out, batch)
         sources = tuple(self._readable(index, x, targets) for index, x in enumerate(sources))
-        self._executor.run_one(partial(lane.run_all, sources, rows))
+        self._executor.run_one(partial(lane.run_all, sources, targets))
         return targets if len(targets) > 1 else targets[0]
 
     def _places(self, out: object, batch: int) -> tuple[FloatArray, ...]:
@@ -244,8 +239,7 @@ class Engine:
             del self.calls[shape]
         outputs = tuple(own[:batch] for own in self._outputs)
         bound = self._executor.bind(batch, outputs, self.guard)
-        rows = () if self._program.graph.is_single else self._executor.lanes[0].rows_of(batch, outputs)
-        self._batches[batch] = kept = _Batch(bound, outputs, rows)
+        self._batches[batch] = kept = _Batch(bound, outputs)
         if bound.call is not None:
             shapes = tuple((batch, columns) for columns in self._input_columns)
             self.calls[shapes if len(shapes) > 1 else shapes[0]] = bound.call

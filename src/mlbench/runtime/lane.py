@@ -114,14 +114,10 @@ class Lane:
             np.copyto(stage, source[first:last], casting="same_kind")
             tile(stage, target[first:last])
 
-    def rows_of(self, batch: int, arrays: Sequence[FloatArray]) -> tuple[tuple[FloatArray, ...], ...]:
-        """Return the rows of some arrays for each tile of a batch."""
-        return tuple(tuple(array[first:last] for array in arrays) for _, first, last in self.cuts(batch))
-
-    def run_all(self, sources: Sequence[Floats], rows: Sequence[Sequence[FloatArray]]) -> None:
-        """Run tile after tile with several inputs, which are read where they lie, into the rows of several outputs for each tile."""
-        for (tile, first, last), targets in zip(self.cuts(len(sources[0])), rows, strict=True):
-            tile(*(source[first:last] for source in sources), *targets)
+    def run_all(self, sources: Sequence[Floats], targets: Sequence[FloatArray]) -> None:
+        """Run tile after tile with several inputs, which are read where they lie, or into several outputs."""
+        for tile, first, last in self.cuts(len(sources[0])):
+            tile(*[array[first:last] for array in (*sources, *targets)])
 
 
 def drop_oldest(kept: dict[int, Any]) -> None:  # what is kept for each batch size

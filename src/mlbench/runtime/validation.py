@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mlbench.errors import InputError
-from mlbench.ir import FloatArray, Graph
+from mlbench.ir import FloatArray, Graph, verify
 from mlbench.models import Model, Network
 
 Source = Model | Network | Graph
@@ -41,10 +41,15 @@ def graph_of(model: Source) -> Graph:
 
 
 def signature_of(model: Source, max_batch: int | None = None) -> Signature:
-    """Return what a caller of a runner gives and gets: by the names of the file, where the model came from one."""
+    """Return what a caller of a runner gives and gets: by the names of the file, where the model came from one.
+
+    Raises:
+        GraphError: for a graph that breaks a law; models and networks keep them.
+    """
     if isinstance(model, Network):
         return Signature(model.inputs, model.outputs, max_batch, model.batch)
     graph = graph_of(model)
+    verify(graph)
     return Signature(graph.inputs, {name: graph.columns_of(name) for name in graph.outputs}, max_batch)
 
 
