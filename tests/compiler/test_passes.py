@@ -335,10 +335,10 @@ PARAGRAPHS = {
     "fuse": (
         fuse,
         program_of(SMALL),
-        "3 element-wise nodes moved into the epilogue of the matrix product before them: "
+        "3 element-wise nodes moved into the epilogue of the node before them: "
         "5 nodes became 2, and 3 intermediates are gone.",
     ),
-    "fuse-nothing": (fuse, NOTHING_TO_DO["fuse"][1], "Nothing to fuse: no element-wise node follows a matrix product."),
+    "fuse-nothing": (fuse, NOTHING_TO_DO["fuse"][1], "Nothing to fuse: no element-wise node follows a node that can take it in."),
     "tile": (
         tile,
         _fused(mlp(inputs=4, hidden=256, outputs=2), 500),
@@ -362,7 +362,7 @@ PARAGRAPHS = {
     "in_place-nothing": (
         in_place,
         _fused(SMALL, 8),
-        "Nothing to do: every node left is a matrix product, which cannot write over what it reads.",
+        "Nothing to do: no node left may write over a value that it reads; a matrix product never may.",
     ),
 }  # fmt: skip
 

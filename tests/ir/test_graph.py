@@ -342,8 +342,8 @@ VIOLATIONS = {
     "softmax-in-an-epilogue": (_with_epilogue(Step("softmax")), "node 0 (y = matmul): softmax in the epilogue; only"),
     "product-in-an-epilogue": (_with_epilogue(Step("matmul", ("w",))), "node 0 (y = matmul): matmul in the epilogue"),
     "epilogue-behind-no-product": (
-        _graph(Node("tanh", ("x",), "y", 3, epilogue=(Step("tanh"),))),
-        "node 0 (y = tanh): has an epilogue; only a matrix product may have one",
+        _graph(Node("concat", ("x",), "y", 3, epilogue=(Step("tanh"),))),
+        "node 0 (y = concat): has an epilogue; expected one behind a matrix product",
     ),
     "epilogue-that-does-not-fit": (
         _with_epilogue(Step("add", ("b",)), b=frozen([1, 2])),
@@ -351,7 +351,7 @@ VIOLATIONS = {
     ),
     "strips-of-two-heights": (
         _with_epilogue(Step("add", ("b2",)), Step("maximum", ("b4",)), b2=frozen(np.ones((2, 3))), b4=frozen(np.ones((4, 3)))),
-        "node 0 (y = matmul): strips of [2, 4] rows in one epilogue; expected one height",
+        "node 0 (y = matmul): strips of [2, 4] rows in one node; expected one height",
     ),
     "output-bound-by-nobody": (_graph(TANH_X, output="y"), "output: 'y' is bound by no node; expected one of h"),
     "output-that-is-the-input": (_graph(TANH_X, output="x"), "output: 'x' is an input; expected a value that a node binds"),

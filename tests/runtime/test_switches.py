@@ -54,7 +54,7 @@ def test_no_names_leave_the_graph_as_written() -> None:
     assert runner.memory.arena_bytes == ALIGNMENT_BYTES
     assert not np.may_share_memory(first, second)
     lines = runner.sources[0].splitlines()
-    assert lines.index("        del v0") == lines.index("        add(v0, b0, out=v1)") + 1  # freed where an eager framework frees it
+    assert lines.index("        del v0") == lines.index("        add(v0, b0_rows, out=v1)") + 1  # freed where an eager framework frees it
 
 
 def test_static_alone_gives_every_value_its_place() -> None:
@@ -70,13 +70,13 @@ def test_in_place_is_a_switch_of_its_own() -> None:
     runner = OptimizedRunner(mlp(6, 9, 3), 4, passes=["in_place"])
     runner.run(np.ones((4, 6), np.float32))
     assert [buffer.values for buffer in runner.plan.buffers] == [("v0", "v1", "v2"), ("v3", "v4")]
-    assert "add(v0, b0, out=v0)" in runner.sources[0]
+    assert "add(v0, b0_rows, out=v0)" in runner.sources[0]
 
 
 def test_an_unknown_name_is_refused() -> None:
     """A name that is no optimisation is refused, and the error lists those there are."""
     with pytest.raises(
-        ModelError, match="no optimisation is called 'fusion'; there are canonicalize, fuse, static, tile, layout, codegen, fold_bias"
+        ModelError, match="no optimisation is called 'fusion'; there are canonicalize, fuse, widen, static, tile, layout, codegen"
     ):
         OptimizedRunner(mlp(6, 9, 3), 4, passes=["fusion"])
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from mlbench.compiler.passes import canonicalize, codegen, fold_bias, fuse, in_place, layout, parallelize, static, strips, tile
+from mlbench.compiler.passes import canonicalize, codegen, fold_bias, fuse, in_place, layout, parallelize, static, strips, tile, widen
 from mlbench.compiler.passes.base import Pass, graph_pass
 from mlbench.compiler.schedule.heuristics import heuristic_schedule
 from mlbench.compiler.schedule.program import Program, plain_program
@@ -22,6 +22,7 @@ from mlbench.ir import Graph, verify
 PASSES = (
     canonicalize.PASS,
     fuse.PASS,
+    widen.PASS,
     static.PASS,
     tile.PASS,
     layout.PASS,

@@ -42,7 +42,8 @@ class Node:
         inputs: the values that it reads, then the names of as many constants as its op takes.
         output: name of the value that it binds.
         columns: columns of that value.
-        epilogue: element-wise steps on the result, in order; the result's storage is rewritten in place.
+        epilogue: element-wise steps on the result, in order; the result's storage is rewritten in place. A product may have one, and an
+            op that works element by element or row by row.
         attributes: as many whole numbers as its op takes.
     """
 

@@ -110,7 +110,7 @@ _ELEMENTWISE = (
     _of_row("subtract_from", 1, "{0} - {x}", "subtract({0}, {x}, out={out})"),
     _of_row("divide_into", 4, "{0} / {x}", "divide({0}, {x}, out={out})"),
     _of_row("power", 20, "{x} ** {0}", "power({x}, {0}, out={out})"),
-    _of_row("prelu", 4, "np.where({x} > 0, {x}, {0} * {x})",
+    _of_row("prelu", 4, "np.maximum({x}, 0) + {0} * np.minimum({x}, 0)",
             "minimum({x}, 0, out={s0})", "multiply({s0}, {0}, out={s0})", "maximum({x}, 0, out={out})", "add({out}, {s0}, out={out})",
             scratch=1),
 )  # fmt: skip

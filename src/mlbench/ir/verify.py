@@ -71,16 +71,18 @@ def _check_node(graph: Graph, node: Node, columns: Mapping[str, int], where: str
     found = _columns_after(graph, Step(node.op, node.operands), [columns[name] for name in node.values], where, node.attributes)
     if found != node.columns:
         raise GraphError(f"{where}: says {node.columns} columns; its shape rule gives {found}")
-    if node.epilogue and not op.is_product:
-        raise GraphError(f"{where}: has an epilogue; only a matrix product may have one")
-    strip_rows = set()
+    if node.epilogue and not (op.is_product or op.is_pointwise or op.is_row_wise):
+        raise GraphError(
+            f"{where}: has an epilogue; expected one behind a matrix product, or an op that works element by element or row by row"
+        )
+    strip_rows = set() if op.is_product else {graph.constants[name].shape[0] for name in node.operands if graph.constants[name].ndim == 2}
     for step in node.epilogue:
         if not _op_at(step.op, where).elementwise:
             raise GraphError(f"{where}: {step.op} in the epilogue; only element-wise ops are allowed there")
         _columns_after(graph, step, [node.columns], where)
         strip_rows |= {graph.constants[name].shape[0] for name in step.operands if graph.constants[name].ndim == 2}
     if len(strip_rows) > 1:
-        raise GraphError(f"{where}: strips of {sorted(strip_rows)} rows in one epilogue; expected one height")
+        raise GraphError(f"{where}: strips of {sorted(strip_rows)} rows in one node; expected one height")
 
 
 def _columns_after(graph: Graph, step: Step, columns: list[int], where: str, attributes: tuple[int, ...] = ()) -> int:

@@ -17,7 +17,7 @@ from mlbench.compiler.memory import MemoryPlan
 from mlbench.compiler.pipeline import Compiled
 from mlbench.compiler.x86 import IS_READABLE, Guard
 from mlbench.errors import InputError
-from mlbench.ir import FloatArray
+from mlbench.ir import FloatArray, op_named
 from mlbench.runtime.dispatch import F32, Call, Floats
 from mlbench.runtime.executors import Bound, executor_of
 from mlbench.runtime.lane import drop_oldest, held_bytes, must_be_staged
@@ -107,7 +107,7 @@ class Engine:
         graph, lanes = self._program.graph, self._executor.lanes
         names = self._program.read_constants - set(self.compiled.source.constants)
         made = {name: graph.constants[name].nbytes for name in names}
-        weights = {name for node in graph.nodes for name in node.operands[:1]}
+        weights = {node.operands[0] for node in graph.nodes if op_named(node.op).is_product}
         is_operand = {name: graph.constants[name].ndim == 2 and name not in weights for name in made}
         packed_bytes = sum(array.nbytes for array in self._program.schedule.packed.values())
         arenas = {id(arena): held_bytes(arena) for arena in (self._arena, *(lane.arena for lane in lanes))}

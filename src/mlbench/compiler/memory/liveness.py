@@ -21,7 +21,7 @@ def buffers_of(program: Program) -> tuple[Buffer, ...]:
     for position, node in enumerate(graph.nodes):
         last = max((reader + 1 for reader in graph.readers_of(node.output)), default=position + 1)
         if program.of(node).in_place:
-            index = next(i for i, buffer in enumerate(buffers) if node.values[0] in buffer.values)
+            index = next(i for i, buffer in enumerate(buffers) if node.values[program.of(node).taken] in buffer.values)
             held = buffers[index]
             buffers[index] = replace(held, values=(*held.values, node.output), last=max(held.last, last))
         else:
@@ -39,8 +39,9 @@ def lower_bound_bytes(buffers: Sequence[Buffer], nodes: int) -> int:
 
 
 def strip_rows_of(graph: Graph, node: Node) -> int | None:
-    """Rows of the strips the node's epilogue runs on; None where it runs on all rows at once."""
-    heights = [graph.constants[name].shape[0] for step in node.epilogue for name in step.operands if graph.constants[name].ndim == 2]
+    """Rows of the strips on which the node runs, of a product its epilogue alone; None where it runs on all rows at once."""
+    operands = node.constants[1:] if op_named(node.op).is_product else node.constants
+    heights = [graph.constants[name].shape[0] for name in operands if graph.constants[name].ndim == 2]
     return heights[0] if heights else None
 
 

@@ -75,12 +75,12 @@ def _check_value(program: Program, value: str, position: int, homes: Mapping[str
 
 def _check_sharing(program: Program, position: int, homes: Mapping[str, Buffer]) -> None:
     node = program.graph.nodes[position]
-    in_place = program.of(node).in_place
+    in_place, taken = program.of(node).in_place, node.values[program.of(node).taken]
     for source in node.values:
         if source in program.graph.inputs:
             continue
         shared = homes[source] is homes[node.output]
-        if shared != (in_place and source == node.values[0]):
+        if shared != (in_place and source == taken):
             found = "shares" if shared else "does not share"
             raise PlanError(f"in place: {node.output} {found} the buffer of {source}; the schedule says in_place={in_place}")
 
@@ -88,7 +88,7 @@ def _check_sharing(program: Program, position: int, homes: Mapping[str, Buffer])
 def _check_shared(program: Program, buffer: Buffer) -> None:
     """Check that at most one value of a buffer came there otherwise than in place of another one."""
     nodes = [node for node in program.graph.nodes if node.output in buffer.values]
-    first = [node.output for node in nodes if not (program.of(node).in_place and node.values[0] in buffer.values)]
+    first = [node.output for node in nodes if not (program.of(node).in_place and node.values[program.of(node).taken] in buffer.values)]
     if len(first) > 1:
         raise PlanError(f"in place: {' and '.join(first)} lie in {buffer.name}, and neither is in place of the other")
 
@@ -97,7 +97,8 @@ def _check_scratch(program: Program, position: int, plan: MemoryPlan) -> None:
     graph = program.graph
     node = graph.nodes[position]
     need = max([op_named(node.op).scratch, *(op_named(step.op).scratch for step in program.outer_steps(node))])
-    strips = [graph.constants[name].shape[0] for step in node.epilogue for name in step.operands if graph.constants[name].ndim == 2]
+    operands = node.constants[1:] if op_named(node.op).is_product else node.constants
+    strips = [graph.constants[name].shape[0] for name in operands if graph.constants[name].ndim == 2]
     rows = strips[0] if strips else program.schedule.tile_rows
     columns = max([node.columns, *(graph.columns_of(value) for value in node.values if op_named(node.op).scratch)])
     found = [

@@ -1,9 +1,12 @@
-"""Strips: the row operand of an epilogue becomes a small matrix, and the epilogue runs strip of rows by strip of rows.
+"""Strips: a row operand becomes a small matrix, and what reads it runs strip of rows by strip of rows.
 
 `np.add(h, bias_row, out=h)` looks as if it allocated nothing; NumPy mallocs an iterator and a 32 KiB broadcast buffer for it. With
 both operands contiguous and of one shape it mallocs nothing and is 1.7 to 4 times faster. So the row is repeated, but only for as
 many rows as fit into STRIP_BYTES: an operand made to avoid an allocation is memory too. ReLU compares with a strip of zeros
 for the same reason: against the scalar 0, NumPy's loop is not vectorised.
+
+An epilogue is cut into strips, and so is a node without a product that reads a row or has an epilogue that does: a LayerNorm, or
+the scaling of an input. Its scratch then has the height of a strip.
 
 16 KiB keeps operand and strip together within a first-level data cache of 32 KiB; a strip has LEAST_ROWS at least, because a call for
 each row would cost more than the cache saves. A batch of one needs no strip: there the row has the
@@ -18,7 +21,7 @@ import numpy as np
 
 from mlbench.compiler.passes.base import Pass
 from mlbench.compiler.schedule.program import FEATURES, Program
-from mlbench.ir import BYTES_PER_NUMBER, FloatArray, Node, Step, frozen, new_name
+from mlbench.ir import BYTES_PER_NUMBER, FloatArray, Node, Step, frozen, new_name, op_named
 
 STRIP_BYTES = 16 * 1024
 LEAST_ROWS = 8
@@ -55,7 +58,10 @@ class _Strips:
         """Return the node with strips for the steps that NumPy runs."""
         outer = self._program.outer_steps(node)
         inner = node.epilogue[: len(node.epilogue) - len(outer)]
-        return replace(node, epilogue=(*inner, *self._with_strips(node, outer)))
+        if op_named(node.op).is_product:
+            return replace(node, epilogue=(*inner, *self._with_strips(node, outer)))
+        own, *outer_strips = self._with_strips(node, (Step(node.op, node.operands), *outer))
+        return replace(node, op=own.op, inputs=(*node.values, *own.operands), epilogue=tuple(outer_strips))
 
     def _with_strips(self, node: Node, steps: tuple[Step, ...]) -> tuple[Step, ...]:
         if self._program.of(node).layout == FEATURES:  # rows of one number each: the runner broadcasts a row operand over them
@@ -92,5 +98,5 @@ class _Strips:
 
 
 PASS = Pass(
-    "strips", "repeat row operands over a strip of rows, so that the epilogue allocates nothing and vectorises", explain, apply=apply
+    "strips", "repeat row operands over a strip of rows, so that what reads them allocates nothing and vectorises", explain, apply=apply
 )

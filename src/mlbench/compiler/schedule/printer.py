@@ -35,7 +35,7 @@ def _node_text(program: Program, node: Node) -> str:
     graph, schedule = program.graph, program.of(node)
     words = ["with"] * schedule.inner + ["then"] * (len(node.epilogue) - schedule.inner)
     steps = "".join(f" {word} {call_text(graph, step)}" for word, step in zip(words, node.epilogue, strict=True))
-    place = f" in place of {node.values[0]}" if schedule.in_place else ""
+    place = f" in place of {node.values[schedule.taken]}" if schedule.in_place else ""
     call = node_call_text(graph, node)
     parts = f" in {schedule.parts} parts" if schedule.parts > 1 else ""
     code = f" generated from panels of {_vectors(schedule.width)}" if schedule.is_generated else ""

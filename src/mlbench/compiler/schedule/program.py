@@ -28,11 +28,12 @@ class NodeSchedule:
     Attributes:
         layout: how its value lies in memory, ROWS or FEATURES.
         parts: its columns are computed in so many parts of about equal size, one product after the other.
-        in_place: its value takes the storage of the first value that it reads, which nobody reads afterwards.
+        in_place: its value takes the storage of a value that it reads, which nobody reads afterwards.
         packed: name of the packed weight, which generated code reads in its weight's place; empty where NumPy computes the node.
         width: vectors of a panel of the packed weight; 0 where NumPy computes the node.
         lanes: lanes of these vectors; 0 where NumPy computes the node.
         inner: steps of the epilogue, from the first on, that run inside the generated code.
+        taken: which of the values that it reads is the one whose storage it takes; 0 where it is not in place.
     """
 
     layout: str = ROWS
@@ -42,6 +43,7 @@ class NodeSchedule:
     width: int = 0
     lanes: int = 0
     inner: int = 0
+    taken: int = 0
 
     @property
     def is_generated(self) -> bool:

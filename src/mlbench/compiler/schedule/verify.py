@@ -56,9 +56,12 @@ def _check_threads(program: Program) -> None:
 
 def _check_in_place(program: Program, position: int, where: str) -> None:
     graph, node = program.graph, program.graph.nodes[position]
-    if not program.of(node).in_place:
+    schedule = program.of(node)
+    if not schedule.in_place or not 0 <= schedule.taken < len(node.values):
+        if schedule.in_place or schedule.taken:
+            raise GraphError(f"{where}: takes the storage of value {schedule.taken} of {len(node.values)}; expected one that it reads")
         return
-    taken = node.values[0]
+    taken = node.values[schedule.taken]
     if not op_named(node.op).in_place:
         raise GraphError(f"{where}: {node.op} cannot write over what it reads")
     if taken in graph.inputs:

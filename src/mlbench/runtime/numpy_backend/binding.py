@@ -12,9 +12,9 @@ import numpy as np
 
 from mlbench.compiler.memory import Buffer, MemoryPlan, scratch_names, strip_rows_of
 from mlbench.compiler.schedule.program import FEATURES, Program
-from mlbench.ir import FloatArray, Node
+from mlbench.ir import FloatArray, op_named
 from mlbench.runtime.numpy_backend.lowering import load
-from mlbench.runtime.numpy_backend.tile_source import Argument, Kind, TileSource, tile_source
+from mlbench.runtime.numpy_backend.tile_source import Argument, Kind, TileSource, numpy_operands, tile_source
 from mlbench.runtime.x86_backend import code_bytes, runs_of, tile_function
 
 Tile = Callable[..., None]
@@ -110,9 +110,15 @@ class Binder:
         """Return what a loop calls the place of a strip or a part: the view, or where it begins and ends."""
         if not argument.is_bound:
             return first, last
-        buffer = self._plan.buffer_of(self._graph.nodes[argument.position].output)
-        shape = self._shape(buffer, rows)
-        return (self._storage[buffer.name][: shape[0] * shape[1]].reshape(shape)[first:last],)
+        node = self._graph.nodes[argument.position]
+        values = () if op_named(node.op).is_product else node.values
+        found = dict.fromkeys(self._plan.buffer_of(value).name for value in (node.output, *values))
+        buffers = [self._buffer(name) for name in found]
+        shapes = [self._shape(buffer, rows) for buffer in buffers]
+        return tuple(
+            self._storage[buffer.name][: shape[0] * shape[1]].reshape(shape)[first:last]
+            for buffer, shape in zip(buffers, shapes, strict=True)
+        )
 
     def _buffer(self, name: str) -> Buffer:
         return next(buffer for buffer in self._plan.buffers if buffer.name == name)
@@ -137,7 +143,7 @@ class Binder:
         node = self._graph.nodes[argument.position]
         strips = math.ceil(rows / (strip_rows_of(self._graph, node) or rows))
         height = math.ceil(rows / strips)
-        constants = [self._graph.constants[name] for name in self._operands_of(node)]
+        constants = [self._graph.constants[name] for name in numpy_operands(self._program, node)]
         for first in range(0, rows, height):
             last = min(first + height, rows)
             scratch = [self._scratch(name, (last - first, node.columns)) for name in scratch_names(self._program, node)]
@@ -147,16 +153,13 @@ class Binder:
         """Cut the features of a node's result into parts: the place, the weight, then the operands, then the scratch for each."""
         node = self._graph.nodes[argument.position]
         weight = self._graph.constants[node.operands[0]].T
-        arrays = [self._broadcast(name, rows) for name in self._operands_of(node)]
+        arrays = [self._broadcast(name, rows) for name in numpy_operands(self._program, node)]
         parts = self._program.of(node).parts
         edges = [node.columns * part // parts for part in range(parts + 1)]
         for first, last in itertools.pairwise(edges):
             operands = [array if array.ndim == 0 else array[first:last] for array in arrays]
             scratch = [self._scratch(name, (last - first, rows)) for name in scratch_names(self._program, node)]
             yield (*self._place(argument, rows, first, last), weight[first:last], *operands, *scratch)
-
-    def _operands_of(self, node: Node) -> dict[str, Any]:
-        return dict.fromkeys(name for step in self._program.outer_steps(node) for name in step.operands)
 
     def _scratch(self, name: str, shape: tuple[int, int]) -> FloatArray:
         size = shape[0] * shape[1]

@@ -45,7 +45,7 @@ NAMESPACE: dict[str, Any] = {
 }
 """What the kernel lines of the op table may name."""
 _TAKEN = re.compile(
-    r"[x-z]|[xy]\d+|xs|part\d*|c\d+|(strips|parts|generated)\d+|\w+_(rows|broadcast|transposed|shape|scratch\d+)|first|last"
+    r"[x-z]|[x-z]\d+|xs|part\d*|c\d+|(strips|parts|generated)\d+|\w+_(rows|broadcast|transposed|shape|scratch\d+)|first|last"
     rf"|validate|run|tile|bind|__\w+|{'|'.join(NAMESPACE)}"
 )
 """Names that the generated code uses for its own."""

@@ -147,9 +147,11 @@ class _Writer:
         elif op.is_product:
             self._write_product(node, op)
             self._write_epilogue(position)
+        elif position in self._stripped:
+            self._write_strips(position)
         else:
             scratch = tuple(self._view(name) for name in scratch_names(self._program, node))
-            operands = tuple(self._name(name, Argument(Kind.CONSTANT, name)) for name in node.operands)
+            operands = tuple(self._name(f"{name}_rows", Argument(Kind.OPERAND, name)) for name in node.operands)
             values = [self._storage(name) for name in node.values]
             single = self._one_row and node.columns == 1
             step, result = Step(node.op, operands), self._storage(node.output)
@@ -163,6 +165,23 @@ class _Writer:
         target = arrays[run.target] if run.target else next(iter(self.outputs.values()))
         source = arrays[run.source] if run.source else target
         self.lines.append(f"{self._name(f'generated{run.first}', Argument(Kind.GENERATED, position=run.first))}({source}, {target})")
+
+    def _write_strips(self, position: int) -> None:
+        """Write a loop over strips of rows, in which a node without a product runs and its epilogue too."""
+        node = self._graph.nodes[position]
+        scratch = scratch_names(self._program, node)
+        local = self._local_operands(node)
+        result = self._storage(node.output)
+        places = {result: "z"}
+        for value in node.values:
+            places.setdefault(self._storage(value), f"z{len(places)}")
+        is_bound = all(self._is_bound(place) for place in places)
+        loop = self._name(f"strips{position}", Argument(Kind.STRIPS, position=position, is_bound=is_bound))
+        self._write_loop(loop, places, [*local.values(), *scratch], is_bound=is_bound)
+        own = Step(node.op, tuple(local[name] for name in node.operands))
+        lines = kernel_lines(own, [places[self._storage(value)] for value in node.values], "z", scratch, single=False)
+        self.lines += [f"    {line}" for line in lines]
+        self._write_steps(node, local, scratch)
 
     def _write_product(self, node: Node, op: Op) -> None:
         (value,), (weight,) = node.values, node.operands
@@ -182,7 +201,7 @@ class _Writer:
         local = self._local_operands(node)
         result = self._storage(node.output)
         loop = self._name(f"parts{position}", Argument(Kind.PARTS, position=position, is_bound=self._is_bound(result)))
-        self._write_loop(loop, result, ["part", *local.values(), *scratch])
+        self._write_loop(loop, {result: "z"}, ["part", *local.values(), *scratch], is_bound=self._is_bound(result))
         transposed = self._transposed(node.values[0])
         self.lines += [f"    {line.format('part', x=transposed, out='z')}" for line in op_named(node.op).transposed]
         self._write_steps(node, local, scratch)
@@ -204,16 +223,16 @@ class _Writer:
             return
         local = self._local_operands(node)
         loop = self._name(f"strips{position}", Argument(Kind.STRIPS, position=position, is_bound=self._is_bound(result)))
-        self._write_loop(loop, result, [*local.values(), *scratch])
+        self._write_loop(loop, {result: "z"}, [*local.values(), *scratch], is_bound=self._is_bound(result))
         self._write_steps(node, local, scratch)
 
-    def _write_loop(self, loop: str, result: str, names: list[str]) -> None:
-        """Write the head of a loop over places in a result: views that are bound, or cut in each call where the result is not known."""
-        if self._is_bound(result):
-            self.lines.append(f"for {', '.join(['z', *names])} in {loop}:")
+    def _write_loop(self, loop: str, places: dict[str, str], names: list[str], *, is_bound: bool) -> None:
+        """Write the head of a loop over places in values: views that are bound, or cut in each call where a value is not known."""
+        if is_bound:
+            self.lines.append(f"for {', '.join([*places.values(), *names])} in {loop}:")
             return
         self.lines.append(f"for {', '.join(['first', 'last', *names])} in {loop}:")
-        self.lines.append(f"    z = {result}[first:last]")
+        self.lines += [f"    {name} = {value}[first:last]" for value, name in places.items()]
 
     def _is_bound(self, storage: str) -> bool:
         return self._is_own(storage) and self._program.schedule.is_static
@@ -228,8 +247,7 @@ class _Writer:
             self.lines += [f"    {line}" for line in kernel_lines(mine, ["z"], "z", scratch, single=False)]
 
     def _local_operands(self, node: Node) -> dict[str, str]:
-        operands = dict.fromkeys(name for step in self._program.outer_steps(node) for name in step.operands)
-        return {name: f"c{index}" for index, name in enumerate(operands)}
+        return {name: f"c{index}" for index, name in enumerate(numpy_operands(self._program, node))}
 
     def _allocate(self, position: int) -> None:
         """Without static buffers a value gets its storage where it is bound."""
@@ -274,6 +292,12 @@ class _Writer:
     def _name(self, name: str, argument: Argument) -> str:
         self.arguments[name] = argument
         return name
+
+
+def numpy_operands(program: Program, node: Node) -> tuple[str, ...]:
+    """Return the constants that NumPy's element-wise and row-wise work of a node reads, each once: a product's weight is none of them."""
+    own = () if op_named(node.op).is_product else node.operands
+    return tuple(dict.fromkeys([*own, *(name for step in program.outer_steps(node) for name in step.operands)]))
 
 
 def kernel_lines(

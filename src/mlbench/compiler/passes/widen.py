@@ -1,0 +1,47 @@
+"""Widening: a value of one column is repeated before it meets a value of more columns.
+
+A mean or a norm along a row has one column, and what it is subtracted from or divides has many. NumPy broadcasts such an operand, for
+which it mallocs an iterator and a buffer in each call. A copy broadcasts without both. So the column is copied next to itself into a
+matrix of as many columns, which has its place in the arena, and all who need that width share it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from mlbench.compiler.passes.base import graph_pass
+from mlbench.ir import Graph, Node, new_name, op_named
+
+
+def apply(graph: Graph) -> Graph:
+    """Repeat every value of one column that an op of two values reads beside a wider one."""
+    taken = {*graph.inputs, *graph.constants, *(node.output for node in graph.nodes)}
+    columns = {**graph.inputs, **{node.output: node.columns for node in graph.nodes}}
+    made: dict[tuple[str, int], str] = {}
+    nodes: list[Node] = []
+    for node in graph.nodes:
+        narrow = [name for name in node.values if _is_narrow(node, columns[name])]
+        for name in dict.fromkeys(narrow):
+            if (name, node.columns) not in made:
+                made[name, node.columns] = wide = new_name(taken, f"{name}_wide")
+                taken.add(wide)
+                nodes.append(Node("repeat_column", (name,), wide, node.columns, attributes=(node.columns,)))
+        inputs = (made[name, node.columns] if name in narrow else name for name in node.values)
+        nodes.append(replace(node, inputs=(*inputs, *node.operands)) if narrow else node)
+    return graph.with_nodes(tuple(nodes)) if made else graph
+
+
+def explain(before: Graph, after: Graph) -> str:
+    """Say what the pass did to this graph."""
+    made = [node for node in after.nodes if node.output not in {each.output for each in before.nodes}]
+    if not made:
+        return "Nothing to do: no value of one column meets a wider one."
+    return f"{', '.join(f'{node.values[0]} repeated to {node.columns} columns' for node in made)}, by a copy that allocates nothing."
+
+
+def _is_narrow(node: Node, columns: int) -> bool:
+    op = op_named(node.op)
+    return op.is_pointwise and not op.elementwise and columns == 1 < node.columns
+
+
+PASS = graph_pass("widen", "repeat a value of one column where it meets a wider one", apply, explain)
