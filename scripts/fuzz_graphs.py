@@ -27,7 +27,7 @@ from mlbench.compiler.schedule.program import FEATURES, ROWS
 from mlbench.compiler.schedule.schedule import BLAS, ONE, ORDERS, SPLIT, TILES, OpSchedule, Schedule, products_of
 from mlbench.ir import FloatArray, graph_text
 from mlbench.runtime import BaselineRunner, OptimizedRunner
-from support.random_graphs import RandomGraph, expected, judge, random_graph
+from support.random_graphs import RandomGraph, expected, judge, random_graph, results_of
 
 NAMES = tuple(each.name for each in PASSES)
 
@@ -92,9 +92,9 @@ def failure(case: Case) -> str:
     exact, allowed = expected(made)
     for rows in dict.fromkeys((max_batch, 1, max_batch - max_batch // 3, 0)):
         xs = tuple(x[:rows] for x in made.xs)
-        for who, run in (("eager", eager.run_all), ("compiled", runner.run_all)):
+        for who, run in (("eager", eager.run), ("compiled", runner.run)):
             with np.errstate(all="ignore"):
-                found = judge(made, rows, run(xs), exact, allowed)
+                found = judge(made, rows, results_of(run(*xs)), exact, allowed)
             if found:
                 return f"{who}, {rows} rows: {found}"
     return _poisoned(case, eager, runner) if case.poisoned else ""
@@ -105,7 +105,7 @@ def _poisoned(case: Case, eager: BaselineRunner, runner: OptimizedRunner) -> str
     random = np.random.default_rng(0)
     xs: list[FloatArray] = [np.where(random.random(x.shape) < 0.1, np.float32(np.nan), x) for x in case.made.xs]
     with np.errstate(all="ignore"):
-        plain, fast = eager.run_all(tuple(xs)), runner.run_all(tuple(xs))
+        plain, fast = results_of(eager.run(*xs)), results_of(runner.run(*xs))
     for name, one, other in zip(case.made.graph.outputs, plain, fast, strict=True):
         if not np.array_equal(np.isnan(one), np.isnan(other)):
             row, column = np.argwhere(np.isnan(one) != np.isnan(other))[0]

@@ -82,7 +82,9 @@ def table(counts: dict[str, Counter[str]]) -> str:
     lines = [" | ".join([f"{'data set':<18}", *(f"{each:>7}" for each in ("cases", *OUTCOMES))])]
     for kind, count in counts.items():
         numbers = [sum(count.values()), *(count[each] for each in OUTCOMES)]
-        lines.append(" | ".join([f"{kind:<18}", *(f"{n:>{max(7, len(head))}}" for n, head in zip(numbers, ("cases", *OUTCOMES), strict=True))]))
+        lines.append(
+            " | ".join([f"{kind:<18}", *(f"{n:>{max(7, len(head))}}" for n, head in zip(numbers, ("cases", *OUTCOMES), strict=True))])
+        )
     return "\n".join(lines)
 
 
@@ -145,7 +147,9 @@ def adapted(model: ModelProto, data: Data, kept: Sequence[str], *, are_matrices:
             matrix = array.reshape((array.shape[0], -1))
             nodes = [
                 onnx.helper.make_node("Constant", [], [f"{info.name}_shape"], value_ints=array.shape if array.ndim > 1 else (1,)),
-                onnx.helper.make_node("Reshape" if array.ndim > 1 else "Squeeze", [f"{info.name}_matrix", f"{info.name}_shape"], [info.name]),
+                onnx.helper.make_node(
+                    "Reshape" if array.ndim > 1 else "Squeeze", [f"{info.name}_matrix", f"{info.name}_shape"], [info.name]
+                ),
             ]
             before += nodes
             other.graph.input.append(
@@ -185,8 +189,8 @@ def differing(network: Network, inputs: Sequence[Array], expected: Sequence[Arra
     graph = network.graph()
     runs: dict[str, Callable[[], Any]] = {
         "reference": lambda: interpret(graph, xs),
-        "BaselineRunner": lambda: BaselineRunner(graph).run_all(xs),
-        "OptimizedRunner": lambda: OptimizedRunner(graph, max_batch=len(xs[0])).run_all(xs),
+        "BaselineRunner": lambda: BaselineRunner(graph).run(*xs),
+        "OptimizedRunner": lambda: OptimizedRunner(graph, max_batch=len(xs[0])).run(*xs),
     }
     for name, run in runs.items():
         found = run()

@@ -82,7 +82,7 @@ def _inputs(graph: Graph, batch: int) -> tuple[FloatArray, ...]:
 def _call(op: Op, form: str, columns: int, batch: int) -> Callable[[], object]:
     graph = _graph(op, columns, form)
     runner, xs = OptimizedRunner(graph, batch), _inputs(graph, batch)
-    return lambda: runner.run_all(xs)
+    return lambda: runner.run(*xs)
 
 
 @pytest.fixture(scope="module")
@@ -108,7 +108,7 @@ def test_an_op_is_right(op: Op) -> None:
                 xs = _inputs(graph, batch)
                 (exact,) = interpret(graph, xs)
                 for runner in (BaselineRunner(graph), OptimizedRunner(graph, batch), OptimizedRunner(graph, batch, passes=[])):
-                    np.testing.assert_allclose(runner.run_all(xs)[0], exact, rtol=2e-5, atol=2e-6)
+                    np.testing.assert_allclose(runner.run(*xs), exact, rtol=2e-5, atol=2e-6)
 
 
 def main() -> None:

@@ -51,6 +51,11 @@ def random_graph(seed: int, rows: int = 16, most: int = 10) -> RandomGraph:
     return _Maker(np.random.default_rng(seed), rows).make(most)
 
 
+def results_of(found: FloatArray | tuple[FloatArray, ...]) -> tuple[FloatArray, ...]:
+    """Return what a call gave as a tuple, one array or several."""
+    return found if isinstance(found, tuple) else (found,)
+
+
 def judge(case: RandomGraph, rows: int, ys: Sequence[FloatArray], exact: Sequence[Wide], allowed: Sequence[Wide]) -> str:
     """Return what is wrong with the results for the first rows of a case, or nothing."""
     for name, y, right, bound in zip(case.graph.outputs, ys, exact, allowed, strict=True):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
 
@@ -19,7 +19,8 @@ from mlbench.runtime.numpy_backend.lowering import argument_names, attribute_fie
 from mlbench.runtime.x86_backend import Run, runs_of
 
 MOST_NAMES = 32
-"""Names of one function. A frame that a profiler looks at becomes an object, and Python mallocs one of more than 512 bytes: 64 words."""
+"""Words in one function. A frame that a profiler looks at becomes an object, and Python mallocs one of more than 512 bytes: 64 words,
+with its locals and its stack."""
 _ONE_WEIGHT = ("multiply({x}, {0}[0, 0], out={out})",)
 """A product with one weight. `dot` leaves it to BLAS as a sum of multiples, which skips one of 0, so that NaN becomes 0."""
 
@@ -86,7 +87,7 @@ def tile_source(program: Program, plan: MemoryPlan, stripped: frozenset[int], *,
         ends.append(len(writer.lines))
     call = ", ".join([*writer.inputs.values(), *writer.outputs.values()])
     nodes = [writer.lines[first:end] for first, end in itertools.pairwise(ends)]
-    parts = _parts(nodes, writer.arguments) if program.schedule.is_static else [writer.lines]
+    parts = _parts(nodes) if program.schedule.is_static else [writer.lines]
     lines = [f"def bind({', '.join(writer.arguments)}):"]
     for number, part in enumerate(parts if len(parts) > 1 else []):
         lines += [f"    def part{number}({call}):", *(f"        {line}" for line in part)]
@@ -95,12 +96,12 @@ def tile_source(program: Program, plan: MemoryPlan, stripped: frozenset[int], *,
     return TileSource("\n".join([*lines, "    return tile"]) + "\n", writer.arguments)
 
 
-def _parts(nodes: Sequence[list[str]], names: Collection[str]) -> list[list[str]]:
-    """Return the lines of the nodes in parts that use at most MOST_NAMES names each, unless a node alone uses more."""
+def _parts(nodes: Sequence[list[str]]) -> list[list[str]]:
+    """Return the lines of the nodes in parts of at most MOST_NAMES words each, unless a node alone uses more."""
     parts: list[list[str]] = [[]]
     used: set[str] = set()
     for lines in nodes:
-        mine = {word for line in lines for word in re.findall(r"\w+", line)} & set(names)
+        mine = {word for line in lines for word in re.findall(r"[a-z]\w*", line)}
         if parts[-1] and len(used | mine) > MOST_NAMES:
             parts.append([])
             used = set()
