@@ -109,7 +109,7 @@ def test_without_a_processor_for_it_nothing_is_generated(monkeypatch: pytest.Mon
     for schedule in (None, Schedule(None, (CODE, CODE))):
         runner = OptimizedRunner(MODEL, 9, schedule=schedule)
         assert {node.op for node in runner.compiled.graph.nodes} == {"matmul"}
-        assert {each.name: note for each, note in runner.compiled.notes}["codegen"] == (
+        assert {each.name: note for each, note in compile_graph(MODEL.graph(), 9, schedule=schedule).notes}["codegen"] == (
             "No code generated: this processor has no AVX2 with FMA."
         )
         check_result(MODEL, batch_of(9, 20), runner.run(batch_of(9, 20)))
@@ -286,7 +286,8 @@ def test_columns_are_shared_of_generated_code_alone() -> None:
     model = mlp(6, 9, 3, output_activation="softmax")
     runner = runner_of(model, 8, None, SPLIT, 2)
     assert runner.compiled.program.schedule.workers == 1
-    assert {each.name: note for each, note in runner.compiled.notes}["parallelize"] == "One thread."
+    compiled = compile_graph(model.graph(), 8, None, runner.compiled.schedule, 2)
+    assert {each.name: note for each, note in compiled.notes}["parallelize"] == "One thread."
     check_result(model, batch_of(8, 6), runner.run(batch_of(8, 6)))
 
 

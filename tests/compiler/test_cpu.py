@@ -199,6 +199,7 @@ MODELS = {
 PROGRAM = """
 import numpy as np
 from mlbench import BaselineRunner, OptimizedRunner, mlp
+from mlbench.compiler.pipeline import compile_graph
 from mlbench.compiler.x86 import find
 
 model = mlp(16, (24,), 10)
@@ -209,7 +210,7 @@ for threads in (1, 2):
     for _ in range(3):
         assert np.abs(runner.run(x) - expected).max() < 1e-5
 vectors, why = find()
-print(vectors and vectors.name, [note for each, note in runner.compiled.notes if each.name == "codegen"], why)
+print(vectors and vectors.name, [note for each, note in compile_graph(model.graph(), 7).notes if each.name == "codegen"], why)
 """
 
 

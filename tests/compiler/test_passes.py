@@ -392,6 +392,12 @@ def test_compilation_keeps_the_source_and_a_note_for_each_pass() -> None:
     assert all(paragraph.endswith(".") for _, paragraph in compiled.notes)
 
 
+def test_a_runner_has_no_notes_of_constants_that_it_forgot() -> None:
+    """A pass that looked at them again would do something else, and say so."""
+    with pytest.raises(GraphError, match="a runner forgets the constants that it does not read"):
+        OptimizedRunner(SMALL, 8).compiled.notes  # noqa: B018  # a property
+
+
 def test_an_explanation_cannot_stop_a_compile() -> None:
     """What a pass did is told when somebody asks, from the same passes once more; a compile asks for nothing."""
 

@@ -62,12 +62,14 @@ class Compiled:
         program: the graph and the schedule as they run.
         passes: what ran, in order.
         schedule: what the passes that take a schedule were given; None where none of them ran.
+        is_released: constants that what runs does not need are gone.
     """
 
     source: Graph
     program: Program
     passes: tuple[Pass, ...]
     schedule: Schedule | None = None
+    is_released: bool = False
 
     @property
     def graph(self) -> Graph:
@@ -80,7 +82,14 @@ class Compiled:
 
         The passes run once more for it. So no explanation is made, or can fail, while a graph is compiled, and no graph between two passes
         is kept with its copies of weights.
+
+        Raises:
+            GraphError: of a runner, which forgets constants that it does not read: a pass that looked at them again would do something else.
         """
+        if self.is_released:
+            raise GraphError(
+                "a runner forgets the constants that it does not read; compile_graph(model.graph(), max_batch).notes has the notes"
+            )
         program = plain_program(self.source, self.program.schedule.max_batch, self.program.schedule.threads)
         notes = []
         for each in self.passes:
@@ -105,7 +114,7 @@ def released(compiled: Compiled) -> Compiled:
         }
         return replace(graph, constants=constants)
 
-    return replace(compiled, source=emptied(compiled.source), program=replace(program, graph=emptied(program.graph)))
+    return replace(compiled, source=emptied(compiled.source), program=replace(program, graph=emptied(program.graph)), is_released=True)
 
 
 def compile_graph(
