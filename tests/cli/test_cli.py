@@ -471,7 +471,7 @@ def test_explain_tells_of_a_fold_that_happened(capsys: pytest.CaptureFixture[str
 def test_explain_refuses_unknown_names(capsys: pytest.CaptureFixture[str]) -> None:
     """A name that is no optimisation is a usage error with those there are."""
     assert main(["explain", "--passes", "fusion"]) == 2
-    assert "no optimisation is called 'fusion'; there are canonicalize, " in capsys.readouterr().err
+    assert "no optimisation is called 'fusion'; there are recognize, " in capsys.readouterr().err
 
 
 def test_explain_names_every_pass(capsys: pytest.CaptureFixture[str]) -> None:

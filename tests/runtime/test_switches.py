@@ -76,7 +76,7 @@ def test_in_place_is_a_switch_of_its_own() -> None:
 def test_an_unknown_name_is_refused() -> None:
     """A name that is no optimisation is refused, and the error lists those there are."""
     with pytest.raises(
-        ModelError, match="no optimisation is called 'fusion'; there are canonicalize, fuse, widen, static, tile, layout, codegen"
+        ModelError, match="no optimisation is called 'fusion'; there are recognize, fold_scale, canonicalize, fuse, widen, static, tile"
     ):
         OptimizedRunner(mlp(6, 9, 3), 4, passes=["fusion"])
 

@@ -10,7 +10,21 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from mlbench.compiler.passes import canonicalize, codegen, fold_bias, fuse, in_place, layout, parallelize, static, strips, tile, widen
+from mlbench.compiler.passes import (
+    canonicalize,
+    codegen,
+    fold_bias,
+    fold_scale,
+    fuse,
+    in_place,
+    layout,
+    parallelize,
+    recognize,
+    static,
+    strips,
+    tile,
+    widen,
+)
 from mlbench.compiler.passes.base import Pass, graph_pass
 from mlbench.compiler.schedule.heuristics import heuristic_schedule
 from mlbench.compiler.schedule.program import Program, plain_program
@@ -20,6 +34,8 @@ from mlbench.errors import GraphError, ModelError
 from mlbench.ir import Graph, verify
 
 PASSES = (
+    recognize.PASS,
+    fold_scale.PASS,
     canonicalize.PASS,
     fuse.PASS,
     widen.PASS,
