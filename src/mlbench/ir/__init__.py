@@ -4,6 +4,7 @@ from mlbench.ir.graph import FloatArray, Graph, Node, Step, frozen, new_name
 from mlbench.ir.ops import BYTES_PER_NUMBER, OPS, Op, op_named
 from mlbench.ir.printer import call_text, graph_text, head_text, node_call_text, return_text
 from mlbench.ir.reference import REFERENCES, interpret
+from mlbench.ir.rounding import deviations
 from mlbench.ir.verify import verify
 
 __all__ = [
@@ -16,6 +17,7 @@ __all__ = [
     "Op",
     "Step",
     "call_text",
+    "deviations",
     "frozen",
     "graph_text",
     "head_text",
