@@ -57,6 +57,8 @@ def fold(call: Call) -> Constant:
     try:
         with np.errstate(all="ignore"):
             found = np.asarray(FOLDS[call.op](call))
+    except RefusedError:
+        raise
     except (ValueError, IndexError, TypeError, OverflowError, ZeroDivisionError) as error:
         raise RefusedError(f"its constants do not fit it ({error})") from error
     return Constant(_plain(found))
@@ -158,6 +160,12 @@ def _cast_to(call: Call, source: Array, kind: int) -> Array:
     return source.astype(onnx.helper.tensor_dtype_to_np_dtype(kind))
 
 
+def _cast_like(call: Call) -> Array:
+    like = call.input(1)  # a value is float32
+    kind = onnx.helper.np_dtype_to_tensor_dtype(like.array.dtype) if isinstance(like, Constant) else onnx.TensorProto.FLOAT
+    return _cast_to(call, array(call), kind)
+
+
 def _filled(call: Call) -> Array:
     shape = _counted(call, [int(each) for each in call.constant(0, "its shape")], 8)
     value = call.attributes.get("value")
@@ -251,10 +259,8 @@ def _dequantized(call: Call) -> Array:
         axis = range(source.ndim)[call.attributes.get("axis", 1)]
         lengths = [-1 if each == axis else 1 for each in range(source.ndim)]
         scale, zero = scale.reshape(lengths), zero.reshape(lengths)
-    wide = source.astype(np.float32 if source.dtype.kind not in "iu" else np.int64) - zero.astype(
-        np.float32 if source.dtype.kind not in "iu" else np.int64
-    )
-    return np.asarray(wide.astype(np.float32) * scale)
+    wide = np.float32 if source.dtype.kind not in "iu" else np.int64
+    return np.asarray((source.astype(wide) - zero.astype(wide)).astype(np.float32) * scale)
 
 
 _MOVES = {"Cast", "Concat", "Gather", "Identity", "Reshape", "Slice", "Squeeze", "Unsqueeze"}
@@ -263,7 +269,7 @@ FOLDS: dict[str, Callable[[Call], Array]] = {
     "Abs": _unary(np.abs),
     "Add": _binary(np.add),
     "Cast": cast,
-    "CastLike": lambda call: _cast_to(call, array(call), onnx.helper.np_dtype_to_tensor_dtype(array(call, 1).dtype)),
+    "CastLike": _cast_like,
     "Ceil": _unary(np.ceil),
     "Concat": _joined,
     "ConstantOfShape": _filled,
