@@ -16,7 +16,7 @@ import pytest
 from mlbench import BaselineRunner, Model
 from mlbench.ir import FloatArray
 from mlbench.pytest_plugin.plugin import MlbenchFixture
-from mlbench.studies.cases import Cell, input_of, model_of
+from mlbench.studies.cases import Cell, inputs_of, model_of
 
 pytestmark = pytest.mark.benchmark(max_time=0.2, min_rounds=5, disable_gc=True, warmup=True, warmup_iterations=10)
 
@@ -57,6 +57,7 @@ def by_hand_deep(hidden: list[tuple[FloatArray, FloatArray]], w: FloatArray, b: 
 
 def test_five_lines(mlbench: MlbenchFixture, sweep_cell: Cell) -> None:
     """Runner and lines give the same bits, and take turns."""
-    model, x = model_of(sweep_cell), input_of(sweep_cell)
+    model, x = model_of(sweep_cell), inputs_of(sweep_cell)[0]
+    assert isinstance(model, Model)
     lines = by_hand(model)
     mlbench(BaselineRunner(model).run, x, reference=lines, check=lambda y: np.testing.assert_array_equal(y, lines(x)))

@@ -25,7 +25,7 @@ import time
 import traceback
 import warnings
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -303,9 +303,9 @@ def count(name: str, path: Path, use: Use, numbers: range, seed: int) -> tuple[C
     return counts, told
 
 
-def _not_recorded(cell: str) -> None:
+def _not_recorded(identity: Mapping[str, Any]) -> None:
     """Decide whether the memory of a cell would be recorded, which takes long, and record nothing."""
-    memory_record.can_be_drawn(cell)
+    memory_record.can_be_drawn(identity)
 
 
 def quickened() -> tuple[tuple[Any, str, Any], ...]:

@@ -21,7 +21,7 @@ from mlbench.errors import WorkerError
 from mlbench.measure import ArmTimes, Environment, Footprint
 from mlbench.measure.peaks import LOOPS, Floor, Level, Peaks
 from mlbench.results import COMPLETE, INTERRUPTED, RUNNERS, Measurement, StaticBytes, load, new_result, save
-from mlbench.studies.cases import Case, Cell, plan_of
+from mlbench.studies.cases import Case, Cell, mlp_cell, plan_of
 from mlbench.studies.sweep import Effort, Interrupted, measurement
 
 HERE = Environment("Some CPU", 2, "Linux 6", "3.12.1", "2.1.0", "openblas 0.3", 1, "fresh", None, "0.1.0", None, None, None, {})
@@ -29,22 +29,22 @@ PEAKS = Peaks(1e11, (Level("memory", 0, 1e10),), 3e-8, LOOPS)
 TINY = ("--no-digits", "--hidden", "8", "--processes", "1", "--rounds", "1")
 NAMES = ("b1-h8", "b2-h8", "b3-h8")
 OPTIONS = {
-    "run": "--tuned --quick --large --batch --hidden --inputs --outputs --threads --depth --no-digits --processes --rounds --heap --json "
-    "--resume --output --report",
+    "run": "MODEL --tuned --quick --large --batch --hidden --inputs --outputs --threads --depth --no-digits --processes --rounds --heap "
+    "--json --resume --output --report",
     "ab": "BASE HEAD --same-env --install --tolerance --limit --sets --most-sets --max-time --timeout --json --resume --keep-graphs "
     "--inconclusive --format --output --all",
     "calibrate": "--same-env --install --same --planted --store --suites --saved --output",
     "gate": "BASELINE CURRENT --tolerances --only --keep-graphs --inconclusive --format --output --all",
     "report": "FILE --output --graphs",
     "plot": "NAME FILE --output --theme",
-    "peers": "--threads --shapes --batch --only --processes --rounds --json --resume --output --compare",
+    "peers": "MODEL --inputs --outputs --threads --shapes --batch --only --processes --rounds --json --resume --output --compare",
     "show": "FILE",
     "ablation": "MODEL --batch --hidden --inputs --outputs --threads --depth --cold --processes --rounds --heap --json --resume --output",
-    "roofline": "--tuned --ceilings --quick --large --batch --hidden --inputs --outputs --threads --depth --no-digits --processes --rounds "
-    "--heap --json --resume --output",
+    "roofline": "MODEL --tuned --ceilings --quick --large --batch --hidden --inputs --outputs --threads --depth --no-digits --processes "
+    "--rounds --heap --json --resume --output",
     "doctor": "",
-    "explain": "--batch --hidden --inputs --outputs --threads --depth --passes --tuned",
-    "flamegraph": "CASE --folder",
+    "explain": "MODEL --batch --hidden --inputs --outputs --threads --depth --passes --tuned",
+    "flamegraph": "MODEL --inputs --outputs CASE --folder",
 }
 
 
@@ -97,7 +97,7 @@ def machine(monkeypatch: pytest.MonkeyPatch) -> None:
 def measured(monkeypatch: pytest.MonkeyPatch) -> Measured:
     """Measure nothing and compile nothing: every cell has made-up numbers at once, and the plan of a tiny one."""
     stand_in = Measured()
-    plans = {runner: plan_of(Case(Cell(2, (8,)), runner)) for runner in RUNNERS}
+    plans = {runner: plan_of(Case(mlp_cell(2, (8,)), runner)) for runner in RUNNERS}
     monkeypatch.setattr("mlbench.studies.sweep.plan_of", lambda case: plans[case.runner])
     monkeypatch.setattr("mlbench.studies.sweep.static_bytes", lambda case: StaticBytes(arena=1024))
     monkeypatch.setattr(run, "measure_cells", stand_in)
@@ -109,7 +109,7 @@ def measured(monkeypatch: pytest.MonkeyPatch) -> Measured:
 @pytest.fixture
 def result(tmp_path: Path) -> Path:
     """A result file of one cell."""
-    return save(new_result(HERE, "mlbench run --made-up", both(Cell(8, (64,)))), tmp_path / "result.json")
+    return save(new_result(HERE, "mlbench run --made-up", both(mlp_cell(8, (64,)))), tmp_path / "result.json")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -359,7 +359,7 @@ def test_show_reads_a_saved_result(result: Path, capsys: pytest.CaptureFixture[s
 
 def test_show_names_the_machine_of_the_file(result: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """A result from elsewhere is shown with its own machine, not with this one."""
-    save(new_result(dataclasses.replace(HERE, cpu="Far Away CPU"), "mlbench run", both(Cell(1, (8,)))), result)
+    save(new_result(dataclasses.replace(HERE, cpu="Far Away CPU"), "mlbench run", both(mlp_cell(1, (8,)))), result)
     main(["show", str(result)])
     text = capsys.readouterr().out
     assert "Far Away CPU" in text

@@ -13,7 +13,7 @@ from mlbench.cli import main, peers
 from mlbench.measure import Environment
 from mlbench.results.peers import MEASURED, OURS, PEERS_FILE, Outcome, PeerCell, Runtime
 from mlbench.results.storage import read
-from mlbench.studies.cases import Cell
+from mlbench.studies.cases import Cell, mlp_cell
 from mlbench.studies.peers import PEERS
 from mlbench.studies.peers.measure import PeerEffort
 
@@ -56,7 +56,7 @@ class Measured:
                 raise KeyboardInterrupt
             times = {name: 1e-05 if name == OURS else 2e-05 for name in modules}
             outcomes = {name: Outcome(MEASURED, "", 0.5, 0.1, each, ((each, each),) * effort.processes) for name, each in times.items()}
-            yield PeerCell({**dataclasses.asdict(cell), "hidden": list(cell.hidden)}, outcomes, effort.processes, weighed=True)
+            yield PeerCell(cell.identity(), outcomes, effort.processes, weighed=True)
 
 
 @pytest.fixture
@@ -91,7 +91,7 @@ def test_the_options_choose(measured: Measured) -> None:
     command = "peers --threads 2 --shapes 4-8-3,5-6-7-8 --batch 2,1 --only torch,xla --processes 1 --rounds 4"
     assert main(command.split()) == 0
     assert measured.cells == [
-        Cell(batch, hidden, i, o, 2, tuned=True) for i, hidden, o in ((4, (8,), 3), (5, (6, 7), 8)) for batch in (2, 1)
+        mlp_cell(batch, hidden, i, o, 2, tuned=True) for i, hidden, o in ((4, (8,), 3), (5, (6, 7), 8)) for batch in (2, 1)
     ]
     assert list(measured.modules) == [OURS, "torch", "xla"]
     assert measured.effort == PeerEffort(1, 4)

@@ -528,13 +528,13 @@ def test_ctrl_c_in_an_ablation_marks_the_run(pytester: pytest.Pytester) -> None:
     pytester.makepyfile(
         test_mine="""
         import mlbench.studies.ablation.measure as ablating
-        from mlbench.studies.cases import Cell
+        from mlbench.studies.cases import mlp_cell
 
         def test_it(mlbench, monkeypatch):
             def ctrl_c(*arguments, **more):
                 raise KeyboardInterrupt
             monkeypatch.setattr(ablating, "ablate", ctrl_c)
-            mlbench.ablation(Cell(1, (8,)))
+            mlbench.ablation(mlp_cell(1, (8,)))
         """
     )
     ran = pytester.runpytest_subprocess(*QUICK, "--benchmark-json=now.json")
@@ -547,7 +547,9 @@ def test_ctrl_c_in_an_ablation_marks_the_run(pytester: pytest.Pytester) -> None:
 
 def test_a_disabled_ablation_measures_nothing(pytester: pytest.Pytester) -> None:
     """With --benchmark-disable the runner is called once and no process is started."""
-    pytester.makepyfile(test_mine="from mlbench.studies.cases import Cell\n\ndef test_it(mlbench):\n    mlbench.ablation(Cell(1, (8,)))\n")
+    pytester.makepyfile(
+        test_mine="from mlbench.studies.cases import mlp_cell\n\ndef test_it(mlbench):\n    mlbench.ablation(mlp_cell(1, (8,)))\n"
+    )
     ran = pytester.runpytest_subprocess("-q", "-p", "no:cacheprovider", "--benchmark-disable")
     ran.assert_outcomes(passed=1)
     assert "mlbench" not in ran.stdout.str()

@@ -75,10 +75,10 @@ def test_nothing_recorded_and_nothing_planned_are_no_charts() -> None:
 
 def test_a_cell_of_ours_has_both_and_another_one_none() -> None:
     """What cannot be built here has no memory to show."""
-    found = memory_of("b8-h64")
+    found = memory_of({"id": "baseline-b8-h64"})
     assert found is not None
     assert {chart.name for chart in memory_charts(found)} >= {"arena-b8-h64"}
-    assert memory_of("test_square") is None
+    assert memory_of({"id": "test_square"}) is None
 
 
 def test_flame_graphs_are_linked(tmp_path: Path) -> None:
@@ -98,5 +98,5 @@ def test_flame_graphs_are_linked(tmp_path: Path) -> None:
 
 def test_a_huge_case_is_not_built_for_a_picture() -> None:
     """A name in somebody's file must not make this machine allocate gigabytes."""
-    assert memory_of("b1000000-h100000") is None
-    assert memory_of("b1-h100000000") is None
+    assert memory_of({"id": "baseline-b1000000-h100000"}) is None
+    assert memory_of({"id": "baseline-b1-h100000000"}) is None

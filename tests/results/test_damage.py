@@ -146,14 +146,14 @@ def test_a_name_in_a_file_starts_nothing_large(cell: str, monkeypatch: pytest.Mo
     monkeypatch.setattr(memory_record, "optimized_runner", lambda _: pytest.fail("built"))
     monkeypatch.setattr(memory_record, "call_of", lambda _: pytest.fail("built"))
     assert not is_drawn(parse_case(f"baseline-{cell}").cell)
-    assert memory_of(cell) is None
+    assert memory_of({"id": f"baseline-{cell}"}) is None
 
 
 def test_a_case_of_endless_digits_is_no_case() -> None:
     """Python refuses to read 5,000 digits as a number, with an error of its own."""
     with pytest.raises(UsageError, match="no case is called"):
         parse_case(f"baseline-b{'9' * 5000}-h8")
-    assert memory_of(f"b{'9' * 5000}-h8") is None
+    assert memory_of({"id": f"baseline-b{'9' * 5000}-h8"}) is None
 
 
 # --- text -----------------------------------------------------------------------------------------------------------------

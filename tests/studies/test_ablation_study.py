@@ -30,11 +30,11 @@ from mlbench.studies.ablation.breakdown import (
     TINY_PRODUCTS,
     programs,
     shares_of,
-    tiny_model,
 )
 from mlbench.studies.ablation.measure import ablate, evaluate
+from mlbench.studies.ablation.tiny import tiny_graph
 from mlbench.studies.ablation.variants import CONTROL, NOTHING, ORDER, name_of, rungs, variants
-from mlbench.studies.cases import Cell, input_of, model_of
+from mlbench.studies.cases import inputs_of, mlp_cell, model_of
 from mlbench.studies.sweep import Effort
 
 US = 1e-6
@@ -166,7 +166,7 @@ def test_the_preallocated_program_computes_what_the_baseline_does(activation: st
     """The program that allocates nothing gives the baseline's result, also when it runs again."""
     model = mlp(6, (8, 8), 4, activation=activation, output_activation=output)
     x = np.random.default_rng(3).standard_normal((5, 6), dtype=np.float32)
-    call = programs(model, x)[PREALLOCATED]
+    call = programs(model.graph(), (x,))[PREALLOCATED]
     call()
     np.testing.assert_allclose(np.asarray(call()), BaselineRunner(model).run(x), rtol=1e-6)
 
@@ -176,15 +176,15 @@ def test_the_products_alone_are_the_products() -> None:
     model = mlp(6, 8, 4)
     x = np.random.default_rng(3).standard_normal((5, 6), dtype=np.float32)
     expected = x @ model.layers[0].weight @ model.layers[1].weight
-    np.testing.assert_allclose(np.asarray(programs(model, x)[PRODUCTS]()), expected, rtol=1e-6)
+    np.testing.assert_allclose(np.asarray(programs(model.graph(), (x,))[PRODUCTS]()), expected, rtol=1e-6)
 
 
 def test_the_tiny_programs_make_the_same_calls() -> None:
-    """The model of size 1 has the operations of the original, each on a single element."""
-    model, tiny = mlp(6, (8, 8), 4), tiny_model(mlp(6, (8, 8), 4))
-    calls = programs(model, np.ones((5, 6), np.float32))
-    assert {weight.shape for weight in (layer.weight for layer in tiny.layers)} == {(1, 1)}
-    assert [node.op for node in tiny.graph().nodes] == [node.op for node in model.graph().nodes]
+    """The graph of size 1 has the operations of the original, each on a single element."""
+    graph = mlp(6, (8, 8), 4).graph()
+    tiny, calls = tiny_graph(graph), programs(graph, (np.ones((5, 6), np.float32),))
+    assert {array.shape for array in tiny.constants.values()} == {(1, 1), (1,)}
+    assert [node.op for node in tiny.nodes] == [node.op for node in graph.nodes]
     assert {np.asarray(calls[name]()).shape for name in (TINY, TINY_PREALLOCATED, TINY_PRODUCTS)} == {(1, 1)}
 
 
@@ -192,7 +192,7 @@ def test_the_tiny_programs_make_the_same_calls() -> None:
 def test_a_cell_is_ablated_end_to_end(hidden: tuple[int, ...]) -> None:
     """A real, tiny cell of any depth has every rung and shares that add up; each process took its turns."""
     steps: list[str] = []
-    cell = Cell(2, hidden)
+    cell = mlp_cell(2, hidden)
     found = ablate(cell, Effort(processes=2, rounds=1, singles_s=0.0), steps.append)
     assert [each.rung for each in found.effects] == list(rungs())
     assert steps == [cell.id] * 3
@@ -204,7 +204,7 @@ def test_a_cell_is_ablated_end_to_end(hidden: tuple[int, ...]) -> None:
 
 def test_cold_caches_are_said() -> None:
     """With cold caches the ablation holds how much was evicted, and both tables say it."""
-    found = ablate(Cell(1, (8,)), Effort(processes=1, rounds=1, singles_s=0.0), lambda what: None, cold=True)
+    found = ablate(mlp_cell(1, (8,)), Effort(processes=1, rounds=1, singles_s=0.0), lambda what: None, cold=True)
     assert found.evicted_bytes is not None
     for table in ablation_tables(found):
         assert table.title.endswith("b1-h8, cold caches")
@@ -213,7 +213,7 @@ def test_cold_caches_are_said() -> None:
 
 def test_one_row_has_nothing_to_tile() -> None:
     """In a batch of one the tile changes no program, and the digest of the runners shows it."""
-    found = ablate(Cell(1, (8,)), Effort(processes=1, rounds=1, singles_s=0.0), lambda what: None)
+    found = ablate(mlp_cell(1, (8,)), Effort(processes=1, rounds=1, singles_s=0.0), lambda what: None)
     idle = {each.rung.label for each in found.effects if each.is_idle}
     assert {"+ tile", "only tile", "all but tile"} <= idle
     assert "only fuse" not in idle
@@ -257,5 +257,5 @@ def test_a_damaged_file_is_refused(tmp_path: Path, edit: Any, message: str) -> N
 
 def test_the_input_of_a_cell_reaches_the_programs() -> None:
     """The programs run on the cell's own model and input: their result has its shape."""
-    cell = Cell(3, (8,), outputs=5)
-    assert np.asarray(programs(model_of(cell), input_of(cell))[PREALLOCATED]()).shape == (3, 5)
+    cell = mlp_cell(3, (8,), outputs=5)
+    assert np.asarray(programs(model_of(cell).graph(), inputs_of(cell))[PREALLOCATED]()).shape == (3, 5)

@@ -15,12 +15,11 @@ import pytest
 
 from mlbench.errors import FileError, UsageError, WrongResultError
 from mlbench.measure import has_memray, held_bytes
-from mlbench.models import load_digits_mlp
+from mlbench.models import Model, load_digits_mlp
 from mlbench.results import BASELINE, OPTIMIZED, RUNNERS, StaticBytes
 from mlbench.runtime import BaselineRunner, OptimizedRunner
 from mlbench.studies.cases import (
     BATCHES,
-    DIGITS,
     HIDDEN,
     LARGE_BATCHES,
     LARGE_DEPTHS,
@@ -33,7 +32,8 @@ from mlbench.studies.cases import (
     check,
     digits_cell,
     flame_graph,
-    input_of,
+    inputs_of,
+    mlp_cell,
     model_of,
     parse_case,
     recording_call,
@@ -41,20 +41,20 @@ from mlbench.studies.cases import (
     sweep,
 )
 
-TINY = Cell(2, (8,))
+TINY = mlp_cell(2, (8,))
 
 
 @pytest.mark.parametrize(
     ("cell", "expected"),
     [
-        (Cell(8, (64,)), "b8-h64"),
-        (Cell(512, (64, 32)), "b512-h64x32"),
-        (Cell(1, (8,), inputs=784), "b1-h8-i784-o10"),
-        (Cell(1, (8,), outputs=3), "b1-h8-i64-o3"),
-        (Cell(1, (8,), threads=2), "b1-h8-t2"),
-        (Cell(1, (8, 8), 7, 5, 4), "b1-h8x8-i7-o5-t4"),
-        (Cell(360, (128,), model=DIGITS), "digits-b360"),
-        (Cell(360, (128,), threads=2, model=DIGITS), "digits-b360-t2"),
+        (mlp_cell(8, (64,)), "b8-h64"),
+        (mlp_cell(512, (64, 32)), "b512-h64x32"),
+        (mlp_cell(1, (8,), inputs=784), "b1-h8-i784-o10"),
+        (mlp_cell(1, (8,), outputs=3), "b1-h8-i64-o3"),
+        (mlp_cell(1, (8,), threads=2), "b1-h8-t2"),
+        (mlp_cell(1, (8, 8), 7, 5, 4), "b1-h8x8-i7-o5-t4"),
+        (digits_cell(), "digits-b360"),
+        (digits_cell(2), "digits-b360-t2"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
@@ -67,7 +67,7 @@ def test_the_id_of_a_cell(cell: Cell, expected: str) -> None:
 def test_parse_case_is_the_inverse_of_the_id() -> None:
     """Every cell of both sweeps, of odd sizes and of the digits comes back from its name, for both runners."""
     odd = [
-        Cell(*sizes)
+        mlp_cell(*sizes)
         for sizes in itertools.product((1, 17), ((5,), (3, 4, 5)), (64, 100), (10, 1), (1, 2))
         if (sizes[2], sizes[3]) != (64, 10) or sizes[4] == 2
     ]
@@ -124,20 +124,20 @@ def test_the_digits_have_360_images() -> None:
 def test_the_default_sweep_is_batch_times_hidden() -> None:
     """Without sizes the sweep is every default batch with every default hidden width, batch by batch."""
     expected = [(batch, (width,)) for batch in BATCHES for width in HIDDEN]
-    assert expected == [(cell.batch, cell.hidden) for cell in sweep()]
+    assert expected == [(cell.batch, cell.subject.sizes(cell.batch)["hidden"]) for cell in sweep()]
 
 
 def test_a_sweep_is_a_product_of_its_sizes() -> None:
     """Depth repeats the hidden width; threads and outputs are those of every cell."""
     cells = sweep((1, 2), (3,), (4, 5), 6, (1, 2), 7)
     assert len(cells) == 8
-    assert {cell.hidden for cell in cells} == {(3,), (3, 3)}
-    assert {(cell.outputs, cell.threads) for cell in cells} == {(6, 7)}
+    assert {cell.subject.sizes(1)["hidden"] for cell in cells} == {(3,), (3, 3)}
+    assert {(*cell.subject.sizes(1)["outputs"], cell.threads) for cell in cells} == {(6, 7)}
 
 
 def test_work_is_that_of_the_products() -> None:
     """Two operations for each weight and row: 2 x 3 x (4 x 5 + 5 x 6 + 6 x 7)."""
-    assert Cell(3, (5, 6), 4, 7).work_flop == 2 * 3 * (20 + 30 + 42)
+    assert mlp_cell(3, (5, 6), 4, 7).work_flop == 2 * 3 * (20 + 30 + 42)
 
 
 def test_the_sweep_stops_at_ten_gflop() -> None:
@@ -145,7 +145,7 @@ def test_the_sweep_stops_at_ten_gflop() -> None:
     width, outputs = 1000, 10
     inputs = 4990
     rows = int(MOST_FLOP / (2 * width * (inputs + outputs)))
-    assert Cell(rows, (width,), inputs, outputs).work_flop == MOST_FLOP == 1e10
+    assert mlp_cell(rows, (width,), inputs, outputs).work_flop == MOST_FLOP == 1e10
     assert [rows] == [cell.batch for cell in sweep((rows, rows + 1), (width,), (inputs,), outputs, most_flop=MOST_FLOP)]
     assert len(sweep((rows, rows + 1), (width,), (inputs,), outputs)) == 2
 
@@ -158,10 +158,10 @@ def test_the_large_sweep_leaves_cells_out() -> None:
     assert max(cell.work_flop for cell in cells) <= MOST_FLOP
 
 
-@pytest.mark.parametrize("cell", [TINY, Cell(3, (4, 5), 6, 7), Cell(5, (128,), model=DIGITS)], ids=lambda cell: cell.id)
+@pytest.mark.parametrize("cell", [TINY, mlp_cell(3, (4, 5), 6, 7), dataclasses.replace(digits_cell(), batch=5)], ids=lambda cell: cell.id)
 def test_the_input_is_the_same_every_time(cell: Cell) -> None:
     """Two processes, and both runners, see the same numbers: float32, C-contiguous, batch x inputs."""
-    one, other = input_of(cell), input_of(cell)
+    one, other = inputs_of(cell)[0], inputs_of(cell)[0]
     assert one is not other
     np.testing.assert_array_equal(one, other)
     assert one.shape == (cell.batch, model_of(cell).inputs)
@@ -169,30 +169,34 @@ def test_the_input_is_the_same_every_time(cell: Cell) -> None:
     assert one.flags.c_contiguous
 
 
-@pytest.mark.parametrize("cell", [TINY, Cell(3, (4, 5), 6, 7)], ids=lambda cell: cell.id)
+@pytest.mark.parametrize("cell", [TINY, mlp_cell(3, (4, 5), 6, 7)], ids=lambda cell: cell.id)
 def test_the_model_is_the_same_every_time(cell: Cell) -> None:
     """The weights are seeded, and of the sizes of the cell."""
-    for one, other in zip(model_of(cell).layers, model_of(cell).layers, strict=True):
+    model, again = model_of(cell), model_of(cell)
+    assert isinstance(model, Model)
+    assert isinstance(again, Model)
+    for one, other in zip(model.layers, again.layers, strict=True):
         np.testing.assert_array_equal(one.weight, other.weight)
         np.testing.assert_array_equal(one.bias, other.bias)
-    model = model_of(cell)
-    assert (model.inputs, model.hidden, model.outputs) == (cell.inputs, cell.hidden, cell.outputs)
+    assert (model.hidden, model.inputs, model.outputs) == dataclasses.astuple(cell.subject)
 
 
 def test_the_digits_are_the_trained_model_on_real_images() -> None:
     """The digits cell is the shipped model on the first of its held-out images."""
     _, digits = load_digits_mlp()
     cell = parse_case("baseline-digits-b7").cell
-    np.testing.assert_array_equal(digits.images[:7], input_of(cell))
-    assert (model_of(cell).inputs, model_of(cell).hidden, model_of(cell).outputs) == (cell.inputs, cell.hidden, cell.outputs)
+    np.testing.assert_array_equal(digits.images[:7], inputs_of(cell)[0])
+    model = model_of(cell)
+    assert isinstance(model, Model)
+    assert (model.inputs, model.hidden, model.outputs) == (64, (128,), 10)
 
 
 def test_the_digits_cannot_be_written_over() -> None:
     """Every call gets images of its own; what one measurement does to them the next one does not see."""
     cell = digits_cell()
-    before = input_of(cell)
-    input_of(cell)[:] = 0
-    np.testing.assert_array_equal(before, input_of(cell))
+    before = inputs_of(cell)[0]
+    inputs_of(cell)[0][:] = 0
+    np.testing.assert_array_equal(before, inputs_of(cell)[0])
 
 
 @pytest.mark.parametrize(("runner", "kind"), [(BASELINE, BaselineRunner), (OPTIMIZED, OptimizedRunner)], ids=RUNNERS)
@@ -206,7 +210,7 @@ def test_a_case_is_run_by_its_runner(monkeypatch: pytest.MonkeyPatch, runner: st
             super().__init__(*given, **options)
 
     monkeypatch.setattr(f"mlbench.studies.cases.{kind.__name__}", Spy)
-    assert call_of(Case(TINY, runner))().shape == (2, 10)
+    assert np.shape(call_of(Case(TINY, runner))()) == (2, 10)
     assert made == [kind.__name__]
 
 
@@ -247,12 +251,12 @@ def test_the_baseline_holds_nothing_between_calls() -> None:
 def test_the_optimized_runner_holds_what_it_says() -> None:
     """Static bytes are the runner's own figures; staging counts only as what it would take."""
     runner = OptimizedRunner(model_of(TINY), TINY.batch)
-    runner.run(input_of(TINY))
+    runner.run(inputs_of(TINY)[0])
     memory = runner.memory
     found = static_bytes(Case(TINY, OPTIMIZED))
     assert (found.arena, found.operands, found.weight_copies) == (memory.arena_bytes, memory.operand_bytes, memory.weight_copy_bytes)
     assert found.staging == 0
-    assert found.staging_if_needed >= input_of(TINY).nbytes
+    assert found.staging_if_needed >= inputs_of(TINY)[0].nbytes
     assert found.total == found.arena + found.operands + found.weight_copies
 
 
@@ -270,7 +274,7 @@ def test_the_identity_of_a_case_is_plain_data() -> None:
         "model": "mlp",
         "tuned": False,
     }
-    assert expected == Case(Cell(2, (8, 9), threads=2), OPTIMIZED).identity()
+    assert expected == Case(mlp_cell(2, (8, 9), threads=2), OPTIMIZED).identity()
 
 
 @pytest.mark.skipif(not has_memray(), reason="memray is not installed")
@@ -286,8 +290,8 @@ def test_a_recording_of_the_optimized_runner_has_all_it_holds() -> None:
 def test_a_recording_of_the_optimized_runner_has_no_weights_of_the_model(monkeypatch: pytest.MonkeyPatch) -> None:
     """One set of them belongs to the model, also where the runner reads it because nothing is packed."""
     monkeypatch.setattr("mlbench.studies.cases.OptimizedRunner", partial(OptimizedRunner, passes=["static", "fuse"]))
-    cell = Cell(1, (2048,), 1024, 10)
-    weights = sum(layer.weight.nbytes for layer in model_of(cell).layers)
+    cell = mlp_cell(1, (2048,), 1024, 10)
+    weights = 4 * (1024 * 2048 + 2048 * 10)
     call = recording_call(Case(cell, OPTIMIZED))
     call()
     assert held_bytes(call) < static_bytes(Case(cell, OPTIMIZED)).total + weights / 4
@@ -297,7 +301,7 @@ def test_a_recording_of_the_optimized_runner_has_no_weights_of_the_model(monkeyp
 @pytest.mark.parametrize("runner", RUNNERS)
 def test_the_flame_graph_of_a_case(tmp_path: Path, runner: str) -> None:
     """Recording and page are named after the case, in a folder that is made if need be."""
-    recording, page = flame_graph(Case(Cell(64, (64,)), runner), tmp_path / "made" / "flames")
+    recording, page = flame_graph(Case(mlp_cell(64, (64,)), runner), tmp_path / "made" / "flames")
     assert (recording.name, page.name) == (f"{runner}-b64-h64.bin", f"{runner}-b64-h64.html")
     assert recording.stat().st_size > 0
     text = page.read_text(encoding="utf-8")

@@ -13,7 +13,7 @@ import mlbench.studies.floor
 from mlbench.compiler.x86 import find
 from mlbench.compiler.x86.loops import multiply_add_loop, read_loop
 from mlbench.measure.peaks import LOOPS, NUMPY, Level, Peaks
-from mlbench.studies.cases import Cell, digits_cell, sweep
+from mlbench.studies.cases import digits_cell, mlp_cell, sweep
 from mlbench.studies.floor import floor_of_cell, measure_peaks, peaks_here
 
 PEAKS = Peaks(100e9, (Level("L1", 32768, 200e9), Level("L2", 2**20, 80e9), Level("memory", 0, 10e9)), 30e-9, LOOPS)
@@ -72,4 +72,4 @@ def test_floors_of_the_sweep() -> None:
     assert floors["b512-h1024"].bound == "arithmetic"
     assert floors["b512-h1024"].seconds == pytest.approx(30e-9 + 2 * 512 * (64 * 1024 + 1024 * 10) / 100e9)
     assert floors["b1-h1024"].bound == "reading from L2"
-    assert floor_of_cell(Cell(1, (8,)), PEAKS).bound == "an empty call"
+    assert floor_of_cell(mlp_cell(1, (8,)), PEAKS).bound == "an empty call"

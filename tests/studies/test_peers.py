@@ -14,7 +14,7 @@ import pytest
 
 from mlbench.measure import Worker
 from mlbench.results.peers import MEASURED
-from mlbench.studies.cases import Cell
+from mlbench.studies.cases import mlp_cell
 from mlbench.studies.peers import PEERS, Package, adapter, as_numpy, versions
 from mlbench.studies.peers.adapters import tensorrt as tensor_rt
 from mlbench.studies.peers.packages import absent
@@ -62,7 +62,7 @@ def test_a_process_goes_from_cell_to_cell(installed: str) -> None:
         assert said.missing is None
         assert all(re.fullmatch(r"\S+ \d\S+", part) for part in said.versions.split(", "))
         for batch in (1, 3):
-            prepared = worker.call(prepare, installed, Cell(batch, (16,), 8, 4))
+            prepared = worker.call(prepare, installed, mlp_cell(batch, (16,), 8, 4))
             assert prepared.state == MEASURED
             assert prepared.worst_error is not None
             assert prepared.worst_error <= 1

@@ -14,14 +14,14 @@ import pytest
 from mlbench.errors import WorkerError
 from mlbench.measure import Environment, has_memray
 from mlbench.results.peers import FAILED, MEASURED, OURS, SLOW, WRONG, PeerCell
-from mlbench.studies.cases import Cell
+from mlbench.studies.cases import Cell, mlp_cell
 from mlbench.studies.peers import measure as peering
 from mlbench.studies.peers.measure import LEAST_ROUNDS, PeerEffort, Processes, find_runtimes, measure, time_interleaved
 from mlbench.studies.peers.worker import turn
 
 HERE = Environment("Some CPU", 2, "Linux 6", "3.12.1", "2.1.0", "openblas 0.3", 1, "fresh", None, "0.1.0", None, None, None, {})
 US = 1e-6
-TINY = Cell(2, (8,), 4, 3)
+TINY = mlp_cell(2, (8,), 4, 3)
 QUICK = PeerEffort(processes=2, rounds=2, turn_s=1e-4)
 HEAD = """
 import os, sys, time

@@ -20,7 +20,7 @@ from mlbench.results import BASELINE, COMPLETE, OPTIMIZED
 from mlbench.results.roofline import BANDWIDTH, BOUNDS, CALLS, ELEMENTWISE, PRODUCT, ROOFLINE_FILE, WEIGHTS, Distance
 from mlbench.results.storage import read
 from mlbench.runtime import OptimizedRunner
-from mlbench.studies.cases import Case, Cell, model_of
+from mlbench.studies.cases import Case, Cell, mlp_cell, model_of
 from mlbench.studies.roofline.bounds import Piece, classify, least_seconds
 from mlbench.studies.roofline.measure import must_move_bytes, pieces_of
 from mlbench.studies.sweep import Effort
@@ -126,12 +126,12 @@ def test_rates_are_of_the_whole_call() -> None:
 def test_what_must_move_is_counted_once() -> None:
     """Weights, biases, input and output once, the hidden activation written and read."""
     weights, biases = 64 * 32 + 32 * 10, 32 + 10
-    assert must_move_bytes(Cell(8, (32,))) == 4 * (weights + biases + 8 * 64 + 8 * 10 + 2 * 8 * 32)
+    assert must_move_bytes(mlp_cell(8, (32,))) == 4 * (weights + biases + 8 * 64 + 8 * 10 + 2 * 8 * 32)
 
 
 def test_the_baseline_is_five_calls() -> None:
     """Two products, two additions and a ReLU, each once, with the work of the layers."""
-    pieces = pieces_of(Case(Cell(8, (32,)), BASELINE))
+    pieces = pieces_of(Case(mlp_cell(8, (32,)), BASELINE))
     assert [piece.is_product for piece in pieces] == [True, False, False, True, False]
     assert {piece.calls for piece in pieces} == {1}
     assert [piece.work_flop for piece in pieces if piece.is_product] == [2 * 8 * 64 * 32, 2 * 8 * 32 * 10]
@@ -143,7 +143,7 @@ def test_the_baseline_is_five_calls() -> None:
 @pytest.mark.parametrize(("batch", "hidden"), [(1, 64), (64, 256), (512, 1024)])
 def test_work_is_the_same_however_it_is_cut(batch: int, hidden: int) -> None:
     """Tiles and strips change the calls, not the arithmetic; the calls are those of the code that runs."""
-    cell = Cell(batch, (hidden,))
+    cell = mlp_cell(batch, (hidden,))
     pieces = pieces_of(Case(cell, OPTIMIZED))
     assert sum(piece.work_flop for piece in pieces) == cell.work_flop
     assert all(piece.calls >= 1 for piece in pieces if not piece.is_product)
@@ -151,9 +151,9 @@ def test_work_is_the_same_however_it_is_cut(batch: int, hidden: int) -> None:
 
 def test_tiles_and_strips_are_calls() -> None:
     """512 rows of 1024 hidden columns run in tiles: a product for each, and a pass for each strip of each; of generated code nothing."""
-    products, *_ = (piece for piece in pieces_of(Case(Cell(512, (1024,)), OPTIMIZED)) if piece.is_product)
-    passes = [piece for piece in pieces_of(Case(Cell(512, (1024,)), OPTIMIZED)) if not piece.is_product]
-    program = OptimizedRunner(model_of(Cell(512, (1024,))), 512).compiled.program
+    products, *_ = (piece for piece in pieces_of(Case(mlp_cell(512, (1024,)), OPTIMIZED)) if piece.is_product)
+    passes = [piece for piece in pieces_of(Case(mlp_cell(512, (1024,)), OPTIMIZED)) if not piece.is_product]
+    program = OptimizedRunner(model_of(mlp_cell(512, (1024,))), 512).compiled.program
     assert program.schedule.is_tiled
     tiles = math.ceil(512 / program.schedule.tile_rows)
     if program.is_generated:

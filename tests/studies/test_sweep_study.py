@@ -17,7 +17,7 @@ from mlbench.measure import FRESH_HEAP, WARM_HEAP, ArmTimes, Footprint
 from mlbench.measure.peaks import Floor
 from mlbench.measure.stats import Interval
 from mlbench.results import BASELINE, COMPLETE, FASTEST_ROUNDS, INTERRUPTED, OPTIMIZED, RUNNERS, SPREAD_LIMIT, Measurement
-from mlbench.studies.cases import Case, Cell, input_of, model_of, static_bytes
+from mlbench.studies.cases import Case, inputs_of, mlp_cell, model_of, static_bytes
 from mlbench.studies.sweep import (
     LEAST_ROUNDS,
     PRODUCTS,
@@ -40,7 +40,7 @@ from mlbench.studies.sweep import (
     times_of_cell,
 )
 
-TINY = Cell(2, (8,))
+TINY = mlp_cell(2, (8,))
 LOW = Floor(1e-9, "arithmetic")
 HALF = Floor(0.5, "arithmetic")
 EFFORT = Effort(processes=2, rounds=2, singles_s=0.01)
@@ -155,7 +155,7 @@ def test_the_order_of_the_steps(workers: Callable[..., Workers]) -> None:
 def test_processes_of_several_cells_take_turns(workers: Callable[..., Workers]) -> None:
     """Each cell has a process before any has its second one, so that those of a cell are spread over the whole time."""
     made = workers(faults=0.0)
-    found = measure_cells({TINY: LOW, Cell(3, (8,)): LOW}, EFFORT)
+    found = measure_cells({TINY: LOW, mlp_cell(3, (8,)): LOW}, EFFORT)
     assert [(step, cell.batch) for step, cell, _ in made.asked[4:]] == [(times_of_cell, batch) for batch in (2, 3, 2, 3)]
     assert [each.case["id"] for each in found] == [f"{runner}-b{batch}-h8" for batch in (2, 3) for runner in RUNNERS]
 
@@ -339,7 +339,7 @@ def test_an_unsteady_footprint_is_warned_about() -> None:
 
 def test_the_products_are_the_model_without_anything_else() -> None:
     """The yardstick is the products of the model's weights: no bias, no activation; in plain C order, written into what is there."""
-    cell = Cell(5, (8, 9))
+    cell = mlp_cell(5, (8, 9))
     results: list[np.ndarray[Any, Any]] = []
     call = products_call(cell)
     call()
@@ -347,18 +347,19 @@ def test_the_products_are_the_model_without_anything_else() -> None:
     for _, weight, result in steps:
         assert weight.flags.c_contiguous
         results.append(result)
-    first, second, third = (layer.weight.astype(np.float64) for layer in model_of(cell).layers)
-    np.testing.assert_allclose(results[-1], input_of(cell) @ first @ second @ third, rtol=1e-4, atol=1e-4)
+    first, second, third = (array.astype(np.float64) for array in model_of(cell).graph().constants.values() if array.ndim == 2)
+    np.testing.assert_allclose(results[-1], inputs_of(cell)[0] @ first @ second @ third, rtol=1e-4, atol=1e-4)
 
 
 def test_the_products_contain_no_code_under_test() -> None:
     """What the call runs is NumPy's own function, on arrays of nobody else."""
-    cell = Cell(5, (8,))
+    cell = mlp_cell(5, (8,))
     steps = next(each.cell_contents for each in products_call(cell).__closure__ or () if isinstance(each.cell_contents, list))
-    for (dot, weight, result), layer in zip(steps, model_of(cell).layers, strict=True):
+    weights = [array for array in model_of(cell).graph().constants.values() if array.ndim == 2]
+    for (dot, weight, result), own in zip(steps, weights, strict=True):
         assert type(dot).__name__ == "builtin_function_or_method"
         assert type(dot.__self__) is np.ndarray
-        assert not np.shares_memory(weight, layer.weight)
+        assert not np.shares_memory(weight, own)
         assert result.flags.owndata
 
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 
-from mlbench.cli.options import QUICK, Commands, add_effort, add_sizes, chosen_cells, sizes, wrapped
+from mlbench.cli.options import QUICK, Commands, add_effort, add_sizes, sizes, wrapped
 from mlbench.cli.study import add_places, check_places, conduct, earlier_run
+from mlbench.cli.subject import add_model, check_same_network, chosen_cells
 from mlbench.errors import UsageError
 from mlbench.measure import describe, environment
 from mlbench.measure.latency import ROUNDS
@@ -18,7 +18,6 @@ from mlbench.results import now
 from mlbench.results.ablation import ABLATION_FILE, Ablation, Ablations
 from mlbench.studies.ablation.measure import ablate
 from mlbench.studies.ablation.variants import rungs
-from mlbench.studies.cases import DIGITS, MLP, Cell, digits_cell
 from mlbench.studies.driver import Step, Study
 from mlbench.studies.sweep import PROCESSES, Effort
 from mlbench.units import format_ratio
@@ -39,25 +38,27 @@ def add(commands: Commands) -> None:
               mlbench ablation                                      batch 1, 64 and 512, hidden 256
               mlbench ablation --batch 512 --hidden 256,1024        sizes of your own
               mlbench ablation digits                               the trained model on its 360 held-out images
+              mlbench ablation model.onnx --batch 8,64              a network of yours
               mlbench ablation --batch 64 --cold                    with cold caches
               mlbench ablation --json now.json --resume             continue after Ctrl-C"""),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    which = "mlp (default) has the sizes below; digits is the trained model, and --batch is its number of images"
-    parser.add_argument("model", nargs="?", choices=(MLP, DIGITS), default=MLP, metavar="MODEL", help=which)
+    add_model(parser, "an MLP has the sizes below")
     add_sizes(parser, QUICK["batches"], QUICK["hidden"])
     parser.add_argument("--depth", type=sizes, metavar="N,…", help="hidden layers (default 1)")
     parser.add_argument("--cold", action="store_true", help="cold caches: time single calls, with the caches evicted before each")
     add_effort(parser, PROCESSES, ROUNDS)
     add_places(parser)
-    parser.set_defaults(act=_ablation, no_digits=True, quick=True, large=False, tuned=False)
+    parser.set_defaults(act=_ablation, quick=True, large=False, tuned=False)
 
 
 def _ablation(options: argparse.Namespace) -> int:
     check_places(options)
-    cells = {cell.id: cell for cell in _cells(options)}
+    cells = {cell.id: cell for cell in chosen_cells(options)}
     here = environment(options.threads, options.heap)
     earlier = earlier_run(options, ABLATION_FILE, here)
+    if earlier is not None:
+        check_same_network(options.json, [(each.cell, each.network) for each in earlier.ablations], cells)
     effort = Effort(processes=options.processes, rounds=options.rounds, heap=options.heap, singles_s=0.0)
 
     def measure(known: Mapping[str, Ablation], step: Step) -> Iterator[tuple[str, Ablation, str]]:
@@ -77,19 +78,6 @@ def ablations_text(run: Ablations, *, colour: bool) -> str:
     """Return everything a person should see of a run: the command, the tables, the machine."""
     drawn = [render(table, colour=colour) for each in run.ablations for table in ablation_tables(each)]
     return "\n\n".join([f"$ {run.command}   ({run.date})", *drawn, f"Machine: {describe(run.environment)}"])
-
-
-def _cells(options: argparse.Namespace) -> list[Cell]:
-    if options.model != DIGITS:
-        return chosen_cells(options)
-    given = [name for name in ("hidden", "inputs", "depth") if getattr(options, name) is not None]
-    if given:
-        raise UsageError(f"--{given[0]}: the trained digits model has its sizes; leave it out, or leave out {DIGITS}")
-    whole = digits_cell(options.threads)
-    batches = options.batch or (whole.batch,)
-    if max(batches) > whole.batch:
-        raise UsageError(f"--batch {max(batches)}: the digits have {whole.batch} held-out images")
-    return [dataclasses.replace(whole, batch=batch) for batch in dict.fromkeys(batches)]
 
 
 def _known(options: argparse.Namespace, earlier: Ablations) -> dict[str, Ablation]:

@@ -18,7 +18,7 @@ from mlbench.gate import EXIT_PASS, OPEN, RED, Judgement
 from mlbench.measure import describe
 from mlbench.report import Table, render, result_text, verdict_text
 from mlbench.results import COMPLETE, Accepted, Result, load, now, save, with_run
-from mlbench.studies.cases import flame_graph, parse_case
+from mlbench.studies.cases import case_of, flame_graph
 from mlbench.studies.driver import check_same_environment
 from mlbench.studies.flame_graphs import folder_of
 
@@ -154,7 +154,7 @@ def _forced(judged: Judgement, names: Sequence[str]) -> list[tuple[str, str]]:
 def _keep_graphs(result: Result, baseline: Path) -> None:
     for each in result.measurements:
         try:
-            case = parse_case(each.case["id"])
+            case = case_of(each.case)
         except UsageError:
             continue  # a callable of somebody's, which is not at hand here
         flame_graph(case, folder_of(baseline))

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import argparse
 
-from mlbench.cli.options import EXIT_DONE, Commands, add_sizes, positive, say
+from mlbench.cli.options import EXIT_DONE, Commands, add_sizes, listed, positive, say
+from mlbench.cli.subject import OUTPUTS, add_model, chosen_subject, given_sizes, one_size, subject_cells
 from mlbench.compiler.pipeline import PASSES
 from mlbench.errors import UsageError
-from mlbench.studies.cases import Cell
+from mlbench.studies.cases import Cell, mlp_cell
 from mlbench.studies.explain import explanation
+
+BATCH = (512,)
 
 
 def add(commands: Commands) -> None:
@@ -17,12 +20,13 @@ def add(commands: Commands) -> None:
         "explain",
         help="show what the compiler does to a model",
         description="Print the graph as written, what each optimisation did to it, the graph as it runs, what runs, and the memory map.",
-        epilog="example: mlbench explain --batch 512 --hidden 256 --depth 2\n"
+        epilog="examples:\n  mlbench explain --batch 512 --hidden 256 --depth 2\n  mlbench explain model.onnx --batch 64\n\n"
         "optimisations, in the order in which they run:\n" + "\n".join(f"  {each.name:<10} {each.summary}" for each in PASSES),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    add_sizes(parser, (512,), (256,))
-    parser.add_argument("--depth", type=positive, default=1, metavar="N", help="hidden layers (default 1)")
+    add_model(parser, "an MLP has the sizes below")
+    add_sizes(parser, BATCH, (256,))
+    parser.add_argument("--depth", type=positive, metavar="N", help="hidden layers (default 1)")
     parser.add_argument("--passes", type=_names, metavar="NAME,…", help="optimisations to switch on (default all); 'none' for none")
     parser.add_argument(
         "--tuned", action="store_true", help="search tile, layouts, packing and threads on this machine, and report how long it took"
@@ -35,14 +39,21 @@ def _names(text: str) -> tuple[str, ...]:
 
 
 def _explain(options: argparse.Namespace) -> int:
-    for name in ("batch", "hidden", "inputs"):
-        values = getattr(options, name) or ()
-        if len(values) > 1 and name != "hidden":
-            raise UsageError(f"--{name} {','.join(map(str, values))}: explain takes one value")
-    hidden = options.hidden or (256,)
-    if len(hidden) > 1 and options.depth > 1:
-        raise UsageError(f"--hidden {','.join(map(str, hidden))} has a size for each layer already; leave out --depth {options.depth}")
-    cell = Cell((options.batch or (512,))[0], hidden if len(hidden) > 1 else hidden * options.depth, (options.inputs or (64,))[0],
-                options.outputs, options.threads)  # fmt: skip
-    say(explanation(cell, options.passes, tuned=options.tuned))
+    say(explanation(_cell(options), options.passes, tuned=options.tuned))
     return EXIT_DONE
+
+
+def _cell(options: argparse.Namespace) -> Cell:
+    subject = chosen_subject(options)
+    values = {"batch": options.batch, "inputs": None if subject else given_sizes(options, "inputs")}
+    for name, found in values.items():
+        if len(found or ()) > 1:
+            raise UsageError(f"--{name} {listed(found or ())}: explain takes one value")
+    if subject is not None:
+        return subject_cells(subject, options.batch, BATCH, options.threads, tuned=False)[0]
+    hidden, depth = options.hidden or (256,), options.depth or 1
+    if len(hidden) > 1 and depth > 1:
+        raise UsageError(f"--hidden {listed(hidden)} has a size for each layer already; leave out --depth {depth}")
+    (inputs,) = values["inputs"] or (64,)
+    outputs = one_size(options, "outputs", OUTPUTS)
+    return mlp_cell((options.batch or BATCH)[0], hidden if len(hidden) > 1 else hidden * depth, inputs, outputs, options.threads)

@@ -104,6 +104,6 @@ def _gate(options: argparse.Namespace) -> int:
     check_gate_options(options)
     judged, _, after = judge_files(options, options.only)
     if options.keep_graphs is not None:
-        judged = keep_graphs(judged, options.keep_graphs, options.baseline, {})
+        judged = keep_graphs(judged, options.keep_graphs, options.baseline, {}, {each.case["id"]: each.case for each in after.measurements})
         judged = replace(judged, notes=(*judged.notes, f"flame graphs show the installed code, and {after.command!r} measured the rows"))
     return tell(judged, options)

@@ -6,24 +6,12 @@ import argparse
 import math
 import sys
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import TypeAlias
 
 from mlbench.errors import UsageError
 from mlbench.files import print_to
 from mlbench.measure import FRESH_HEAP, HEAPS, environment
-from mlbench.studies.cases import (
-    BATCHES,
-    HIDDEN,
-    LARGE_BATCHES,
-    LARGE_DEPTHS,
-    LARGE_HIDDEN,
-    LARGE_INPUTS,
-    MOST_FLOP,
-    Cell,
-    digits_cell,
-    sweep,
-)
+from mlbench.studies.cases import BATCHES, HIDDEN, LARGE_BATCHES, LARGE_HIDDEN
 from mlbench.studies.sweep import CASE_PROCESSES, CASE_ROUNDS
 from mlbench.units import paragraph, parse_sizes
 
@@ -37,8 +25,13 @@ def add_sizes(parser: argparse.ArgumentParser, batches: Sequence[int] = BATCHES,
     """Add the options that choose sizes and threads; `batches` and `hidden` are what the help calls the defaults."""
     parser.add_argument("--batch", type=sizes, metavar="N,…", help=f"rows of a call (default {listed(batches)})")
     parser.add_argument("--hidden", type=sizes, metavar="N,…", help=f"columns of a hidden activation (default {listed(hidden)})")
-    parser.add_argument("--inputs", type=sizes, metavar="N,…", help="columns of the input (default 64)")
-    parser.add_argument("--outputs", type=positive, default=10, metavar="N", help="columns of the output (default 10)")
+    parser.add_argument(
+        "--inputs", metavar="N,… | FILE",
+        help="columns of the input (default 64); with MODEL an .npz with an array for each input (default seeded random numbers)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--outputs", metavar="N | NAME,…", help="columns of the output (default 10); with MODEL the outputs that are computed (default all)"
+    )
     parser.add_argument(
         "--threads",
         type=positive,
@@ -84,29 +77,15 @@ def add_effort(parser: argparse.ArgumentParser, processes: int = CASE_PROCESSES,
     )
 
 
-def chosen_cells(options: argparse.Namespace) -> list[Cell]:
-    """Return the cells that the options choose."""
-    cores = environment(options.threads, FRESH_HEAP).cores
-    if options.threads > cores:
-        raise UsageError(f"--threads {options.threads}: this process may use {cores} cores; more threads would wait for each other")
-    batches, hidden = (QUICK["batches"], QUICK["hidden"]) if options.quick else (BATCHES, HIDDEN)
-    inputs: Sequence[int] = (64,)
-    depths: Sequence[int] = (1,)
-    if options.large:
-        batches, hidden, inputs, depths = LARGE_BATCHES, LARGE_HIDDEN, LARGE_INPUTS, LARGE_DEPTHS
-    chosen = sweep(
-        options.batch or batches,
-        options.hidden or hidden,
-        options.inputs or inputs,
-        options.outputs,
-        options.depth or depths,
-        options.threads,
-        MOST_FLOP if options.large else math.inf,
-    )
-    cells = [*([] if options.no_digits else [digits_cell(options.threads)]), *chosen]
-    if not cells:
-        raise UsageError("no cell is left: every one of them needs more than 10 GFLOP a call; choose smaller sizes")
-    return [replace(cell, tuned=options.tuned) for cell in cells]
+def check_threads(threads: int) -> None:
+    """Refuse more threads than this process has cores.
+
+    Raises:
+        UsageError: with both numbers.
+    """
+    cores = environment(threads, FRESH_HEAP).cores
+    if threads > cores:
+        raise UsageError(f"--threads {threads}: this process may use {cores} cores; more threads would wait for each other")
 
 
 def wrapped(text: str) -> str:

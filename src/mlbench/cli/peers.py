@@ -7,21 +7,25 @@ import re
 import sys
 import textwrap
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
-from mlbench.cli.options import EXIT_DONE, Commands, listed, positive, say, sizes
+from mlbench.cli.options import EXIT_DONE, Commands, listed, positive, remark, say, sizes
 from mlbench.cli.study import add_places, check_places, conduct, earlier_run
+from mlbench.cli.subject import add_network, check_same_network, chosen_subject, subject_cells
 from mlbench.errors import FileError, UsageError
 from mlbench.measure import FRESH_HEAP, environment
 from mlbench.report import render
 from mlbench.report.tables.peers import compare_table, peers_text
 from mlbench.results import now
+from mlbench.results.network import network_key
 from mlbench.results.peers import OURS, PEERS_FILE, PeerCell, PeerResult, Runtime
 from mlbench.results.storage import read
-from mlbench.studies.cases import LARGE_BATCHES, MOST_FLOP, Cell
+from mlbench.studies.cases import BATCHES, LARGE_BATCHES, MOST_FLOP, Cell, mlp_cell
 from mlbench.studies.driver import Step, Study
-from mlbench.studies.peers import PEERS
+from mlbench.studies.peers import PEERS, cannot_take
 from mlbench.studies.peers.measure import PROCESSES, ROUNDS, PeerEffort, find_runtimes, measure
+from mlbench.studies.subjects import Subject
 from mlbench.units import format_duration, format_ratio
 
 SHAPES = ((64, 64, 10), (256, 256, 256), (64, 1024, 64), (784, 512, 10), (1024, 4096, 1024))
@@ -39,21 +43,23 @@ def add(commands: Commands) -> None:
             examples:
               mlbench peers --json peers.json                       everything, in about fifteen minutes
               mlbench peers --only onnxruntime --batch 1,8          one runtime, some cells
+              mlbench peers model.onnx --batch 1,8                  a network of yours, on the runtimes that read ONNX files
               mlbench peers --json peers.json --resume              continue after Ctrl-C
               mlbench peers --compare first.json second.json        do two runs agree?
               mlbench show peers.json                               the tables again"""),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+    add_network(parser)
     parser.add_argument(
         "--threads", type=positive, default=1, metavar="N", help="threads of each runtime, and cores it may use (default 1)"
     )
     parser.add_argument(
-        "--shapes", type=shapes, default=SHAPES, metavar="I-H-O,…",
+        "--shapes", type=shapes, metavar="I-H-O,…",
         help=f"inputs-hidden-outputs (default {','.join('-'.join(map(str, shape)) for shape in SHAPES)})",
     )  # fmt: skip
     parser.add_argument(
-        "--batch", type=sizes, default=LARGE_BATCHES, metavar="N,…",
-        help=f"rows of a call (default {listed(LARGE_BATCHES)}, without cells above 10 GFLOP)",
+        "--batch", type=sizes, metavar="N,…",
+        help=f"rows of a call (default {listed(LARGE_BATCHES)}, without cells above 10 GFLOP; with MODEL {listed(BATCHES)})",
     )  # fmt: skip
     parser.add_argument("--only", type=names, metavar="NAME,…", help=f"these peers only: {', '.join(PEERS)}")
     parser.add_argument("--processes", type=positive, default=PROCESSES, metavar="N", help="sets of fresh processes (default %(default)s)")
@@ -74,10 +80,14 @@ def _peers(options: argparse.Namespace) -> int:
     cells = _chosen_cells(options)
     here = environment(options.threads, FRESH_HEAP)
     modules: dict[str, str | None] = {OURS: None, **{name: module for name, module in PEERS.items() if name in (options.only or PEERS)}}
-    runtimes = find_runtimes(modules, options.threads)
+    runtimes = _that_take(cells[0].subject, modules, find_runtimes(modules, options.threads))
     earlier = earlier_run(options, PEERS_FILE, here)
     if earlier is not None and _versions(earlier.runtimes) != _versions(runtimes):
         raise FileError(f"{options.json}: was measured with other runtimes; measure anew into another file")
+    if earlier is not None:
+        check_same_network(
+            options.json, [(each.name, network_key(each.cell)) for each in earlier.cells], {_name(cell): cell for cell in cells}
+        )
     there = {each.name: modules[each.name] for each in runtimes if each.missing is None}
     effort = PeerEffort(options.processes, options.rounds)
 
@@ -109,10 +119,16 @@ def _chosen_cells(options: argparse.Namespace) -> list[Cell]:
     cores = environment(options.threads, FRESH_HEAP).cores
     if options.threads > cores:
         raise UsageError(f"--threads {options.threads}: this process may use {cores} cores; more threads would wait for each other")
+    subject = chosen_subject(options, ("shapes",))
+    if subject is not None:
+        return subject_cells(subject, options.batch, BATCHES, options.threads, tuned=True)
+    for name in ("inputs", "outputs"):
+        if getattr(options, name):
+            raise UsageError(f"--{name} belongs to a network in a file; name it, or choose sizes by --shapes")
     every = [
-        Cell(batch, shape[1:-1], shape[0], shape[-1], options.threads, tuned=True)
-        for shape in dict.fromkeys(options.shapes)
-        for batch in options.batch
+        mlp_cell(batch, shape[1:-1], shape[0], shape[-1], options.threads, tuned=True)
+        for shape in dict.fromkeys(options.shapes or SHAPES)
+        for batch in options.batch or LARGE_BATCHES
     ]
     cells = [cell for cell in dict.fromkeys(every) if cell.work_flop <= MOST_FLOP]
     if not cells:
@@ -121,7 +137,19 @@ def _chosen_cells(options: argparse.Namespace) -> list[Cell]:
 
 
 def _name(cell: Cell) -> str:
-    return f"{'-'.join(str(size) for size in (cell.inputs, *cell.hidden, cell.outputs))} b{cell.batch}"
+    return PeerCell(cell.identity(), {}).name
+
+
+def _that_take(subject: Subject, modules: Mapping[str, str | None], found: Sequence[Runtime]) -> tuple[Runtime, ...]:
+    """Return the runtimes, of which those that cannot take the model are missing, with the reason; each is said on standard error."""
+    runtimes = []
+    for each in found:
+        module = modules[each.name]
+        reason = cannot_take(module, subject) if module is not None and each.missing is None else None
+        if reason is not None:
+            remark(f"{each.name}: {reason}")
+        runtimes.append(each if reason is None else replace(each, missing=reason))
+    return tuple(runtimes)
 
 
 def _versions(runtimes: Sequence[Runtime]) -> list[tuple[str, str]]:

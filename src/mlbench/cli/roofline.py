@@ -7,8 +7,9 @@ import itertools
 import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 
-from mlbench.cli.options import Commands, add_effort, add_sizes, add_sweep, add_tuned, chosen_cells, wrapped
+from mlbench.cli.options import Commands, add_effort, add_sizes, add_sweep, add_tuned, wrapped
 from mlbench.cli.study import add_places, check_places, conduct, earlier_run
+from mlbench.cli.subject import add_model, check_same_network, chosen_cells
 from mlbench.errors import UsageError
 from mlbench.measure import describe, environment
 from mlbench.report import render
@@ -37,10 +38,12 @@ def add(commands: Commands) -> None:
             examples:
               mlbench roofline                                  the ceilings and the default sweep, about a minute
               mlbench roofline --ceilings                       the ceilings alone, a few seconds
+              mlbench roofline model.onnx --batch 1,64          a network of yours
               mlbench roofline --batch 8 --hidden 1024 --no-digits
               mlbench roofline --quick --json roofline.json       'mlbench show roofline.json' prints it again"""),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+    add_model(parser, "the digits and the sweep are measured")
     parser.add_argument("--ceilings", action="store_true", help="the ceilings alone")
     add_sizes(parser)
     add_sweep(parser)
@@ -55,6 +58,8 @@ def _roofline(options: argparse.Namespace) -> int:
     cells = {cell.id: cell for cell in _cells(options)}
     here = environment(options.threads, options.heap)
     earlier = earlier_run(options, ROOFLINE_FILE, here)
+    if earlier is not None:
+        check_same_network(options.json, [(each.case.partition("-")[2], each.network) for each in earlier.distances], cells)
     effort = Effort(processes=options.processes, rounds=options.rounds, heap=options.heap, singles_s=0.0)
     ceilings = find_ceilings(options.threads) if earlier is None else earlier.ceilings
 
@@ -85,7 +90,8 @@ def roofline_text(run: Roofline, *, colour: bool) -> str:
 def _cells(options: argparse.Namespace) -> list[Cell]:
     if not options.ceilings:
         return chosen_cells(options)
-    given = [name for name in ("quick", "large", "no_digits", "batch", "hidden", "inputs", "depth") if getattr(options, name)]
+    given = [name for name in ("quick", "large", "no_digits", "batch", "hidden", "inputs", "depth", "model") if getattr(options, name)]
     if given:
-        raise UsageError(f"--{given[0].replace('_', '-')} chooses cells, and --ceilings measures none; leave one of them out")
+        name = "MODEL" if given[0] == "model" else f"--{given[0].replace('_', '-')}"
+        raise UsageError(f"{name} chooses cells, and --ceilings measures none; leave one of them out")
     return []

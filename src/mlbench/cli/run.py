@@ -1,4 +1,4 @@
-"""`mlbench run`: measure the digits model and the sweep, and sum up."""
+"""`mlbench run`: measure a network, or the digits model and the sweep, and sum up."""
 
 from __future__ import annotations
 
@@ -9,13 +9,15 @@ import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from mlbench.cli.options import Commands, add_effort, add_sizes, add_sweep, add_tuned, chosen_cells, wrapped
+from mlbench.cli.options import Commands, add_effort, add_sizes, add_sweep, add_tuned, wrapped
 from mlbench.cli.study import add_places, check_places, conduct, earlier_run
+from mlbench.cli.subject import add_model, check_same_network, chosen_cells
 from mlbench.files import check_place
 from mlbench.measure import environment
 from mlbench.report import format_interval, result_text
 from mlbench.report.extra import check_report_extra
 from mlbench.results import COMPLETE, RESULT_FILE, RUNNERS, Measurement, Result, new_result, time_of
+from mlbench.results.network import network_key
 from mlbench.results.pairs import pairs
 from mlbench.studies.driver import Step, Study
 from mlbench.studies.floor import floor_of_cell, measure_peaks
@@ -32,15 +34,18 @@ def add(commands: Commands) -> None:
     """Add the command."""
     parser = commands.add_parser(
         "run",
-        help="measure the digits model and the sweep, and sum up",
+        help="measure a network of yours, or the digits model and the sweep, and sum up",
         description=wrapped(
-            "Measure both runners on the trained digits model and over batch x hidden, without pytest. Each case is first checked "
+            "Measure both runners on a network of yours, without pytest; without MODEL on the trained digits model and over batch x "
+            "hidden. Each case is first checked "
             "against float64, then its memory is recorded. Then both runners and NumPy's bare products alternate in fresh "
             "processes."
         ),
         epilog=textwrap.dedent("""\
             examples:
               mlbench run                                    the default sweep, about two minutes
+              mlbench run model.onnx                         a network of yours at batch 1, 8, 64 and 512
+              mlbench run model.onnx --batch 32 --inputs real.npz --report page.html
               mlbench run --json now.json --output now.txt   keep the data and the log
               mlbench run --batch 32 --hidden 128,512        single values
               mlbench run --large --no-digits                up to 10 GFLOP a call, depths 1, 2 and 4
@@ -48,6 +53,7 @@ def add(commands: Commands) -> None:
               mlbench run --json now.json --resume           continue after Ctrl-C"""),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+    add_model(parser, "the digits and the sweep are measured")
     add_sizes(parser)
     add_sweep(parser)
     add_tuned(parser)
@@ -65,6 +71,8 @@ def _run(options: argparse.Namespace) -> int:
     cells = {cell.id: cell for cell in chosen_cells(options)}
     here = environment(options.threads, options.heap)
     earlier = earlier_run(options, RESULT_FILE, here)
+    if earlier is not None:
+        check_same_network(options.json, [(each.case["cell"], network_key(each.case)) for each in earlier.measurements], cells)
     effort = Effort(processes=options.processes, rounds=options.rounds, heap=options.heap)
     peaks = functools.cache(lambda: measure_peaks().of_cores(options.threads))
 

@@ -100,6 +100,8 @@ class Worker(JsonProcess):
 def decoded(kind: Any, data: Any) -> Any:
     """Return JSON data as a value of an annotated type.
 
+    Of a union of dataclasses it is the one that has the fields.
+
     >>> decoded(tuple[float, ...] | None, [1, 2])
     (1, 2)
     """
@@ -108,7 +110,7 @@ def decoded(kind: Any, data: Any) -> Any:
         hints = _hints(kind)
         return kind(**{name: decoded(hints[name], each) for name, each in data.items()})
     if origin in {Union, UnionType} and data is not None:
-        return decoded(next(part for part in parts if part is not NoneType), data)
+        return decoded(_member(parts, data), data)
     if origin is tuple:
         kinds = parts[:1] * len(data) if parts[-1] is Ellipsis else parts
         return tuple(decoded(part, each) for part, each in zip(kinds, data, strict=True))
@@ -117,6 +119,14 @@ def decoded(kind: Any, data: Any) -> Any:
     if origin in {dict, Mapping}:
         return {name: decoded(parts[1], each) for name, each in data.items()}
     return data
+
+
+def _member(parts: tuple[Any, ...], data: Any) -> Any:
+    """Return which part of a union JSON data are: the dataclass with these fields, or else the first that is not None."""
+    records = [part for part in parts if isinstance(part, type) and dataclasses.is_dataclass(part)]
+    names = data.keys() if isinstance(data, dict) else None
+    fitting = (each for each in records if {field.name for field in dataclasses.fields(each)} == names)
+    return next(fitting, next(part for part in parts if part is not NoneType))
 
 
 @functools.cache

@@ -28,7 +28,7 @@ from mlbench.pytest_plugin.selection import case_ids, left_out, selection_of, sk
 from mlbench.report import verdict_text
 from mlbench.report.github import add_to_summary
 from mlbench.results import COMPLETE, INTERRUPTED, Measurement, Result, load, new_result
-from mlbench.studies.cases import parse_case
+from mlbench.studies.cases import case_of
 from mlbench.studies.flame_graphs import keep_graphs
 
 if TYPE_CHECKING:
@@ -119,6 +119,7 @@ class Gate:
             self._config.getoption("--mlbench-gate-graphs"),
             self._baseline,
             self._recorder.calls,
+            {each.case["id"]: each.case for each in after.measurements},
         )
 
     def _after(self) -> Result:
@@ -131,7 +132,7 @@ class Gate:
     def _again(self, measured: Measurement) -> Twice | None:
         """Measure the cell of one of our own cases again; a callable has no process of its own to be measured in."""
         try:
-            return self._recorder.again(parse_case(measured.case["id"]).cell)
+            return self._recorder.again(case_of(measured.case).cell)
         except (UsageError, WorkerError):
             return None
 

@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from mlbench.errors import UsageError
-from mlbench.studies.cases import MLP, Case, Cell, parse_case
+from mlbench.studies.cases import Case, Cell, case_of
+from mlbench.studies.subjects import name_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,12 +29,14 @@ class Selection:
         places: absolute paths and selectors (`::name`) from the command line.
         ignored: paths and patterns on paths that were ignored.
         sizes: sizes that were given for the sweep: `batch`, `hidden`, `inputs`, `outputs`, `depth` and `threads`, as far as given.
+        network: what the cases of the network are called that took the place of the sweep; empty for none.
     """
 
     root: Path
     places: tuple[tuple[Path, str], ...]
     ignored: tuple[str, ...]
     sizes: Mapping[str, Collection[int]]
+    network: str = ""
 
 
 def selection_of(config: Any) -> Selection:  # pytest's
@@ -53,7 +56,8 @@ def selection_of(config: Any) -> Selection:  # pytest's
         if number != default:
             sizes[name] = (number,)
     ignored = [str((here / each).resolve()) for option in ("ignore", "ignore_glob") for each in config.getoption(option, None) or ()]
-    return Selection(Path(config.rootpath), tuple(places), tuple(ignored), sizes)
+    network = config.getoption("--mlbench-model", None)
+    return Selection(Path(config.rootpath), tuple(places), tuple(ignored), sizes, name_of(network) if network else "")
 
 
 def left_out(rows: Sequence[Mapping[str, Any]], done: Collection[str], deselected: Collection[str], asked: Selection) -> set[str]:
@@ -126,14 +130,13 @@ def _is_selected(rest: str, selector: str) -> bool:
 
 
 def _is_narrowed(case: Mapping[str, Any], node: str, asked: Selection) -> bool:
-    """Whether the sizes of the sweep that were given exclude the row's cell."""
+    """Whether the sizes of the sweep that were given exclude the row's cell, or it is of another network than the one that was."""
     cell = _cell_of(case, node)
     if cell is None:
         return False
-    sizes: dict[str, Collection[int]] = {"threads": (cell.threads,)}
-    if cell.model == MLP:
-        sizes |= {"batch": (cell.batch,), "hidden": cell.hidden, "inputs": (cell.inputs,)}
-        sizes |= {"outputs": (cell.outputs,), "depth": (len(cell.hidden),)}
+    if asked.network != (case.get("network") or {}).get("name", ""):
+        return True
+    sizes = cell.subject.sizes(cell.batch) | {"threads": (cell.threads,)}
     return any(not set(sizes[name]) <= set(given) for name, given in asked.sizes.items() if name in sizes)
 
 
@@ -142,7 +145,7 @@ def _cell_of(case: Mapping[str, Any], node: str) -> Cell | None:
     parameter = re.search(r"\[(.*)\]$", node)
     for name in (case["id"], *((parameter[1], f"baseline-{parameter[1]}") if parameter else ())):
         try:
-            return parse_case(name).cell
+            return case_of({**case, "id": name}).cell
         except UsageError:
             continue
     return None

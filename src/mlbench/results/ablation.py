@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 from mlbench.measure.stats import Interval
 from mlbench.results.run import Run
-from mlbench.results.schema import Amount, Bounds, Count, Duration, Name, PositiveAmount, Schema, Size
+from mlbench.results.schema import MAY_LACK, Amount, Bounds, Count, Duration, Name, PositiveAmount, Schema, Size
 from mlbench.results.storage import plain
 
 KEY = "mlbench_ablation"
@@ -108,6 +108,7 @@ class Ablation:
         break_even_calls: calls after which that is earned back; None where nothing is gained.
         evicted_bytes: passed through the caches before every timed call; None where the caches were warm.
         eviction: what that means on the machine it was measured on, as a sentence; empty where the caches were warm.
+        network: what identifies a network in a file, as `network_key` gives it; empty for models of ours.
     """
 
     cell: Name
@@ -120,6 +121,7 @@ class Ablation:
     break_even_calls: PositiveAmount | None
     evicted_bytes: Count | None = None
     eviction: str = ""
+    network: Annotated[str, MAY_LACK] = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from typing import Annotated, Any
 
 from mlbench.measure.stats import Interval, median, ratio_interval, typical
+from mlbench.results.network import NetworkFields
 from mlbench.results.run import Run
-from mlbench.results.schema import As, Bounds, Count, Duration, Error, Schema, Size
+from mlbench.results.schema import MAY_LACK, As, Bounds, Count, Duration, Error, Schema, Size
 
 MEASURED, WRONG, FAILED, SLOW = "measured", "wrong", "failed", "slow"
 """How it went: timed in turns; a wrong output, never timed; it could not be built or died; too slow for turns, so timed by itself."""
@@ -72,15 +73,16 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True)
 class Sizes:
-    """What a file says of a cell, as `mlbench.studies.cases.Cell` has it."""
+    """What a file says of a cell, as `mlbench.studies.cases.Cell` has it: an MLP has sizes, a network in a file has none."""
 
     batch: Count
-    hidden: Annotated[list[Count], Bounds(min_length=1)]
-    inputs: Count
-    outputs: Count
+    hidden: Annotated[list[Count], Bounds(min_length=1), MAY_LACK]
+    inputs: Annotated[Count, MAY_LACK]
+    outputs: Annotated[Count, MAY_LACK]
     threads: Count
     model: str
     tuned: bool
+    network: Annotated[dict[str, Any], As(NetworkFields), MAY_LACK]
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +108,9 @@ class PeerCell:
 
     @property
     def shape(self) -> str:
-        """The sizes of the layers, such as `64-64-10`."""
+        """The sizes of the layers, such as `64-64-10`, or the name of the network."""
+        if "network" in self.cell:
+            return str(self.cell["network"]["name"])
         return "-".join(str(size) for size in (self.cell["inputs"], *self.cell["hidden"], self.cell["outputs"]))
 
     @property
@@ -168,6 +172,11 @@ def _upgrade(cell: Any, _version: int) -> None:  # whatever JSON holds
 
 
 def _trouble(result: PeerResult) -> Iterator[tuple[str, str]]:
+    for number, each in enumerate(result.cells):
+        lacking = () if "network" in each.cell else sorted({"hidden", "inputs", "outputs"} - each.cell.keys())
+        if lacking:
+            yield f"$.cells[{number}].cell", f"found no field {lacking[0]!r}; expected the sizes of an MLP, or a network"
+            return
     for name, count in Counter(cell.name for cell in result.cells).items():
         if count > 1:
             yield "$.cells", f"two of them are {name}; expected one of each"

@@ -12,6 +12,7 @@ from mlbench.errors import FileError
 from mlbench.measure import ArmTimes, Environment, Footprint
 from mlbench.measure.stats import Interval, median, tail_ratio, thinned, typical
 from mlbench.results import older, storage
+from mlbench.results.network import NetworkFields
 from mlbench.results.run import COMPLETE, INTERRUPTED, Run, now
 from mlbench.results.schema import MAY_LACK, Amount, As, Bounds, Count, Duration, Error, Name, Rounds, Schema, Size
 
@@ -81,7 +82,7 @@ class Timing:
 
 @dataclass(frozen=True, slots=True)
 class CaseFields:
-    """What a file says of a case; others may add to it."""
+    """What a file says of a case; others may add to it. An MLP has sizes, a network in a file has none."""
 
     id: Name
     cell: Name
@@ -93,6 +94,7 @@ class CaseFields:
     threads: Annotated[Count, MAY_LACK]
     model: Annotated[str, MAY_LACK]
     tuned: Annotated[bool, MAY_LACK]
+    network: Annotated[dict[str, Any], As(NetworkFields), MAY_LACK]
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,7 +204,7 @@ class Result(Run):
 
 def _trouble(result: Result) -> Iterator[tuple[str, str]]:
     for number, each in enumerate(result.measurements):
-        lacking = {"batch", "hidden"} - each.case.keys()
+        lacking = {"batch", "network" if "network" in each.case else "hidden"} - each.case.keys()
         if len(lacking) == 1:
             yield f"$.measurements[{number}].case", f"found no field {lacking.pop()!r}; expected both of batch and hidden, or neither"
 

@@ -9,7 +9,7 @@ from mlbench.measure.ceilings import Ceilings
 from mlbench.measure.peaks import Floor
 from mlbench.measure.stats import Interval
 from mlbench.results.run import Run
-from mlbench.results.schema import Bounds, Duration, FlopOrBytesPerS, Name, Schema, Size
+from mlbench.results.schema import MAY_LACK, Bounds, Duration, FlopOrBytesPerS, Name, Schema, Size
 
 HISTORY = """\
 1: first version. 2: ceilings have the peaks of the cores instead of products of one row, a distance has its floor, which no code under test
@@ -64,6 +64,7 @@ class Distance:
         floor: the least time of a call, which no code under test is part of.
         floor_ratio: latency / the floor.
         limit: what the ceilings say.
+        network: what identifies a network in a file, as `network_key` gives it; empty for models of ours.
     """
 
     case: Name
@@ -71,6 +72,7 @@ class Distance:
     floor: Floor
     floor_ratio: Interval
     limit: Limit
+    network: Annotated[str, MAY_LACK] = ""
 
 
 @dataclass(frozen=True, slots=True)

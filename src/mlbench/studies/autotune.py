@@ -26,7 +26,7 @@ from mlbench.errors import ModelError
 from mlbench.ir import Graph
 from mlbench.measure import kernel_key, time_interleaved
 from mlbench.measure.stats import median
-from mlbench.models import Model
+from mlbench.models import Model, Network
 from mlbench.runtime import OptimizedRunner
 
 COMPARISON_S = 0.3
@@ -42,11 +42,13 @@ KIND, OLDER_KIND = "schedule", "choices"
 """What the cache calls its entries, and what it called those of earlier versions."""
 
 
-def tune(model: Model, max_batch: int, *, threads: int = 1, passes: Sequence[str] | None = None, use_cache: bool = True) -> Schedule:
+def tune(
+    model: Model | Network, max_batch: int, *, threads: int = 1, passes: Sequence[str] | None = None, use_cache: bool = True
+) -> Schedule:
     """Search the fastest schedule for calls of `max_batch` rows on this machine, or recall what was found before.
 
     Args:
-        model: the model.
+        model: the model, or a network that somebody brought.
         max_batch: rows of a call; the schedule is for that size, smaller batches run with it too.
         threads: threads that a call may use.
         passes: names of the optimisations that will be switched on; all of them by default.
@@ -94,26 +96,36 @@ def _recalled(key: dict[str, Any], program: Program, names: Sequence[str]) -> Sc
     return found
 
 
-def _key(model: Model, max_batch: int, threads: int, names: Sequence[str]) -> dict[str, Any]:
-    layers = [[*layer.weight.shape, layer.activation] for layer in model.layers]
-    return {"machine": kernel_key(), "layers": layers, "max_batch": int(max_batch), "threads": threads, "passes": list(names)}
+def _key(model: Model | Network, max_batch: int, threads: int, names: Sequence[str]) -> dict[str, Any]:
+    return {"machine": kernel_key(), **_shapes(model), "max_batch": int(max_batch), "threads": threads, "passes": list(names)}
 
 
-def _compared(model: Model, max_batch: int, threads: int, names: Sequence[str], candidates: Sequence[Schedule]) -> list[float]:
+def _shapes(model: Model | Network) -> dict[str, Any]:
+    """Return what decides how long a model takes, whatever its numbers are: of a network its graph, without the names of the file."""
+    if isinstance(model, Model):
+        return {"layers": [[*layer.weight.shape, layer.activation] for layer in model.layers]}
+    graph = model.graph()
+    nodes = [[node.op, *node.inputs, node.output, node.columns, *node.attributes] for node in graph.nodes]
+    shapes = {name: list(array.shape) for name, array in graph.constants.items()}
+    return {"nodes": nodes, "inputs": dict(graph.inputs), "constants": shapes, "outputs": list(graph.outputs)}
+
+
+def _compared(model: Model | Network, max_batch: int, threads: int, names: Sequence[str], candidates: Sequence[Schedule]) -> list[float]:
     """Return the seconds of a call of each candidate: all of them run a trial, and those that are not far behind are timed interleaved.
 
     A candidate that needs more memory than the budget takes for ever. Candidates that use threads in different ways are timed apart,
     after a pause: the threads of BLAS spin for a while after a call, on a core that the next one would need.
     """
-    x = np.random.default_rng(1).standard_normal((min(max_batch, MOST_SEARCH_ROWS), model.inputs), dtype=np.float32)
+    random, rows = np.random.default_rng(1), min(max_batch, MOST_SEARCH_ROWS)
+    xs = [random.standard_normal((rows, columns), dtype=np.float32) for columns in model.graph().inputs.values()]
     costs = dict.fromkeys(candidates, math.inf)
     for threading in dict.fromkeys(each.threading for each in candidates):
         arms: dict[Schedule, Callable[[], object]] = {}
         for schedule in (each for each in candidates if each.threading == threading):
             runner = OptimizedRunner(model, max_batch, passes=names, schedule=schedule, threads=threads)
-            runner.run(x)
+            runner.run(*xs)
             if _is_affordable(runner):
-                arms[schedule] = partial(runner.run, x)
+                arms[schedule] = partial(runner.run, *xs)
         if threads > 1:
             time.sleep(PAUSE_S)
         costs |= _seconds(arms)

@@ -1,4 +1,4 @@
-"""The bridge: a case is model x batch x runner x threads. Build it, check it, measure it.
+"""The bridge: a case is subject x batch x runner x threads. Build it, check it, measure it.
 
 Here, and in the files beside it, the compiler and the measuring meet. A *cell* is what the two runners have in common, so that their
 cases can be compared: one model, one batch, one number of threads.
@@ -7,16 +7,13 @@ cases can be compared: one model, one batch, one number of threads.
 from __future__ import annotations
 
 import dataclasses
-import itertools
 import math
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache, partial
+from functools import partial
 from pathlib import Path
-from typing import Any
-
-import numpy as np
+from typing import Any, TypeAlias
 
 from mlbench.compiler.pipeline import Compiled
 from mlbench.compiler.schedule.schedule import schedule_to_json
@@ -25,15 +22,15 @@ from mlbench.errors import FileError, UsageError
 from mlbench.files import file_name
 from mlbench.ir import FloatArray
 from mlbench.measure import record, render_flame_graph
-from mlbench.models import Model, load_digits_mlp, mlp
 from mlbench.results import BASELINE, StaticBytes
 from mlbench.runtime import Agreement, BaselineRunner, OptimizedRunner, check_result
 from mlbench.runtime.threads import BlasThreads
 from mlbench.studies.autotune import tune
+from mlbench.studies.network_files import AnyModel, only_batch
+from mlbench.studies.subjects import NetworkFile, Sizes, Subject, TrainedDigits, of_identity
 
-DIGITS = "digits"
-MLP = "mlp"
-
+Outputs: TypeAlias = FloatArray | tuple[FloatArray, ...]
+"""What a call gives: an array, or a tuple of them where a network has several outputs."""
 BATCHES = (1, 8, 64, 512)
 HIDDEN = (64, 256, 1024)
 LARGE_BATCHES = (*BATCHES, 4096)
@@ -50,36 +47,30 @@ class Cell:
 
     Attributes:
         batch: rows of a call.
-        hidden: columns of each hidden activation.
-        inputs: columns of the input.
-        outputs: columns of the output.
+        subject: what is measured: an MLP of these sizes, the trained digits, or a network in a file.
         threads: BLAS threads.
-        model: `mlp` for a seeded one of these sizes, `digits` for the trained one.
         tuned: the compiled runner has a schedule that a search found on this machine, instead of that of the heuristics.
     """
 
     batch: int
-    hidden: tuple[int, ...]
-    inputs: int = 64
-    outputs: int = 10
+    subject: Subject
     threads: int = 1
-    model: str = MLP
     tuned: bool = False
 
     @property
     def id(self) -> str:
         """Name of the cell, short where it has the default sizes."""
         threads = (f"-t{self.threads}" if self.threads != 1 else "") + ("-tuned" if self.tuned else "")
-        if self.model == DIGITS:
-            return f"digits-b{self.batch}{threads}"
-        sizes = "" if (self.inputs, self.outputs) == (64, 10) else f"-i{self.inputs}-o{self.outputs}"
-        return f"b{self.batch}-h{'x'.join(map(str, self.hidden))}{sizes}{threads}"
+        return self.subject.cell_name(self.batch) + threads
 
     @property
     def work_flop(self) -> float:
         """Floating point operations of the matrix products of a call."""
-        sizes = (self.inputs, *self.hidden, self.outputs)
-        return float(sum(2 * self.batch * one * other for one, other in itertools.pairwise(sizes)))
+        return self.subject.work_flop(self.batch)
+
+    def identity(self) -> dict[str, Any]:
+        """Return what identifies the cell in a saved result, besides its name."""
+        return {"batch": self.batch, **self.subject.identity(), "threads": self.threads, "tuned": self.tuned}
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,14 +87,21 @@ class Case:
 
     def identity(self) -> dict[str, Any]:
         """Return what identifies the case in a saved result."""
-        sizes = dataclasses.asdict(self.cell) | {"hidden": list(self.cell.hidden)}
-        return {"id": self.id, "cell": self.cell.id, "runner": self.runner, **sizes}
+        return {"id": self.id, "cell": self.cell.id, "runner": self.runner, **self.cell.identity()}
+
+
+def mlp_cell(batch: int, hidden: tuple[int, ...], inputs: int = 64, outputs: int = 10, threads: int = 1, *, tuned: bool = False) -> Cell:
+    """Return the cell of a seeded MLP.
+
+    >>> mlp_cell(8, (64,)).id
+    'b8-h64'
+    """
+    return Cell(batch, Sizes(hidden, inputs, outputs), threads, tuned)
 
 
 def digits_cell(threads: int = 1) -> Cell:
     """Return the cell of the trained model on all of its held-out images."""
-    model, digits = load_digits_mlp()
-    return Cell(digits.images.shape[0], model.hidden, model.inputs, model.outputs, threads, DIGITS)
+    return Cell(TrainedDigits().images, TrainedDigits(), threads)
 
 
 def sweep(
@@ -117,7 +115,7 @@ def sweep(
 ) -> tuple[Cell, ...]:
     """Return a cell for each combination, without those above `most_flop` a call."""
     cells = [
-        Cell(batch, (width,) * depth, columns, outputs, threads)
+        mlp_cell(batch, (width,) * depth, columns, outputs, threads)
         for depth in depths
         for columns in inputs
         for batch in batches
@@ -126,10 +124,42 @@ def sweep(
     return tuple(cell for cell in dict.fromkeys(cells) if cell.work_flop <= most_flop)
 
 
-def parse_case(text: str) -> Case:
-    """Return the case with this id.
+def network_cells(
+    network: NetworkFile, batches: Sequence[int] | None = None, default: Sequence[int] = BATCHES, threads: int = 1, *, tuned: bool = False
+) -> tuple[Cell, ...]:
+    """Return a cell of a network for each batch: those asked for, or else the only one that its file allows, or else the default ones.
 
-    >>> parse_case("baseline-b512-h1024").cell.hidden
+    Raises:
+        UsageError: when its file fixes another batch than one that was asked for.
+    """
+    only = only_batch(network.model())
+    if only is not None and any(batch != only for batch in batches or ()):
+        other = next(batch for batch in batches or () if batch != only)
+        raise UsageError(
+            f"batch {other}: {network.path} runs at batch {only} alone, because the file fixes it; ask for no batch, or this one"
+        )
+    chosen = batches or (default if only is None else (only,))
+    return tuple(Cell(batch, network, threads, tuned) for batch in dict.fromkeys(chosen))
+
+
+def network_notes(cells: Sequence[Cell]) -> tuple[str, ...]:
+    """Return what a reader should know of cells of one network: that its file fixes the batch, and that rows are repeated."""
+    network = cells[0].subject
+    if not isinstance(network, NetworkFile):
+        return ()
+    notes, only, rows = [], only_batch(network.model()), network.rows
+    if only is not None:
+        notes.append(f"{network.path}: the file fixes the batch, so that everything is measured at batch {only}")
+    repeated = [str(cell.batch) for cell in cells if rows is not None and cell.batch > rows]
+    if repeated:
+        notes.append(f"{network.inputs_path}: has {rows} rows; batch {', '.join(repeated)} repeats them from the first on")
+    return tuple(notes)
+
+
+def parse_case(text: str) -> Case:
+    """Return the case with this id, of an MLP or of the digits. A network's id does not say where its file is; see `case_of`.
+
+    >>> parse_case("baseline-b512-h1024").cell.subject.hidden
     (1024,)
 
     Raises:
@@ -147,28 +177,62 @@ def parse_case(text: str) -> Case:
             raise UsageError(f"{text}: the digits have {whole.batch} held-out images, and threads are 1 or more")
         return Case(dataclasses.replace(whole, batch=int(digits_batch), tuned=tuned is not None), runner)
     sizes = tuple(int(size) for size in hidden.split("x"))
-    cell = Cell(int(batch), sizes, int(inputs or 64), int(outputs or 10), int(threads or 1), tuned=tuned is not None)
-    if min(cell.batch, cell.inputs, cell.outputs, cell.threads, *sizes) < 1:
+    cell = mlp_cell(int(batch), sizes, int(inputs or 64), int(outputs or 10), int(threads or 1), tuned=tuned is not None)
+    if min(cell.batch, int(inputs or 64), int(outputs or 10), cell.threads, *sizes) < 1:
         raise UsageError(f"{text}: every size must be 1 or more")
     return Case(cell, runner)
 
 
-@cache
-def _digits() -> tuple[Model, FloatArray]:
-    model, digits = load_digits_mlp()
-    return model, digits.images
+def parse_network_case(text: str, network: NetworkFile) -> Case:
+    """Return the case of a network with this id, which may leave the network's name out.
+
+    Raises:
+        UsageError: when no case of this network is called so.
+    """
+    pattern = rf"(baseline|optimized)-(?:{re.escape(network.name)}-)?b(N)(?:-t(N))?(-tuned)?".replace("N", "[0-9]{1,9}")
+    match = re.fullmatch(pattern, text)
+    if match is None:
+        raise UsageError(f"no case of {network.name} is called {text!r}; expected RUNNER-bBATCH like optimized-b64")
+    runner, batch, threads, tuned = match.groups()
+    cell = Cell(int(batch), network, int(threads or 1), tuned is not None)
+    if min(cell.batch, cell.threads) < 1:
+        raise UsageError(f"{text}: every size must be 1 or more")
+    return Case(cell, runner)
 
 
-def model_of(cell: Cell) -> Model:
+def case_of(identity: Mapping[str, Any]) -> Case:
+    """Return the case that a row of a saved result is about.
+
+    Raises:
+        UsageError: when the row is about no case of ours.
+    """
+    network = identity.get("network")
+    return parse_case(identity["id"]) if network is None else parse_network_case(identity["id"], of_identity(network))
+
+
+def model_of(cell: Cell) -> AnyModel:
     """Return the cell's model."""
-    return _digits()[0] if cell.model == DIGITS else mlp(cell.inputs, cell.hidden, cell.outputs)
+    return cell.subject.model()
 
 
-def input_of(cell: Cell) -> FloatArray:
-    """Return the cell's input, (batch, inputs) float32: real images for the digits, else seeded normal numbers."""
-    if cell.model == DIGITS:
-        return _digits()[1][: cell.batch].copy()
-    return np.random.default_rng(1).standard_normal((cell.batch, cell.inputs), dtype=np.float32)
+def inputs_of(cell: Cell) -> tuple[FloatArray, ...]:
+    """Return the cell's inputs, (batch, columns) float32 each."""
+    return cell.subject.arrays(cell.batch)
+
+
+def check_outputs(cell: Cell, ys: Outputs, who: str) -> Agreement:
+    """Compare what somebody gave for the cell's inputs with the float64 reference.
+
+    Args:
+        cell: the cell.
+        ys: an array, or a tuple of them where there are several outputs.
+        who: gave it, for the error message.
+
+    Raises:
+        WrongResultError: when it is farther off than rounding explains.
+    """
+    xs = inputs_of(cell)
+    return check_result(model_of(cell), xs if len(xs) > 1 else xs[0], ys, who)
 
 
 def optimized_runner(case: Case) -> OptimizedRunner:
@@ -178,10 +242,10 @@ def optimized_runner(case: Case) -> OptimizedRunner:
     return OptimizedRunner(model_of(cell), cell.batch, schedule=schedule, threads=cell.threads)
 
 
-def call_of(case: Case) -> Callable[[], FloatArray]:
+def call_of(case: Case) -> Callable[[], Outputs]:
     """Return the call that is measured."""
     runner = BaselineRunner(model_of(case.cell)) if case.runner == BASELINE else optimized_runner(case)
-    return partial(runner.run, input_of(case.cell))
+    return partial(runner.run, *inputs_of(case.cell))
 
 
 def check(case: Case) -> Agreement:
@@ -190,7 +254,7 @@ def check(case: Case) -> Agreement:
     Raises:
         WrongResultError: when it is farther off than rounding explains; such a case is never timed.
     """
-    return check_result(model_of(case.cell), input_of(case.cell), call_of(case)(), case.id)
+    return check_outputs(case.cell, call_of(case)(), case.id)
 
 
 def static_bytes(case: Case) -> StaticBytes:
@@ -198,7 +262,7 @@ def static_bytes(case: Case) -> StaticBytes:
     if case.runner == BASELINE:
         return StaticBytes()
     runner = optimized_runner(case)
-    runner.run(input_of(case.cell))
+    runner.run(*inputs_of(case.cell))
     bare = runner.memory
     runner.reserve_staging()
     return StaticBytes(bare.arena_bytes, bare.operand_bytes, bare.staging_bytes, runner.memory.staging_bytes, bare.weight_copy_bytes)
@@ -229,14 +293,15 @@ def recording_call(case: Case) -> Callable[[], object]:
     """
     if case.runner == BASELINE:
         return call_of(case)
-    x, model, threads = input_of(case.cell), model_of(case.cell), case.cell.threads
+    xs, model, threads = inputs_of(case.cell), model_of(case.cell), case.cell.threads
     schedule = tune(model, case.cell.batch, threads=threads) if case.cell.tuned else None
     kept: list[OptimizedRunner] = []
 
-    def make_and_run() -> FloatArray:
+    def make_and_run() -> Outputs:
         kept.clear()  # a runner of the same model would share its packed weights, which would not be recorded
         kept.append(OptimizedRunner(model, case.cell.batch, schedule=schedule, threads=threads))
-        return kept[-1].run(x)
+        ys: Outputs = kept[-1].run(*xs)
+        return ys
 
     return make_and_run
 

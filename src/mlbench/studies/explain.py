@@ -11,7 +11,7 @@ from mlbench.compiler.schedule.printer import program_text
 from mlbench.ir import Graph, graph_text, op_named
 from mlbench.runtime import OptimizedRunner
 from mlbench.studies.autotune import tune
-from mlbench.studies.cases import Cell, input_of, model_of
+from mlbench.studies.cases import Cell, inputs_of, model_of
 from mlbench.units import format_bytes, format_duration, paragraph
 
 
@@ -32,7 +32,7 @@ def explanation(cell: Cell, passes: Sequence[str] | None = None, *, tuned: bool 
     schedule = tune(model, cell.batch, threads=cell.threads, passes=names) if tuned else None
     chosen = time.perf_counter()
     runner = OptimizedRunner(model, cell.batch, passes=names, schedule=schedule, threads=cell.threads)
-    runner.run(input_of(cell))
+    runner.run(*inputs_of(cell))
     compiled_s = time.perf_counter() - chosen
     compiled, plan, memory = runner.compiled, runner.plan, runner.memory
     # A runner forgets constants that it does not read, and a pass that looked at them again would tell another story.

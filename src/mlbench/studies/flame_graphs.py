@@ -10,11 +10,12 @@ import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from mlbench.errors import MlbenchError
 from mlbench.files import file_name
 from mlbench.gate import MEAN_ROW, MISSING, RED, REGRESSION, Judgement, Row
-from mlbench.studies.cases import flame_graph, keep_recording, parse_case
+from mlbench.studies.cases import case_of, flame_graph, keep_recording
 
 BEFORE, AFTER = "before", "after"
 Calls = Mapping[str, Callable[[], object]]
@@ -25,7 +26,9 @@ def folder_of(baseline: Path) -> Path:
     return baseline.with_name(f"{baseline.stem}-graphs")
 
 
-def keep_graphs(judgement: Judgement, folder: Path, baseline: Path, calls: Calls) -> Judgement:
+def keep_graphs(
+    judgement: Judgement, folder: Path, baseline: Path, calls: Calls, cases: Mapping[str, Mapping[str, Any]] | None = None
+) -> Judgement:
     """Put the flame graphs of the red rows into `folder`, and return the judgement with their places and with notes on what is missing.
 
     Args:
@@ -33,6 +36,7 @@ def keep_graphs(judgement: Judgement, folder: Path, baseline: Path, calls: Calls
         folder: gets `before/` and `after/`.
         baseline: the baseline's file, next to which its graphs may stand.
         calls: calls of rows that are no cases of ours, as far as they can be made here.
+        cases: what identifies each row that was measured, by its id; None where ids alone do, because no row is of a network in a file.
     """
     rows, notes = [], list(judgement.notes)
     for row in judgement.rows:
@@ -40,7 +44,7 @@ def keep_graphs(judgement: Judgement, folder: Path, baseline: Path, calls: Calls
             rows.append(row)
             continue
         before, why_not = _before(row, folder / BEFORE, baseline)
-        after, why_not_either = _after(row, folder / AFTER, calls)
+        after, why_not_either = _after(row, folder / AFTER, calls, (cases or {}).get(row.id, {"id": row.id}))
         rows.append(replace(row, graphs=(*before, *after)))
         notes += [f"{row.id}: {why}" for why in (why_not, why_not_either) if why]
     return replace(judgement, rows=tuple(rows), notes=tuple(notes))
@@ -60,7 +64,7 @@ def _before(row: Row, folder: Path, baseline: Path) -> tuple[list[str], str]:
     return [str(folder / stored.name)], ""
 
 
-def _after(row: Row, folder: Path, calls: Calls) -> tuple[list[str], str]:
+def _after(row: Row, folder: Path, calls: Calls, case: Mapping[str, Any]) -> tuple[list[str], str]:
     """Record the code at hand; whatever it raises then, as when its fixtures have ended, is told and loses no verdict."""
     if row.verdict == MISSING:
         return [], "no flame graph of this run: the row is missing"
@@ -70,7 +74,7 @@ def _after(row: Row, folder: Path, calls: Calls) -> tuple[list[str], str]:
         if row.id in calls:
             _, page = keep_recording(calls[row.id], folder, file_name(row.id))
         else:
-            _, page = flame_graph(parse_case(row.id), folder)
+            _, page = flame_graph(case_of(case), folder)
     except MlbenchError as error:
         return [], f"no flame graph of this run: {error}"
     except KeyboardInterrupt:

@@ -14,7 +14,7 @@ import numpy as np
 
 from mlbench.compiler.x86 import find
 from mlbench.compiler.x86.loops import multiply_add_loop, read_loop
-from mlbench.ir import BYTES_PER_NUMBER
+from mlbench.ir import BYTES_PER_NUMBER, Graph
 from mlbench.measure import Worker, caches
 from mlbench.measure.ceilings import GEMM_SIZES, fastest_s, product_call
 from mlbench.measure.peaks import LOOPS, NUMPY, Floor, Peaks, find_peaks, floor_of
@@ -61,10 +61,14 @@ def _fastest_s(call: Callable[[], object]) -> float:
 
 
 def floor_of_cell(cell: Cell, peaks: Peaks) -> Floor:
-    """Return the floor of a cell: its products, and its weights, biases, input and output touched once; `peaks` are of its cores."""
-    constants = sum(layer.weight.nbytes + layer.bias.nbytes for layer in model_of(cell).layers)
-    touched = constants + BYTES_PER_NUMBER * cell.batch * (cell.inputs + cell.outputs)
-    return floor_of(cell.work_flop, touched, peaks)
+    """Return the floor of a cell: its products, and its constants, inputs and outputs touched once; `peaks` are of its cores."""
+    return floor_of(cell.work_flop, ends_bytes(model_of(cell).graph(), cell.batch), peaks)
+
+
+def ends_bytes(graph: Graph, batch: int) -> int:
+    """Return the bytes that every call has to touch: the constants, the inputs and the outputs."""
+    columns = sum(graph.inputs.values()) + sum(map(graph.columns_of, graph.outputs))
+    return sum(each.nbytes for each in graph.constants.values()) + BYTES_PER_NUMBER * batch * columns
 
 
 def _gemm_flop_per_s(m: int, k: int, n: int) -> float:

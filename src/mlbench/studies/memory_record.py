@@ -3,25 +3,25 @@
 from __future__ import annotations
 
 import importlib
-import itertools
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
-from mlbench.errors import UsageError
+from mlbench.errors import MlbenchError
 from mlbench.ir import BYTES_PER_NUMBER
 from mlbench.measure import has_memray, record
 from mlbench.measure.system.environment import cores
-from mlbench.results import BASELINE, RUNNERS, Result
+from mlbench.results import RUNNERS, Result
 from mlbench.results.memory import CellMemory, MemoryRecord, Place
 from mlbench.results.newest import newest
 from mlbench.results.pairs import Pair, pairs
 from mlbench.runtime.threads import BlasThreads
-from mlbench.studies.cases import Case, Cell, call_of, optimized_runner, parse_case, static_bytes
+from mlbench.studies.cases import Case, Cell, call_of, case_of, optimized_runner, static_bytes
 
 WARM_UPS = 3
 MOST_DRAWN_FLOP, MOST_DRAWN_BYTES, MOST_DRAWN_LAYERS = 2e8, 128 * 1024 * 1024, 16
-"""What is more work, or larger, or deeper is not made for a picture: a name in a file decides what is built here."""
+"""What is more work, or larger, or deeper (hidden layers) is not made for a picture: a name in a file decides what is built here."""
 
 
 def record_memory(results: Sequence[tuple[str, Result]]) -> MemoryRecord | None:
@@ -34,49 +34,53 @@ def record_memory(results: Sequence[tuple[str, Result]]) -> MemoryRecord | None:
     if source is None:
         return None
     found = _drawn_pairs(source[1])
-    digits = [pair.cell for pair in found if pair.cell.startswith("digits")]
-    most = sorted((pair for pair in found if pair.cell not in digits), key=lambda pair: pair.memory_reduction or 0.0)[-1:]
+    digits = [pair for pair in found if pair.cell.startswith("digits")]
+    most = sorted((pair for pair in found if pair not in digits), key=lambda pair: pair.memory_reduction or 0.0)[-1:]
     recorded: list[CellMemory] = []
     gaps: list[str] = []
-    for cell in (*digits, *(pair.cell for pair in most)):
+    for pair in (*digits, *most):
         try:
-            found_here = memory_of(cell)
+            found_here = memory_of(_identity(pair))
         except Exception as error:  # noqa: BLE001  # a recording is made here and now, and may fail for any reason of this machine
-            gaps.append(f"the memory of {cell} could not be made ({type(error).__name__}: {error})")
+            gaps.append(f"the memory of {pair.cell} could not be made ({type(error).__name__}: {error})")
         else:
             recorded += [] if found_here is None else [found_here]
     return MemoryRecord(source[0], tuple(recorded), tuple(gaps))
 
 
 def _drawn_pairs(run: Result) -> list[Pair]:
-    return [pair for pair in pairs(run.measurements) if pair.memory_reduction is not None and can_be_drawn(pair.cell)]
+    return [pair for pair in pairs(run.measurements) if pair.memory_reduction is not None and can_be_drawn(_identity(pair))]
 
 
-def memory_of(cell: str) -> CellMemory | None:
-    """Record the memory of a cell; None for what is no cell of ours, or is too large to be made here just for a picture."""
-    if not can_be_drawn(cell):
+def _identity(pair: Pair) -> dict[str, Any]:
+    measured = pair.baseline or pair.optimized
+    return {} if measured is None else measured.case
+
+
+def memory_of(identity: Mapping[str, Any]) -> CellMemory | None:
+    """Record the memory of a row's cell; None for what is no cell of ours, or is too large to be made here just for a picture."""
+    if not can_be_drawn(identity):
         return None
-    case = parse_case(f"{BASELINE}-{cell}")
-    held = {runner: held_during(Case(case.cell, runner)) for runner in RUNNERS} if has_memray() else {}
-    plan = optimized_runner(Case(case.cell, RUNNERS[-1])).plan
+    cell = case_of(identity).cell
+    held = {runner: held_during(Case(cell, runner)) for runner in RUNNERS} if has_memray() else {}
+    plan = optimized_runner(Case(cell, RUNNERS[-1])).plan
     places = [Place(", ".join(each.values) or "scratch", each.first, each.last, each.offset, each.size_bytes) for each in plan.buffers]
-    return CellMemory(cell, held, tuple(places), tuple(plan.nodes), plan.arena_bytes, plan.lower_bound_bytes)
+    return CellMemory(cell.id, held, tuple(places), tuple(plan.nodes), plan.arena_bytes, plan.lower_bound_bytes)
 
 
-def can_be_drawn(cell: str) -> bool:
-    """Whether a cell is one of ours and small enough to be made here."""
+def can_be_drawn(identity: Mapping[str, Any]) -> bool:
+    """Whether a row is about a cell of ours, whose network is still where it was, and that is small enough to be made here."""
     try:
-        return is_drawn(parse_case(f"{BASELINE}-{cell}").cell)
-    except UsageError:
+        return is_drawn(case_of(identity).cell)
+    except MlbenchError:
         return False
 
 
 def is_drawn(cell: Cell) -> bool:
     """Whether a cell is small enough to be made here, without a search and without more threads than there are cores."""
-    sizes = (cell.inputs, *cell.hidden, cell.outputs)
-    numbers = cell.batch * sum(sizes) + sum(one * other for one, other in itertools.pairwise(sizes))
+    numbers, products = cell.subject.size(cell.batch)
     is_small = cell.work_flop <= MOST_DRAWN_FLOP and BYTES_PER_NUMBER * numbers <= MOST_DRAWN_BYTES
-    return is_small and len(cell.hidden) <= MOST_DRAWN_LAYERS and not cell.tuned and cell.threads <= cores()
+    return is_small and products <= MOST_DRAWN_LAYERS + 1 and not cell.tuned and cell.threads <= cores()
 
 
 def held_during(case: Case) -> list[int]:

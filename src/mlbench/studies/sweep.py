@@ -19,7 +19,8 @@ from mlbench.measure.latency import TURN_S
 from mlbench.measure.peaks import Floor
 from mlbench.measure.stats import FEWEST_PROCESSES, Interval, ratio_interval
 from mlbench.results import BASELINE, COMPLETE, INTERRUPTED, RUNNER, RUNNERS, SPREAD_LIMIT, Measurement, fastest_rounds, timing_of
-from mlbench.studies.cases import Case, Cell, call_of, check, input_of, model_of, plan_of, static_bytes
+from mlbench.studies.cases import Case, Cell, call_of, check, inputs_of, model_of, plan_of, static_bytes
+from mlbench.studies.products import product_sources
 
 PRODUCTS = "products"
 """The arm of NumPy's bare products: a yardstick that contains no code under test."""
@@ -39,13 +40,20 @@ MOST_BALLAST_BYTES = 32 * 1024**2
 
 
 def products_call(cell: Cell) -> Callable[[], None]:
-    """Return a call of NumPy's bare products: pre-allocated, in plain C order, without bias and activation, and without code under test."""
-    value, steps = input_of(cell), []
-    for layer in model_of(cell).layers:
-        weight = np.array(layer.weight, order="C")
-        result = np.empty((cell.batch, weight.shape[1]), np.float32)
-        steps.append((value.dot, weight, result))
-        value = result
+    """Return a call of NumPy's bare products: pre-allocated, in plain C order, without anything between them, and without code under test.
+
+    Each matrix product of the graph is called once. It reads the result of the product before it, where only a bias and an activation lie
+    between them, as in an MLP; else an array of its own.
+    """
+    graph = model_of(cell).graph()
+    values = dict(zip(graph.inputs, inputs_of(cell), strict=True))
+    random, steps = np.random.default_rng(1), []
+    for node, source in product_sources(graph):
+        if source not in values:
+            values[source] = random.standard_normal((cell.batch, graph.columns_of(source)), dtype=np.float32)
+        weight = np.array(graph.constants[node.operands[0]], order="C")
+        values[node.output] = result = np.empty((cell.batch, node.columns), np.float32)
+        steps.append((values[source].dot, weight, result))
 
     def products() -> None:
         for dot, weight, result in steps:

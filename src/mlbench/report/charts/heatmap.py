@@ -74,12 +74,12 @@ def heat_maps(quantity: Quantity, pairs: Sequence[Pair]) -> tuple[Chart, ...]:
 
     Args:
         quantity: what they show.
-        pairs: the cells; those without the quantity, and the digits, stand in no map.
+        pairs: the cells; those without the quantity, the digits and networks in files, which have no such sizes, stand in no map.
     """
     maps: dict[Traits, dict[tuple[int, str], Row]] = {}
     for pair in pairs:
         found, measured = _value(quantity, pair), pair.optimized
-        if found is None or measured is None or "batch" not in measured.case or measured.case.get("model") == "digits":
+        if found is None or measured is None or "hidden" not in measured.case or measured.case.get("model") == "digits":
             continue
         value, interval = found
         batch, hidden = measured.case["batch"], "x".join(str(size) for size in measured.case["hidden"])

@@ -149,8 +149,8 @@ def _peers_of(pair: Pair, files: Files) -> Iterator[Chart | None]:
     case = {} if pair.optimized is None else pair.optimized.case
 
     def fitting(run: PeerResult) -> list[str]:
-        same = ("batch", "hidden", "inputs", "outputs", "model")
-        return [cell.name for cell in run.cells if all(cell.cell[name] == case.get(name) for name in same)]
+        same = ("batch", "hidden", "inputs", "outputs", "model", "network")
+        return [cell.name for cell in run.cells if all(cell.cell.get(name) == case.get(name) for name in same)]
 
     found = newest(files.peers, fitting)
     if found is not None:

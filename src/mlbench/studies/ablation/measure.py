@@ -22,10 +22,11 @@ from mlbench.measure import ArmTimes, Footprint, Worker, caches, eviction_bytes,
 from mlbench.measure.stats import median, ratio_interval, typical
 from mlbench.results import BASELINE
 from mlbench.results.ablation import Ablation, Effect, Rung, Variant
-from mlbench.runtime import BaselineRunner, OptimizedRunner, check_result
+from mlbench.results.network import network_key
+from mlbench.runtime import BaselineRunner, OptimizedRunner
 from mlbench.studies.ablation.breakdown import measured_shares, programs
 from mlbench.studies.ablation.variants import CONTROL, ORDER, Passes, name_of, ordered, rungs, variants
-from mlbench.studies.cases import Cell, input_of, model_of
+from mlbench.studies.cases import Cell, check_outputs, inputs_of, model_of
 from mlbench.studies.sweep import Arms, Effort, Step, affordable_rounds, per_round, silent, time_in_process
 
 
@@ -50,7 +51,7 @@ def ablate(cell: Cell, effort: Effort, step: Step = silent, *, cold: bool = Fals
     for _ in range(effort.processes):
         time_in_process(times_of_variants if evicted is None else cold_times_of_variants, cell, effort, arms)
         step(cell.id)
-    measured = evaluate(cell.id, checked, arms)
+    measured = dataclasses.replace(evaluate(cell.id, checked, arms), network=network_key(cell.identity()))
     return measured if evicted is None else dataclasses.replace(measured, evicted_bytes=evicted, eviction=eviction_text(evicted, found))
 
 
@@ -82,9 +83,9 @@ def evaluate(cell: str, checked: Mapping[str, Variant], arms: Mapping[str, Seque
 
 def checked_variants(cell: Cell) -> dict[str, Variant]:
     """Build and check every runner of a cell, and take its footprint; a worker is asked for it."""
-    model, x = model_of(cell), input_of(cell)
+    model, xs = model_of(cell), inputs_of(cell)
     blas.set_up()  # which is no compile time
-    OptimizedRunner(model, cell.batch).run(x)
+    OptimizedRunner(model, cell.batch).run(*xs)
     return {name_of(passes): _variant(cell, passes) for passes in variants()}
 
 
@@ -99,12 +100,12 @@ def cold_times_of_variants(cell: Cell, effort: Effort) -> dict[str, ArmTimes]:
 
 
 def _times(cell: Cell, effort: Effort, evict: Callable[[], None] | None) -> dict[str, ArmTimes]:
-    model, x = model_of(cell), input_of(cell)
-    arms: dict[str, Callable[[], object]] = {BASELINE: partial(BaselineRunner(model).run, x)}
+    model, xs = model_of(cell), inputs_of(cell)
+    arms: dict[str, Callable[[], object]] = {BASELINE: partial(BaselineRunner(model).run, *xs)}
     for passes in variants():
-        arms[name_of(passes)] = partial(OptimizedRunner(model, cell.batch, passes=passes).run, x)
-    arms[CONTROL] = partial(BaselineRunner(model).run, x)
-    arms |= programs(model, x)
+        arms[name_of(passes)] = partial(OptimizedRunner(model, cell.batch, passes=passes).run, *xs)
+    arms[CONTROL] = partial(BaselineRunner(model).run, *xs)
+    arms |= programs(model.graph(), xs)
     paid = arms if evict is None else {name: _after(evict, call) for name, call in arms.items()}
     return time_interleaved(arms, affordable_rounds(paid, effort.rounds), effort.turn_s, effort.singles_s, before=evict)
 
@@ -118,13 +119,13 @@ def _after(evict: Callable[[], None], call: Callable[[], object]) -> Callable[[]
 
 
 def _variant(cell: Cell, passes: Passes) -> Variant:
-    model, x = model_of(cell), input_of(cell)
+    model, xs = model_of(cell), inputs_of(cell)
     start = time.perf_counter()
     runner = OptimizedRunner(model, cell.batch, passes=passes)
-    y = runner.run(x)
+    y = runner.run(*xs)
     compile_s = time.perf_counter() - start
-    check_result(model, x, y, name_of(passes))
-    found: Footprint = footprint(partial(runner.run, x))
+    check_outputs(cell, y, name_of(passes))
+    found: Footprint = footprint(partial(runner.run, *xs))
     return Variant(_digest(runner), found.peak_bytes + runner.memory.total_bytes, found.allocations, compile_s)
 
 

@@ -224,7 +224,7 @@ def _with_footprints(processes: Processes, cell: Cell, before: PeerCell) -> Peer
 
 
 def _empty(cell: Cell) -> PeerCell:
-    return PeerCell({**dataclasses.asdict(cell), "hidden": list(cell.hidden)}, {})
+    return PeerCell(cell.identity(), {})
 
 
 def _reason(error: WorkerError) -> str:

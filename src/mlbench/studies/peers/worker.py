@@ -5,6 +5,7 @@ A process serves one runtime, cell after cell; what it has built lives in this m
 
 from __future__ import annotations
 
+import dataclasses
 import gc
 import os
 import time
@@ -13,20 +14,17 @@ from functools import partial
 
 from mlbench.compiler import blas
 from mlbench.errors import MlbenchError, WrongResultError
-from mlbench.ir import FloatArray
 from mlbench.measure import footprint, has_memray, held_bytes
-from mlbench.models import Model
 from mlbench.results import OPTIMIZED
 from mlbench.results.peers import MEASURED, OURS, WRONG, Outcome, Runtime
-from mlbench.runtime import check_result
-from mlbench.studies.cases import Case, Cell, call_of, input_of, model_of, static_bytes
-from mlbench.studies.peers import adapter, as_numpy, versions
+from mlbench.studies.cases import Case, Cell, call_of, check_outputs, mlp_cell, model_of, static_bytes
+from mlbench.studies.peers import adapter, as_outputs, peer_loader, versions
 
 WARM_UPS = 3
 COST_S = 2e-3
 """Time spent on finding out how long a call takes."""
 LONG_S = 1.0
-_WARM_UP_CELL = Cell(256, (256,), 256, 256)
+_WARM_UP_CELL = mlp_cell(256, (256,), 256, 256)
 """Its products are large enough for whatever a runtime's library packs and keeps workspace for."""
 _NOTHING: dict[str, int | None] = {"peak_bytes": None, "held_bytes": None, "weight_copies": None}
 _kept: list[Callable[[], object]] = []
@@ -57,14 +55,13 @@ def prepare(module: str | None, cell: Cell) -> Outcome:
     """Build the cell in place of the one before, check its output and warm it up."""
     _kept.clear()
     gc.collect()
-    model, x = model_of(cell), input_of(cell)
     start = time.perf_counter()
-    call = call_of(Case(cell, OPTIMIZED)) if module is None else adapter(module).load(model, x, cell.threads)
+    call = call_of(Case(cell, OPTIMIZED)) if module is None else peer_loader(module, cell)()
     built = time.perf_counter()
-    result = as_numpy(call())
+    result = call()
     end = time.perf_counter()
     try:
-        agreement = check_result(model, x, result, module or OURS)
+        agreement = check_outputs(cell, as_outputs(result), module or OURS)
     except WrongResultError as error:
         return Outcome(WRONG, str(error))
     _kept.append(call)
@@ -115,10 +112,10 @@ def footprint_of(module: str | None, cell: Cell) -> dict[str, int | None]:
             peak = footprint(call_of(Case(cell, OPTIMIZED))).peak_bytes
             return {"peak_bytes": peak, "held_bytes": own.total, "weight_copies": own.weight_copies}
         blas.set_up()
-        _build(module, model_of(_WARM_UP_CELL), input_of(_WARM_UP_CELL), cell.threads)
+        _build(module, dataclasses.replace(_WARM_UP_CELL, threads=cell.threads))
         _kept.clear()
-        model, x = model_of(cell), input_of(cell)
-        held = held_bytes(partial(_build, module, model, x, cell.threads)) - model.parameter_bytes
+        load = peer_loader(module, cell)
+        held = held_bytes(partial(_keep, load)) - model_of(cell).parameter_bytes
         return {"peak_bytes": footprint(_kept[0]).peak_bytes, "held_bytes": max(0, held), "weight_copies": None}
     except MlbenchError:  # another tracker, or no place for the recording
         return _NOTHING
@@ -126,9 +123,13 @@ def footprint_of(module: str | None, cell: Cell) -> dict[str, int | None]:
         _kept.clear()
 
 
-def _build(module: str, model: Model, x: FloatArray, threads: int) -> None:
+def _build(module: str, cell: Cell) -> None:
+    _keep(peer_loader(module, cell))
+
+
+def _keep(load: Callable[[], Callable[[], object]]) -> None:
     """Build, keep and warm up."""
-    _kept.append(adapter(module).load(model, x, threads))
+    _kept.append(load())
     for _ in range(WARM_UPS):
         _kept[0]()
     gc.collect()

@@ -12,10 +12,11 @@ from mlbench.measure import Worker
 from mlbench.measure.ceilings import Ceilings, measure_ceilings
 from mlbench.measure.peaks import Floor
 from mlbench.results import BASELINE, RUNNERS, Measurement, time_of
+from mlbench.results.network import network_key
 from mlbench.results.roofline import Distance
 from mlbench.runtime import OptimizedRunner
 from mlbench.studies.cases import Case, Cell, model_of
-from mlbench.studies.floor import floor_of_cell, measure_peaks
+from mlbench.studies.floor import ends_bytes, floor_of_cell, measure_peaks
 from mlbench.studies.roofline.bounds import Piece, classify
 from mlbench.studies.sweep import Effort, Step, measure_cell, silent
 
@@ -50,14 +51,15 @@ def distances_of(cell: Cell, measured: Sequence[Measurement], floor: Floor, ceil
         assert latency_s is not None
         products = 1 / each.ratios["products_ratio"].estimate if runner == BASELINE else 0.0
         limit = classify(pieces_of(Case(cell, runner)), must_move_bytes(cell), latency_s, products, ceilings)
-        found.append(Distance(each.case["id"], latency_s, floor, each.ratios["floor_ratio"], limit))
+        found.append(Distance(each.case["id"], latency_s, floor, each.ratios["floor_ratio"], limit, network_key(each.case)))
     return tuple(found)
 
 
 def must_move_bytes(cell: Cell) -> int:
-    """Return the bytes that any program must move: weights and biases, input and output once, each hidden activation twice."""
-    constants = sum(layer.weight.nbytes + layer.bias.nbytes for layer in model_of(cell).layers)
-    return constants + BYTES_PER_NUMBER * cell.batch * (cell.inputs + cell.outputs + 2 * sum(cell.hidden))
+    """Return the bytes that any program must move: constants, inputs and outputs once, each activation that a product reads twice."""
+    graph = model_of(cell).graph()
+    hidden = {node.values[0] for node in graph.nodes if op_named(node.op).is_product} - set(graph.inputs)
+    return ends_bytes(graph, cell.batch) + 2 * BYTES_PER_NUMBER * cell.batch * sum(map(graph.columns_of, hidden))
 
 
 def pieces_of(case: Case) -> tuple[Piece, ...]:
@@ -70,7 +72,7 @@ def pieces_of(case: Case) -> tuple[Piece, ...]:
 def _pieces(program: Program, node: Node, batch: int) -> list[Piece]:
     graph, rows = program.graph, min(batch, program.schedule.tile_rows)
     tiles = math.ceil(batch / rows)
-    op, inputs, constants = op_named(node.op), graph.columns_of(node.values[0]), [graph.constants[name] for name in node.operands]
+    op, inputs, constants = op_named(node.op), sum(map(graph.columns_of, node.values)), [graph.constants[name] for name in node.operands]
     pieces = []
     if op.is_product:
         width = BYTES_PER_NUMBER * (inputs + node.columns)
@@ -79,12 +81,14 @@ def _pieces(program: Program, node: Node, batch: int) -> list[Piece]:
         calls = 0 if program.of(node).is_generated else tiles * program.of(node).parts  # a run of generated code is one call of 40 ns
         pieces.append(Piece(calls, flop, weights, batch * width, rows * width, is_product=True))
     else:
-        pieces.append(_pass(len(op.into), rows, batch, node.columns, tiles))
+        pieces.append(_pass(len(op.into), rows, batch, inputs + node.columns, tiles))
     strips = math.ceil(rows / (strip_rows_of(graph, node) or rows))
-    return pieces + [_pass(len(op_named(step.op).into), rows, batch, node.columns, tiles * strips) for step in program.outer_steps(node)]
+    return pieces + [
+        _pass(len(op_named(step.op).into), rows, batch, 2 * node.columns, tiles * strips) for step in program.outer_steps(node)
+    ]
 
 
 def _pass(lines: int, rows: int, batch: int, columns: int, times: int) -> Piece:
-    """Return an element-wise operation of so many kernel lines, each of which reads and writes the whole value."""
+    """Return an operation of so many kernel lines, each of which reads and writes values of so many columns together."""
     size = BYTES_PER_NUMBER * columns
-    return Piece(lines * times, 0.0, 0, 2 * lines * batch * size, 2 * rows * size)
+    return Piece(lines * times, 0.0, 0, lines * batch * size, rows * size)

@@ -1,0 +1,172 @@
+"""What a command measures: the sweep of its sizes, the trained digits, or a network in a file that somebody brought."""
+
+from __future__ import annotations
+
+import argparse
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from mlbench.cli.options import QUICK, check_threads, listed, remark, sizes
+from mlbench.errors import FileError, UsageError
+from mlbench.results.network import network_key
+from mlbench.studies.cases import (
+    BATCHES,
+    HIDDEN,
+    LARGE_BATCHES,
+    LARGE_DEPTHS,
+    LARGE_HIDDEN,
+    LARGE_INPUTS,
+    MOST_FLOP,
+    Cell,
+    digits_cell,
+    network_cells,
+    network_notes,
+    sweep,
+)
+from mlbench.studies.subjects import DIGITS, MLP, NetworkFile, Subject, TrainedDigits, brought
+
+MODEL_HELP = "a network of yours: an .onnx file, or an .npz that mlbench saved"
+
+
+OUTPUTS = 10
+"""Columns of the output of a sweep."""
+
+
+def add_model(parser: argparse.ArgumentParser, without: str) -> None:
+    """Add the model to a command that has sizes as well; `without` says what is measured without one."""
+    named = f"'{DIGITS}' is the trained model, whose --batch is its number of images"
+    parser.add_argument("model", nargs="?", metavar="MODEL", help=f"{MODEL_HELP}; {named}; without it {without}")
+
+
+def add_network(parser: argparse.ArgumentParser) -> None:
+    """Add the model to a command without sizes, and what belongs to it."""
+    parser.add_argument("model", nargs="?", metavar="MODEL", help=MODEL_HELP)
+    parser.add_argument("--inputs", metavar="FILE", help="of MODEL: an .npz with an array for each input (default seeded random numbers)")
+    parser.add_argument("--outputs", metavar="NAME,…", help="of MODEL: the outputs that are computed (default all)")
+
+
+def chosen_subject(options: argparse.Namespace, refused: Iterable[str] = ("hidden", "depth", "large", "no_digits")) -> Subject | None:
+    """Return what the options name; None where they name no model, and sizes choose.
+
+    Args:
+        options: of the command.
+        refused: options that choose sizes or cells, which a model has itself.
+
+    Raises:
+        UsageError: when an option contradicts the model.
+        FileError: when a file is missing, damaged or foreign.
+    """
+    if options.model in (None, MLP):
+        return None
+    for name in refused:
+        if getattr(options, name, None):
+            raise UsageError(f"--{name.replace('_', '-')} chooses sizes, and {options.model} has its own; leave one of them out")
+    if options.model != DIGITS:
+        names = tuple(part.strip() for part in options.outputs.split(",")) if options.outputs else ()
+        return brought(options.model, names, options.inputs)
+    for name in ("inputs", "outputs"):
+        if getattr(options, name):
+            raise UsageError(f"--{name} belongs to a network in a file; the trained digits have their own images and sizes")
+    return TrainedDigits()
+
+
+def chosen_cells(options: argparse.Namespace) -> list[Cell]:
+    """Return the cells that the options of a command with a sweep choose.
+
+    Raises:
+        UsageError: where none is left, or options contradict each other.
+        FileError: when a file is missing, damaged or foreign.
+    """
+    check_threads(options.threads)
+    batches, hidden = (QUICK["batches"], QUICK["hidden"]) if options.quick else (BATCHES, HIDDEN)
+    subject = chosen_subject(options)
+    if subject is not None:
+        return subject_cells(subject, options.batch, batches, options.threads, tuned=options.tuned)
+    inputs: Sequence[int] = (64,)
+    depths: Sequence[int] = (1,)
+    if options.large:
+        batches, hidden, inputs, depths = LARGE_BATCHES, LARGE_HIDDEN, LARGE_INPUTS, LARGE_DEPTHS
+    chosen = sweep(
+        options.batch or batches,
+        options.hidden or hidden,
+        given_sizes(options, "inputs") or inputs,
+        one_size(options, "outputs", OUTPUTS),
+        options.depth or depths,
+        options.threads,
+        MOST_FLOP if options.large else math.inf,
+    )
+    cells = [*([] if getattr(options, "no_digits", True) else [digits_cell(options.threads)]), *chosen]
+    if not cells:
+        raise UsageError("no cell is left: every one of them needs more than 10 GFLOP a call; choose smaller sizes")
+    return [replace(cell, tuned=options.tuned) for cell in cells]
+
+
+def subject_cells(subject: Subject, batches: Sequence[int] | None, default: Sequence[int], threads: int, *, tuned: bool) -> list[Cell]:
+    """Return a cell for each batch, and say on standard error what a reader should know of them.
+
+    Args:
+        subject: what is measured.
+        batches: what was asked for; None for nothing.
+        default: what is measured then.
+        threads: of each cell.
+        tuned: of each cell.
+
+    Raises:
+        UsageError: for a batch at which it cannot run.
+    """
+    if isinstance(subject, NetworkFile):
+        cells = network_cells(subject, batches, default, threads, tuned=tuned)
+        for note in network_notes(cells):
+            remark(note)
+        return list(cells)
+    whole = digits_cell(threads).batch
+    if max(batches or (whole,)) > whole:
+        raise UsageError(f"--batch {max(batches or ())}: the digits have {whole} held-out images")
+    return [Cell(batch, subject, threads, tuned) for batch in dict.fromkeys(batches or (whole,))]
+
+
+def given_sizes(options: argparse.Namespace, name: str) -> tuple[int, ...] | None:
+    """Return the sizes that --inputs or --outputs has where no model is named; None where it has none.
+
+    Raises:
+        UsageError: when it has something else.
+    """
+    text = getattr(options, name)
+    if text is None:
+        return None
+    try:
+        return sizes(text)
+    except argparse.ArgumentTypeError as error:
+        what = "a file of inputs needs" if name == "inputs" else "names of outputs need"
+        raise UsageError(f"--{name}: {error}; {what} MODEL, the network that it belongs to") from error
+
+
+def one_size(options: argparse.Namespace, name: str, default: int) -> int:
+    """Return the one size that an option has where no model is named.
+
+    Raises:
+        UsageError: when it has several, or something else.
+    """
+    found = given_sizes(options, name) or (default,)
+    if len(found) > 1:
+        raise UsageError(f"--{name} {listed(found)}: expected one whole number of 1 or more")
+    return found[0]
+
+
+def check_same_network(place: Path | None, earlier: Iterable[tuple[str, str]], cells: Mapping[str, Cell]) -> None:
+    """Refuse to go on with a file in which a cell of the same name was measured of another network.
+
+    Args:
+        place: of the file.
+        earlier: name of each of its cells and what identifies the network, as `network_key` gives it.
+        cells: the cells by name.
+
+    Raises:
+        FileError: naming the first one.
+    """
+    keys = {name: network_key(cell.identity()) for name, cell in cells.items()}
+    for name, key in earlier:
+        if keys.get(name, key) != key:
+            raise FileError(f"{place}: {name} was measured of another network, or with other inputs; measure anew into another file")
