@@ -11,13 +11,14 @@ onnxruntime.ai/docs/performance/tune-performance/iobinding.html (binding).
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
 from mlbench.ir import FloatArray
 from mlbench.models import IDENTITY, LEAKY_SLOPE, Model
+from mlbench.studies.peers import OnnxFile
 from mlbench.studies.peers.packages import Package, absent
 
 PACKAGES = (Package("onnxruntime", "onnxruntime"), Package("onnx", "onnx"))
@@ -40,14 +41,7 @@ def missing() -> str | None:
 
 def load(model: Model, x: FloatArray, threads: int) -> Callable[[], object]:
     """Return a call that computes the output for `x`."""
-    import onnxruntime as ort  # noqa: PLC0415  # only where this runtime is measured
-
-    options = ort.SessionOptions()
-    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_ALL
-    options.execution_mode = ort.ExecutionMode.ORT_SEQUENTIAL
-    options.intra_op_num_threads = threads
-    options.inter_op_num_threads = 1
-    session = ort.InferenceSession(onnx_bytes(model, x.shape[0]), options, providers=["CPUExecutionProvider"])
+    session = _session(onnx_bytes(model, x.shape[0]), threads)
     y = np.empty((x.shape[0], model.outputs), np.float32)
     binding = session.io_binding()
     binding.bind_input("x", "cpu", 0, np.float32, x.shape, x.ctypes.data)
@@ -59,6 +53,52 @@ def load(model: Model, x: FloatArray, threads: int) -> Callable[[], object]:
         return y
 
     return call
+
+
+def load_onnx(file: OnnxFile, xs: Sequence[FloatArray], threads: int) -> Callable[[], object]:
+    """Return a call that computes the outputs of somebody's file for `xs`, which get the types that it declares."""
+    session = _session(file.path, threads)
+    declared = {each.name: each for each in session.get_inputs()}
+    given = {name: _as_declared(x, declared[name]) for name, x in zip(file.inputs, xs, strict=True)}
+    names = list(file.outputs)
+    ys = session.run(names, given)
+    for name, y in zip(names, ys, strict=True):
+        if not isinstance(y, np.ndarray):
+            raise TypeError(f"the output {name} is a {type(y).__name__}, which cannot be bound; choose others with --outputs")
+    binding = session.io_binding()
+    for name, x in given.items():
+        binding.bind_input(name, "cpu", 0, x.dtype, x.shape, x.ctypes.data)
+    for name, y in zip(names, ys, strict=True):
+        binding.bind_output(name, "cpu", 0, y.dtype, y.shape, y.ctypes.data)
+    run, results = session.run_with_iobinding, tuple(ys)
+
+    def call(bound: object = tuple(given.values())) -> tuple[object, ...]:  # as above
+        run(binding)
+        return results
+
+    return call
+
+
+def _session(model: bytes | str, threads: int) -> Any:  # onnxruntime.InferenceSession
+    """Return a session of a file's bytes or its path."""
+    import onnxruntime as ort  # noqa: PLC0415  # only where this runtime is measured
+
+    options = ort.SessionOptions()
+    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_ALL
+    options.execution_mode = ort.ExecutionMode.ORT_SEQUENTIAL
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    return ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+
+
+_TYPES = {"float": np.float32, "double": np.float64, "int64": np.int64, "int32": np.int32, "bool": np.bool_, "float16": np.float16}
+
+
+def _as_declared(x: FloatArray, declared: Any) -> Any:  # onnxruntime.NodeArg; an array of its type
+    """Return an input in the type and the rank that a file declares."""
+    kind = declared.type.removeprefix("tensor(").removesuffix(")")
+    array: Any = np.ascontiguousarray(x, _TYPES[kind])  # of any of these types
+    return array.reshape(len(x)) if len(declared.shape) == 1 else array
 
 
 def onnx_bytes(model: Model, batch: int) -> bytes:

@@ -16,13 +16,14 @@ docs.openvino.ai/2025/openvino-workflow/running-inference/inference-request/pyth
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
 from mlbench.ir import FloatArray
 from mlbench.models import LEAKY_SLOPE, Model
+from mlbench.studies.peers import OnnxFile
 from mlbench.studies.peers.packages import Package, absent
 
 PACKAGES = (Package("openvino", "openvino"),)
@@ -38,8 +39,7 @@ def load(model: Model, x: FloatArray, threads: int) -> Callable[[], object]:
     """Return a call that computes the output for `x`."""
     import openvino as ov  # noqa: PLC0415  # only where this runtime is measured
 
-    how = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": threads}
-    request = ov.Core().compile_model(program(model, x.shape[0]), "CPU", how).create_infer_request()
+    request = ov.Core().compile_model(program(model, x.shape[0]), "CPU", _how(threads)).create_infer_request()
     y = np.empty((x.shape[0], model.outputs), np.float32)
     bound = ov.Tensor(x, shared_memory=True), ov.Tensor(y, shared_memory=True)
     request.set_input_tensor(bound[0])
@@ -51,6 +51,38 @@ def load(model: Model, x: FloatArray, threads: int) -> Callable[[], object]:
         return y
 
     return call
+
+
+def load_onnx(file: OnnxFile, xs: Sequence[FloatArray], threads: int) -> Callable[[], object]:
+    """Return a call that computes the outputs of somebody's file for `xs`, with the batch fixed and in the types that it declares."""
+    import openvino as ov  # noqa: PLC0415  # as above
+
+    core = ov.Core()
+    read = core.read_model(file.path)
+    given = {}
+    for name, x in zip(file.inputs, xs, strict=True):
+        port = read.input(name)
+        array = np.ascontiguousarray(x, port.get_element_type().to_dtype())
+        given[name] = array.reshape(len(x)) if port.get_partial_shape().rank.get_length() == 1 else array
+    read.reshape({name: list(array.shape) for name, array in given.items()})
+    compiled = core.compile_model(read, "CPU", _how(threads))
+    request = compiled.create_infer_request()
+    ports = [compiled.output(name) for name in file.outputs]
+    ys = tuple(np.empty(tuple(port.get_shape()), port.get_element_type().to_dtype()) for port in ports)
+    bound = [ov.Tensor(array, shared_memory=True) for array in (*given.values(), *ys)]
+    for port, tensor in zip([*(compiled.input(name) for name in given), *ports], bound, strict=True):
+        request.set_tensor(port, tensor)
+    infer = request.infer
+
+    def call(kept: object = (bound, given)) -> tuple[object, ...]:
+        infer()
+        return ys
+
+    return call
+
+
+def _how(threads: int) -> dict[str, Any]:
+    return {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": threads}
 
 
 def program(model: Model, batch: int) -> Any:  # openvino.Model
