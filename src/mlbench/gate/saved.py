@@ -43,6 +43,7 @@ from mlbench.gate.tolerances import GONE, Tolerances
 from mlbench.gate.verdict import INCONCLUSIVE, MEAN_ROW, MISSING, NEW, PASS, RED, REGRESSION, Finding, Judgement, Row, row_of
 from mlbench.gate.yardsticks import THIS, YARDSTICKS, Change, Seen, change_of, findings_of, mean_change, seen, shown_only, usual_spread
 from mlbench.results import COMPLETE, FAILED, Measurement, Result
+from mlbench.results.network import other_network
 
 TIMES = (REFERENCE_RATIO, LATENCY)
 EAGER = "baseline"
@@ -192,7 +193,7 @@ def _row(name: str, context: _Context) -> Row:
     return row_of(name, _all_excused(name, found or [_nothing_in_common(context.kin)], context.allowed))
 
 
-def _alone(before: Measurement | None, after: Measurement | None, reason: str | None) -> Finding | None:
+def _alone(before: Measurement | None, after: Measurement | None, reason: str | None) -> Finding | None:  # noqa: PLR0911  # a list of guards
     """Return what there is to say of a row that cannot be compared; None where it can."""
     if after is None:
         return Finding(TEST, MISSING, f"the baseline has this row, this run does not{f': {reason}' if reason else ''}")
@@ -205,6 +206,11 @@ def _alone(before: Measurement | None, after: Measurement | None, reason: str | 
     if before.status != COMPLETE:
         why = f"the baseline's row is {before.status}, so that there is nothing to compare with; replace it by 'mlbench baseline update'"
         return Finding(TEST, INCONCLUSIVE, why)
+    other = other_network(before.case, after.case)
+    if other:
+        return Finding(
+            TEST, MISSING, f"this is another network of the same name: {other}; replace the baseline by 'mlbench baseline update'"
+        )
     return None
 
 
@@ -264,7 +270,9 @@ def _change(name: str, quantity: str, before: Sequence[Seen], after: Sequence[Se
 def _changes(name: str, context: _Context) -> dict[str, Change]:
     """Return the changes of a row's ratios, as far as both sides measured them to the end; what is no number is red in its own row."""
     sides = [side.rows.get(name) for side in (context.old, context.new)]
-    found = {}
+    found: dict[str, Change] = {}
+    if None not in sides and other_network(*(each.case for each in sides if each is not None)):
+        return found
     for quantity, arm in YARDSTICKS.items():
         with contextlib.suppress(ValueError):
             before, after = (seen(each, arm) if each is not None and each.status == COMPLETE else None for each in sides)
