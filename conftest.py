@@ -1,4 +1,4 @@
-"""Options of the sweep in `benchmarks/`: which cells it has. `pytest benchmarks --help` lists them under "mlbench sweep"."""
+"""Options of `benchmarks/`: which cells the sweep has, or which network takes its place. `pytest benchmarks --help` lists them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from mlbench.cache import VARIABLE
-from mlbench.errors import UsageError
+from mlbench.errors import MlbenchError, UsageError
 from mlbench.results import RUNNERS
 from mlbench.studies.cases import (
     BATCHES,
@@ -24,13 +24,25 @@ from mlbench.studies.cases import (
     Case,
     Cell,
     digits_cell,
+    network_cells,
+    network_notes,
     sweep,
 )
+from mlbench.studies.subjects import brought
 from mlbench.units import parse_sizes
 from support.quick_runs import QUICK_RUNS
 
 pytest_plugins = ["pytester"]
-_ABLATION = Path(__file__).resolve().parent / "benchmarks" / "test_ablation.py"
+_MODEL_CELLS = pytest.StashKey[tuple[Cell, ...]]()
+_BENCHMARKS = Path(__file__).resolve().parent / "benchmarks"
+_OPTIONS = {
+    "test_sweep.py": (False, False),
+    "test_honest_baseline.py": (False, False),
+    "test_ablation.py": (False, True),
+    "test_model.py": (True, False),
+    "test_model_ablation.py": (True, True),
+}
+"""Files of benchmarks, whether each needs --mlbench-model or is left out with it, and whether it needs --mlbench-ablation."""
 _TESTS = Path(__file__).resolve().parent / "tests"
 _LONGEST = (
     "pytest_plugin/test_gate_in_pytest.py",
@@ -78,16 +90,42 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--mlbench-outputs", type=int, default=10, metavar="N", help="columns of the output (default 10)")
     group.addoption("--mlbench-ablation", action="store_true", help="measure as well what each optimisation is worth in each cell")
     group.addoption("--mlbench-depth", type=_sizes, metavar="N,...", help="hidden layers (default 1)")
+    group.addoption(
+        "--mlbench-model",
+        metavar="MODEL",
+        help="measure a network of yours instead of the sweep: an .onnx file, or an .npz that mlbench saved; --mlbench-batch chooses rows",
+    )
+    group.addoption("--mlbench-model-inputs", metavar="FILE", help="an .npz with an array for each input of MODEL (default random numbers)")
+    group.addoption("--mlbench-model-outputs", metavar="NAME,...", help="the outputs of MODEL that are computed (default all)")
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Refuse the ablation's file without its option: pytest collects a file that is named, whatever `pytest_ignore_collect` says.
+    """Refuse a file without its option: pytest collects a file that is named, whatever `pytest_ignore_collect` says. Read the network.
 
     Raises:
-        pytest.UsageError: saying which option is missing.
+        pytest.UsageError: saying which option is missing or contradicts another one, or why the network cannot be measured.
     """
-    if not config.getoption("--mlbench-ablation") and any(Path(each.partition("::")[0]).resolve() == _ABLATION for each in config.args):
-        raise pytest.UsageError(f"{_ABLATION.name} needs --mlbench-ablation")
+    for place in (Path(each.partition("::")[0]).resolve() for each in config.args):
+        wants_model, wants_ablation = _OPTIONS.get(place.name, (False, False)) if place.parent == _BENCHMARKS else (False, False)
+        for option, is_wanted in (("--mlbench-model", wants_model), ("--mlbench-ablation", wants_ablation)):
+            if is_wanted and not config.getoption(option):
+                raise pytest.UsageError(f"{place.name} needs {option}")
+    given = [name for name in ("hidden", "inputs", "depth", "large") if config.getoption(f"--mlbench-{name}")]
+    if config.getoption("--mlbench-model") and given:
+        raise pytest.UsageError(f"--mlbench-{given[0]} chooses sizes, and --mlbench-model has its own; leave one of them out")
+    alone = [name for name in ("model-inputs", "model-outputs") if config.getoption(f"--mlbench-{name}")]
+    if alone and not config.getoption("--mlbench-model"):
+        raise pytest.UsageError(f"--mlbench-{alone[0]} needs --mlbench-model, the network that it belongs to")
+    try:
+        config.stash[_MODEL_CELLS] = _network(config)
+    except MlbenchError as error:
+        raise pytest.UsageError(f"--mlbench-model: {error}") from error
+
+
+def pytest_report_header(config: pytest.Config) -> list[str]:
+    """Say what a reader should know of the network."""
+    cells = config.stash[_MODEL_CELLS]
+    return [f"mlbench: {note}" for note in network_notes(cells)] if cells else []
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -97,13 +135,21 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
-    """Leave the ablation out unless it is asked for: it takes as long as the sweep."""
-    return True if collection_path == _ABLATION and not config.getoption("--mlbench-ablation") else None
+    """Leave the sweep out where a network takes its place, and the ablation unless it is asked for: it takes as long as the sweep."""
+    if collection_path.parent != _BENCHMARKS or collection_path.name not in _OPTIONS:
+        return None
+    of_model, is_ablation = _OPTIONS[collection_path.name]
+    is_asked = of_model == bool(config.getoption("--mlbench-model")) and (not is_ablation or config.getoption("--mlbench-ablation"))
+    return None if is_asked else True
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Give every test that takes `sweep_case`, `sweep_cell`, `digits_case` or `digits_as_cell` its cases."""
-    names = metafunc.fixturenames
+    """Give every test that takes `sweep_case`, `model_case`, `digits_case` or a cell of one of these its cases."""
+    names, of_model = metafunc.fixturenames, metafunc.config.stash[_MODEL_CELLS]
+    if "model_case" in names:
+        _parametrize(metafunc, "model_case", [Case(cell, runner) for cell in of_model for runner in RUNNERS])
+    if "model_cell" in names:
+        _parametrize(metafunc, "model_cell", of_model)
     if "sweep_case" in names:
         _parametrize(metafunc, "sweep_case", [Case(cell, runner) for cell in _cells(metafunc.config) for runner in RUNNERS])
     if "sweep_cell" in names:
@@ -117,6 +163,16 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 def _parametrize(metafunc: pytest.Metafunc, name: str, values: Sequence[Case] | Sequence[Cell]) -> None:
     metafunc.parametrize(name, values, ids=[value.id for value in values])
+
+
+def _network(config: pytest.Config) -> tuple[Cell, ...]:
+    """Return the cells of the network that takes the place of the sweep; none without one."""
+    path, names = config.getoption("--mlbench-model"), config.getoption("--mlbench-model-outputs")
+    if not path:
+        return ()
+    outputs = tuple(part.strip() for part in names.split(",")) if names else ()
+    network = brought(path, outputs, config.getoption("--mlbench-model-inputs"))
+    return network_cells(network, config.getoption("--mlbench-batch"), threads=config.getoption("--mlbench-threads"))
 
 
 def _cells(config: pytest.Config) -> tuple[Cell, ...]:
