@@ -26,13 +26,15 @@ Array = np.ndarray[Any, np.dtype[np.float32]]
 
 def linear(x: Array, w: Array, b: Array) -> Array:
     """Return a Linear."""
-    return x @ w + b
+    result: Array = x @ w + b
+    return result
 
 
 def normal(x: Array, scale: Array, shift: Array, epsilon: Array) -> Array:
     """Return a layer normalisation."""
     centred = x - x.mean(axis=1, keepdims=True)
-    return centred / np.sqrt((centred * centred).mean(axis=1, keepdims=True) + epsilon) * scale + shift
+    result: Array = centred / np.sqrt((centred * centred).mean(axis=1, keepdims=True) + epsilon) * scale + shift
+    return result
 
 
 def batch_norm_mlp(x: Array, *k: Array) -> Array:
@@ -58,7 +60,8 @@ def swiglu(x: Array, *k: Array) -> Array:
     """RMS normalisation, two products, and a residual sum."""
     n = x / np.sqrt((x * x).mean(axis=1, keepdims=True) + k[1]) * k[0]
     gate = n @ k[2]
-    return x + (gate * (0.5 * np.tanh(0.5 * gate) + 0.5) * (n @ k[3])) @ k[4]
+    result: Array = x + (gate * (0.5 * np.tanh(0.5 * gate) + 0.5) * (n @ k[3])) @ k[4]
+    return result
 
 
 def policy(x: Array, *k: Array) -> tuple[Array, Array]:

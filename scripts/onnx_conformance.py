@@ -82,7 +82,9 @@ def table(counts: dict[str, Counter[str]]) -> str:
     lines = [" | ".join([f"{'data set':<18}", *(f"{each:>7}" for each in ("cases", *OUTCOMES))])]
     for kind, count in counts.items():
         numbers = [sum(count.values()), *(count[each] for each in OUTCOMES)]
-        lines.append(" | ".join([f"{kind:<18}", *(f"{n:>{max(7, len(head))}}" for n, head in zip(numbers, ("cases", *OUTCOMES), strict=True))]))
+        lines.append(
+            " | ".join([f"{kind:<18}", *(f"{n:>{max(7, len(head))}}" for n, head in zip(numbers, ("cases", *OUTCOMES), strict=True))])
+        )
     return "\n".join(lines)
 
 

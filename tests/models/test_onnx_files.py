@@ -168,7 +168,9 @@ def test_bytes_have_no_folder(tmp_path: Path) -> None:
 
 def test_a_function_that_calls_itself() -> None:
     """It is refused before anybody follows it."""
-    inner = helper.make_function("com.example", "F", ["a"], ["b"], [node("F", "a", "b", domain="com.example")], [helper.make_opsetid("", 21)])
+    inner = helper.make_function(
+        "com.example", "F", ["a"], ["b"], [node("F", "a", "b", domain="com.example")], [helper.make_opsetid("", 21)]
+    )
     with pytest.raises(FileError, match="'F' calls itself"):
         from_onnx(model([node("F", "x", domain="com.example")], functions=[inner]))
 

@@ -87,7 +87,9 @@ def _batch(inputs: Sequence[ValueInfoProto]) -> tuple[int | None, list[str]]:
         if len(dims) == 2:
             lengths[each.name] = dims[0].dim_value if dims[0].HasField("dim_value") else None
     if len(set(lengths.values())) > 1:
-        shown = ", ".join(f"{name!r} has {'any number of' if rows is None else rows} row{'s' * (rows != 1)}" for name, rows in lengths.items())
+        shown = ", ".join(
+            f"{name!r} has {'any number of' if rows is None else rows} row{'s' * (rows != 1)}" for name, rows in lengths.items()
+        )
         return None, [f"the inputs: {shown}; expected the same number of rows in all of them"]
     return next(iter(lengths.values()), None), []
 
@@ -158,7 +160,11 @@ def _written(call: Call, rule: Rule | None) -> Sequence[Found]:
         return [_literal(call)]
     if call.op in _SHAPES:
         return [_SHAPES[call.op](call)]
-    if rule is None or not any(isinstance(each, Value) for each in call.inputs) or (call.op == "CastLike" and isinstance(call.input(0), Constant)):
+    if (
+        rule is None
+        or not any(isinstance(each, Value) for each in call.inputs)
+        or (call.op == "CastLike" and isinstance(call.input(0), Constant))
+    ):
         return [fold(call)]
     found = rule(call)
     return found if isinstance(found, Sequence) else [found]
