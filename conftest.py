@@ -28,7 +28,7 @@ from mlbench.studies.cases import (
     network_notes,
     sweep,
 )
-from mlbench.studies.subjects import brought
+from mlbench.studies.subjects import brought_all
 from mlbench.units import parse_sizes
 from support.quick_runs import QUICK_RUNS
 
@@ -166,13 +166,14 @@ def _parametrize(metafunc: pytest.Metafunc, name: str, values: Sequence[Case] | 
 
 
 def _network(config: pytest.Config) -> tuple[Cell, ...]:
-    """Return the cells of the network that takes the place of the sweep; none without one."""
+    """Return the cells of the network, or of the zoo, that takes the place of the sweep; none without one."""
     path, names = config.getoption("--mlbench-model"), config.getoption("--mlbench-model-outputs")
     if not path:
         return ()
     outputs = tuple(part.strip() for part in names.split(",")) if names else ()
-    network = brought(path, outputs, config.getoption("--mlbench-model-inputs"))
-    return network_cells(network, config.getoption("--mlbench-batch"), threads=config.getoption("--mlbench-threads"))
+    networks = brought_all(path, outputs, config.getoption("--mlbench-model-inputs"))
+    batches, threads = config.getoption("--mlbench-batch"), config.getoption("--mlbench-threads")
+    return tuple(cell for network in networks for cell in network_cells(network, batches, threads=threads))
 
 
 def _cells(config: pytest.Config) -> tuple[Cell, ...]:

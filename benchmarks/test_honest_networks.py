@@ -43,7 +43,8 @@ def batch_norm_mlp(x: Array, *k: Array) -> Array:
     h = np.maximum((h @ k[4] + k[5]) * k[6] + k[7], 0)
     h = h @ k[8] + k[9]
     e = np.exp(h - h.max(axis=1, keepdims=True))
-    return e / e.sum(axis=1, keepdims=True)
+    result: Array = e / e.sum(axis=1, keepdims=True)
+    return result
 
 
 def residual_mlp(x: Array, *k: Array) -> Array:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from mlbench.cli.options import EXIT_DONE, Commands, listed, positive, remark, say, sizes
 from mlbench.cli.study import add_places, check_places, conduct, earlier_run
-from mlbench.cli.subject import add_network, check_same_network, chosen_subject, subject_cells
+from mlbench.cli.subject import add_network, check_same_network, chosen_subjects, subject_cells
 from mlbench.errors import FileError, UsageError
 from mlbench.measure import FRESH_HEAP, environment
 from mlbench.report import render
@@ -119,9 +119,9 @@ def _chosen_cells(options: argparse.Namespace) -> list[Cell]:
     cores = environment(options.threads, FRESH_HEAP).cores
     if options.threads > cores:
         raise UsageError(f"--threads {options.threads}: this process may use {cores} cores; more threads would wait for each other")
-    subject = chosen_subject(options, ("shapes",))
-    if subject is not None:
-        return subject_cells(subject, options.batch, BATCHES, options.threads, tuned=True)
+    subjects = chosen_subjects(options, ("shapes",))
+    if subjects:
+        return [cell for each in subjects for cell in subject_cells(each, options.batch, BATCHES, options.threads, tuned=True)]
     for name in ("inputs", "outputs"):
         if getattr(options, name):
             raise UsageError(f"--{name} belongs to a network in a file; name it, or choose sizes by --shapes")

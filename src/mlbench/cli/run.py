@@ -50,6 +50,7 @@ def add(commands: Commands) -> None:
               mlbench run --batch 32 --hidden 128,512        single values
               mlbench run --large --no-digits                up to 10 GFLOP a call, depths 1, 2 and 4
               mlbench run --heap kept                        without the page faults of a fresh process
+              mlbench run zoo --json zoo.json                eight networks of kinds that people bring
               mlbench run --json now.json --resume           continue after Ctrl-C"""),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )

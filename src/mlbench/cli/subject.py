@@ -25,11 +25,13 @@ from mlbench.studies.cases import (
     network_notes,
     sweep,
 )
-from mlbench.studies.subjects import DIGITS, MLP, NetworkFile, Subject, TrainedDigits, brought
+from mlbench.studies.network_files import ZOO_PREFIX
+from mlbench.studies.subjects import DIGITS, MLP, NetworkFile, Subject, TrainedDigits, brought_all
 
-MODEL_HELP = "a network of yours: an .onnx file, or an .npz that mlbench saved"
+MODEL_HELP = "a network of yours: an .onnx file, or an .npz that mlbench saved; or one of the zoo, such as zoo:policy; zoo is all of them"
 
 
+_SIZES = ("hidden", "depth", "large", "no_digits")
 OUTPUTS = 10
 """Columns of the output of a sweep."""
 
@@ -47,8 +49,20 @@ def add_network(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--outputs", metavar="NAME,…", help="of MODEL: the outputs that are computed (default all)")
 
 
-def chosen_subject(options: argparse.Namespace, refused: Iterable[str] = ("hidden", "depth", "large", "no_digits")) -> Subject | None:
-    """Return what the options name; None where they name no model, and sizes choose.
+def chosen_subject(options: argparse.Namespace) -> Subject | None:
+    """Return the one thing that the options name, as `chosen_subjects` does; None where they name none.
+
+    Raises:
+        UsageError: when they name the whole zoo as well.
+    """
+    found = chosen_subjects(options)
+    if len(found) > 1:
+        raise UsageError(f"{options.model} is {len(found)} networks, and this takes one of them, such as {ZOO_PREFIX}{found[0].name}")
+    return found[0] if found else None
+
+
+def chosen_subjects(options: argparse.Namespace, refused: Iterable[str] = _SIZES) -> tuple[TrainedDigits] | tuple[NetworkFile, ...]:
+    """Return what the options name: one thing, or each network of the zoo; none where they name no model, and sizes choose.
 
     Args:
         options: of the command.
@@ -59,17 +73,17 @@ def chosen_subject(options: argparse.Namespace, refused: Iterable[str] = ("hidde
         FileError: when a file is missing, damaged or foreign.
     """
     if options.model in (None, MLP):
-        return None
+        return ()
     for name in refused:
         if getattr(options, name, None):
             raise UsageError(f"--{name.replace('_', '-')} chooses sizes, and {options.model} has its own; leave one of them out")
     if options.model != DIGITS:
         names = tuple(part.strip() for part in options.outputs.split(",")) if options.outputs else ()
-        return brought(options.model, names, options.inputs)
+        return brought_all(options.model, names, options.inputs)
     for name in ("inputs", "outputs"):
         if getattr(options, name):
             raise UsageError(f"--{name} belongs to a network in a file; the trained digits have their own images and sizes")
-    return TrainedDigits()
+    return (TrainedDigits(),)
 
 
 def chosen_cells(options: argparse.Namespace) -> list[Cell]:
@@ -81,9 +95,9 @@ def chosen_cells(options: argparse.Namespace) -> list[Cell]:
     """
     check_threads(options.threads)
     batches, hidden = (QUICK["batches"], QUICK["hidden"]) if options.quick else (BATCHES, HIDDEN)
-    subject = chosen_subject(options)
-    if subject is not None:
-        return subject_cells(subject, options.batch, batches, options.threads, tuned=options.tuned)
+    subjects = chosen_subjects(options)
+    if subjects:
+        return [cell for each in subjects for cell in subject_cells(each, options.batch, batches, options.threads, tuned=options.tuned)]
     inputs: Sequence[int] = (64,)
     depths: Sequence[int] = (1,)
     if options.large:

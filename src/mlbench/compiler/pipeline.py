@@ -100,7 +100,7 @@ class Compiled:
         is kept with its copies of weights.
 
         Raises:
-            GraphError: of a runner, which forgets constants that it does not read: a pass that looked at them again would do something else.
+            GraphError: of a runner, which forgets constants that it does not read.
         """
         if self.is_released:
             raise GraphError(

@@ -1,4 +1,7 @@
-"""Networks in files, as a study reads them: whole and unchanged, with the outputs and the inputs that somebody chose."""
+"""Networks in files, as a study reads them: whole and unchanged, with the outputs and the inputs that somebody chose.
+
+A path such as `zoo:policy` names a network of the zoo, which every machine has.
+"""
 
 from __future__ import annotations
 
@@ -13,13 +16,15 @@ import numpy.typing as npt
 
 from mlbench.errors import FileError, MissingExtraError, ModelError, UsageError
 from mlbench.files import read_limited
-from mlbench.ir import FloatArray, Graph
+from mlbench.ir import FloatArray, Graph, graph_text
 from mlbench.models import Model, Network, load
 from mlbench.models.archive import MOST_BYTES, read_arrays
+from mlbench.models.zoo import load_zoo
 
 MODEL_INPUT = "x"
 """What the input of a `Model` is called, which has one and no names."""
 AnyModel: TypeAlias = Model | Network
+ZOO_PREFIX = "zoo:"
 _EXACT = 2**24
 """Whole numbers up to this are float32 numbers."""
 
@@ -41,10 +46,24 @@ def sha256_of(path: str) -> str:
         FileError: when it is missing, unreadable or too large.
         MissingExtraError: when an ONNX model has tensors in other files, and the `onnx` package is not there to say in which.
     """
+    if is_zoo(path):
+        return _sha256_of_graph(load_zoo(path.removeprefix(ZOO_PREFIX)).program)
     content = read_limited(path, MOST_BYTES)
     found = hashlib.sha256(content)
     for each in _external_files(path, content):
         found.update(each.name.encode() + hashlib.sha256(read_limited(each, MOST_BYTES)).digest())
+    return found.hexdigest()
+
+
+def is_zoo(path: str) -> bool:
+    """Whether a path names a network of the zoo."""
+    return path.startswith(ZOO_PREFIX)
+
+
+def _sha256_of_graph(graph: Graph) -> str:
+    found = hashlib.sha256(graph_text(graph).encode())
+    for array in graph.constants.values():
+        found.update(array.tobytes())
     return found.hexdigest()
 
 
@@ -79,7 +98,7 @@ def _check_same(path: str, sha256: str) -> None:
         raise FileError(f"{path}: has changed: its SHA-256 was {sha256[:12]} and is {found[:12]}; measure again, with a file that stays")
 
 
-@lru_cache(maxsize=1)  # the cells of a run are of one network, which may be large
+@lru_cache(maxsize=8)  # a run is about one network, which may be large, or about those of the zoo
 def read_network(path: str, sha256: str, outputs: tuple[str, ...]) -> AnyModel:
     """Return the network in a file that has this hash, with these outputs alone; with all for an empty tuple.
 
@@ -95,7 +114,8 @@ def read_network(path: str, sha256: str, outputs: tuple[str, ...]) -> AnyModel:
             from mlbench.models.onnx import load_onnx  # noqa: PLC0415  # which needs the extra
 
             return load_onnx(path, outputs=outputs)  # what only the others need may be what cannot run
-        return _with_outputs(load(path), outputs, path)
+        model = load_zoo(path.removeprefix(ZOO_PREFIX)) if is_zoo(path) else load(path)
+        return _with_outputs(model, outputs, path)
     except ModelError as error:
         raise ModelError(str(error) if path in str(error) else f"{path}: {error}") from error
 

@@ -20,13 +20,16 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
+from mlbench.errors import UsageError
 from mlbench.ir import FloatArray, Graph, op_named
 from mlbench.models import Digits, Model, load_digits_mlp, mlp
-from mlbench.studies.network_files import AnyModel, input_columns, is_onnx, read_inputs, read_network, sha256_of
+from mlbench.models.zoo import ZOO
+from mlbench.studies.network_files import ZOO_PREFIX, AnyModel, input_columns, is_onnx, is_zoo, read_inputs, read_network, sha256_of
 
 DIGITS = "digits"
 MLP = "mlp"
 FILE = "file"
+WHOLE_ZOO = "zoo"
 INPUT_SEED = 1
 
 
@@ -212,6 +215,15 @@ def brought(path: str | os.PathLike[str], outputs: tuple[str, ...] = (), inputs:
     return found
 
 
+def brought_all(model: str, outputs: tuple[str, ...] = (), inputs: str | os.PathLike[str] | None = None) -> tuple[NetworkFile, ...]:
+    """Return what `brought` does, in a tuple, or every network of the zoo where `model` is `zoo`; same errors."""
+    if model != WHOLE_ZOO:
+        return (brought(model, outputs, inputs),)
+    if outputs or inputs:
+        raise UsageError(f"inputs and outputs belong to one network; name one of the zoo, such as {ZOO_PREFIX}{next(iter(ZOO))}")
+    return tuple(brought(ZOO_PREFIX + name) for name in ZOO)
+
+
 def of_identity(network: Mapping[str, Any]) -> NetworkFile:
     """Return the network that a saved result names; nothing is read yet."""
     return NetworkFile(
@@ -230,6 +242,8 @@ def name_of(path: str) -> str:
     >>> name_of("/nets/my net.v2.onnx"), name_of("digits.npz")
     ('my_net.v2', 'digits.npz')
     """
+    if is_zoo(path):
+        return path.removeprefix(ZOO_PREFIX)
     place = Path(path)
     stem = re.sub(r"[^\w.-]+", "_", place.stem)
     return f"{stem}{place.suffix}" if stem in (DIGITS, MLP) else stem
@@ -263,4 +277,4 @@ def _digits() -> tuple[Model, Digits]:
 
 
 def _absolute(path: str | os.PathLike[str]) -> str:
-    return str(Path(path).expanduser().absolute())
+    return str(path) if is_zoo(str(path)) else str(Path(path).expanduser().absolute())
