@@ -149,3 +149,19 @@ def test_cleaning_says_what_went() -> None:
     """Nodes and products that are gone are counted."""
     graph = linear(4, 8, 2).graph()
     assert canonicalize.explain(graph, canonicalize.apply(graph)) == "2 nodes are gone, 1 matrix products among them."
+
+
+@pytest.mark.parametrize(("op", "number"), [("multiply", 1.0), ("divide", 1.0), ("power", 1.0), ("add", 0.0)])
+def test_what_changes_nothing_vanishes(op: str, number: float) -> None:
+    """A factor, a divisor or an exponent of ones, and a shift of zeros, as a scalar or as a row."""
+    for constant in (frozen(number), frozen(np.full(3, number))):
+        nodes = (Node("tanh", ("x",), "h", 3), Node(op, ("h", "c"), "i", 3), Node("exp", ("i",), "y", 3))
+        found = canonicalize.apply(Graph({"x": 3}, {"c": constant}, nodes, ("y",)))
+        assert [node.op for node in found.nodes] == ["tanh", "exp"]
+
+
+def test_a_power_of_two_is_a_square() -> None:
+    """Another power stays what it is."""
+    nodes = (Node("power", ("x", "two"), "h", 3), Node("power", ("h", "three"), "y", 3))
+    found = canonicalize.apply(Graph({"x": 3}, {"two": frozen(2), "three": frozen(3)}, nodes, ("y",)))
+    assert [node.op for node in found.nodes] == ["square", "power"]

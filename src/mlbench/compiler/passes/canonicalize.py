@@ -3,7 +3,9 @@
 * Two Linears without an activation between them are one: (x @ V + b) @ W + c = x @ (V @ W) + (b @ W + c). The product of the weights is
   computed in float64 and rounded once, so the result is at least as accurate as before. It is done only where it takes fewer floating
   point operations: with inputs k, hidden h and outputs n, where k n < k h + h n. A bottleneck (h small) stays as it is.
-* A bias of zeros, and a ReLU behind a ReLU, vanish. Without the sum a zero keeps its sign: -0.0 stays -0.0.
+* A bias of zeros, a factor, divisor or exponent of ones, and a ReLU behind a ReLU, vanish. Without the sum a zero keeps its sign: -0.0
+  stays -0.0.
+* A power of two is a square: NumPy multiplies faster than it raises to a power.
 * A value that nobody reads vanishes with its node.
 
 Two Linears stay as they are where rounding, or the range of float32, could make a difference:
@@ -42,7 +44,7 @@ Wide = npt.NDArray[np.float64]
 def apply(graph: Graph) -> Graph:
     """Fold and clean until nothing changes."""
     while True:
-        cleaned = _without_dead(_without_idle(_merged(graph)))
+        cleaned = _without_dead(_without_idle(_squared(_merged(graph))))
         if cleaned is graph:
             return graph
         graph = cleaned
@@ -114,6 +116,15 @@ def _is_exact_enough(weight: Wide) -> bool:
     return bool(np.all((sizes == 0) | ((sizes >= _SMALLEST) & (sizes < _LARGEST))))
 
 
+def _squared(graph: Graph) -> Graph:
+    """Write powers of two as squares."""
+    squares = {node.output for node in graph.nodes if node.op == "power" and bool((graph.constants[node.operands[0]] == 2).all())}
+    if not squares:
+        return graph
+    nodes = (replace(node, op="square", inputs=node.values) if node.output in squares else node for node in graph.nodes)
+    return graph.with_nodes(tuple(nodes))
+
+
 def _without_idle(graph: Graph) -> Graph:
     """Drop the first node that hands on what it reads."""
     for position, node in enumerate(graph.nodes):
@@ -134,6 +145,8 @@ def _is_idle(graph: Graph, position: int) -> bool:
         return False
     if node.op == "add":
         return not graph.constants[node.operands[0]].any()
+    if node.op in ("multiply", "divide", "power"):
+        return bool((graph.constants[node.operands[0]] == 1).all())
     writers = [each for each in graph.nodes if each.output == node.values[0]]
     return node.op == "relu" and bool(writers) and writers[0].op == "relu" and not writers[0].epilogue
 

@@ -5,8 +5,11 @@ both operands contiguous and of one shape it mallocs nothing and is 1.7 to 4 tim
 many rows as fit into STRIP_BYTES: an operand made to avoid an allocation is memory too. ReLU compares with a strip of zeros
 for the same reason: against the scalar 0, NumPy's loop is not vectorised.
 
-An epilogue is cut into strips, and so is a node without a product that reads a row or has an epilogue that does: a LayerNorm, or
-the scaling of an input. Its scratch then has the height of a strip.
+An epilogue is cut into strips, and so is a node without a product that reads a row or has an epilogue that does, such as the scaling
+of an input. Its scratch then has the height of a strip.
+
+A GELU or a LayerNorm makes ten calls or more for each strip. In strips of 16 KiB they took a LayerNorm three times as long as the whole
+tile, so such strips have 128 KiB, and a LayerNorm without such an epilogue runs on the whole tile and copies its rows to scratch.
 
 16 KiB keeps operand and strip together within a first-level data cache of 32 KiB; a strip has LEAST_ROWS at least, because a call for
 each row would cost more than the cache saves. A batch of one needs no strip: there the row has the
@@ -25,6 +28,9 @@ from mlbench.ir import BYTES_PER_NUMBER, FloatArray, Node, Step, frozen, new_nam
 
 STRIP_BYTES = 16 * 1024
 LEAST_ROWS = 8
+LONG_STRIP_BYTES = 128 * 1024
+MANY_SCRATCH = 2
+"""A kernel with so many scratch matrices makes ten calls or more, and takes high strips."""
 _FLAT = 0
 """The height of zeros that are a row; a strip of a batch of one has the height 1."""
 
@@ -57,16 +63,22 @@ class _Strips:
     def with_strips(self, node: Node) -> Node:
         """Return the node with strips for the steps that NumPy runs."""
         outer = self._program.outer_steps(node)
+        if op_named(node.op).is_row_wise and not any(self._is_broadcast(step) for step in outer):
+            return node
         inner = node.epilogue[: len(node.epilogue) - len(outer)]
         if op_named(node.op).is_product:
             return replace(node, epilogue=(*inner, *self._with_strips(node, outer)))
         own, *outer_strips = self._with_strips(node, (Step(node.op, node.operands), *outer))
         return replace(node, op=own.op, inputs=(*node.values, *own.operands), epilogue=tuple(outer_strips))
 
+    def _is_broadcast(self, step: Step) -> bool:
+        """Whether a step reads a row, or compares with zero, which is made a row."""
+        return step.op == "relu" or any(self.constants[name].ndim == 1 for name in step.operands)
+
     def _with_strips(self, node: Node, steps: tuple[Step, ...]) -> tuple[Step, ...]:
         if self._program.of(node).layout == FEATURES:  # rows of one number each: the runner broadcasts a row operand over them
             return tuple(self._with_zeros(step, node.columns) for step in steps)
-        rows = min(self._program.schedule.tile_rows, max(LEAST_ROWS, STRIP_BYTES // (BYTES_PER_NUMBER * node.columns)))
+        rows = min(self._program.schedule.tile_rows, max(LEAST_ROWS, _strip_bytes(node, steps) // (BYTES_PER_NUMBER * node.columns)))
         return tuple(self._strip_step(step, rows, node.columns) for step in steps)
 
     def _with_zeros(self, step: Step, columns: int) -> Step:
@@ -95,6 +107,11 @@ class _Strips:
             self.constants[strip] = frozen(np.broadcast_to(row, (rows, row.size)))
             self._made[name, rows] = strip
         return self._made[name, rows]
+
+
+def _strip_bytes(node: Node, steps: tuple[Step, ...]) -> int:
+    is_long = op_named(node.op).is_row_wise or any(op_named(step.op).scratch >= MANY_SCRATCH for step in steps)
+    return LONG_STRIP_BYTES if is_long else STRIP_BYTES
 
 
 PASS = Pass(
