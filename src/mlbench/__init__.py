@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from mlbench.compiler.schedule.schedule import Schedule
     from mlbench.errors import MlbenchError
     from mlbench.models import Digits, Layer, Model, Network, load, load_digits_mlp, mlp
+    from mlbench.models.sklearn import from_sklearn
     from mlbench.runtime import BaselineRunner, OptimizedRunner
     from mlbench.studies.autotune import tune
 
@@ -31,6 +32,7 @@ _HOMES = {
     "Network": "mlbench.models",
     "OptimizedRunner": "mlbench.runtime",
     "Schedule": "mlbench.compiler.schedule.schedule",
+    "from_sklearn": "mlbench.models.sklearn",
     "load": "mlbench.models",
     "load_digits_mlp": "mlbench.models",
     "mlp": "mlbench.models",
@@ -48,6 +50,7 @@ __all__ = [
     "OptimizedRunner",
     "Schedule",
     "__version__",
+    "from_sklearn",
     "load",
     "load_digits_mlp",
     "mlp",

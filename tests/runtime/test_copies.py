@@ -15,7 +15,20 @@ import numpy as np
 import pytest
 
 import mlbench
-from mlbench import BaselineRunner, Layer, MlbenchError, Model, Network, OptimizedRunner, Schedule, load, load_digits_mlp, mlp, tune
+from mlbench import (
+    BaselineRunner,
+    Layer,
+    MlbenchError,
+    Model,
+    Network,
+    OptimizedRunner,
+    Schedule,
+    from_sklearn,
+    load,
+    load_digits_mlp,
+    mlp,
+    tune,
+)
 from mlbench import errors as errors_module
 from mlbench.arrays import ALIGNMENT_BYTES
 from mlbench.compiler.schedule.schedule import OpSchedule
@@ -69,6 +82,7 @@ PLAIN: dict[str, Callable[[], Any]] = {
     "Schedule": lambda: Schedule(3, (OpSchedule(),), "one"),
     "MemoryPlan": lambda: OptimizedRunner(MODEL, 5).plan,
     "__version__": lambda: mlbench.__version__,
+    "from_sklearn": lambda: from_sklearn,
     "load": lambda: load,
     "load_digits_mlp": lambda: load_digits_mlp,
     "mlp": lambda: mlp,
