@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import doctest
 import importlib
+import importlib.util
 import io
 import os
 import re
@@ -41,8 +42,9 @@ _PYTHON = PythonEvaluator()
 
 
 def begin(namespace: dict[str, Any]) -> None:
-    """Give a page a folder, where its files lie and its commands run, and the fact that some examples ask for."""
+    """Give a page a folder, where its files lie and its commands run, and the facts that some examples ask for."""
     namespace["generates"] = OptimizedRunner(mlp(), 1).compiled.program.is_generated
+    namespace["has_scikit_learn"] = importlib.util.find_spec("sklearn") is not None
     namespace["folder"] = Path(tempfile.mkdtemp(prefix="docs-"))
 
 

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from mlbench.compiler.schedule.schedule import Schedule
     from mlbench.errors import MlbenchError
     from mlbench.models import Digits, Layer, Model, Network, load, load_digits_mlp, mlp
+    from mlbench.models.onnx import from_onnx
     from mlbench.models.sklearn import from_sklearn
     from mlbench.runtime import BaselineRunner, OptimizedRunner
     from mlbench.studies.autotune import tune
@@ -32,6 +33,7 @@ _HOMES = {
     "Network": "mlbench.models",
     "OptimizedRunner": "mlbench.runtime",
     "Schedule": "mlbench.compiler.schedule.schedule",
+    "from_onnx": "mlbench.models.onnx",
     "from_sklearn": "mlbench.models.sklearn",
     "load": "mlbench.models",
     "load_digits_mlp": "mlbench.models",
@@ -50,6 +52,7 @@ __all__ = [
     "OptimizedRunner",
     "Schedule",
     "__version__",
+    "from_onnx",
     "from_sklearn",
     "load",
     "load_digits_mlp",

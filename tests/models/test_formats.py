@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import pickle
+import sys
 import zipfile
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import numpy as np
 import pytest
 
 import mlbench
-from mlbench.errors import FileError
+from mlbench.errors import FileError, MissingExtraError
 from mlbench.models import Model, Network, mlp
 from support.branched import TWO_HEADS, network_of
 
@@ -107,3 +108,36 @@ def test_the_limit_is_of_every_format(name: str, tmp_path: Path) -> None:
     (tmp_path / name).write_bytes(bytes(2000))
     with pytest.raises(FileError, match="larger than 1,000 bytes"):
         mlbench.load(tmp_path / name, most_bytes=1000)
+
+
+# --- ONNX ---------------------------------------------------------------------------------------------------------------
+
+
+def test_onnx_needs_its_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without the package the message names the extra; the file itself may be anything."""
+    monkeypatch.setitem(sys.modules, "onnx", None)
+    (tmp_path / "model.onnx").write_bytes(b"\x08\x08")
+    with pytest.raises(MissingExtraError, match=r"needs onnx, which is not installed: .*\[onnx\]"):
+        mlbench.load(tmp_path / "model.onnx")
+
+
+@pytest.mark.parametrize("name", ["model.onnx", "model.ONNX", "model"])
+def test_an_onnx_file_is_a_network(name: str, tmp_path: Path) -> None:
+    """By its suffix, or by its first byte where it has none."""
+    onnx = pytest.importorskip("onnx", reason="onnx is not installed")
+    value = onnx.helper.make_tensor_value_info
+    shape = ["batch", 3]
+    graph = onnx.helper.make_graph([onnx.helper.make_node("Relu", ["in"], ["out"])], "g", [value("in", 1, shape)], [value("out", 1, shape)])
+    model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 18)], ir_version=8)
+    (tmp_path / name).write_bytes(model.SerializeToString())
+    network = mlbench.load(tmp_path / name)
+    assert isinstance(network, Network)
+    assert (network.name, network.inputs, network.outputs) == ("model", {"in": 3}, {"out": 3})
+
+
+def test_a_damaged_onnx_file_is_refused(tmp_path: Path) -> None:
+    """With its path."""
+    pytest.importorskip("onnx", reason="onnx is not installed")
+    (tmp_path / "model.onnx").write_bytes(b"\x08hello")
+    with pytest.raises(FileError, match=r"model\.onnx"):
+        mlbench.load(tmp_path / "model.onnx")
