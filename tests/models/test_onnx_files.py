@@ -52,8 +52,8 @@ def broken(change: Callable[[ModelProto], Any]) -> ModelProto:
         pytest.param(lambda proto: proto.graph.node[1].input.append("h"), "breaks a rule of ONNX", id="too-many-inputs"),
         pytest.param(lambda proto: proto.graph.initializer[0].dims.__setitem__(0, 5), "breaks a rule of ONNX", id="shapes-do-not-fit"),
         pytest.param(lambda proto: proto.graph.node[0].attribute.append(helper.make_attribute("frob", 1)), "frob", id="unknown-attribute"),
-        pytest.param(lambda proto: proto.graph.initializer[2].ClearField("raw_data"), "'w1' has 0 bytes", id="no-data"),
-        pytest.param(lambda proto: proto.graph.initializer[2].__setattr__("raw_data", b"1234"), "'w1' has 4 bytes", id="little-data"),
+        pytest.param(lambda proto: proto.graph.initializer[2].ClearField("raw_data"), "w1", id="no-data"),
+        pytest.param(lambda proto: proto.graph.initializer[2].__setattr__("raw_data", b"1234"), "w1", id="little-data"),
         pytest.param(lambda proto: proto.opset_import.pop(0), "breaks a rule of ONNX", id="no-opset"),
     ],
 )
@@ -68,7 +68,7 @@ def test_a_tensor_that_claims_to_be_huge() -> None:
     proto = model([node("MatMul", "x w")], {"x": 2**20}, {"w": floats((1, 1))})
     del proto.graph.initializer[0].dims[:]
     proto.graph.initializer[0].dims.extend([2**20, 2**30])
-    with pytest.raises(FileError, match="take more than 1.1 GB|takes? more than"):
+    with pytest.raises(FileError, match="take more than"):
         from_onnx(proto)
 
 
@@ -77,10 +77,11 @@ def test_a_tensor_that_claims_to_be_huge() -> None:
     [
         pytest.param([node("ConstantOfShape", "s", "c"), node("Add", "x c")], {"s": np.array([2**40, 3])}, id="filled"),
         pytest.param([node("Expand", "o s", "c"), node("Add", "x c")], {"o": np.float32([[1]]), "s": np.array([2**40, 3])}, id="expanded"),
-        pytest.param([node("Range", "a b d", "c"), node("Add", "x c")],
-                     {"a": np.float32(0), "b": np.float32(1e12), "d": np.float32(1)}, id="range"),
-        pytest.param([node("Mul", "p q", "c"), node("Add", "x c")],
-                     {"p": np.ones((10**5, 1), np.float32), "q": np.ones((1, 10**5), np.float32)}, id="outer-product"),
+        pytest.param([node("Range", "a b d", "c"), node("Gather", "c i", "r"), node("Add", "x r")],
+                     {"a": np.float32(0), "b": np.float32(1e12), "d": np.float32(1), "i": np.arange(3)}, id="range"),
+        pytest.param([node("Mul", "p q", "c"), node("Gather", "c i", "r", axis=1), node("Gather", "r j", "k"), node("Add", "x k")],
+                     {"p": np.ones((10**5, 1), np.float32), "q": np.ones((1, 10**5), np.float32), "i": np.arange(3), "j": np.array(0)},
+                     id="outer-product"),
     ],
 )  # fmt: skip
 def test_constants_that_would_be_huge(nodes: list[Any], constants: dict[str, Any]) -> None:

@@ -46,10 +46,10 @@ def model(
         [ValueInfoProto(name=each) for each in outputs],
         [numpy_helper.from_array(np.asarray(array), key) for key, array in (constants or {}).items()],
     )
-    versions = {"": opset, "ai.onnx.ml": ml} | {each.domain: 1 for each in functions}
+    versions = {each.domain: 1 for each in (*functions, *nodes)} | {"": opset, "ai.onnx.ml": ml}
     imports = [helper.make_opsetid(domain, version) for domain, version in versions.items()]
     proto = helper.make_model(graph, opset_imports=imports, functions=list(functions), ir_version=10)
-    inferred = {each.name: each for each in shape_inference.infer_shapes(proto).graph.output}
+    inferred = {each.name: each for each in (proto if functions else shape_inference.infer_shapes(proto)).graph.output}
     del proto.graph.output[:]
     for each in outputs:
         kind = inferred[each].type.tensor_type

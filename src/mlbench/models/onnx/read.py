@@ -1,7 +1,8 @@
 """The bytes of a model, checked by the `onnx` package, with its local functions written out.
 
 The package checks the file and infers shapes in C++, on a copy without weights: that costs no memory, and no other file is opened for it. What
-it does not guard against is checked before: functions that call themselves or make millions of nodes, and sizes.
+it does not guard against is checked before: functions that call themselves or make millions of nodes, and sizes. Its data propagation stays off,
+because that makes the numbers of a Range however many there are.
 """
 
 from __future__ import annotations
@@ -9,6 +10,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 
 import onnx
+import onnx.checker
+import onnx.inliner
+import onnx.shape_inference
 from google.protobuf.message import DecodeError, EncodeError
 from onnx import GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto
 
@@ -76,7 +80,7 @@ def checked(model: ModelProto, outputs: Sequence[str]) -> ModelProto:
             nodes = needed(small.graph.node, outputs)
             del small.graph.node[:]
             small.graph.node.extend(nodes)
-        onnx.shape_inference.infer_shapes(small.SerializeToString(), check_type=True, strict_mode=True, data_prop=True)
+        onnx.shape_inference.infer_shapes(small.SerializeToString(), check_type=True, strict_mode=True)
     except _DAMAGE as error:
         raise FileError(f"the model breaks a rule of ONNX: {_one_line(error)}") from error
     return small
