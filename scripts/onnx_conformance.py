@@ -1,12 +1,12 @@
 """Run every case of `onnx.backend.test` through the importer, the float64 reference and both runners, and print a table.
 
-    python scripts/onnx_conformance.py                    # some minutes; ends with 1 where a case is wrong or crashed
-    python scripts/onnx_conformance.py --refused relu     # and the reasons of refused cases with "relu" in their name
+    python scripts/onnx_conformance.py                    # some minutes
+    python scripts/onnx_conformance.py --refused relu     # and why cases with "relu" in their name were refused
 
-Development only. A case is run as it is. Most cases of single nodes have weights, shapes and bounds as inputs, which a graph has as constants, and
-inputs of three axes. So a case that is refused is adapted: every input but one or two becomes a constant of its data, and an input of other
-axes is a matrix (rows, columns) with a Reshape behind it. The table counts these apart. An output of shape (rows,) is compared as
-(rows, 1).
+Development only. It ends with 1 where a case is wrong or crashed. A case is run as it is. Most cases of single nodes have weights, shapes and bounds as inputs, which a graph has as constants.
+Others have inputs of three axes. So a case that is refused is adapted: every input but one or two becomes a constant of its data, and an
+input of other axes is a matrix (rows, columns) with a Reshape behind it. The table counts these apart. An output of shape (rows,) is
+compared as (rows, 1).
 """
 
 from __future__ import annotations
@@ -185,7 +185,7 @@ def tried(model: ModelProto, data_sets: Sequence[Data], case: Any) -> Outcome:
 
 def differing(network: Network, inputs: Sequence[Array], expected: Sequence[Array], case: Any) -> str:
     """Return how a result differs; "" where all agree."""
-    xs = [np.asarray(x, np.float32) for x in inputs]
+    xs = tuple(np.asarray(x, np.float32) for x in inputs)
     graph = network.graph()
     runs: dict[str, Callable[[], Any]] = {
         "reference": lambda: interpret(graph, xs),

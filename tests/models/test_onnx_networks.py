@@ -95,9 +95,10 @@ def test_the_reference_and_both_runners_agree_with_onnx(name: str) -> None:
     xs = {each: floats((7, columns), 3) for each, columns in network.inputs.items()}
     wanted = expected(proto, **xs)
     graph, arrays = network.graph(), tuple(xs.values())
-    for results in (interpret(graph, arrays), BaselineRunner(graph).run_all(arrays), OptimizedRunner(graph, max_batch=7).run_all(arrays)):
+    eager, compiled = BaselineRunner(graph).run_all(arrays), OptimizedRunner(graph, max_batch=7).run_all(arrays)
+    for results in (interpret(graph, arrays), eager, compiled):
         for result, right in zip(results, wanted, strict=True):
-            np.testing.assert_allclose(result.reshape(right.shape), right, rtol=2e-5, atol=2e-5)
+            np.testing.assert_allclose(np.asarray(result).reshape(right.shape), right, rtol=2e-5, atol=2e-5)
 
 
 def test_names_of_the_file() -> None:

@@ -115,7 +115,7 @@ def test_clip(inputs: str) -> None:
 
 
 @pytest.mark.parametrize("bounds", [{"min": -0.5, "max": 0.7}, {"min": -0.5}, {"max": 0.7}], ids=str)
-def test_clip_before_version_11(bounds: dict[str, float]) -> None:
+def test_clip_before_version_11(bounds: dict[str, Any]) -> None:
     """The bounds are attributes there."""
     agree(model([node("Clip", "x", **bounds)], opset=6))
 
@@ -157,7 +157,7 @@ def test_batch_normalization(opset: int) -> None:
     agree(model(nodes, constants=rows, opset=15))
     x = floats((4, 3))
     found = [interpret(from_onnx(model(nodes, constants=rows, opset=each)).graph(), [x])[0] for each in (opset, 15)]
-    assert np.array_equal(*found)
+    assert np.array_equal(found[0], found[1])
 
 
 @pytest.mark.parametrize("axis", [-1, 1])
@@ -180,7 +180,8 @@ def test_rms_normalization() -> None:
 def test_reductions(op: str, axis: int, keepdims: int, opset: int) -> None:
     """All columns become one, with the axes as an attribute or as an input; without keepdims the file has one axis left."""
     is_input = opset == 18 or (opset == 13 and op == "Sum")
-    reduced = node(f"Reduce{op}", "x a" if is_input else "x", keepdims=keepdims, **({} if is_input else {"axes": [axis]}))
+    attributes: dict[str, Any] = {"keepdims": keepdims} | ({} if is_input else {"axes": [axis]})
+    reduced = node(f"Reduce{op}", "x a" if is_input else "x", **attributes)
     agree(model([reduced], constants={"a": np.array([axis])} if is_input else {}, opset=opset), low=0.1)
 
 
@@ -275,7 +276,8 @@ def test_expand_of_a_column() -> None:
 
 def test_dropout_is_seen_through() -> None:
     """It does nothing after training, in all versions."""
-    for opset, attributes in ((6, {"is_test": 1}), (7, {}), (12, {}), (21, {})):
+    versions: list[tuple[int, dict[str, Any]]] = [(6, {"is_test": 1}), (7, {}), (12, {}), (21, {})]
+    for opset, attributes in versions:
         network = from_onnx(model([node("Neg", "x", "n"), node("Dropout", "n", **attributes)], opset=opset))
         assert [each.op for each in network.program.nodes] == ["neg"]
 
@@ -303,7 +305,11 @@ def test_the_linear_regressor_of_scikit_learn() -> None:
 def test_weights_of_int8() -> None:
     """DequantizeLinear of a constant is computed at import, one scale for each column of the weight."""
     nodes = [node("DequantizeLinear", "w s z", "d", axis=1), node("MatMul", "x d")]
-    constants = {"w": np.array([[-128, 3], [5, 127], [0, 1]], np.int8), "s": np.float32([0.1, 0.2]), "z": np.array([1, -2], np.int8)}
+    constants = {
+        "w": np.array([[-128, 3], [5, 127], [0, 1]], np.int8),
+        "s": np.array([0.1, 0.2], np.float32),
+        "z": np.array([1, -2], np.int8),
+    }
     agree(model(nodes, constants=constants))
 
 

@@ -153,7 +153,7 @@ def test_inputs_of_different_batches() -> None:
 def test_what_is_neither_bytes_nor_a_model() -> None:
     """A path is for `mlbench.load`."""
     with pytest.raises(ModelError, match=r"got a str; expected bytes or an onnx.ModelProto; mlbench.load reads a file"):
-        from_onnx("model.onnx")  # type: ignore[arg-type]  # the mistake
+        from_onnx("model.onnx")
 
 
 def test_a_newer_op_than_the_table_knows(monkeypatch: pytest.MonkeyPatch) -> None:

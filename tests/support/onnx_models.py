@@ -28,7 +28,7 @@ def tensor_info(name: str, shape: Sequence[int | str | None] | None, kind: int =
 def model(
     nodes: Sequence[NodeProto],
     inputs: Mapping[str, int | Sequence[int | str | None]] | None = None,
-    constants: Mapping[str, npt.ArrayLike] | None = None,
+    constants: Mapping[str, Any] | None = None,
     outputs: Sequence[str] = ("y",),
     *,
     opset: int = OPSET,

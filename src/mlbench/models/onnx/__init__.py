@@ -1,7 +1,7 @@
 """Networks out of ONNX models: read and checked (`read`, `tensors`), folded (`fold`), written node by node (`table`, `walk`).
 
-The `onnx` package parses, checks, infers shapes and writes functions out. What a graph cannot hold exactly is refused before anything runs, in
-one error that lists every such node.
+The `onnx` package parses, checks, infers shapes and writes functions out. What a graph cannot hold exactly is refused before anything runs,
+in one error that lists every such node.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def from_onnx(model: bytes | ModelProto, name: str = "", outputs: Sequence[str] 
     Args:
         model: the bytes of a file, or a message of the `onnx` package, which stays as it is.
         name: what tables call the network; without one, what the file calls its graph.
-        outputs: names of those outputs that are wanted, in order; all by default. What no other one needs is left out before it is judged.
+        outputs: names of those outputs that are wanted, in order; all by default. What they do not need is not judged.
         most_bytes: of the model, of its tensors together, and of what is computed from them at import.
 
     Raises:

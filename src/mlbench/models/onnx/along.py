@@ -101,7 +101,7 @@ def _row(array: Array, shape: tuple[int, ...]) -> Array:
         raise RefusedError(f"its scale or shift has the shape {array.shape}; expected {shape}") from error
 
 
-def reduction(*ops: str) -> Converter:
+def reduction(*ops: str) -> Callable[[Call], Value]:
     """Return what writes a reduction of all columns of a row to one; ops before and behind it in order."""
 
     def convert(call: Call) -> Value:
@@ -116,10 +116,7 @@ def reduction(*ops: str) -> Converter:
         is_kept = call.attributes["keepdims"]
         tail = tuple(1 if axis in reduced else length for axis, length in enumerate(value.tail, 1) if is_kept or axis not in reduced)
         for op in ops:
-            if op.startswith("reduce"):
-                value = call.writer.emit(op, [value], tail=tail)
-            else:
-                value = call.writer.emit(op, [value])
+            value = call.writer.emit(op, [value], tail=tail if op.startswith("reduce") else None)
         return value
 
     return convert

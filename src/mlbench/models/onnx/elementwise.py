@@ -174,9 +174,9 @@ def clip(call: Call) -> Known:
     low, high = _bound(call, "min", 1), _bound(call, "max", 2)
     if low is not None and high is not None:
         return call.writer.emit("clip", [call.value()], low, high)
-    if low is None and high is None:
-        return call.value()
-    return call.writer.emit("minimum" if low is None else "maximum", [call.value()], high if low is None else low)
+    if low is not None:
+        return call.writer.emit("maximum", [call.value()], low)
+    return call.value() if high is None else call.writer.emit("minimum", [call.value()], high)
 
 
 def _bound(call: Call, name: str, index: int) -> Array | None:

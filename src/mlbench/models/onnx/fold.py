@@ -1,7 +1,7 @@
 """Nodes of a file that read constants alone: NumPy computes them at import.
 
-Exporters compute shapes step by step (Shape, Gather, Concat, Reshape), where the number of rows is not known yet. It is an object of its own in
-such a shape, which can be moved and not calculated with. What a result takes is known before it is made.
+Exporters compute shapes step by step (Shape, Gather, Concat, Reshape), where the number of rows is not known yet. It is an object of its
+own in such a shape, which can be moved and not calculated with. What a result takes is known before it is made.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """The bytes of a model, checked by the `onnx` package, with its local functions written out.
 
-The package checks the file and infers shapes in C++, on a copy without weights: that costs no memory, and no other file is opened for it. What
-it does not guard against is checked before: functions that call themselves or make millions of nodes, and sizes. Its data propagation stays off,
-because that makes the numbers of a Range however many there are.
+The package checks the file and infers shapes in C++, on a copy without weights: that costs no memory, and no other file is opened for it.
+What it does not guard against is checked before: functions that call themselves or make millions of nodes, and sizes. Its data propagation
+stays off, because that makes the numbers of a Range however many there are.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """Arrays out of the tensors of a file, of which nothing is trusted before it was checked.
 
-A tensor of some bytes may say that it has 2 ** 60 numbers, or that its numbers are in another file anywhere on the machine. So the size that
-it says is compared with the bytes that are there before an array is made, and the other file is read only inside the folder of the model.
+A tensor of some bytes may say that it has 2 ** 60 numbers, or that its numbers are in another file anywhere on the machine. So the size
+that it says is compared with the bytes that are there before an array is made, and the other file is read only inside the folder of the
+model.
 """
 
 from __future__ import annotations
@@ -66,9 +67,10 @@ def _dtype(tensor: TensorProto, where: str) -> np.dtype[np.generic]:
     if tensor.data_type == TensorProto.STRING:
         return np.dtype(object)
     try:
-        return np.dtype(onnx.helper.tensor_dtype_to_np_dtype(tensor.data_type))
+        found: np.dtype[np.generic] = np.dtype(onnx.helper.tensor_dtype_to_np_dtype(tensor.data_type))
     except (KeyError, ValueError, TypeError) as error:
         raise FileError(f"{where} is of the type {tensor.data_type}, which the installed onnx package does not know") from error
+    return found
 
 
 def _bytes_found(tensor: TensorProto) -> int | None:
@@ -101,7 +103,7 @@ def _external(tensor: TensorProto, folder: Path | None, size: int) -> bytes:
             )
         with path.open("rb") as stream:
             stream.seek(first)
-            content = stream.read(size)
+            content: bytes = stream.read(size)
     except OSError as error:
         raise FileError(f"{where} is in {location!r}, which cannot be read ({error.strerror})") from error
     except (ValueError, RuntimeError) as error:

@@ -1,8 +1,8 @@
 """What an importer knows of a tensor of the file, and the graph that it writes node by node.
 
-A tensor is either a constant, which NumPy holds, or a value of the graph. A value is (rows, ...) in the file and a matrix (rows, columns) in
-the graph: its other axes lie one after another in a row, as C order has them. So Flatten, Squeeze and most of Reshape change what is known of
-a value and compute nothing.
+A tensor is either a constant, which NumPy holds, or a value of the graph. A value is (rows, ...) in the file and a matrix (rows, columns)
+in the graph: its other axes lie one after another in a row, as C order has them. So Flatten, Squeeze and most of Reshape change what is
+known of a value and compute nothing.
 """
 
 from __future__ import annotations
