@@ -76,7 +76,7 @@ def test_a_tensor_that_claims_to_be_huge() -> None:
     ("nodes", "constants"),
     [
         pytest.param([node("ConstantOfShape", "s", "c"), node("Add", "x c")], {"s": np.array([2**40, 3])}, id="filled"),
-        pytest.param([node("Expand", "o s", "c"), node("Add", "x c")], 
+        pytest.param([node("Expand", "o s", "c"), node("Add", "x c")],
                      {"o": np.ones((1, 1), np.float32), "s": np.array([2**40, 3])}, id="expanded"),
         pytest.param([node("Range", "a b d", "c"), node("Gather", "c i", "r"), node("Add", "x r")],
                      {"a": np.float32(0), "b": np.float32(1e12), "d": np.float32(1), "i": np.arange(3)}, id="range"),

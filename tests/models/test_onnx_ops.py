@@ -326,3 +326,12 @@ def test_an_axis_of_broadcasting_before_version_7() -> None:
     network = from_onnx(proto)
     x = floats((2, 3))
     assert np.array_equal(interpret(network.graph(), [x])[0], x.astype(np.float64) + floats((3,)))
+
+
+@pytest.mark.parametrize("bound", [16.0, 20.0])
+def test_softplus_as_pytorch_writes_it(bound: float) -> None:
+    """Above a bound it is x, which Softplus is there anyway, to the last bit of float32."""
+    nodes = [node("Greater", "x c", "g"), node("Softplus", "x", "s"), node("Where", "g x s")]
+    proto = model(nodes, constants={"c": np.float32(bound)})
+    agree(proto, low=10, high=30, rtol=1e-7)
+    assert [each.op for each in from_onnx(proto).program.nodes] == ["softplus"]

@@ -31,7 +31,7 @@ def from_onnx(model: bytes | ModelProto, name: str = "", outputs: Sequence[str] 
     Args:
         model: the bytes of a file, or a message of the `onnx` package, which stays as it is.
         name: what tables call the network; without one, what the file calls its graph.
-        outputs: names of those outputs that are wanted, in order; all by default. What they do not need is not judged.
+        outputs: those that are wanted, by name and in order; all by default. What they do not need is not judged.
         most_bytes: of the model, of its tensors together, and of what is computed from them at import.
 
     Raises:

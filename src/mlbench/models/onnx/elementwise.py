@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mlbench.models.onnx.values import Array, Call, Constant, Known, RefusedError, Value, Writer
+from mlbench.models.onnx.values import Above, Array, Call, Constant, Known, RefusedError, Value, Writer
 
 Converter = Callable[[Call], Known]
 
@@ -189,6 +189,28 @@ def _bound(call: Call, name: str, index: int) -> Array | None:
     if found.size != 1:
         raise RefusedError(f"its {name} has the shape {found.shape}; expected a number")
     return found.reshape(())
+
+
+_SOFTPLUS_IS_EQUAL = 16.0
+"""From here on log(1 + exp(x)) is x in float32: they differ by exp(-x), which is below half a unit in the last place."""
+
+
+def greater(call: Call) -> Known:
+    """Keep what a Greater of a value and a number asks, for a Where."""
+    bound = call.constant(1, "its bound")
+    if bound.size != 1 or bound.ndim > call.value().rank:
+        raise RefusedError(f"it compares with a constant of shape {bound.shape}; expected a number")
+    return Above(call.value(), float(bound.ravel()[0]))
+
+
+def where(call: Call) -> Known:
+    """See through the Where that PyTorch writes around Softplus: x above a bound, from which on Softplus is x anyway."""
+    asked, one, other = call.input(0), call.input(1), call.input(2)
+    if isinstance(asked, Above) and isinstance(other, Value) and asked.value == one and asked.bound >= _SOFTPLUS_IS_EQUAL:
+        maker = next((each for each in call.writer.nodes if each.output == other.name), None)
+        if maker is not None and (maker.op, maker.values) == ("softplus", (asked.value.name,)):
+            return other
+    raise RefusedError("it chooses between tensors number by number; the graph has no such op, except around Softplus")
 
 
 def gelu(call: Call) -> Known:

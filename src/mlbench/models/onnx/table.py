@@ -34,6 +34,7 @@ RULES: dict[str, Rule] = {
     "Gather": structure.gather,
     "Gelu": elementwise.gelu,
     "Gemm": along.gemm,
+    "Greater": elementwise.greater,
     "HardSigmoid": elementwise.unary("hard_sigmoid", "alpha", "beta"),
     "HardSwish": elementwise.unary("hard_swish"),
     "Identity": structure.same,
@@ -79,6 +80,7 @@ RULES: dict[str, Rule] = {
     "Tanh": elementwise.unary("tanh"),
     "Transpose": structure.transpose,
     "Unsqueeze": structure.unsqueeze,
+    "Where": elementwise.where,
 }
 """Ops of the domain ai.onnx."""
 

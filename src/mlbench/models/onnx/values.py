@@ -87,7 +87,20 @@ class Constant:
         return self.array.dtype == object and any(isinstance(each, Rows) for each in self.array.ravel().tolist())
 
 
-Known = Value | Constant
+@dataclass(frozen=True, slots=True)
+class Above:
+    """Whether each number of a value is above a bound; the graph has no such numbers, and only a Where can read it.
+
+    Attributes:
+        value: what is compared.
+        bound: with what.
+    """
+
+    value: Value
+    bound: float
+
+
+Known = Value | Constant | Above
 Found = Known | None
 
 

@@ -15,7 +15,7 @@ from mlbench.models.network import Network
 from mlbench.models.onnx.fold import FOLDS, fold, shape_of, size_of
 from mlbench.models.onnx.table import ML_RULES, NEWEST, NEWEST_ML, RULES, WHY_NOT, Rule
 from mlbench.models.onnx.tensors import Store
-from mlbench.models.onnx.values import Call, Constant, Found, Known, RefusedError, Value, Writer
+from mlbench.models.onnx.values import Above, Call, Constant, Found, Known, RefusedError, Value, Writer
 
 _MOST_LISTED = 20
 _ML = "ai.onnx.ml"
@@ -156,6 +156,8 @@ def _add_node(walk: _Walk, node: NodeProto, position: int, users: set[str]) -> N
 
 
 def _written(call: Call, rule: Rule | None) -> Sequence[Found]:
+    if call.op != "Where" and any(isinstance(each, Above) for each in call.inputs):
+        raise RefusedError("it reads whether numbers are above a bound; the graph has numbers alone")
     if call.op == "Constant":
         return [_literal(call)]
     if call.op in _SHAPES:
@@ -224,6 +226,8 @@ def _results(walk: _Walk, outputs: Sequence[str]) -> list[Value]:
         found: Known | None = _look_up(walk, name)
         if isinstance(found, Constant):
             walk.refused.append(f"the output {name!r} is a constant; expected a value that depends on the inputs")
+        elif isinstance(found, Above):
+            walk.refused.append(f"the output {name!r} is of truth values; expected float32")
         elif found is not None:
             taken = {value.name for value in values} | set(walk.writer.inputs)
             if found.name in taken:
