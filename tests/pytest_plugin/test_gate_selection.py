@@ -42,6 +42,17 @@ def test_nothing_is_left_out_of_a_folder(root: Path) -> None:
     assert gone(root, ".") == []
 
 
+def test_rows_of_a_network_are_those_of_another_suite(root: Path) -> None:
+    """A network takes the place of the sweep: without it its rows are left out, and with it all cells but its own at this batch."""
+    network = {"name": "net", "file": "/a/net.onnx", "sha256": "12", "outputs": [], "inputs_file": None, "inputs_sha256": None}
+    rows = [{"id": f"optimized-net-b{batch}", "network": network} for batch in (8, 64)]
+    rows += [{"id": "optimized-other-b8", "network": network | {"name": "other"}}, CASES[0], CASES[4]]
+    places = ((root / "benchmarks", ""),)
+    asked = (Selection(root, places, (), {}), Selection(root, places, (), {"batch": (8,)}, "net"))
+    names = [str(row["id"]) for row in rows]
+    assert [left_out(rows, (), (), each) for each in asked] == [set(names[:3]), {names[1], names[2], names[3]}]
+
+
 def test_deselected_rows_are_left_out(root: Path) -> None:
     """By the id of the test or of its case."""
     assert gone(root, deselected={CASES[0]["test"]}) == [NAMES[0]]

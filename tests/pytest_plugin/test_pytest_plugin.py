@@ -17,6 +17,7 @@ from mlbench.pytest_plugin.plugin import MOST_DATA
 from mlbench.results import COMPLETE, INTERRUPTED, Measurement, load
 from mlbench.results.ablation import ABLATION_FILE
 from mlbench.results.storage import read
+from support.branched import TWO_HEADS, network_of
 from support.quick_runs import QUICK_RUNS
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -521,6 +522,40 @@ def test_without_the_option_there_is_no_ablation(pytester: pytest.Pytester) -> N
     refused = sweep(data, "benchmarks/test_ablation.py")
     assert refused.returncode == pytest.ExitCode.USAGE_ERROR
     assert "test_ablation.py needs --mlbench-ablation" in refused.stderr
+
+
+def suite(*arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run the suite of this repository with these arguments."""
+    command = [sys.executable, "-m", "pytest", "benchmarks", *QUICK, *arguments]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=120)
+
+
+def test_a_network_takes_the_place_of_the_sweep(pytester: pytest.Pytester) -> None:
+    """Its cases are measured and saved as `mlbench run` does, at the batches that were asked for, and nothing else is collected."""
+    data, place = pytester.path / "net.json", network_of(TWO_HEADS).save(pytester.path / "net.npz")
+    ran = suite(f"--mlbench-model={place}", "--mlbench-batch=2", "--mlbench-processes=1", "--mlbench-model-outputs=a2",
+                f"--benchmark-json={data}")  # fmt: skip
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    measured = load(data).measurements
+    assert [each.case["id"] for each in measured] == ["baseline-net-b2", "optimized-net-b2"]
+    assert measured[0].case["test"] == "benchmarks/test_model.py::test_model[baseline-net-b2]"
+    assert measured[0].case["network"]["outputs"] == ["a2"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--mlbench-model=NET", "--mlbench-hidden=8"), "--mlbench-hidden chooses sizes, and --mlbench-model has its own"),
+        (("--mlbench-model=nowhere.onnx",), "nowhere.onnx: no such file"),
+    ],
+    ids=["sizes", "no-file"],
+)
+def test_a_network_that_cannot_be_measured_is_a_usage_error(pytester: pytest.Pytester, arguments: tuple[str, ...], message: str) -> None:
+    """Before anything is collected, with the reason."""
+    place = network_of(TWO_HEADS).save(pytester.path / "net.npz")
+    ran = suite("--collect-only", *(each.replace("NET", str(place)) for each in arguments))
+    assert ran.returncode == pytest.ExitCode.USAGE_ERROR
+    assert message in ran.stderr
 
 
 def test_ctrl_c_in_an_ablation_marks_the_run(pytester: pytest.Pytester) -> None:

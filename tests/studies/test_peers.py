@@ -13,13 +13,16 @@ import numpy as np
 import pytest
 
 from mlbench.measure import Worker
+from mlbench.models import mlp
 from mlbench.results.peers import MEASURED
 from mlbench.studies.cases import mlp_cell
-from mlbench.studies.peers import PEERS, Package, adapter, as_numpy, versions
+from mlbench.studies.peers import PEERS, Package, adapter, as_numpy, as_outputs, cannot_take, versions
 from mlbench.studies.peers.adapters import tensorrt as tensor_rt
 from mlbench.studies.peers.packages import absent
 from mlbench.studies.peers.worker import introduce, prepare, turn
-from support.agree import agree, cores
+from mlbench.studies.subjects import NetworkFile, brought
+from support.agree import agree, agree_on_a_file, cores
+from support.branched import TWO_HEADS, network_of
 
 
 @pytest.fixture(autouse=True)
@@ -67,6 +70,36 @@ def test_a_process_goes_from_cell_to_cell(installed: str) -> None:
             assert prepared.worst_error is not None
             assert prepared.worst_error <= 1
             assert worker.call(turn, 2, 1) > 0
+
+
+@pytest.mark.parametrize("double", [False, True], ids=["float32", "float64-and-integers"])
+@pytest.mark.parametrize("installed", ["onnxruntime", "openvino"], indirect=True)
+def test_an_adapter_that_reads_onnx_agrees_with_float64(installed: str, double: bool, tmp_path: Path) -> None:
+    """Inputs and outputs by any names, in any order, in the types and ranks that the file declares, after 200 calls."""
+    pytest.importorskip("onnx", reason="ONNX files are written by the onnx package")
+    with Worker() as worker:
+        worker.call(introduce, "a peer", installed, 1)
+        assert max(worker.call(agree_on_a_file, installed, str(tmp_path / "two.onnx"), double)) <= 1
+
+
+def test_who_takes_what(tmp_path: Path) -> None:
+    """Every peer takes an MLP of ours, those that read ONNX take such a file, and nobody else's network is taken by any."""
+    ours = brought(mlp(4, 8, 2).save(tmp_path / "mlp.npz"))
+    network = brought(network_of(TWO_HEADS).save(tmp_path / "net.npz"))
+    file = NetworkFile(network.path, network.sha256, "net")
+    assert [name for name, module in PEERS.items() if cannot_take(module, ours) is None] == list(PEERS)
+    assert [name for name, module in PEERS.items() if cannot_take(module, file) is None] == []
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr("mlbench.studies.peers.onnx_path", lambda subject: "net.onnx")
+        takes = [name for name, module in PEERS.items() if cannot_take(module, file) is None]
+    assert takes == ["onnxruntime", "openvino"]
+
+
+def test_a_column_of_labels_is_a_column() -> None:
+    """What a runtime gives as whole numbers, one a row, is compared as (rows, 1) float32."""
+    both = as_outputs((np.array([3, 1]), np.ones((2, 4), np.float64)))
+    assert [(each.shape, each.dtype) for each in both] == [((2, 1), np.float32), ((2, 4), np.float32)]
+    assert np.shape(as_outputs((np.array([3, 1]),))) == (2, 1)
 
 
 @pytest.mark.parametrize("name", PEERS)
