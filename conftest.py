@@ -38,6 +38,7 @@ _BENCHMARKS = Path(__file__).resolve().parent / "benchmarks"
 _OPTIONS = {
     "test_sweep.py": (False, False),
     "test_honest_baseline.py": (False, False),
+    "test_honest_networks.py": (False, False),
     "test_ablation.py": (False, True),
     "test_model.py": (True, False),
     "test_model_ablation.py": (True, True),

@@ -44,7 +44,14 @@ def test_nothing_is_left_out_of_a_folder(root: Path) -> None:
 
 def test_rows_of_a_network_are_those_of_another_suite(root: Path) -> None:
     """A network takes the place of the sweep: without it its rows are left out, and with it all cells but its own at this batch."""
-    network = {"name": "net", "file": "/a/net.onnx", "sha256": "12", "outputs": [], "inputs_file": None, "inputs_sha256": None}
+    network: dict[str, Any] = {
+        "name": "net",
+        "file": "/a/net.onnx",
+        "sha256": "12",
+        "outputs": [],
+        "inputs_file": None,
+        "inputs_sha256": None,
+    }
     rows = [{"id": f"optimized-net-b{batch}", "network": network} for batch in (8, 64)]
     rows += [{"id": "optimized-other-b8", "network": network | {"name": "other"}}, CASES[0], CASES[4]]
     places = ((root / "benchmarks", ""),)
