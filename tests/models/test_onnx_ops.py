@@ -302,6 +302,22 @@ def test_the_linear_regressor_of_scikit_learn() -> None:
     agree(model([linear]))
 
 
+@pytest.mark.parametrize("transform", ["NONE", "LOGISTIC", "SOFTMAX"])
+def test_the_linear_classifier_of_scikit_learn(transform: str) -> None:
+    """Its scores are a product, a shift and what makes probabilities of them; its labels are left out."""
+    linear = node(
+        "LinearClassifier",
+        "x",
+        "label y",
+        domain="ai.onnx.ml",
+        classlabels_ints=[0, 1],
+        coefficients=[1.0, 2, 3, 4, 5, 6],
+        intercepts=[0.5, -0.5],
+        post_transform=transform,
+    )
+    agree(model([linear]))
+
+
 def test_weights_of_int8() -> None:
     """DequantizeLinear of a constant is computed at import, one scale for each column of the weight."""
     nodes = [node("DequantizeLinear", "w s z", "d", axis=1), node("MatMul", "x d")]

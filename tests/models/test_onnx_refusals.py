@@ -118,6 +118,13 @@ def test_labels_are_refused_with_the_way_out() -> None:
         from_onnx(labelled())
 
 
+def test_an_output_that_a_node_lacks() -> None:
+    """A LinearClassifier has scores for the graph and labels that it cannot hold."""
+    linear = node("LinearClassifier", "x", "label y", domain="ai.onnx.ml", name="l", classlabels_ints=[0, 1], coefficients=[1.0] * 6)
+    with pytest.raises(ModelError, match=r"LinearClassifier, node 'l': its first output makes labels(.|\n)*outputs=\['y'\] leaves out"):
+        from_onnx(model([linear], outputs=("label", "y")))
+
+
 def test_outputs_leave_out_what_cannot_run() -> None:
     """Nodes that no wanted output needs are not judged, and a ZipMap is seen through."""
     network = from_onnx(labelled(), outputs=["probabilities"])

@@ -25,8 +25,8 @@ __all__ = ["from_onnx", "load_onnx"]
 def from_onnx(model: bytes | ModelProto, name: str = "", outputs: Sequence[str] | None = None, most_bytes: int = MOST_BYTES) -> Network:
     """Return the network that an ONNX model is.
 
-    Every value is (rows, columns) float32. The rows are the batch: the first axis of every input, a symbol or one number. An output of shape
-    (rows,) is (rows, 1). Constants are computed at import, and everything else is a node for each op, as the file says it.
+    Every value is (rows, columns) float32. The rows are the batch: the first axis of every input, a symbol or one number. An output of
+    shape (rows,) is (rows, 1). Constants are computed at import, and everything else is a node for each op, as the file says it.
 
     Args:
         model: the bytes of a file, or a message of the `onnx` package, which stays as it is.

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import numpy as np
 
 from mlbench.models.onnx.elementwise import BINARIES, combine
-from mlbench.models.onnx.values import Array, Call, Constant, Known, RefusedError, Value, Writer
+from mlbench.models.onnx.values import Array, Call, Constant, Known, Lacking, RefusedError, Value, Writer
 
 Converter = Callable[[Call], Known]
 
@@ -155,6 +155,15 @@ def normalizer(call: Call) -> Known:
 def linear_regressor(call: Call) -> Known:
     """Write the LinearRegressor of scikit-learn: x W + b."""
     return _linear(call, int(call.attributes.get("targets") or 1), {"NONE": None})
+
+
+def linear_classifier(call: Call) -> tuple[Lacking, Value]:
+    """Write the scores of a LinearClassifier of scikit-learn: x W + b, and what makes probabilities of them."""
+    labels = call.attributes.get("classlabels_ints") or call.attributes.get("classlabels_strings") or ()
+    if len(labels) < 2 or len(call.attributes.get("coefficients") or ()) != len(labels) * call.value().columns:
+        raise RefusedError(f"it has one row of coefficients for {len(labels)} classes; expected a row for each class")
+    scores = _linear(call, len(labels), {"NONE": None, "LOGISTIC": "sigmoid", "SOFTMAX": "softmax"})
+    return Lacking("its first output makes labels of numbers; the graph computes in float32 alone"), scores
 
 
 def _linear(call: Call, targets: int, transforms: dict[str, str | None]) -> Value:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from mlbench.models.onnx import along, elementwise, structure
-from mlbench.models.onnx.values import Call, Found
+from mlbench.models.onnx.values import Call, Found, Lacking
 
-Rule = Callable[[Call], Found | Sequence[Found]]
+Rule = Callable[[Call], Found | Sequence[Found | Lacking]]
 
 NEWEST = 28
 """The newest operator set whose ops were compared with this table; an op that changed later is refused."""
@@ -85,6 +85,7 @@ RULES: dict[str, Rule] = {
 """Ops of the domain ai.onnx."""
 
 ML_RULES: dict[str, Rule] = {
+    "LinearClassifier": along.linear_classifier,
     "LinearRegressor": along.linear_regressor,
     "Normalizer": along.normalizer,
     "Scaler": elementwise.scaler,

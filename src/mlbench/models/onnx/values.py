@@ -100,6 +100,13 @@ class Above:
     bound: float
 
 
+@dataclass(frozen=True, slots=True)
+class Lacking:
+    """An output of a node that the graph cannot hold while it holds others; it is refused where somebody needs it."""
+
+    reason: str
+
+
 Known = Value | Constant | Above
 Found = Known | None
 

@@ -15,7 +15,7 @@ from mlbench.models.network import Network
 from mlbench.models.onnx.fold import FOLDS, fold, shape_of, size_of
 from mlbench.models.onnx.table import ML_RULES, NEWEST, NEWEST_ML, RULES, WHY_NOT, Rule
 from mlbench.models.onnx.tensors import Store
-from mlbench.models.onnx.values import Above, Call, Constant, Found, Known, RefusedError, Value, Writer
+from mlbench.models.onnx.values import Above, Call, Constant, Found, Known, Lacking, RefusedError, Value, Writer
 
 _MOST_LISTED = 20
 _ML = "ai.onnx.ml"
@@ -128,12 +128,13 @@ def _look_up(walk: _Walk, name: str) -> Found:
 
 def _add_node(walk: _Walk, node: NodeProto, position: int, users: set[str]) -> None:
     """Write a node, or list why it cannot be; one that reads what was refused is judged by its op alone."""
-    label = f"{node.op_type if not _domain(node.domain) else f'{node.domain}.{node.op_type}'}"
+    label = f"{node.domain}.{node.op_type}" if _domain(node.domain) else str(node.op_type)
+    called = f"{label}, node {node.name!r}" if node.name else f"{label}, node without a name, number {position}"
     try:
         rule, version = _rule(walk, node)
         inputs = [_look_up(walk, name) if name else None for name in node.input]
         if any(name and found is None for name, found in zip(node.input, inputs, strict=True)):
-            results: Sequence[Found] = ()
+            results: Sequence[Found | Lacking] = ()
         else:
             call = Call(
                 node.op_type,
@@ -148,14 +149,16 @@ def _add_node(walk: _Walk, node: NodeProto, position: int, users: set[str]) -> N
     except RefusedError as error:
         results = ()
         walk.fine[label] = False
-        called = f"{node.name!r}" if node.name else f"without a name, number {position}"
-        walk.refused.append(f"{label}, node {called}: {error}")
+        walk.refused.append(f"{called}: {error}")
     for index, name in enumerate(node.output):
+        result = results[index] if index < len(results) else None
+        if isinstance(result, Lacking) and name in users:
+            walk.refused.append(f"{called}: {result.reason}")
         if name:
-            walk.found[name] = results[index] if index < len(results) else None
+            walk.found[name] = None if isinstance(result, Lacking) else result
 
 
-def _written(call: Call, rule: Rule | None) -> Sequence[Found]:
+def _written(call: Call, rule: Rule | None) -> Sequence[Found | Lacking]:
     if call.op != "Where" and any(isinstance(each, Above) for each in call.inputs):
         raise RefusedError("it reads whether numbers are above a bound; the graph has numbers alone")
     if call.op == "Constant":
