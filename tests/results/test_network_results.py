@@ -11,12 +11,12 @@ import pytest
 from mlbench.errors import FileError
 from mlbench.gate import MISSING, PASS, judge_results
 from mlbench.report.charts.heatmap import MEMORY, heat_maps
-from mlbench.results import Measurement, load, save
+from mlbench.results import RUNNERS, Measurement, load, save
 from mlbench.results.network import network_key, other_network
 from mlbench.results.pairs import pairs
 from mlbench.results.peers import PEERS_FILE, PeerCell
 from mlbench.results.storage import read, write
-from support.records import peer_cell, peers_result
+from support.records import measured, peer_cell, peers_result
 from support.saved_results import case, result
 
 TODAY = dt.date(2026, 1, 2)
@@ -100,11 +100,15 @@ def test_the_key_is_what_is_compared(changed: dict[str, Any]) -> None:
     assert network_key({"batch": 8}) == ""
 
 
-def test_networks_have_no_place_in_a_map_of_sizes() -> None:
-    """Heat maps are over batch and hidden sizes, which a network does not have."""
-    both = [row("baseline-net-b8"), row()]
-    assert pairs(both)[0].memory_reduction is not None
-    assert heat_maps(MEMORY, pairs(both)) == ()
+def test_networks_have_a_map_of_their_own() -> None:
+    """Their names stand where those of models of ours have hidden sizes, and the title says so where both are shown."""
+    both = pairs([row("baseline-net-b8"), row()])
+    (alone,) = heat_maps(MEMORY, both)
+    assert [(each["batch"], each["hidden"], each["columns"]) for each in alone.spec["data"]["values"]] == [(8, "net", "network")]
+    assert (alone.title, alone.spec["encoding"]["x"]["title"]) == ("Memory reduction", "network")
+    sizes, networks = heat_maps(MEMORY, [*pairs([measured(runner, 8, 64) for runner in RUNNERS]), *both])
+    assert sizes.title.startswith("Memory reduction, model mlp")
+    assert networks.title.startswith("Memory reduction, networks in files")
 
 
 def network_cell(**outcomes: float) -> PeerCell:

@@ -1,4 +1,4 @@
-"""Speed-up as bars over the batch size, a colour for each hidden size: the picture of the README."""
+"""Speed-up as bars over the batch size, a colour for each hidden size or network: the picture of the README."""
 
 from __future__ import annotations
 
@@ -20,10 +20,11 @@ def speedup_bars(pairs: Sequence[Pair]) -> tuple[Chart, ...]:
 
 def _bars(heat: Chart) -> Chart:
     rows = heat.spec["data"]["values"]
+    columns = rows[0]["columns"]
     hidden = list(dict.fromkeys(row["hidden"] for row in rows))
     title = heat.title.replace(SPEEDUP.title, TITLE, 1)
     count = len({row["batch"] for row in rows}) * len(hidden)
-    spec = base_spec(rows, f"{title}, over batch and hidden size", 220)
+    spec = base_spec(rows, f"{title}, over batch and {columns}", 220)
     spec["encoding"] = {
         "x": {"field": "batch", "type": "ordinal", "sort": "ascending", "title": "batch (rows of a call)", "axis": {"labelAngle": 0}},
         "xOffset": {"field": "hidden", "type": "ordinal", "sort": hidden},
@@ -33,7 +34,7 @@ def _bars(heat: Chart) -> Chart:
     spec["layer"] = [
         {"mark": {"type": "bar", "tooltip": True},
          "encoding": {"y": times,
-                      "color": {"field": "hidden", "type": "ordinal", "sort": hidden, "scale": colours, "title": "hidden size"},
+                      "color": {"field": "hidden", "type": "ordinal", "sort": hidden, "scale": colours, "title": columns},
                       "description": {"field": "label"}}},
         {"mark": {"type": "rule", "strokeWidth": 1.5, "aria": False},
          "encoding": {"y": {"field": "least", "type": "quantitative"}, "y2": {"field": "most"}}},

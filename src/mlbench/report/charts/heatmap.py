@@ -1,9 +1,9 @@
-"""Heat maps over batch x hidden: where the compiled runner wins, in time, in memory, and in distance to the limit."""
+"""Heat maps over batch x hidden, or batch x network: where the compiled runner wins, in time, in memory, and in distance to the limit."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -74,17 +74,18 @@ def heat_maps(quantity: Quantity, pairs: Sequence[Pair]) -> tuple[Chart, ...]:
 
     Args:
         quantity: what they show.
-        pairs: the cells; those without the quantity, the digits and networks in files, which have no such sizes, stand in no map.
+        pairs: the cells; those without the quantity, and the digits, stand in no map. A network in a file has its
+            name in the place of hidden sizes, and a map of its own.
     """
     maps: dict[Traits, dict[tuple[int, str], Row]] = {}
     for pair in pairs:
         found, measured = _value(quantity, pair), pair.optimized
-        if found is None or measured is None or "hidden" not in measured.case or measured.case.get("model") == "digits":
+        if found is None or measured is None or "batch" not in measured.case or measured.case.get("model") == "digits":
             continue
         value, interval = found
-        batch, hidden = measured.case["batch"], "x".join(str(size) for size in measured.case["hidden"])
+        batch, (hidden, columns) = measured.case["batch"], _column(measured.case)
         shown = f"{value:.0%}" if quantity in (MEMORY, MEMORY_WITHOUT_COPIES) else f"{value:.2f}"
-        row = {"cell": pair.cell, "batch": batch, "hidden": hidden, "value": value, "link": f"#case-{pair.cell}",
+        row = {"cell": pair.cell, "batch": batch, "hidden": hidden, "columns": columns, "value": value, "link": f"#case-{pair.cell}",
                "label": f"{pair.cell}: {quantity.title} {shown}",
                "low": _NOTHING if interval is None else f"{interval.low:.3f}",
                "high": _NOTHING if interval is None else f"{interval.high:.3f}{interval.doubt}",
@@ -103,7 +104,15 @@ def heat_maps(quantity: Quantity, pairs: Sequence[Pair]) -> tuple[Chart, ...]:
 
 def _told(traits: Iterable[tuple[str, Any]]) -> str:
     words = {True: "tuned", False: "default rules"}
-    return ", ".join(words[value] if isinstance(value, bool) else f"{name} {value}" for name, value in traits if value is not None)
+    told = (words[value] if isinstance(value, bool) else f"{name} {value}" for name, value in traits if value is not None)
+    return ", ".join("networks in files" if each == "model file" else each for each in told)
+
+
+def _column(case: Mapping[str, Any]) -> tuple[str, str]:
+    """Return in which column a case is, and what the columns are called."""
+    if "network" in case:
+        return case["network"]["name"], "network"
+    return "x".join(str(size) for size in case["hidden"]), "hidden size"
 
 
 def _chart(quantity: Quantity, rows: list[Row], number: int, where: str, values: Sequence[float]) -> Chart:
@@ -133,9 +142,9 @@ def _spec(quantity: Quantity, title: str, rows: Sequence[Row], values: Sequence[
     pale, deep = quantity.pale, max(quantity.deep, *values)
     middle = math.sqrt(pale * deep) if quantity.is_ratio else (pale + deep) / 2
     hidden = list(dict.fromkeys(row["hidden"] for row in rows))
-    spec = base_spec(rows, f"{title}, over batch and hidden size", 44 * len({row["batch"] for row in rows}))
+    spec = base_spec(rows, f"{title}, over batch and {rows[0]['columns']}", 44 * len({row["batch"] for row in rows}))
     spec["encoding"] = {
-        "x": {"field": "hidden", "type": "ordinal", "sort": hidden, "title": "hidden columns", "axis": {"labelAngle": 0}},
+        "x": {"field": "hidden", "type": "ordinal", "sort": hidden, "title": rows[0]["columns"].replace("size", "columns"), "axis": {"labelAngle": 0}},
         "y": {"field": "batch", "type": "ordinal", "sort": "ascending", "title": "batch"},
         "href": {"field": "link"},
         "tooltip": [{"field": "cell", "title": "case"}, {"field": "value", "title": quantity.title, "format": quantity.form}],
