@@ -57,7 +57,9 @@ def explain(before: Graph, after: Graph) -> str:
         sum(node.op in ops for node in before.nodes) - sum(node.op in ops for node in after.nodes) for ops in (_SCALES, _SHIFTS)
     )
     if not scales and not shifts:
-        return "Nothing folded: no row scales or shifts a value before or behind a Linear, or folding it would change the rounding too much."
+        return (
+            "Nothing folded: no row scales or shifts a value before or behind a Linear, or folding it would change the rounding too much."
+        )
     return f"{scales} rows that scale and {max(shifts, 0)} that shift a value went into weights and biases of Linears."
 
 

@@ -48,7 +48,7 @@ def gemm(call: Call) -> Known:
         return result
     if isinstance(shift, Value):
         shift = call.writer.emit("multiply", [shift], beta) if beta != 1 else shift
-    elif shift.array.dtype == np.float32:
+    elif isinstance(shift, Constant) and shift.array.dtype == np.float32:
         shift = Constant(np.asarray(shift.array * beta))
     wide = combine(call.writer, BINARIES["Add"], result, shift)
     if wide.tail != result.tail:

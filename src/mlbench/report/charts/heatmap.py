@@ -144,7 +144,13 @@ def _spec(quantity: Quantity, title: str, rows: Sequence[Row], values: Sequence[
     hidden = list(dict.fromkeys(row["hidden"] for row in rows))
     spec = base_spec(rows, f"{title}, over batch and {rows[0]['columns']}", 44 * len({row["batch"] for row in rows}))
     spec["encoding"] = {
-        "x": {"field": "hidden", "type": "ordinal", "sort": hidden, "title": rows[0]["columns"].replace("size", "columns"), "axis": {"labelAngle": 0}},
+        "x": {
+            "field": "hidden",
+            "type": "ordinal",
+            "sort": hidden,
+            "title": rows[0]["columns"].replace("size", "columns"),
+            "axis": {"labelAngle": 0},
+        },
         "y": {"field": "batch", "type": "ordinal", "sort": "ascending", "title": "batch"},
         "href": {"field": "link"},
         "tooltip": [{"field": "cell", "title": "case"}, {"field": "value", "title": quantity.title, "format": quantity.form}],
