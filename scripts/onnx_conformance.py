@@ -5,8 +5,8 @@
 
 Development only. It ends with 1 where a case is wrong or crashed. A case is run as it is. Most cases of single nodes have weights, shapes
 and bounds as inputs, which a graph has as constants. Others have inputs of three axes. So a case that is refused is adapted: every input
-but one or two becomes a constant of its data, and an input of other axes is a matrix (rows, columns) with a Reshape behind it. The table counts
-these apart. An output of shape (rows,) is compared as (rows, 1).
+but one or two becomes a constant of its data, and an input of other axes is a matrix (rows, columns) with a Reshape behind it. The table
+counts these apart. An output of shape (rows,) is compared as (rows, 1).
 """
 
 from __future__ import annotations
