@@ -211,14 +211,11 @@ def _edited(graph: Graph, edits: _Edits) -> tuple[Node, ...]:
     for position, node in enumerate(graph.nodes):
         sources = tuple(renamed.get(name, name) for name in node.values)
         own = edits.get((position, -1), Step(node.op, node.operands))
-        steps = (edits.get((position, index), step) for index, step in enumerate(node.epilogue))
-        epilogue = tuple(step for step in steps if step is not None)
-        if own is None and epilogue:
-            own, *others = epilogue
-            epilogue = tuple(others)
         if own is None:
             (renamed[node.output],) = sources
             continue
+        steps = (edits.get((position, index), step) for index, step in enumerate(node.epilogue))
+        epilogue = tuple(step for step in steps if step is not None)
         nodes.append(replace(node, op=own.op, inputs=(*sources, *own.operands), epilogue=epilogue))
     return tuple(nodes)
 
