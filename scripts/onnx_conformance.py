@@ -189,8 +189,8 @@ def differing(network: Network, inputs: Sequence[Array], expected: Sequence[Arra
     graph = network.graph()
     runs: dict[str, Callable[[], Any]] = {
         "reference": lambda: interpret(graph, xs),
-        "BaselineRunner": lambda: BaselineRunner(graph).run(*xs),
-        "OptimizedRunner": lambda: OptimizedRunner(graph, max_batch=len(xs[0])).run(*xs),
+        "BaselineRunner": lambda: BaselineRunner(network).run(*xs),
+        "OptimizedRunner": lambda: OptimizedRunner(network, max_batch=len(xs[0])).run(*xs),
     }
     for name, run in runs.items():
         found = run()

@@ -94,12 +94,11 @@ def test_the_reference_and_both_runners_agree_with_onnx(name: str) -> None:
     network = from_onnx(proto)
     xs = {each: floats((7, columns), 3) for each, columns in network.inputs.items()}
     wanted = expected(proto, **xs)
-    graph, arrays = network.graph(), tuple(xs.values())
-    eager, compiled = BaselineRunner(graph).run(*arrays), OptimizedRunner(graph, max_batch=7).run(*arrays)
-    for found in (interpret(graph, arrays), eager, compiled):
+    eager, compiled = BaselineRunner(network).run(xs), OptimizedRunner(network, max_batch=7).run(xs)
+    for found in (interpret(network.graph(), list(xs.values())), eager, compiled):
         results = found if isinstance(found, tuple) else (found,)
         for result, right in zip(results, wanted, strict=True):
-            np.testing.assert_allclose(np.asarray(result).reshape(right.shape), right, rtol=2e-5, atol=2e-5)
+            np.testing.assert_allclose(result.reshape(right.shape), right, rtol=2e-5, atol=2e-5)
 
 
 def test_names_of_the_file() -> None:
