@@ -27,6 +27,7 @@ from support.onnx_models import floats, model, node, perceptron
         pytest.param(b"\xff" * 100, id="noise"),
         pytest.param(perceptron().SerializeToString()[:-20], id="truncated"),
         pytest.param(b"ir_version: 8", id="text"),
+        pytest.param(perceptron().SerializeToString().replace(b"brought", b"\xedrought"), id="name-that-is-no-text"),
     ],
 )
 def test_bytes_that_are_no_model(content: bytes) -> None:

@@ -73,9 +73,12 @@ def _network(model: bytes | ModelProto, name: str, outputs: Sequence[str] | None
     from mlbench.models.onnx.walk import network_of  # noqa: PLC0415  # as above
 
     message = parse(model, most_bytes)
-    there = [each.name for each in message.graph.output]
-    wanted = list(there if outputs is None else outputs)
-    if isinstance(outputs, str) or not wanted or any(each not in there for each in wanted):
-        raise ModelError(f"outputs={outputs!r}; expected some of {there!r}, in a list")
-    named = name or message.graph.name or "network"
-    return network_of(message, checked(message, wanted), named, wanted, Store(folder, most_bytes))
+    try:
+        there = [each.name for each in message.graph.output]
+        wanted = list(there if outputs is None else outputs)
+        if isinstance(outputs, str) or not wanted or any(each not in there for each in wanted):
+            raise ModelError(f"outputs={outputs!r}; expected some of {there!r}, in a list")
+        named = name or message.graph.name or "network"
+        return network_of(message, checked(message, wanted), named, wanted, Store(folder, most_bytes))
+    except UnicodeDecodeError as error:  # the parser takes any bytes as text, and decodes what is read
+        raise FileError(f"damaged, truncated or no ONNX model (a name is no text: {error})") from error
