@@ -29,22 +29,23 @@ PEAKS = Peaks(1e11, (Level("memory", 0, 1e10),), 3e-8, LOOPS)
 TINY = ("--no-digits", "--hidden", "8", "--processes", "1", "--rounds", "1")
 NAMES = ("b1-h8", "b2-h8", "b3-h8")
 OPTIONS = {
-    "run": "MODEL --tuned --quick --large --batch --hidden --inputs --outputs --threads --depth --no-digits --processes --rounds --heap "
-    "--json --resume --output --report",
+    "run": "MODEL --most-mb --tuned --quick --large --batch --hidden --inputs --outputs --threads --depth --no-digits --processes --rounds "
+    "--heap --json --resume --output --report",
     "ab": "BASE HEAD --same-env --install --tolerance --limit --sets --most-sets --max-time --timeout --json --resume --keep-graphs "
     "--inconclusive --format --output --all",
     "calibrate": "--same-env --install --same --planted --store --suites --saved --output",
     "gate": "BASELINE CURRENT --tolerances --only --keep-graphs --inconclusive --format --output --all",
     "report": "FILE --output --graphs",
     "plot": "NAME FILE --output --theme",
-    "peers": "MODEL --inputs --outputs --threads --shapes --batch --only --processes --rounds --json --resume --output --compare",
+    "peers": "MODEL --most-mb --inputs --outputs --threads --shapes --batch --only --processes --rounds --json --resume --output --compare",
     "show": "FILE",
-    "ablation": "MODEL --batch --hidden --inputs --outputs --threads --depth --cold --processes --rounds --heap --json --resume --output",
-    "roofline": "MODEL --tuned --ceilings --quick --large --batch --hidden --inputs --outputs --threads --depth --no-digits --processes "
-    "--rounds --heap --json --resume --output",
+    "ablation": "MODEL --most-mb --batch --hidden --inputs --outputs --threads --depth --cold --processes --rounds --heap --json "
+    "--resume --output",
+    "roofline": "MODEL --most-mb --tuned --ceilings --quick --large --batch --hidden --inputs --outputs --threads --depth --no-digits "
+    "--processes --rounds --heap --json --resume --output",
     "doctor": "",
-    "explain": "MODEL --batch --hidden --inputs --outputs --threads --depth --passes --tuned",
-    "flamegraph": "MODEL --inputs --outputs CASE --folder",
+    "explain": "MODEL --most-mb --batch --hidden --inputs --outputs --threads --depth --passes --tuned",
+    "flamegraph": "MODEL --most-mb --inputs --outputs CASE --folder",
 }
 
 

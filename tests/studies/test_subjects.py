@@ -224,3 +224,30 @@ def test_a_graph_without_products_has_no_work() -> None:
     """As of a network that scales its input."""
     graph = TWO_HEADS.with_nodes(())
     assert work_flop(Graph(graph.inputs, {}, (), ()), 8) == 0
+
+
+def test_a_file_above_the_limit_is_refused(heads: Path) -> None:
+    """The limit is the caller's, and goes to every process that reads the file."""
+    size = heads.stat().st_size
+    assert brought(heads, most_bytes=4 * size).most_bytes == 4 * size
+    with pytest.raises(FileError, match=f"heads.npz: larger than {size - 1:,} bytes"):
+        brought(heads, most_bytes=size - 1)
+    with pytest.raises(FileError, match="larger than 3 bytes"):
+        dataclasses.replace(brought(heads), most_bytes=3).model()
+
+
+def test_tensors_in_other_files_are_part_of_the_content(tmp_path: Path) -> None:
+    """An ONNX model may have its weights beside it; the same model with other weights is another network, wherever both lie."""
+    onnx = pytest.importorskip("onnx", reason="ONNX files are written by the onnx package")
+    found = []
+    for number, folder in ((0.5, "one"), (0.5, "two"), (0.25, "three")):
+        place = tmp_path / folder / "net.onnx"
+        place.parent.mkdir()
+        weight = onnx.numpy_helper.from_array(np.full((64, 8), number, np.float32), "w")
+        node = onnx.helper.make_node("MatMul", ["x", "w"], ["y"])
+        ends = [onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, ["n", width]) for name, width in (("x", 64), ("y", 8))]
+        graph = onnx.helper.make_graph([node], "net", ends[:1], ends[1:], [weight])
+        model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 17)], ir_version=8)
+        onnx.save(model, place, save_as_external_data=True, location="net.data", size_threshold=0)
+        found.append(brought(place).sha256)
+    assert found[0] == found[1] != found[2]

@@ -130,6 +130,7 @@ def command_parser() -> argparse.ArgumentParser:
         epilog=textwrap.dedent("""\
             start here:
               mlbench run --quick                     half a minute: real digits and a small sweep
+              mlbench run model.onnx                  a network of yours, from its file
               mlbench ablation --batch 512            what each optimisation is worth
               mlbench roofline --quick                how far each case is from what this machine can do
               mlbench peers                           how ONNX Runtime, PyTorch and others do on the same models

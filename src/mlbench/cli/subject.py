@@ -8,8 +8,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from mlbench.cli.options import QUICK, check_threads, listed, remark, sizes
+from mlbench.cli.options import QUICK, check_threads, listed, positive, remark, sizes
 from mlbench.errors import FileError, UsageError
+from mlbench.models.archive import MOST_BYTES
 from mlbench.results.network import network_key
 from mlbench.studies.cases import (
     BATCHES,
@@ -31,6 +32,7 @@ from mlbench.studies.subjects import DIGITS, MLP, NetworkFile, Subject, TrainedD
 MODEL_HELP = "a network of yours: an .onnx file, or an .npz that mlbench saved; or one of the zoo, such as zoo:policy; zoo is all of them"
 
 
+_MB = 1024**2
 _SIZES = ("hidden", "depth", "large", "no_digits")
 OUTPUTS = 10
 """Columns of the output of a sweep."""
@@ -40,6 +42,7 @@ def add_model(parser: argparse.ArgumentParser, without: str) -> None:
     """Add the model to a command that has sizes as well; `without` says what is measured without one."""
     named = f"'{DIGITS}' is the trained model, whose --batch is its number of images"
     parser.add_argument("model", nargs="?", metavar="MODEL", help=f"{MODEL_HELP}; {named}; without it {without}")
+    _add_limit(parser)
 
 
 def add_network(parser: argparse.ArgumentParser) -> None:
@@ -47,6 +50,18 @@ def add_network(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("model", nargs="?", metavar="MODEL", help=MODEL_HELP)
     parser.add_argument("--inputs", metavar="FILE", help="of MODEL: an .npz with an array for each input (default seeded random numbers)")
     parser.add_argument("--outputs", metavar="NAME,…", help="of MODEL: the outputs that are computed (default all)")
+    _add_limit(parser)
+
+
+def _add_limit(parser: argparse.ArgumentParser) -> None:
+    megabytes = MOST_BYTES // _MB
+    parser.add_argument(
+        "--most-mb",
+        type=positive,
+        default=megabytes,
+        metavar="N",
+        help=f"largest file that is read for MODEL, in MB (default {megabytes:,})",
+    )
 
 
 def chosen_subject(options: argparse.Namespace) -> Subject | None:
@@ -79,7 +94,7 @@ def chosen_subjects(options: argparse.Namespace, refused: Iterable[str] = _SIZES
             raise UsageError(f"--{name.replace('_', '-')} chooses sizes, and {options.model} has its own; leave one of them out")
     if options.model != DIGITS:
         names = tuple(part.strip() for part in options.outputs.split(",")) if options.outputs else ()
-        return brought_all(options.model, names, options.inputs)
+        return brought_all(options.model, names, options.inputs, options.most_mb * _MB)
     for name in ("inputs", "outputs"):
         if getattr(options, name):
             raise UsageError(f"--{name} belongs to a network in a file; the trained digits have their own images and sizes")

@@ -39,8 +39,8 @@ def only_batch(model: AnyModel) -> int | None:
     return model.batch if isinstance(model, Network) else None
 
 
-def sha256_of(path: str) -> str:
-    """Return the hash of what a file holds, and of the files beside it in which an ONNX model has tensors.
+def sha256_of(path: str, most_bytes: int = MOST_BYTES) -> str:
+    """Return the hash of what a file holds, and of the files in its folder in which an ONNX model has tensors.
 
     Raises:
         FileError: when it is missing, unreadable or too large.
@@ -48,10 +48,10 @@ def sha256_of(path: str) -> str:
     """
     if is_zoo(path):
         return _sha256_of_graph(load_zoo(path.removeprefix(ZOO_PREFIX)).program)
-    content = read_limited(path, MOST_BYTES)
+    content = read_limited(path, most_bytes)
     found = hashlib.sha256(content)
-    for each in _external_files(path, content):
-        found.update(each.name.encode() + hashlib.sha256(read_limited(each, MOST_BYTES)).digest())
+    for name in _external_files(path, content, most_bytes):
+        found.update(name.encode() + hashlib.sha256(read_limited(Path(path).parent / name, most_bytes)).digest())
     return found.hexdigest()
 
 
@@ -67,8 +67,8 @@ def _sha256_of_graph(graph: Graph) -> str:
     return found.hexdigest()
 
 
-def _external_files(path: str, content: bytes) -> list[Path]:
-    """Return the files of its folder in which an ONNX model has tensors; what is elsewhere or missing, the importer refuses."""
+def _external_files(path: str, content: bytes, most_bytes: int) -> list[str]:
+    """Return the files in its folder in which an ONNX model has tensors, as it names them; others the importer refuses."""
     if not is_onnx(path) or b"location" not in content:  # the key of a tensor in another file
         return []
     try:
@@ -78,12 +78,16 @@ def _external_files(path: str, content: bytes) -> list[Path]:
     from mlbench.models.onnx.read import parse  # noqa: PLC0415  # which needs the extra
 
     try:
-        tensors = parse(content, MOST_BYTES).graph.initializer
+        tensors = parse(content, most_bytes).graph.initializer
     except FileError:
         return []
     folder, external = Path(path).parent, [each for each in tensors if each.data_location == TensorProto.EXTERNAL]
     names = {entry.value for each in external for entry in each.external_data if entry.key == "location"}
-    return [folder / name for name in sorted(names) if Path(name).name == name and (folder / name).is_file()]
+    return [name for name in sorted(names) if _is_inside(folder / name, folder) and (folder / name).is_file()]
+
+
+def _is_inside(file: Path, folder: Path) -> bool:
+    return file.resolve().is_relative_to(folder.resolve())
 
 
 def is_onnx(path: str) -> bool:
@@ -91,15 +95,15 @@ def is_onnx(path: str) -> bool:
     return path.lower().endswith(".onnx")
 
 
-def _check_same(path: str, sha256: str) -> None:
+def _check_same(path: str, sha256: str, most_bytes: int) -> None:
     """Refuse a file whose content is not the one that was named."""
-    found = sha256_of(path)
+    found = sha256_of(path, most_bytes)
     if found != sha256:
         raise FileError(f"{path}: has changed: its SHA-256 was {sha256[:12]} and is {found[:12]}; measure again, with a file that stays")
 
 
 @lru_cache(maxsize=8)  # a run is about one network, which may be large, or about those of the zoo
-def read_network(path: str, sha256: str, outputs: tuple[str, ...]) -> AnyModel:
+def read_network(path: str, sha256: str, outputs: tuple[str, ...], most_bytes: int = MOST_BYTES) -> AnyModel:
     """Return the network in a file that has this hash, with these outputs alone; with all for an empty tuple.
 
     Raises:
@@ -108,13 +112,13 @@ def read_network(path: str, sha256: str, outputs: tuple[str, ...]) -> AnyModel:
         MissingExtraError: when reading it needs a package that is not installed.
         UsageError: when it has no such output.
     """
-    _check_same(path, sha256)
+    _check_same(path, sha256, most_bytes)
     try:
         if outputs and is_onnx(path):
             from mlbench.models.onnx import load_onnx  # noqa: PLC0415  # which needs the extra
 
-            return load_onnx(path, outputs=outputs)  # what only the others need may be what cannot run
-        model = load_zoo(path.removeprefix(ZOO_PREFIX)) if is_zoo(path) else load(path)
+            return load_onnx(path, outputs=outputs, most_bytes=most_bytes)  # what only the others need may be what cannot run
+        model = load_zoo(path.removeprefix(ZOO_PREFIX)) if is_zoo(path) else load(path, most_bytes=most_bytes)
         return _with_outputs(model, outputs, path)
     except ModelError as error:
         raise ModelError(str(error) if path in str(error) else f"{path}: {error}") from error
@@ -142,20 +146,21 @@ def _with_outputs(model: AnyModel, outputs: tuple[str, ...], path: str) -> AnyMo
 
 
 @lru_cache(maxsize=1)
-def read_inputs(path: str, sha256: str, columns: tuple[tuple[str, int], ...]) -> tuple[FloatArray, ...]:
+def read_inputs(path: str, sha256: str, columns: tuple[tuple[str, int], ...], most_bytes: int = MOST_BYTES) -> tuple[FloatArray, ...]:
     """Return the array of each input from an archive that has this hash, all of the same number of rows, as float32.
 
     Args:
         path: of the archive.
         sha256: of its content.
         columns: name and columns of each input.
+        most_bytes: of the file, and of its arrays together.
 
     Raises:
         FileError: when the file is missing, damaged, or has changed.
         UsageError: when its arrays do not fit the inputs.
     """
-    _check_same(path, sha256)
-    arrays = read_arrays(path)
+    _check_same(path, sha256, most_bytes)
+    arrays = read_arrays(path, most_bytes)
     wanted = dict(columns)
     if arrays.keys() != wanted.keys():
         raise UsageError(

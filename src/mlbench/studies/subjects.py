@@ -23,6 +23,7 @@ import numpy as np
 from mlbench.errors import UsageError
 from mlbench.ir import FloatArray, Graph, op_named
 from mlbench.models import Digits, Model, load_digits_mlp, mlp
+from mlbench.models.archive import MOST_BYTES
 from mlbench.models.zoo import ZOO
 from mlbench.studies.network_files import ZOO_PREFIX, AnyModel, input_columns, is_onnx, is_zoo, read_inputs, read_network, sha256_of
 
@@ -130,6 +131,7 @@ class NetworkFile:
         outputs: names of the outputs that are computed; empty for all.
         inputs_path: an archive with the inputs, absolute; empty for random ones.
         inputs_sha256: of its content; empty for random ones.
+        most_bytes: of each file that is read.
     """
 
     path: str
@@ -138,6 +140,7 @@ class NetworkFile:
     outputs: tuple[str, ...] = ()
     inputs_path: str = ""
     inputs_sha256: str = ""
+    most_bytes: int = MOST_BYTES
 
     def cell_name(self, batch: int) -> str:
         """Return its name and the batch."""
@@ -161,7 +164,7 @@ class NetworkFile:
         Raises:
             FileError: when it is missing, damaged, or has changed.
         """
-        return read_network(self.path, self.sha256, self.outputs)
+        return read_network(self.path, self.sha256, self.outputs, self.most_bytes)
 
     def arrays(self, batch: int) -> tuple[FloatArray, ...]:
         """Return the rows of the archive, from the first on again where it has fewer, or else seeded normal numbers.
@@ -169,19 +172,20 @@ class NetworkFile:
         Raises:
             FileError: when a file is missing or has changed.
         """
-        columns = input_columns(self.model())
         if not self.inputs_path:
-            return _normal(batch, list(columns.values()))
-        given = read_inputs(self.inputs_path, self.inputs_sha256, tuple(columns.items()))
+            return _normal(batch, list(input_columns(self.model()).values()))
+        given = self._given()
         rows = np.arange(batch) % len(given[0])
         return tuple(np.ascontiguousarray(array[rows]) for array in given)
 
     @property
     def rows(self) -> int | None:
         """Rows of the archive with the inputs; None for random ones."""
-        if not self.inputs_path:
-            return None
-        return len(read_inputs(self.inputs_path, self.inputs_sha256, tuple(input_columns(self.model()).items()))[0])
+        return len(self._given()[0]) if self.inputs_path else None
+
+    def _given(self) -> tuple[FloatArray, ...]:
+        columns = tuple(input_columns(self.model()).items())
+        return read_inputs(self.inputs_path, self.inputs_sha256, columns, self.most_bytes)
 
     def identity(self) -> dict[str, Any]:
         """Return where the file is, and the hash of everything that decides what runs."""
@@ -194,13 +198,19 @@ Subject: TypeAlias = Sizes | TrainedDigits | NetworkFile
 """What a cell measures. A process that is sent a cell tells them apart by their fields."""
 
 
-def brought(path: str | os.PathLike[str], outputs: tuple[str, ...] = (), inputs: str | os.PathLike[str] | None = None) -> NetworkFile:
+def brought(
+    path: str | os.PathLike[str],
+    outputs: tuple[str, ...] = (),
+    inputs: str | os.PathLike[str] | None = None,
+    most_bytes: int = MOST_BYTES,
+) -> NetworkFile:
     """Return the network in a file, which was read once: it and its inputs are fine.
 
     Args:
         path: of the file.
         outputs: names of the outputs that are computed; empty for all.
         inputs: an archive with an array for each input; None for random numbers.
+        most_bytes: of each file, and of the arrays in it together.
 
     Raises:
         FileError: when a file is missing, damaged or foreign.
@@ -210,15 +220,18 @@ def brought(path: str | os.PathLike[str], outputs: tuple[str, ...] = (), inputs:
     """
     place = _absolute(path)
     given = "" if inputs is None else _absolute(inputs)
-    found = NetworkFile(place, sha256_of(place), name_of(place), outputs, given, sha256_of(given) if given else "")
+    inputs_sha256 = sha256_of(given, most_bytes) if given else ""
+    found = NetworkFile(place, sha256_of(place, most_bytes), name_of(place), outputs, given, inputs_sha256, most_bytes)
     found.arrays(1)
     return found
 
 
-def brought_all(model: str, outputs: tuple[str, ...] = (), inputs: str | os.PathLike[str] | None = None) -> tuple[NetworkFile, ...]:
+def brought_all(
+    model: str, outputs: tuple[str, ...] = (), inputs: str | os.PathLike[str] | None = None, most_bytes: int = MOST_BYTES
+) -> tuple[NetworkFile, ...]:
     """Return what `brought` does, in a tuple, or every network of the zoo where `model` is `zoo`; same errors."""
     if model != WHOLE_ZOO:
-        return (brought(model, outputs, inputs),)
+        return (brought(model, outputs, inputs, most_bytes),)
     if outputs or inputs:
         raise UsageError(f"inputs and outputs belong to one network; name one of the zoo, such as {ZOO_PREFIX}{next(iter(ZOO))}")
     return tuple(brought(ZOO_PREFIX + name) for name in ZOO)
