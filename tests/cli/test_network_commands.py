@@ -259,6 +259,7 @@ def ran(tmp_path_factory: pytest.TempPathFactory) -> Ran:
     out = io.StringIO()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(run, "environment", here)
+        patch.setattr(run, "measure_peaks", lambda: PEAKS)
         patch.setattr("mlbench.cli.options.environment", here)
         patch.setattr(sys, "stdout", out)
         patch.chdir(folder)
@@ -313,3 +314,21 @@ def test_an_interrupted_network_is_marked(study: Study, heads: str, tmp_path: Pa
     monkeypatch.setattr(run, "measure_cells", lambda cells, *_: broken() if next(iter(cells)).batch == 2 else study.run(cells))
     assert exit_code("run", heads, "--batch", "1,2", "--json", str(tmp_path / "now.json")) == 130
     assert load(tmp_path / "now.json").status == INTERRUPTED
+
+
+def test_flame_graphs_of_red_rows_are_of_the_network(ran: Ran, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The gate finds the file by the row: its id alone does not say where it is."""
+    kept: list[Case] = []
+
+    def flame_graph(case: Case, folder: Path) -> tuple[Path, Path]:
+        kept.append(case)
+        return folder / "call.bin", folder / "call.html"
+
+    monkeypatch.setattr("mlbench.studies.flame_graphs.flame_graph", flame_graph)
+    now = json.loads((ran.folder / "now.json").read_text(encoding="utf-8"))
+    for each in now["measurements"]:
+        each["footprint"]["peak_bytes"] += 1_000_000
+    (tmp_path / "now.json").write_text(json.dumps(now), encoding="utf-8")
+    assert exit_code("gate", str(ran.folder / "now.json"), str(tmp_path / "now.json"), "--keep-graphs", str(tmp_path / "graphs")) == 1
+    assert [case.id for case in kept] == ["baseline-heads-b2", "optimized-heads-b2"]
+    assert {getattr(case.cell.subject, "path", None) for case in kept} == {str(ran.folder / "heads.npz")}
