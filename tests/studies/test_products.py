@@ -8,10 +8,12 @@ from typing import Any
 import numpy as np
 import pytest
 
+from mlbench.compiler.pipeline import PASSES
 from mlbench.ir import Graph, Node, frozen, op_named, verify
 from mlbench.models import mlp
 from mlbench.results import BASELINE, OPTIMIZED
-from mlbench.runtime import BaselineRunner
+from mlbench.runtime import BaselineRunner, OptimizedRunner
+from mlbench.studies import autotune
 from mlbench.studies.ablation.breakdown import ARMS, PREALLOCATED, PRODUCTS, programs
 from mlbench.studies.ablation.tiny import tiny_graph
 from mlbench.studies.cases import Case, Cell
@@ -140,6 +142,21 @@ def test_the_ends_of_a_graph() -> None:
     """Constants, inputs and outputs, each once, whatever reads them."""
     constants = sum(array.nbytes for array in MIXED.constants.values())
     assert ends_bytes(MIXED, 10) == constants + 4 * 10 * (6 + 2 + 4 + 2)
+
+
+def test_an_input_that_nobody_reads_is_not_touched() -> None:
+    """As where only some outputs are computed."""
+    graph = Graph({"x": 6, "z": 2}, {}, (Node("relu", ("x",), "y", 6),), ("y",))
+    assert ends_bytes(graph, 10) == 4 * 10 * (6 + 6)
+
+
+def test_a_search_runs_at_a_fixed_batch() -> None:
+    """It takes at most 512 rows of a call, but for a network that runs at no other batch."""
+    network = network_of(TWO_HEADS, 513)
+    schedule = OptimizedRunner(network, 513).compiled.schedule
+    assert schedule is not None
+    (seconds,) = autotune._compared(network, 513, 1, [each.name for each in PASSES], [schedule])
+    assert seconds > 0
 
 
 def test_what_a_network_must_move(tmp_path: Path) -> None:

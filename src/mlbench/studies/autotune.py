@@ -28,6 +28,7 @@ from mlbench.measure import kernel_key, time_interleaved
 from mlbench.measure.stats import median
 from mlbench.models import Model, Network
 from mlbench.runtime import OptimizedRunner
+from mlbench.studies.network_files import only_batch
 
 COMPARISON_S = 0.3
 """Time for a comparison, shared by its candidates; slow ones get LEAST_ROUNDS whatever they take."""
@@ -116,7 +117,7 @@ def _compared(model: Model | Network, max_batch: int, threads: int, names: Seque
     A candidate that needs more memory than the budget takes for ever. Candidates that use threads in different ways are timed apart,
     after a pause: the threads of BLAS spin for a while after a call, on a core that the next one would need.
     """
-    random, rows = np.random.default_rng(1), min(max_batch, MOST_SEARCH_ROWS)
+    random, rows = np.random.default_rng(1), only_batch(model) or min(max_batch, MOST_SEARCH_ROWS)
     xs = [random.standard_normal((rows, columns), dtype=np.float32) for columns in model.graph().inputs.values()]
     costs = dict.fromkeys(candidates, math.inf)
     for threading in dict.fromkeys(each.threading for each in candidates):

@@ -66,8 +66,9 @@ def floor_of_cell(cell: Cell, peaks: Peaks) -> Floor:
 
 
 def ends_bytes(graph: Graph, batch: int) -> int:
-    """Return the bytes that every call has to touch: the constants, the inputs and the outputs."""
-    columns = sum(graph.inputs.values()) + sum(map(graph.columns_of, graph.outputs))
+    """Return the bytes that every call has to touch: the constants, the inputs that are read, and the outputs."""
+    inputs = sum(columns for name, columns in graph.inputs.items() if graph.readers_of(name))
+    columns = inputs + sum(map(graph.columns_of, graph.outputs))
     return sum(each.nbytes for each in graph.constants.values()) + BYTES_PER_NUMBER * batch * columns
 
 

@@ -34,7 +34,7 @@ def record_memory(results: Sequence[tuple[str, Result]]) -> MemoryRecord | None:
     if source is None:
         return None
     found = _drawn_pairs(source[1])
-    digits = [pair for pair in found if pair.cell.startswith("digits")]
+    digits = [pair for pair in found if pair.cell.startswith("digits-") and "network" not in _identity(pair)]
     most = sorted((pair for pair in found if pair not in digits), key=lambda pair: pair.memory_reduction or 0.0)[-1:]
     recorded: list[CellMemory] = []
     gaps: list[str] = []
