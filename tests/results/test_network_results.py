@@ -11,6 +11,8 @@ import pytest
 from mlbench.errors import FileError
 from mlbench.gate import MISSING, PASS, judge_results
 from mlbench.report.charts.heatmap import MEMORY, heat_maps
+from mlbench.report.inputs import Files
+from mlbench.report.page.compared import beside
 from mlbench.results import RUNNERS, Measurement, load, save
 from mlbench.results.network import network_key, other_network
 from mlbench.results.pairs import pairs
@@ -88,6 +90,13 @@ def test_another_network_has_no_part_in_the_mean() -> None:
     same = judge_results(before, result(*(row(name) for name in names)), None, TODAY)
     other = judge_results(before, result(*(row(name, sha256="34" * 32) for name in names)), None, TODAY)
     assert (len(same.rows), len(other.rows)) == (9, 8)
+
+
+def test_another_network_side_by_side_is_said() -> None:
+    """The page shows both, and warns that their numbers are about different networks."""
+    files = Files(beside=[("old.json", result(row())), ("same.json", result(row())), ("new.json", result(row(sha256="34" * 32)))])
+    warnings = [text for text in beside(files).text if text.startswith("Warning")]
+    assert warnings == ["Warning: new.json is about another network under the name of net-b8; its numbers say nothing about the code."]
 
 
 @pytest.mark.parametrize("changed", [changed for changed, _ in OTHERS.values()], ids=OTHERS)

@@ -13,6 +13,7 @@ from mlbench.report.judgement import verdict_table
 from mlbench.report.page.changed import verdicts
 from mlbench.report.page.section import Section, charts_apart, tables_apart
 from mlbench.results import Measurement, Result
+from mlbench.results.network import other_network
 
 
 def beside(files: Files) -> Section:
@@ -31,7 +32,22 @@ def beside(files: Files) -> Section:
             f"Warning: measured on another machine than {first}: {', '.join(others)}. Only memory and floor ratios compare between "
             "machines."
         )
+    text += [
+        f"Warning: {name} is about another network under the name of {', '.join(cells)}; its numbers say nothing about the code."
+        for name, result in files.beside
+        if (cells := _other_networks(baseline, result))
+    ]
     return Section("beside", "Side by side", tuple(text), charts)
+
+
+def _other_networks(before: Result, after: Result) -> list[str]:
+    """Return the cells that two results have under one name and that are about different networks."""
+    cases = {each.case["id"]: each.case for each in before.measurements}
+    return list(dict.fromkeys(
+        each.case["cell"]
+        for each in after.measurements
+        if each.case["id"] in cases and other_network(cases[each.case["id"]], each.case)
+    ))  # fmt: skip
 
 
 def history(files: Files) -> Section:
