@@ -18,8 +18,20 @@ from mlbench.ir.graph import Graph, Step
 Wide = npt.NDArray[np.float64]
 
 
+_ERF_STEP = 2.0**-9
+_ERF = np.array([math.erf(_ERF_STEP * place) for place in range(-3072, 3073)])
+"""erf from -6 to 6, where it is 1 in float64."""
+
+
 def _erf(x: Wide) -> Wide:
-    return np.array([math.erf(each) for each in x.flat]).reshape(x.shape)
+    """Return the error function by its Taylor series around the nearest place of the table: the fifth term is below 2e-16."""
+    clipped = np.clip(np.nan_to_num(x), -6, 6)
+    place = np.rint(clipped / _ERF_STEP)
+    near = place * _ERF_STEP
+    t = clipped - near
+    slope = 2 / math.sqrt(math.pi) * np.exp(-near * near)
+    series = t * (1 - t * (near - t * ((2 * near * near - 1) / 3 - t * near * (near * near / 3 - 0.5))))
+    return np.asarray(np.where(np.isnan(x), x, _ERF[place.astype(int) + 3072] + slope * series))
 
 
 def _softplus(x: Wide) -> Wide:

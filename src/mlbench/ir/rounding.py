@@ -55,7 +55,7 @@ def _sum(_: Wide, x: Wide, y: Wide) -> tuple[Wide, float]:
 
 
 def _product(_: Wide, x: Wide, weight: Wide) -> tuple[Wide, float]:
-    return np.abs(x) @ np.abs(weight), math.sqrt(len(weight) + 4)
+    return np.abs(x).astype(np.float32) @ np.abs(weight).astype(np.float32), math.sqrt(len(weight) + 4)
 
 
 def _power(y: Wide, *_: Wide) -> tuple[Wide, float]:
@@ -185,7 +185,10 @@ def _apply(
     step: Step, values: Sequence[Wide], constants: dict[str, Wide], attributes: Sequence[int], rows: int, random: np.random.Generator
 ) -> Wide:
     operands = [constants[name] for name in step.operands]
-    value: Wide = np.asarray(REFERENCES[step.op](*values, *operands, *attributes), np.float64, order="C")
+    if step.op == "matmul":
+        value = _product_of_copies(values[0], operands[0], rows)
+    else:
+        value = np.asarray(REFERENCES[step.op](*values, *operands, *attributes), np.float64, order="C")
     rounding = ROUNDINGS[step.op]
     if rounding is None:
         return value
@@ -202,6 +205,17 @@ def _apply(
         if step.op == "power_values":  # of a number below zero only whole powers exist
             is_open |= (exact < 0) & (_spread(_stacked(values[1], rows))[1] > 0)
     stacked[1][is_open] = np.where(np.isfinite(stacked[0][is_open]), np.nan, 0.0)
+    return value
+
+
+def _product_of_copies(x: Wide, weight: Wide, rows: int) -> Wide:
+    """Return the product with some rows in float64, and with what their copies differ by in float32: its seven digits are enough there."""
+    exact = x[:rows]
+    apart = _stacked(x, rows)[1:] - exact
+    apart[:, ~np.isfinite(exact)] = 0
+    products = apart.reshape(-1, x.shape[1]).astype(np.float32) @ weight.astype(np.float32)
+    value = np.tile(exact @ weight, (COPIES + 1, 1))
+    value[rows:] += products
     return value
 
 
