@@ -15,6 +15,8 @@ size is what a normalisation hands on:
 
     sum_i (t_i W_ij)**2  <=  GROWTH**2 * sum_i W_ij**2    for every output j.
 
+The bias of a Linear is no such shift and stays, because in generated code it costs nothing.
+
 A scaler shifts first: (x + t) * s = x * s + t * s. There it is t * s that must keep the limit; if it does not, both stay.
 
 Nothing is folded where a number is not finite, where a weight would be subnormal and lose digits, or where values of up to LARGEST_VALUE
@@ -142,6 +144,9 @@ def _scale_then_product(graph: Graph, writers: dict[str, Node], node: Node, prod
 
 
 def _shift_then_product(graph: Graph, writers: dict[str, Node], node: Node, product: Node) -> Change | None:
+    before = writers.get(node.values[0])
+    if before is not None and before.op == "matmul":
+        return None  # the bias of a Linear stays where it costs least, and two Linears are the business of `canonicalize`
     shift, weight = _row(graph, node), _weight(graph, product)
     row = shift @ weight
     if not (_is_finite(shift, weight, row) and _may_move(shift, weight)):
