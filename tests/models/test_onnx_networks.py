@@ -130,9 +130,10 @@ def test_local_functions_are_written_out() -> None:
 
 
 def test_initializers_that_are_listed_as_inputs() -> None:
-    """They are constants, as in files of the third version of the format and before."""
+    """They are constants, as in files of the third version of the format and before; listed or not."""
     proto = perceptron()
     proto.ir_version = 3
+    assert from_onnx(proto).inputs == {"x": 4}
     for tensor in proto.graph.initializer:
         proto.graph.input.append(helper.make_tensor_value_info(tensor.name, tensor.data_type, tensor.dims))
     assert from_onnx(proto).inputs == {"x": 4}

@@ -160,8 +160,9 @@ def linear_regressor(call: Call) -> Known:
 def linear_classifier(call: Call) -> tuple[Lacking, Value]:
     """Write the scores of a LinearClassifier of scikit-learn: x W + b, and what makes probabilities of them."""
     labels = call.attributes.get("classlabels_ints") or call.attributes.get("classlabels_strings") or ()
-    if len(labels) < 2 or len(call.attributes.get("coefficients") or ()) != len(labels) * call.value().columns:
-        raise RefusedError(f"it has one row of coefficients for {len(labels)} classes; expected a row for each class")
+    columns, found = call.value().columns, len(call.attributes.get("coefficients") or ())
+    if len(labels) < 2 or found != len(labels) * columns:
+        raise RefusedError(f"it has {found} coefficients for {len(labels)} classes of {columns} columns; expected a row for each class")
     scores = _linear(call, len(labels), {"NONE": None, "LOGISTIC": "sigmoid", "SOFTMAX": "softmax"})
     return Lacking("its first output makes labels of numbers; the graph computes in float32 alone"), scores
 

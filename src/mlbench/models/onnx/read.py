@@ -142,7 +142,8 @@ def _without_weights(model: ModelProto, nodes: Sequence[NodeProto], outputs: Seq
     kept = {each.name: each for each in graph.output}
     body = GraphProto(name=graph.name or "graph", node=nodes, input=inputs, initializer=small)
     body.output.extend(ValueInfoProto(name=name) if name not in kept else kept[name] for name in outputs)
-    return ModelProto(ir_version=model.ir_version, graph=body, opset_import=model.opset_import, functions=model.functions)
+    version = max(model.ir_version, 4) if model.ir_version else 0  # before 4, initializers were inputs too, which not every file keeps to
+    return ModelProto(ir_version=version, graph=body, opset_import=model.opset_import, functions=model.functions)
 
 
 def _count(tensor: TensorProto) -> int:
