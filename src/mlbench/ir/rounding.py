@@ -55,7 +55,8 @@ def _sum(_: Wide, x: Wide, y: Wide) -> tuple[Wide, float]:
 
 
 def _product(_: Wide, x: Wide, weight: Wide) -> tuple[Wide, float]:
-    return np.abs(x).astype(np.float32) @ np.abs(weight).astype(np.float32), math.sqrt(len(weight) + 4)
+    size = np.abs(x).astype(np.float32) @ np.abs(weight).astype(np.float32)  # how large it is, which needs few digits
+    return size.astype(np.float64), math.sqrt(len(weight) + 4)
 
 
 def _power(y: Wide, *_: Wide) -> tuple[Wide, float]:
