@@ -13,6 +13,7 @@ INPUTS, HIDDEN = 5, 7
 _random = np.random.default_rng(3)
 CONSTANTS: dict[str, FloatArray] = {
     "w": frozen(_random.standard_normal((INPUTS, HIDDEN))),
+    "strip": frozen(np.ones((4, HIDDEN))),
     "u": frozen(_random.standard_normal((HIDDEN, HIDDEN))),
     "b": frozen(_random.standard_normal(HIDDEN)),
     "scale": frozen(_random.uniform(0.5, 2, HIDDEN)),
@@ -78,6 +79,7 @@ def test_rows_go_into_the_linear(steps: list[str], left: list[str]) -> None:
         pytest.param(["matmul w", "add b", "add nan"], id="nan-shift"),
         pytest.param(["matmul w", "relu", "multiply scale"], id="activation-between"),
         pytest.param(["matmul w", "add b", "matmul u"], id="two-linears"),
+        pytest.param(["matmul w", "add b", "add strip"], id="strip"),
         pytest.param(["matmul w", "subtract_from shift"], id="op-that-is-not-known"),
     ],
 )

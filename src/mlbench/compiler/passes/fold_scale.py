@@ -71,14 +71,16 @@ def _once(graph: Graph) -> Graph:
         before = writers.get(node.values[0])
         if before is None or not _is_private(graph, before) or before.epilogue or node.epilogue:
             continue
-        for fold in _FOLDS.get((_kind(before), _kind(node)), ()):
+        for fold in _FOLDS.get((_kind(graph, before), _kind(graph, node)), ()):
             change = fold(graph, writers, before, node)
             if change is not None:
                 return _changed(graph, *change)
     return graph
 
 
-def _kind(node: Node) -> str:
+def _kind(graph: Graph, node: Node) -> str:
+    if node.op in (*_SCALES, *_SHIFTS) and graph.constants[node.operands[0]].ndim > 1:
+        return "strip"
     return "scale" if node.op in _SCALES else "shift" if node.op in _SHIFTS else node.op
 
 
@@ -134,7 +136,7 @@ def _scale_then_product(graph: Graph, writers: dict[str, Node], node: Node, prod
     scale = _scale(graph, node)[:, np.newaxis]
     weight = _weight(graph, product)
     before = writers.get(node.values[0])
-    if before is not None and before.op in _SHIFTS and not _may_move(_row(graph, before) * scale[:, 0], weight):
+    if before is not None and _kind(graph, before) == "shift" and not _may_move(_row(graph, before) * scale[:, 0], weight):
         return None
     if not _is_safe(weight, weight * scale, scale):
         return None
