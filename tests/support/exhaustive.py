@@ -13,12 +13,19 @@ Item = TypeVar("Item")
 
 
 def subsets(items: Sequence[Item]) -> list[tuple[Item, ...]]:
-    """Return subsets, in the order of the items: all of them, or those that have or lack at most two.
+    """Return subsets, in the order of the items: all of them, or samples in which each pair of items meets in all four ways.
 
-    Each pair of items then meets in all four ways: both there, both missing, and either alone, among few others and among most.
+    The samples are those that have or lack at most one item, and for each binary digit the items whose number has that digit, and those
+    whose number has it not: any two items differ in some digit, so that each is there without the other.
     """
-    sizes = range(len(items) + 1)
-    return [each for size in sizes if EXHAUSTIVE or min(size, len(items) - size) <= 2 for each in combinations(items, size)]
+    numbers = range(len(items))
+    if EXHAUSTIVE:
+        chosen = [frozenset(each) for size in range(len(items) + 1) for each in combinations(numbers, size)]
+    else:
+        few = [frozenset(each) for size in (0, 1) for each in combinations(numbers, size)]
+        halves = [frozenset(number for number in numbers if number >> digit & 1) for digit in range(len(items).bit_length())]
+        chosen = few + [frozenset(numbers) - each for each in few] + halves + [frozenset(numbers) - each for each in halves]
+    return [tuple(items[number] for number in sorted(each)) for each in dict.fromkeys(chosen)]
 
 
 def tries(few: int, many: int) -> int:

@@ -1,0 +1,23 @@
+"""The samples of the tests: few, and each pair of things in all four ways."""
+
+from __future__ import annotations
+
+import itertools
+
+import pytest
+
+from support.exhaustive import EXHAUSTIVE, subsets
+
+
+@pytest.mark.parametrize("number", [1, 2, 5, 13])
+def test_each_pair_meets_in_all_four_ways(number: int) -> None:
+    """Both there, both missing, and each without the other."""
+    found = [set(each) for each in subsets(range(number))]
+    for one, other in itertools.combinations(range(number), 2):
+        assert {(one in each, other in each) for each in found} == set(itertools.product([True, False], repeat=2))
+
+
+@pytest.mark.skipif(EXHAUSTIVE, reason="everything is tried")
+def test_the_samples_are_few() -> None:
+    """Of thirteen things there are 8192 subsets."""
+    assert len(subsets(range(13))) < 40
