@@ -174,8 +174,9 @@ def test_the_keyboard_reaches_everything(opened: Any) -> None:
     opened.evaluate(f"document.querySelectorAll('{stops}').forEach(stop => stop.addEventListener('focus', () => stop.dataset.reached = 1))")
     for _ in range(opened.locator(stops).count() + 60):  # what scrolls is a stop too
         opened.keyboard.press("Tab")
+    is_closed = "stop.closest('details:not([open])') && !stop.matches('summary')"
     missed = opened.evaluate(
-        f"[...document.querySelectorAll('{stops}')].slice(1).filter(stop => !stop.dataset.reached).map(s => s.outerHTML)"
+        f"[...document.querySelectorAll('{stops}')].slice(1).filter(stop => !stop.dataset.reached && !({is_closed})).map(s => s.outerHTML)"
     )
     assert missed == []  # but for the first, which was left before anybody listened
     summary = opened.locator("summary").first
