@@ -4,31 +4,47 @@ An assembler, the code of a matrix product with its element-wise steps, and the 
 in, a Python callable out.
 """
 
+from mlbench.compiler.x86.body import CLOSED, DONE, Body
+from mlbench.compiler.x86.body import Plan as BodyPlan
 from mlbench.compiler.x86.chains import Layer, Own, Rows, X, Y, chain, columns_shared_chain, rows_shared_chain
 from mlbench.compiler.x86.cpu import find
 from mlbench.compiler.x86.executable import IS_READABLE, Code, Guard, code_of
 from mlbench.compiler.x86.gemm import MOST_SIZE, best_width, described, pack
 from mlbench.compiler.x86.isa import AVX2, AVX512, Vectors
 from mlbench.compiler.x86.microkernel import MOST_OPERANDS, STEPS, Shape
+from mlbench.compiler.x86.products import Post, Product, Stored
+from mlbench.compiler.x86.stages import Arena, Argument, Stage, View, Writer
 from mlbench.compiler.x86.threads import ENDED, FORKED, Team, start_helper
 
 __all__ = [
     "AVX2",
     "AVX512",
+    "CLOSED",
+    "DONE",
     "ENDED",
     "FORKED",
     "IS_READABLE",
     "MOST_OPERANDS",
     "MOST_SIZE",
     "STEPS",
+    "Arena",
+    "Argument",
+    "Body",
+    "BodyPlan",
     "Code",
     "Guard",
     "Layer",
     "Own",
+    "Post",
+    "Product",
     "Rows",
     "Shape",
+    "Stage",
+    "Stored",
     "Team",
     "Vectors",
+    "View",
+    "Writer",
     "X",
     "Y",
     "best_width",

@@ -11,16 +11,16 @@ RESULT, STATE, TILES, FOUND, GIVEN, FRAME = 0, 8, 16, 24, 32, 40
 object; and the size, so that rsp is a multiple of 16."""
 
 
-def save(a: Assembler) -> None:
-    """Keep the registers that a function must give back, and make room on the stack."""
+def save(a: Assembler, frame: int = FRAME) -> None:
+    """Keep the registers that a function must give back, and make room on the stack: 8 bytes more than a multiple of 16."""
     for register in KEPT:
         a.push(register)
-    a.sub_number(RSP, FRAME)
+    a.sub_number(RSP, frame)
 
 
-def restore(a: Assembler) -> None:
+def restore(a: Assembler, frame: int = FRAME) -> None:
     """Give them back and return."""
-    a.add_number(RSP, FRAME)
+    a.add_number(RSP, frame)
     for register in reversed(KEPT):
         a.pop(register)
     a.ret()

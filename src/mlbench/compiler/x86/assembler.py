@@ -129,6 +129,38 @@ class Assembler:
         """Subtract the lower 32 bits."""
         self._plain(0x2B, to, source, wide=0)
 
+    def add(self, to: int, source: int | Mem) -> None:
+        """Add 64 bits."""
+        self._plain(0x03, to, source)
+
+    def sub(self, to: int, source: int | Mem) -> None:
+        """Subtract 64 bits."""
+        self._plain(0x2B, to, source)
+
+    def cmp(self, one: int, other: int | Mem) -> None:
+        """Compare 64 bits."""
+        self._plain(0x3B, one, other)
+
+    def multiply_number(self, to: int, source: int | Mem, number: int) -> None:
+        """Multiply 64 bits by a number of 32 bits with sign (imul)."""
+        self._plain(0x69, to, source)
+        self.code += struct.pack("<i", number)
+
+    def divide32(self, divisor: int) -> None:
+        """Divide the 64 bits of edx and eax: eax becomes the quotient, edx the remainder (div)."""
+        self._plain(0xF7, 6, divisor, wide=0)
+
+    def load_signed32(self, to: int, source: Mem) -> None:
+        """Load 32 bits with their sign (movsxd)."""
+        self._plain(0x63, to, source)
+
+    def lea_scaled(self, to: int, base: int, index: int, scale: int, shift: int = 0) -> None:
+        """Load the address `base + scale * index + shift`: a scale of 1, 2, 4 or 8, any index but rsp, a shift of 32 bits with sign."""
+        self.code += bytes((0x48 | to >> 3 << 2 | index >> 3 << 1 | base >> 3, 0x8D))
+        is_short = -128 <= shift < 128
+        self.code += bytes(((0x44 if is_short else 0x84) | (to & 7) << 3, (scale.bit_length() - 1) << 6 | (index & 7) << 3 | base & 7))
+        self.code += struct.pack("<b" if is_short else "<i", shift)
+
     def exchange32(self, register: int, memory: Mem) -> None:
         """Exchange 32 bits with memory, in one step that no other core can come between."""
         self._plain(0x87, register, memory, wide=0)
@@ -156,6 +188,19 @@ class Assembler:
     def call(self, register: int) -> None:
         """Call what a register points to."""
         self.code += (b"\x41" if register > 7 else b"") + bytes((0xFF, 0xD0 | register & 7))
+
+    def call_label(self, to: Label) -> None:
+        """Call a place in this code."""
+        self.code += b"\xe8"
+        self._distance(to)
+
+    def call_at(self, memory: Mem) -> None:
+        """Call what memory points to."""
+        self._plain(0xFF, 2, memory, wide=0)
+
+    def put_distance(self, to: Label) -> None:
+        """Put 32 bits of data: how far a label lies behind their end."""
+        self._distance(to)
 
     def ret(self) -> None:
         """Return."""

@@ -43,12 +43,26 @@ class Shape:
         columns: columns of the result.
         width: vectors of a panel of the weight.
         steps: names of the element-wise steps.
+        value_stride: bytes from row to row of the value; 0 where one follows the other.
+        result_stride: the same of the result.
     """
 
     inputs: int
     columns: int
     width: int
     steps: tuple[str, ...]
+    value_stride: int = 0
+    result_stride: int = 0
+
+    @property
+    def value_bytes(self) -> int:
+        """Bytes from row to row of the value."""
+        return self.value_stride or FLOAT_BYTES * self.inputs
+
+    @property
+    def result_bytes(self) -> int:
+        """Bytes from row to row of the result."""
+        return self.result_stride or FLOAT_BYTES * self.columns
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,12 +74,14 @@ class Chunk:
         inputs: how many.
         is_last: the steps follow.
         lines: of the next panel that are asked for in each turn of the loop.
+        adds: what the chunks before have come to is added, although `first` is 0, because the caller has moved the weight's address on.
     """
 
     first: int
     inputs: int
     is_last: bool
     lines: int = 0
+    adds: bool = False
 
 
 STEPS = {"add": 1, "maximum": 1, "relu": 0, "leaky_relu": 1}
@@ -97,8 +113,8 @@ class _BlockWriter:
         self._chunk = chunk
         self._block = block
         self._is_masked = bool(last_lanes)
-        self._value_bytes = FLOAT_BYTES * shape.inputs
-        self._result_bytes = FLOAT_BYTES * shape.columns
+        self._value_bytes = shape.value_bytes
+        self._result_bytes = shape.result_bytes
         self._vector_bytes = FLOAT_BYTES * vectors.lanes
         row_lanes = block.width * vectors.lanes - (vectors.lanes - last_lanes if last_lanes else 0)
         self._weight_bytes = FLOAT_BYTES * row_lanes
@@ -166,7 +182,7 @@ class _BlockWriter:
             for row, column in self._places():
                 to = self._accumulator(row, column)
                 a.vadd(to, to, self._accumulator(row, column, split))
-        if self._chunk.first:
+        if self._chunk.first or self._chunk.adds:
             self._add_what_is_there()
         operands = iter(OPERANDS)
         for name in self._shape.steps if self._chunk.is_last else ():

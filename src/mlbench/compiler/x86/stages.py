@@ -1,0 +1,142 @@
+"""Stages: what a body of generated code is made of. Each one is the code for the rows of one tile.
+
+A body (`mlbench.compiler.x86.body`) reads the number of rows at run time, and runs its stages tile after tile. A stage knows its columns
+and not its rows. It may change every vector register and every general register but those of STAY, and leaves nothing behind but what it
+writes to memory.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+
+from mlbench.compiler.x86.assembler import R15, RBP, RSP, Label, Mem
+from mlbench.compiler.x86.isa import VectorAssembler, Vectors
+
+FRAME_BASE, ARENA_BASE = RBP, R15
+STAY = (RSP, FRAME_BASE, ARENA_BASE)
+"""Registers that a stage gives back as they were: the stack, the frame of the body, and the arena of the thread."""
+LEFT, ROWS, FIRST, MINE, SCRATCH = 0, 8, 16, 24, 32
+"""Offsets in the frame, 64 bits each: rows that are left, rows of this tile, and where threads share a stage by rows, the first row of this
+thread in the tile, and how many it has. From SCRATCH on a stage may keep what it likes until its end."""
+SCRATCH_WORDS = 24
+ARGUMENTS = SCRATCH + 8 * SCRATCH_WORDS
+"""Offset in the frame of the addresses of the arguments' first rows of this tile."""
+_ROUTINE_BYTES = 32
+MASKS = np.array([-1] * 8 + [0] * 8, np.int32)
+"""What AVX2 takes its masks from; it lives as long as the process."""
+
+
+@dataclass(frozen=True, slots=True)
+class Argument:
+    """An array that comes with a call: the `index`-th of its places."""
+
+    index: int
+
+
+@dataclass(frozen=True, slots=True)
+class Arena:
+    """Memory of the thread's own: `offset` bytes behind the base of its arena."""
+
+    offset: int
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """Where the rows of a value lie.
+
+    Attributes:
+        base: an address that is the same in each call and for each thread, memory in the arena, or an array that comes with a call.
+        stride_bytes: from row to row.
+        shift_bytes: from the base to the first column.
+    """
+
+    base: int | Arena | Argument
+    stride_bytes: int
+    shift_bytes: int = 0
+
+
+class Stage(Protocol):
+    """The code for the rows of one tile."""
+
+    def emit(self, writer: Writer) -> None:
+        """Put the code."""
+
+
+class Writer:
+    """Writes the code of a body; stages put theirs by it.
+
+    Args:
+        vectors: the instructions.
+        most_rows: rows of a tile at most.
+
+    Attributes:
+        a: the code so far.
+        masks: address of the table for `VectorAssembler.set_mask`.
+        most_rows: rows of a tile at most.
+    """
+
+    def __init__(self, vectors: Vectors, most_rows: int) -> None:
+        self.a = VectorAssembler(vectors)
+        self.masks = int(MASKS.ctypes.data)
+        self.most_rows = most_rows
+        self.shares_rows = False
+        self._routines: dict[bytes, Label] = {}
+        self._tables: dict[tuple[int, ...], tuple[Label, Sequence[Label]]] = {}
+
+    def rows(self, register: int) -> None:
+        """Load how many rows this stage has to compute: 1 to `most_rows`."""
+        self.a.load(register, Mem(FRAME_BASE, MINE if self.shares_rows else ROWS))
+
+    def address(self, register: int, view: View) -> None:
+        """Load the address of a view's first row that this stage has to compute; changes nothing but that register and the flags."""
+        a, base, shift = self.a, view.base, view.shift_bytes
+        if self.shares_rows:
+            a.multiply_number(register, Mem(FRAME_BASE, FIRST), view.stride_bytes)
+            if isinstance(base, Argument):
+                a.add(register, Mem(FRAME_BASE, ARGUMENTS + 8 * base.index))
+            elif isinstance(base, Arena):
+                a.lea_scaled(register, ARENA_BASE, register, 1, base.offset + shift)
+                return
+            else:
+                a.push(register)
+                a.mov_number(register, base + shift)
+                a.add(register, Mem(RSP))
+                a.lea(RSP, Mem(RSP, 8))
+                return
+        elif isinstance(base, Argument):
+            a.load(register, Mem(FRAME_BASE, ARGUMENTS + 8 * base.index))
+        elif isinstance(base, Arena):
+            a.lea(register, Mem(ARENA_BASE, base.offset + shift))
+            return
+        else:
+            a.mov_number(register, base + shift)
+            return
+        if shift:
+            a.add_number(register, shift)
+
+    def routine(self, code: bytes) -> Label:
+        """Return the place of code that is called and ends with a return; equal code is there once."""
+        return self._routines.setdefault(code, Label())
+
+    def table(self, entries: Sequence[Label]) -> Label:
+        """Return the place of a table of distances to routines; see `Assembler.put_distance`."""
+        key = tuple(map(id, entries))
+        return self._tables.setdefault(key, (Label(), entries))[0]
+
+    def finish(self) -> bytes:
+        """Return the code, with its tables and routines behind it."""
+        a = self.a
+        a.align(8)
+        for label, entries in self._tables.values():
+            a.put(label)
+            for entry in entries:
+                a.put_distance(entry)
+        for code, label in self._routines.items():
+            a.align(_ROUTINE_BYTES)
+            a.put(label)
+            a.code += code
+        return a.finish()
