@@ -59,7 +59,6 @@ GENERAL: dict[str, tuple[Callable[[Assembler], object], str]] = {
     "sub ecx, edx": (lambda a: a.sub32(RCX, RDX), "40 2b ca"),
     "add rcx, [rbp+8]": (lambda a: a.add(RCX, Mem(RBP, 8)), "48 03 4d 08"),
     "sub rax, rdx": (lambda a: a.sub(RAX, RDX), "48 2b c2"),
-    "cmp rcx, [rbp+8]": (lambda a: a.cmp(RCX, Mem(RBP, 8)), "48 3b 4d 08"),
     "imul r9, [rbp+8], 300": (lambda a: a.multiply_number(R9, Mem(RBP, 8), 300), "4c 69 4d 08 2c 01 00 00"),
     "div r9d": (lambda a: a.divide32(R9), "41 f7 f1"),
     "movsxd r9, [rax+4]": (lambda a: a.load_signed32(R9, Mem(RAX, 4)), "4c 63 48 04"),

@@ -137,10 +137,6 @@ class Assembler:
         """Subtract 64 bits."""
         self._plain(0x2B, to, source)
 
-    def cmp(self, one: int, other: int | Mem) -> None:
-        """Compare 64 bits."""
-        self._plain(0x3B, one, other)
-
     def multiply_number(self, to: int, source: int | Mem, number: int) -> None:
         """Multiply 64 bits by a number of 32 bits with sign (imul)."""
         self._plain(0x69, to, source)
@@ -188,11 +184,6 @@ class Assembler:
     def call(self, register: int) -> None:
         """Call what a register points to."""
         self.code += (b"\x41" if register > 7 else b"") + bytes((0xFF, 0xD0 | register & 7))
-
-    def call_label(self, to: Label) -> None:
-        """Call a place in this code."""
-        self.code += b"\xe8"
-        self._distance(to)
 
     def call_at(self, memory: Mem) -> None:
         """Call what memory points to."""

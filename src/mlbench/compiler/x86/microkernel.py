@@ -11,6 +11,8 @@ from __future__ import annotations
 
 import functools
 import itertools
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from mlbench.compiler.x86.assembler import R8, R9, R10, R12, R13, R14, RAX, RBX, RDX, Label, Mem
@@ -73,15 +75,20 @@ class Chunk:
         first: the first of them; beyond 0, what the chunks before have come to is added.
         inputs: how many.
         is_last: the steps follow.
-        lines: of the next panel that are asked for in each turn of the loop.
-        adds: what the chunks before have come to is added, although `first` is 0, because the caller has moved the weight's address on.
+        lines: that are asked for in each turn of the loop.
+        step: register that has the bytes from the lines of one turn to those of the next; 0 where these follow those.
+        adds: what the chunks before have come to is added, although `first` is 0, because the caller has moved the weight's address on; or
+            an address in memory whose 32 bits say so.
+        ends: an address in memory whose 32 bits say whether the steps follow; None where `is_last` says so.
     """
 
     first: int
     inputs: int
     is_last: bool
     lines: int = 0
-    adds: bool = False
+    step: int = 0
+    adds: bool | Mem = False
+    ends: Mem | None = None
 
 
 STEPS = {"add": 1, "maximum": 1, "relu": 0, "leaky_relu": 1}
@@ -137,7 +144,10 @@ class _BlockWriter:
             for line in range(lines * k // UNROLLED, lines * (k + 1) // UNROLLED):
                 a.prefetch(Mem(R14, line * LINE_BYTES))
         if lines:
-            a.add_number(R14, lines * LINE_BYTES)
+            if self._chunk.step:
+                a.add(R14, self._chunk.step)
+            else:
+                a.add_number(R14, lines * LINE_BYTES)
         if turns:
             a.add_number(R8, UNROLLED * FLOAT_BYTES)
             a.add_number(RBX, UNROLLED * self._weight_bytes)
@@ -182,13 +192,28 @@ class _BlockWriter:
             for row, column in self._places():
                 to = self._accumulator(row, column)
                 a.vadd(to, to, self._accumulator(row, column, split))
-        if self._chunk.first or self._chunk.adds:
-            self._add_what_is_there()
-        operands = iter(OPERANDS)
-        for name in self._shape.steps if self._chunk.is_last else ():
-            self._step(name, next(operands) if STEPS[name] else None)
+        chunk = self._chunk
+        if chunk.first or chunk.adds:
+            with self._where(chunk.adds):
+                self._add_what_is_there()
+        if self._shape.steps and (chunk.is_last or chunk.ends):
+            with self._where(chunk.ends):
+                operands = iter(OPERANDS)
+                for name in self._shape.steps:
+                    self._step(name, next(operands) if STEPS[name] else None)
         for row, column in self._places():
             a.vstore(self._place(row, column), self._accumulator(row, column), masked=self._masks(column))
+
+    @contextmanager
+    def _where(self, word: object) -> Iterator[None]:
+        """Put what is put inside so that it is jumped over if a word in memory is 0."""
+        a, end = self._a, Label()
+        if isinstance(word, Mem):
+            a.load32(RAX, word)
+            a.cmp_number(RAX, 0)
+            a.jump_if("e", end)
+        yield
+        a.put(end)
 
     def _add_what_is_there(self) -> None:
         """Add what the chunks before have come to: sums of sums, whose rounding errors do not add up over all inputs."""

@@ -1,0 +1,259 @@
+"""Which code computes the blocks of a product, for a number of rows that is known at run time alone.
+
+The rows of a tile are cut into blocks as `mlbench.compiler.x86.gemm.split_rows` cuts them. Each height that may come has a routine, which
+computes so many blocks of it as a register says. Before the first panel, the code looks up in a table which routines this number of rows
+takes: at most two, whose heights differ by one.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from mlbench.compiler.x86.assembler import R8, R9, R11, RAX, RBX, RCX, RDX, Label, Mem
+from mlbench.compiler.x86.gemm import CHUNK_INPUTS, HUGE_BYTES, LARGE_BYTES, LINE_BYTES, most_rows
+from mlbench.compiler.x86.isa import VectorAssembler, Vectors
+from mlbench.compiler.x86.microkernel import FLOAT_BYTES, UNROLLED, Block, Chunk, Shape, block_code
+from mlbench.compiler.x86.stages import FRAME_BASE, SCRATCH, Writer
+
+STEP = RCX
+"""Register that has the bytes from the lines that one turn of a block asks for to those of the next turn, where a block asks for any."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """A block that was just stored.
+
+    Attributes:
+        result: where its first number lies.
+        stride_bytes: from row to row.
+        rows: how many it has.
+        lanes: columns it has.
+        panel_bytes: where 64 bits in the frame say how many bytes the block's first column lies behind the first column of the result.
+    """
+
+    result: Mem
+    stride_bytes: int
+    rows: int
+    lanes: int
+    panel_bytes: Mem
+
+
+class Post(Protocol):
+    """Code that runs after a block was stored, while it is in the first cache.
+
+    It may change rax, rbx and all vector registers but the one that holds the mask. It gives every other register back as it was.
+    """
+
+    def emit(self, a: VectorAssembler, block: Stored) -> None:
+        """Put the code, the same for equal blocks."""
+
+
+@dataclass(frozen=True, slots=True)
+class Panel:
+    """A kind of panel.
+
+    Attributes:
+        width: vectors of a row.
+        last_lanes: lanes of the last of them; 0 for all.
+        most: rows of a block at most.
+        row_bytes: of the weight.
+        is_ragged: it is the last one of the product, and narrower than the others.
+    """
+
+    width: int
+    last_lanes: int
+    most: int
+    row_bytes: int
+    is_ragged: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """A kind of chunk.
+
+    Attributes:
+        inputs: how many.
+        adds: what the chunks before have come to is added; None where this is known at run time alone.
+        ends: the steps follow; None where this is known at run time alone.
+    """
+
+    inputs: int
+    adds: bool | None
+    ends: bool | None
+
+
+def _word(index: int) -> Mem:
+    return Mem(FRAME_BASE, SCRATCH + 8 * index)
+
+
+@dataclass(frozen=True, slots=True)
+class Slots:
+    """Where the frame has how a kind of panel is cut.
+
+    First come the numbers of higher blocks and of lower ones, and then, for each kind of chunk, the routines of both.
+    """
+
+    first: int
+
+    def count(self, which: int) -> Mem:
+        """Return where a count is."""
+        return _word(self.first + which)
+
+    def code(self, kind: int, which: int) -> Mem:
+        """Return where a routine's address is."""
+        return _word(self.first + 2 + 2 * kind + which)
+
+
+WHOLE, RAGGED = Slots(0), Slots(6)
+PANEL_BYTES, PANELS_LEFT, ADDS, ENDS, STEP_BYTES = map(_word, range(12, 17))
+
+
+class Cut:
+    """How the columns and the inputs of a product are cut.
+
+    Attributes:
+        shape: of the product.
+        panels: how many.
+        panel: each of them.
+        ragged: the last of them, where it is narrower; None where it is not.
+        chunks: the first input of each, and its kind.
+        kinds: of the chunks, each once.
+        is_large: the lines of the next panel are asked for.
+        is_huge: lines ahead in the stream are asked for, where a panel is one block.
+    """
+
+    def __init__(self, shape: Shape, vectors: Vectors) -> None:
+        self.shape = shape
+        needed, last_lanes = math.ceil(shape.columns / vectors.lanes), shape.columns % vectors.lanes
+        self.panels = math.ceil(needed / shape.width)
+        rest = needed - (self.panels - 1) * shape.width
+
+        def panel(width: int, lanes: int, *, is_ragged: bool) -> Panel:
+            row = width * vectors.lanes - (vectors.lanes - lanes if lanes else 0)
+            return Panel(width, lanes, most_rows(width, shape.value_bytes // FLOAT_BYTES, vectors), FLOAT_BYTES * row, is_ragged)
+
+        self.panel = panel(shape.width, 0, is_ragged=False)
+        self.ragged = panel(rest, last_lanes, is_ragged=True) if last_lanes or rest < shape.width else None
+        self._vector_bytes = FLOAT_BYTES * vectors.lanes
+        size = FLOAT_BYTES * shape.inputs * shape.columns
+        self.is_large, self.is_huge = size > LARGE_BYTES, size > HUGE_BYTES
+        full, left = divmod(shape.inputs, CHUNK_INPUTS)
+        kind = Kind(CHUNK_INPUTS, None if full > 1 else False, None if full > 1 and not left else not left)
+        self.chunks = [(CHUNK_INPUTS * index, kind) for index in range(full)]
+        self.chunks += [(CHUNK_INPUTS * full, Kind(left, full > 0, ends=True))] if left else []
+        self.kinds = list(dict.fromkeys(each for _, each in self.chunks))
+
+    def asked_bytes(self, panel: Panel, *, is_one: bool) -> int:
+        """Return the bytes of the lines that a block asks for in each turn of its loop, where a panel is one block or several."""
+        asks = self.is_huge if is_one or panel.is_ragged else self.is_large
+        return UNROLLED * panel.width * self._vector_bytes if asks else 0
+
+
+class Routines:
+    """The routines of a product, and the code that looks up which ones a number of rows takes.
+
+    Args:
+        writer: of the body.
+        cut: of the product.
+        post: what runs after each block.
+    """
+
+    def __init__(self, writer: Writer, cut: Cut, post: Post | None) -> None:
+        self._writer, self._cut, self._post = writer, cut, post
+        self._most_rows = writer.most_rows
+        self.has_many = writer.most_rows > cut.panel.most
+
+    def look_up_one(self, panel: Panel, slots: Slots) -> None:
+        """Store the routine for the rows in rcx, which are one block; of the words of `slots`, `count` is stored if there may be more."""
+        a = self._writer.a
+        if self.has_many:
+            a.mov_number(RAX, 0)
+            a.store(slots.count(0), RAX)
+            a.mov_number(RAX, 1)
+            a.store(slots.count(1), RAX)
+        heights = range(1, min(self._cut.panel.most, self._most_rows) + 1)
+        for index, kind in enumerate(self._cut.kinds):
+            self._load_table(panel, kind, heights, is_one=True)
+            a.lea_scaled(RAX, RAX, RCX, FLOAT_BYTES, -FLOAT_BYTES)
+            self._store_routine(slots.code(index, 1), 0)
+
+    def look_up_many(self, panel: Panel, slots: Slots) -> None:
+        """Store counts and routines for the rows in rcx: rows // blocks in each block, and one more in rows % blocks of them."""
+        a, most = self._writer.a, panel.most
+        a.lea(RAX, Mem(RCX, most - 1))
+        a.mov_number(RDX, 0)
+        a.mov_number(RBX, most)
+        a.divide32(RBX)
+        a.mov(RBX, RAX)
+        a.mov(RAX, RCX)
+        a.mov_number(RDX, 0)
+        a.divide32(RBX)
+        a.mov(R8, RAX)
+        a.store(slots.count(0), RDX)
+        a.mov(RAX, RBX)
+        a.sub(RAX, RDX)
+        a.store(slots.count(1), RAX)
+        heights = heights_of(most, self._cut.panel.most + 1, self._most_rows)
+        for index, kind in enumerate(self._cut.kinds):
+            self._load_table(panel, kind, heights, is_one=False)
+            a.lea_scaled(RAX, RAX, R8, FLOAT_BYTES, -FLOAT_BYTES * heights[0])
+            self._store_routine(slots.code(index, 1), 0)
+            self._store_routine(slots.code(index, 0), 1)
+        asked = self._cut.asked_bytes(panel, is_one=False)
+        if asked and not panel.is_ragged:
+            a.mov_number(RAX, asked)
+            a.mov_number(RDX, 0)
+            a.divide32(RBX)
+            a.store(STEP_BYTES, RAX)
+
+    def _store_routine(self, slot: Mem, entry: int) -> None:
+        """Store where an entry of the table leads, counted from the one that rax points to."""
+        a, at = self._writer.a, FLOAT_BYTES * entry
+        a.load_signed32(R9, Mem(RAX, at))
+        a.lea_scaled(R9, RAX, R9, 1, at + FLOAT_BYTES)
+        a.store(slot, R9)
+
+    def _load_table(self, panel: Panel, kind: Kind, heights: Sequence[int], *, is_one: bool) -> None:
+        """Load into rax the table of the routines of these heights; its last entry is looked up and not used."""
+        lines = math.ceil(self._cut.asked_bytes(panel, is_one=is_one) / LINE_BYTES)
+        routines = [self._routine(panel, kind, height, lines) for height in heights]
+        self._writer.a.lea_label(RAX, self._writer.table([*routines, routines[-1]]))
+
+    def _routine(self, panel: Panel, kind: Kind, height: int, lines: int) -> Label:
+        """Return the routine that computes r11 blocks of a height, one below the other."""
+        a, shape = VectorAssembler(self._writer.a.vectors), self._cut.shape
+        again, stored = Label(), Label()
+        a.put(again)
+        adds = ADDS if kind.adds is None else kind.adds
+        chunk = Chunk(0, kind.inputs, bool(kind.ends), lines, STEP if lines else 0, adds, ENDS if kind.ends is None else None)
+        a.code += block_code(a.vectors, shape, chunk, Block(height, panel.width), panel.last_lanes)
+        if self._post is not None and kind.ends is not False:
+            if kind.ends is None:
+                a.load32(RAX, ENDS)
+                a.cmp_number(RAX, 0)
+                a.jump_if("e", stored)
+            result = Mem(R9, -shape.result_bytes * height)
+            self._post.emit(a, Stored(result, shape.result_bytes, height, panel.row_bytes // FLOAT_BYTES, PANEL_BYTES))
+            a.put(stored)
+        a.sub_number(R11, 1)
+        a.jump_if("ne", again)
+        a.ret()
+        return self._writer.routine(a.finish())
+
+
+@functools.cache
+def heights_of(most: int, first: int, last: int) -> range:
+    """Return the heights that blocks of at most `most` rows may have, for `first` to `last` rows.
+
+    >>> heights_of(6, 7, 64)
+    range(3, 7)
+    """
+    found: set[int] = set()
+    for rows in range(first, min(last, first + most * (most + 1)) + 1):  # more rows are cut into heights that came before
+        blocks = math.ceil(rows / most)
+        found |= {rows // blocks, math.ceil(rows / blocks)}
+    return range(min(found), max(found) + 1)
