@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 import pytest
 
 from mlbench.compiler import x86 as machine
-from mlbench.compiler.x86 import AVX2, AVX512, Argument, Body, BodyPlan, Product, Shape, Vectors, View, pack
-from mlbench.compiler.x86.body import DONE, code_of_plan
+from mlbench.compiler.x86 import AVX2, AVX512, Arena, Argument, Body, BodyPlan, Product, Shape, Stored, Team, Vectors, View, Writer, pack
+from mlbench.compiler.x86.assembler import RAX, RBX, RCX, RSI, RSP, Label, Mem
+from mlbench.compiler.x86.blocks import heights_of
+from mlbench.compiler.x86.body import code_of_plan
+from mlbench.compiler.x86.gemm import CHUNK_INPUTS, split_rows
+from mlbench.compiler.x86.isa import VectorAssembler
+from mlbench.compiler.x86.sharing import CLOSED, DONE
 
 FOUND, WHY = machine.find()
 needs_code = pytest.mark.skipif(FOUND is None, reason=f"no generated code here: {WHY}")
@@ -33,6 +39,60 @@ def one_product(vectors: Vectors, weight: Floats, bias: Floats, width: int, tile
     views = View(Argument(0), 4 * inputs), View(Argument(1), 4 * columns)
     product = Product(Shape(inputs, columns, width, ("add",)), int(packed.ctypes.data), (int(bias.ctypes.data),), *views)
     return Body(vectors, BodyPlan((product,), (4 * inputs, 4 * columns), tile), packed, bias)
+
+
+@dataclass(frozen=True, slots=True)
+class Chain:
+    """A Linear, ReLU, Linear as a plan, and what it has to compute."""
+
+    arrays: tuple[Floats, Floats, Floats, Floats]
+    kept: list[object]
+
+    def plan(self, vectors: Vectors, width: int, tile: int, arenas: Sequence[Floats], alone_rows: int = 1) -> BodyPlan:
+        """Return the plan of a body, whose values between the products lie in the arenas."""
+        first, bias, second, last = self.arrays
+        (inputs, hidden), outputs = first.shape, len(last)
+        packed = [pack(weight, width, vectors) for weight in (first, second)]
+        self.kept.append(packed)
+        one, two = (int(each.ctypes.data) for each in packed)
+        between = rows_of(Arena(64), hidden)
+        up, down = Shape(inputs, hidden, width, ("add", "relu")), Shape(hidden, outputs, width, ("add",))
+        stages = (
+            Product(up, one, (address(bias),), rows_of(Argument(0), inputs), between),
+            Product(down, two, (address(last),), between, rows_of(Argument(1), outputs)),
+        )
+        mine, *others = (address(arena) for arena in arenas)
+        return BodyPlan(stages, (4 * inputs, 4 * outputs), tile, mine, tuple(others), alone_rows)
+
+    def check(self, body: Body, rows: int) -> None:
+        """Compare one call with float64."""
+        first, bias, second, last = self.arrays
+        x = random(rows, len(first), seed=rows)
+        y = np.full((rows + 1, len(last)), np.nan, np.float32)
+        assert run(body, [x, y], rows) == DONE
+        assert np.isnan(y[rows]).all()
+        exact = np.maximum(x.astype(np.float64) @ first + bias, 0) @ second + last
+        np.testing.assert_allclose(y[:rows], exact, rtol=1e-4, atol=1e-4)
+
+
+def address(array: Floats) -> int:
+    """Return where an array lies."""
+    return int(array.ctypes.data)
+
+
+def random(*shape: int, seed: int = 0) -> Floats:
+    """Return seeded normal numbers."""
+    return np.random.default_rng(seed).standard_normal(shape, dtype=np.float32)
+
+
+def rows_of(base: int | Arena | Argument, columns: int) -> View:
+    """Return a view of rows that follow each other."""
+    return View(base, 4 * columns)
+
+
+def chain_of(inputs: int, hidden: int, outputs: int) -> Chain:
+    """Return a chain of random numbers."""
+    return Chain((random(inputs, hidden, seed=1), random(hidden, seed=2), random(hidden, outputs, seed=3), random(outputs, seed=4)), [])
 
 
 @needs_code
@@ -59,3 +119,229 @@ def test_both_sets_of_instructions_have_code(vectors: Vectors) -> None:
     product = Product(Shape(30, 70, 2, ("add",)), 1 << 40, (1 << 41,), View(Argument(0), 120), View(Argument(1), 280))
     plan = BodyPlan((product,), (120, 280), 64)
     assert code_of_plan(vectors, plan) == code_of_plan(vectors, plan)
+
+
+@needs_code
+@pytest.mark.parametrize("vectors", HERE, ids=lambda each: each.name)
+@pytest.mark.parametrize("inputs", [CHUNK_INPUTS + 1, 2 * CHUNK_INPUTS, 2 * CHUNK_INPUTS + 7, 3 * CHUNK_INPUTS])
+@pytest.mark.parametrize("columns", [5, 37, 96])
+def test_many_inputs_come_in_chunks(vectors: Vectors, inputs: int, columns: int) -> None:
+    """The steps run once, whether one block or several make a panel, for whole and for ragged panels."""
+    weight, bias, x = random(inputs, columns), random(columns, seed=1), random(45, inputs, seed=2)
+    body = one_product(vectors, weight, bias, 2, 40)
+    exact = x.astype(np.float64) @ weight + bias
+    for rows in (1, 2, 5, 6, 7, 12, 13, 14, 15, 25, 40, 41, 45):
+        y = np.full((rows + 1, columns), np.nan, np.float32)
+        run(body, [x, y], rows)
+        assert np.isnan(y[rows]).all()
+        np.testing.assert_allclose(y[:rows], exact[:rows], rtol=1e-3, atol=1e-3)
+
+
+@needs_code
+@pytest.mark.parametrize("vectors", HERE, ids=lambda each: each.name)
+@pytest.mark.parametrize(("inputs", "columns"), [(1030, 300), (1030, 601), (500, 1600)], ids=["large", "huge", "one-chunk"])
+def test_lines_of_a_large_weight_are_asked_for_ahead(vectors: Vectors, inputs: int, columns: int) -> None:
+    """The loop that asks for lines computes what the other one does, for any number of blocks."""
+    weight, bias, x = random(inputs, columns), random(columns, seed=1), random(60, inputs, seed=2)
+    body = one_product(vectors, weight, bias, 2, 60)
+    exact = x.astype(np.float64) @ weight + bias
+    for rows in (1, 6, 7, 14, 15, 23, 60):
+        y = np.full((rows, columns), np.nan, np.float32)
+        run(body, [x, y], rows)
+        np.testing.assert_allclose(y, exact[:rows], rtol=1e-3, atol=1e-3)
+
+
+@pytest.mark.parametrize("most", range(1, 29))
+def test_every_height_has_a_routine(most: int) -> None:
+    """Whatever number of rows comes is cut into heights that were foreseen."""
+    foreseen = heights_of(most, most + 1, 10**9)
+    for rows in [*range(most + 1, 2000), 10**9 - 1, 10**9]:
+        for _, height in split_rows(rows, most):
+            assert height in foreseen
+
+
+@needs_code
+@pytest.mark.parametrize("vectors", HERE, ids=lambda each: each.name)
+@pytest.mark.parametrize("tile", [1, 16, 200])
+def test_what_lies_between_products_is_in_the_arena(vectors: Vectors, tile: int) -> None:
+    """Tile after tile, each in the same memory."""
+    made, arena = chain_of(20, 70, 13), np.zeros(16 + tile * 70, np.float32)
+    body = Body(vectors, made.plan(vectors, 2, tile, [arena]))
+    for rows in (1, 2, 15, 16, 17, 33, 100):
+        made.check(body, rows)
+
+
+@needs_code
+@pytest.mark.parametrize("vectors", HERE, ids=lambda each: each.name)
+def test_views_may_be_columns_of_a_wider_array(vectors: Vectors) -> None:
+    """A product reads some columns of its rows and writes others; what is beside them stays."""
+    weight, wide = random(20, 13), random(50, 31, seed=1)
+    packed = pack(weight, 1, vectors)
+    product = Product(Shape(20, 13, 1, ()), address(packed), (), View(Argument(0), 4 * 31, 4 * 7), View(Argument(1), 4 * 29, 4 * 3))
+    body = Body(vectors, BodyPlan((product,), (4 * 31, 4 * 29), 16))
+    for rows in (1, 15, 16, 17, 50):
+        y = np.full((rows, 29), 7, np.float32)
+        run(body, [wide, y], rows)
+        np.testing.assert_allclose(y[:, 3:16], wide[:rows, 7:27].astype(np.float64) @ weight, rtol=1e-4, atol=1e-4)
+        assert (np.delete(y, np.s_[3:16], axis=1) == 7).all()
+
+
+@needs_code
+def test_a_call_may_bring_several_arrays() -> None:
+    """Two products with inputs and outputs of their own: each array has its own stride from tile to tile."""
+    weights = [random(20, 13), random(9, 33, seed=1)]
+    packed = [pack(weight, 2, HERE[0]) for weight in weights]
+    places = [rows_of(Argument(2 * index + at), weight.shape[at]) for index, weight in enumerate(weights) for at in (0, 1)]
+    stages = tuple(
+        Product(Shape(weight.shape[0], weight.shape[1], 2, ()), address(packed[index]), (), places[2 * index], places[2 * index + 1])
+        for index, weight in enumerate(weights)
+    )
+    strides = tuple(place.stride_bytes for place in places)
+    body = Body(HERE[0], BodyPlan(stages, strides, 16))
+    for rows in (1, 16, 40):
+        x, z = random(rows, 20, seed=2), random(rows, 9, seed=3)
+        y, w = np.zeros((rows, 13), np.float32), np.zeros((rows, 33), np.float32)
+        run(body, [x, y, z, w], rows)
+        np.testing.assert_allclose(y, x.astype(np.float64) @ weights[0], rtol=1e-4, atol=1e-4)
+        np.testing.assert_allclose(w, z.astype(np.float64) @ weights[1], rtol=1e-4, atol=1e-4)
+
+
+@dataclass(frozen=True, slots=True)
+class AddRow:
+    """Adds a row to each block after it was stored, number after number."""
+
+    row: int
+
+    def emit(self, a: VectorAssembler, block: Stored) -> None:
+        """Put the code; masks are left alone, a vector at a time through the stack."""
+        for column in range(block.lanes):
+            a.mov_number(RAX, self.row + 4 * column)
+            a.add(RAX, block.panel_bytes)
+            a.vbroadcast(0, Mem(RAX))
+            for row in range(block.rows):
+                at = Mem(block.result.base, block.result.shift + row * block.stride_bytes + 4 * column)
+                a.vbroadcast(1, at)
+                a.vadd(1, 1, 0)
+                a.lea(RSP, Mem(RSP, -64))
+                a.vstore(Mem(RSP), 1)
+                a.load32(RBX, Mem(RSP))
+                a.lea(RSP, Mem(RSP, 64))
+                a.store32(at, RBX)
+
+
+@needs_code
+@pytest.mark.parametrize("vectors", HERE, ids=lambda each: each.name)
+@pytest.mark.parametrize("inputs", [20, 2 * CHUNK_INPUTS, CHUNK_INPUTS + 20])
+@pytest.mark.parametrize("threads", [1, 3])
+def test_code_may_follow_each_block(vectors: Vectors, inputs: int, threads: int) -> None:
+    """It runs once for each number of the result, and knows which column it is at."""
+    weight, row, x = random(inputs, 45), random(45, seed=1), random(30, inputs, seed=2)
+    packed = pack(weight, 2, vectors)
+    product = Product(
+        Shape(inputs, 45, 2, ()), address(packed), (), rows_of(Argument(0), inputs), rows_of(Argument(1), 45), AddRow(address(row))
+    )
+    team = Team(threads) if threads > 1 else None
+    body = Body(vectors, BodyPlan((product,), (4 * inputs, 4 * 45), 16), team=team)
+    for rows in (1, 9, 16, 30):
+        y = np.zeros((rows, 45), np.float32)
+        run(body, [x, y], rows)
+        np.testing.assert_allclose(y, x[:rows].astype(np.float64) @ weight + row, rtol=1e-3, atol=1e-3)
+
+
+# --- teams --------------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Double:
+    """A stage that doubles one column of the rows: the simplest one that is not a product."""
+
+    view: View
+
+    def emit(self, writer: Writer) -> None:
+        """Put the code."""
+        a, again = writer.a, Label()
+        writer.address(RSI, self.view)
+        writer.rows(RCX)
+        a.put(again)
+        a.load32(RAX, Mem(RSI))
+        a.add_number(RAX, 1 << 23)  # one more in the exponent
+        a.store32(Mem(RSI), RAX)
+        a.add_number(RSI, self.view.stride_bytes)
+        a.sub_number(RCX, 1)
+        a.jump_if("ne", again)
+
+
+@needs_code
+@pytest.mark.parametrize("threads", [2, 3, 5])
+@pytest.mark.parametrize("tile", [1, 4, 16, 64])
+@pytest.mark.parametrize("sizes", [(20, 300, 13), (20, 16, 300), (3, 1, 1)], ids=str)
+def test_a_team_shares_each_stage(threads: int, tile: int, sizes: tuple[int, int, int]) -> None:
+    """More threads than panels, than rows, than cores: every number is computed once, before somebody reads it."""
+    made, arena = chain_of(*sizes), np.zeros(16 + tile * sizes[1], np.float32)
+    body = Body(HERE[0], made.plan(HERE[0], 1, tile, [arena]), team=Team(threads))
+    for rows in (1, 2, 3, 10, 64, 100) * 2:
+        made.check(body, rows)
+
+
+@needs_code
+@pytest.mark.parametrize("base", ["fixed", "arena", "argument"])
+def test_a_team_shares_the_rows_of_other_stages(base: str) -> None:
+    """Each row is met once, wherever a value lies."""
+    values = np.zeros((40, 3), np.float32)
+    where: dict[str, int | Arena | Argument] = {"fixed": address(values), "arena": Arena(0), "argument": Argument(0)}
+    stage = Double(View(where[base], 12, 4))
+    body = Body(HERE[0], BodyPlan((stage, stage), (12,), 40, address(values)), team=Team(3))
+    for rows in (1, 2, 3, 17, 40):
+        values[:] = 1
+        run(body, [values], rows)
+        assert (values[:rows, 1] == 4).all()
+        assert (values[rows:] == 1).all()
+        assert (values[:, ::2] == 1).all()
+
+
+@needs_code
+@pytest.mark.parametrize("threads", [2, 3])
+@pytest.mark.parametrize("tile", [1, 4, 16])
+@pytest.mark.parametrize("alone_rows", [0, 1, 20])
+def test_a_team_shares_rows(threads: int, tile: int, alone_rows: int) -> None:
+    """Each thread has rows and room of its own, or none; few rows are computed by the calling thread alone."""
+    made = chain_of(20, 70, 13)
+    arenas = [np.zeros(16 + tile * 70, np.float32) for _ in range(threads)]
+    team = Team(threads)
+    body = Body(HERE[0], made.plan(HERE[0], 2, tile, arenas, alone_rows), team=team)
+    for rows in (1, 2, 3, 20, 21, 101) * 2:
+        before = int(team.shared["job"])
+        made.check(body, rows)
+        assert int(team.shared["job"]) - before == (rows > alone_rows)
+
+
+@needs_code
+@pytest.mark.parametrize("is_by_rows", [True, False], ids=["rows", "stages"])
+@pytest.mark.parametrize("is_noticed", [True, False], ids=["closed", "died"])
+def test_a_closed_team_is_what_a_body_returns(is_by_rows: bool, is_noticed: bool) -> None:  # a parameter of a test
+    """Whether the team is closed before the call or turns out to be: the call returns, and the next one at once."""
+    made, team = chain_of(20, 70, 13), Team(2)
+    arenas = [np.zeros(16 + 16 * 70, np.float32) for _ in range(2 if is_by_rows else 1)]
+    body = Body(HERE[0], made.plan(HERE[0], 2, 16, arenas), team=team)
+    made.check(body, 40)
+    team._close()
+    for helper in team._helpers:
+        helper.join(60)
+        assert not helper.is_alive()
+    team.shared["stop"] = is_noticed
+    x, y = random(40, 20), np.zeros((40, 13), np.float32)
+    assert run(body, [x, y], 40) == CLOSED
+    assert team.shared["stop"] == 1
+    assert run(body, [x, y], 1) == CLOSED
+
+
+@needs_code
+def test_a_teams_code_does_not_grow_with_its_threads() -> None:
+    """The blocks are there once, and what each thread has of its own is short."""
+    made = chain_of(256, 256, 256)
+    arenas = [np.zeros(16 + 64 * 256, np.float32) for _ in range(4)]
+    alone = Body(HERE[0], made.plan(HERE[0], 2, 64, arenas[:1])).size_bytes
+    by_rows = Body(HERE[0], made.plan(HERE[0], 2, 64, arenas), team=Team(4)).size_bytes
+    by_stages = Body(HERE[0], made.plan(HERE[0], 2, 64, arenas[:1]), team=Team(4)).size_bytes
+    assert by_rows < alone + 2048
+    assert by_stages < 2 * alone

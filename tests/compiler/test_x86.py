@@ -61,6 +61,7 @@ GENERAL: dict[str, tuple[Callable[[Assembler], object], str]] = {
     "sub rax, rdx": (lambda a: a.sub(RAX, RDX), "48 2b c2"),
     "imul r9, [rbp+8], 300": (lambda a: a.multiply_number(R9, Mem(RBP, 8), 300), "4c 69 4d 08 2c 01 00 00"),
     "div r9d": (lambda a: a.divide32(R9), "41 f7 f1"),
+    "div rcx": (lambda a: a.divide(RCX), "48 f7 f1"),
     "movsxd r9, [rax+4]": (lambda a: a.load_signed32(R9, Mem(RAX, 4)), "4c 63 48 04"),
     "lea r9, [rax+r12*4-4]": (lambda a: a.lea_scaled(R9, RAX, R12, 4, -4), "4e 8d 4c a0 fc"),
     "lea rdi, [r15+rdi+300]": (lambda a: a.lea_scaled(RDI, R15, RDI, 1, 300), "49 8d bc 3f 2c 01 00 00"),

@@ -5,8 +5,7 @@ in, a Python callable out.
 """
 
 from mlbench.compiler.x86.blocks import Post, Stored
-from mlbench.compiler.x86.body import CLOSED, DONE, Body
-from mlbench.compiler.x86.body import Plan as BodyPlan
+from mlbench.compiler.x86.body import Body
 from mlbench.compiler.x86.chains import Layer, Own, Rows, X, Y, chain, columns_shared_chain, rows_shared_chain
 from mlbench.compiler.x86.cpu import find
 from mlbench.compiler.x86.executable import IS_READABLE, Code, Guard, code_of
@@ -14,8 +13,10 @@ from mlbench.compiler.x86.gemm import MOST_SIZE, best_width, described, pack
 from mlbench.compiler.x86.isa import AVX2, AVX512, Vectors
 from mlbench.compiler.x86.microkernel import MOST_OPERANDS, STEPS, Shape
 from mlbench.compiler.x86.products import Product
+from mlbench.compiler.x86.sharing import CLOSED, DONE
 from mlbench.compiler.x86.stages import Arena, Argument, Stage, View, Writer
 from mlbench.compiler.x86.threads import ENDED, FORKED, Team, start_helper
+from mlbench.compiler.x86.tiles import Plan as BodyPlan
 
 __all__ = [
     "AVX2",

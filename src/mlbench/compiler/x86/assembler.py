@@ -146,6 +146,10 @@ class Assembler:
         """Divide the 64 bits of edx and eax: eax becomes the quotient, edx the remainder (div)."""
         self._plain(0xF7, 6, divisor, wide=0)
 
+    def divide(self, divisor: int) -> None:
+        """Divide the 128 bits of rdx and rax: rax becomes the quotient, rdx the remainder (div)."""
+        self._plain(0xF7, 6, divisor)
+
     def load_signed32(self, to: int, source: Mem) -> None:
         """Load 32 bits with their sign (movsxd)."""
         self._plain(0x63, to, source)

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from mlbench.compiler.x86.assembler import R8, R9, R11, RAX, RBX, RCX, RDX, Label, Mem
-from mlbench.compiler.x86.gemm import CHUNK_INPUTS, HUGE_BYTES, LARGE_BYTES, LINE_BYTES, most_rows
+from mlbench.compiler.x86.gemm import CHUNK_INPUTS, HUGE_BYTES, LARGE_BYTES, LINE_BYTES, most_rows, panels_of
 from mlbench.compiler.x86.isa import VectorAssembler, Vectors
 from mlbench.compiler.x86.microkernel import FLOAT_BYTES, UNROLLED, Block, Chunk, Shape, block_code
 from mlbench.compiler.x86.stages import FRAME_BASE, SCRATCH, Writer
@@ -129,7 +129,7 @@ class Cut:
     def __init__(self, shape: Shape, vectors: Vectors) -> None:
         self.shape = shape
         needed, last_lanes = math.ceil(shape.columns / vectors.lanes), shape.columns % vectors.lanes
-        self.panels = math.ceil(needed / shape.width)
+        self.panels = panels_of(shape, vectors)
         rest = needed - (self.panels - 1) * shape.width
 
         def panel(width: int, lanes: int, *, is_ragged: bool) -> Panel:

@@ -22,11 +22,12 @@ from typing import Any
 import numpy as np
 
 from mlbench.compiler.x86.abi import FOUND, GIVEN, RESULT, STATE, TILES, restore, save
-from mlbench.compiler.x86.assembler import R9, R15, RAX, RBP, RCX, RDI, RDX, RSI, RSP, Label, Mem
+from mlbench.compiler.x86.assembler import R8, R9, R15, RAX, RBP, RCX, RDI, RDX, RSI, RSP, Label, Mem
 from mlbench.compiler.x86.executable import ARRAY_DATA, ARRAY_FLAGS, IS_READABLE, Code, Guard, builtin, interpreter_address
 from mlbench.compiler.x86.gemm import Floats, emit_product, panels_of
 from mlbench.compiler.x86.isa import VectorAssembler, Vectors
 from mlbench.compiler.x86.microkernel import FLOAT_BYTES, OPERANDS, Shape
+from mlbench.compiler.x86.shared import at
 from mlbench.compiler.x86.threads import Team, emit_done, emit_job, emit_look, emit_part_end, emit_part_start, emit_wait
 
 X, Y = "x", "y"
@@ -139,6 +140,9 @@ def _shared(vectors: Vectors, team: Team, write: Callable[[_ChainWriter, int], N
     a = writer.a
     parts = {member: Label() for member in range(1, team.threads)}
     writer.enter(own, team, gives_lock=True)
+    a.mov_number(R8, team.address)
+    a.store(at("x"), RBP)
+    a.store(at("y"), R15)
     emit_job(a, team.address, parts)
     write(writer, 0)
     emit_done(a, team.address, 0)

@@ -7,7 +7,8 @@ writes to memory.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -76,7 +77,8 @@ class Writer:
     Attributes:
         a: the code so far.
         masks: address of the table for `VectorAssembler.set_mask`.
-        most_rows: rows of a tile at most.
+        most_rows: rows that a stage has to compute at most.
+        shares_rows: a stage has to compute some rows of the tile, from `FIRST` on, and not all of them.
     """
 
     def __init__(self, vectors: Vectors, most_rows: int) -> None:
@@ -86,6 +88,14 @@ class Writer:
         self.shares_rows = False
         self._routines: dict[bytes, Label] = {}
         self._tables: dict[tuple[int, ...], tuple[Label, Sequence[Label]]] = {}
+
+    @contextmanager
+    def sharing_rows(self, threads: int) -> Iterator[None]:
+        """Let the stages that are put inside compute a share of the tile's rows, which the frame has: `FIRST` and `MINE`."""
+        rows = self.most_rows
+        self.shares_rows, self.most_rows = True, -(-rows // threads)
+        yield
+        self.shares_rows, self.most_rows = False, rows
 
     def rows(self, register: int) -> None:
         """Load how many rows this stage has to compute: 1 to `most_rows`."""

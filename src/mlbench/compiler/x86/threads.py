@@ -240,11 +240,9 @@ def emit_look(a: Assembler, lines: int, closed: Label) -> None:
 
 
 def emit_job(a: Assembler, lines: int, parts: dict[int, Label]) -> None:
-    """Put what gives each other thread its part of a call; rbp and r15 have the addresses of x and y."""
+    """Put what gives each other thread its part of a call; whatever that reads was stored before."""
     asleep, awake = Label(), Label()
     a.mov_number(R8, lines)
-    a.store(at("x"), RBP)
-    a.store(at("y"), R15)
     for member, part in parts.items():
         a.lea_label(RAX, part)
         a.store(of(member, "code"), RAX)
