@@ -218,30 +218,23 @@ def test_a_builtin_keeps_what_its_code_needs() -> None:
 @pytest.mark.parametrize(
     ("name", "value", "reason"),
     [
-        ("sys.platform", "darwin", "there is code for Linux on x86_64"),
-        ("platform.machine", lambda: "aarch64", "there is code for Linux on x86_64"),
-        ("sys.getobjects", list, "there is code for CPython with its lock"),
-        ("_arrays_are_as_expected", lambda: False, "an array of NumPy"),
+        ("cpu.sys.platform", "darwin", "there is code for Linux on x86_64"),
+        ("cpu.platform.machine", lambda: "aarch64", "there is code for Linux on x86_64"),
+        ("cpu.sys.getobjects", list, "there is code for CPython with its lock"),
+        ("layout.arrays_are_as_expected", lambda: False, "an array of NumPy"),
+        ("layout.objects_are_as_expected", lambda: False, "an object of Python"),
     ],
-    ids=["system", "machine", "interpreter", "arrays"],
+    ids=["system", "machine", "interpreter", "arrays", "objects"],
 )
 def test_elsewhere_there_is_no_code(monkeypatch: pytest.MonkeyPatch, name: str, value: Any, reason: str) -> None:
     """Where nobody tried it, nothing is generated, and the reason is told."""
     monkeypatch.delenv(processor.VARIABLE, raising=False)
     monkeypatch.setattr("mlbench.compiler.x86.cpu.sys.platform", "linux")
     monkeypatch.setattr("mlbench.compiler.x86.cpu.platform.machine", lambda: "x86_64")
-    monkeypatch.setattr(f"mlbench.compiler.x86.cpu.{name}", value, raising=False)
+    monkeypatch.setattr(f"mlbench.compiler.x86.{name}", value, raising=False)
     vectors, why = processor.find.__wrapped__()
     assert vectors is None
     assert reason in why
-
-
-@pytest.mark.parametrize("field", ["ARRAY_DATA", "ARRAY_FLAGS"])
-def test_arrays_are_looked_at_first(monkeypatch: pytest.MonkeyPatch, field: str) -> None:
-    """A field that lies elsewhere is noticed; where they lie is what NumPy says."""
-    assert processor._arrays_are_as_expected()
-    monkeypatch.setattr(processor, field, 8)
-    assert not processor._arrays_are_as_expected()
 
 
 @needs_code
@@ -259,7 +252,7 @@ def test_a_system_that_refuses_memory_for_code_is_told(monkeypatch: pytest.Monke
 def test_instructions_may_be_left_out(monkeypatch: pytest.MonkeyPatch, here: Vectors | None) -> None:
     """A variable leaves out all of them, or those of AVX-512; it adds none."""
     monkeypatch.setattr(processor, "_instructions", lambda: (here, "" if here else "not here"))
-    for name, value in (("sys.platform", "linux"), ("platform.machine", lambda: "x86_64"), ("_arrays_are_as_expected", lambda: True)):
+    for name, value in (("sys.platform", "linux"), ("platform.machine", lambda: "x86_64"), ("difference", str)):
         monkeypatch.setattr(f"mlbench.compiler.x86.cpu.{name}", value)
     monkeypatch.setenv(processor.VARIABLE, "off")
     assert processor.find.__wrapped__() == (None, "$MLBENCH_CODEGEN is off")

@@ -8,9 +8,11 @@ from mlbench.compiler.x86.blocks import Post, Stored
 from mlbench.compiler.x86.body import Body
 from mlbench.compiler.x86.chains import Layer, Own, Rows, X, Y, chain, columns_shared_chain, rows_shared_chain
 from mlbench.compiler.x86.cpu import find
-from mlbench.compiler.x86.executable import IS_READABLE, Code, Guard, code_of
+from mlbench.compiler.x86.executable import Code, code_of
 from mlbench.compiler.x86.gemm import MOST_SIZE, best_width, described, pack
+from mlbench.compiler.x86.guard import Guard
 from mlbench.compiler.x86.isa import AVX2, AVX512, Vectors
+from mlbench.compiler.x86.layout import IS_READABLE
 from mlbench.compiler.x86.microkernel import MOST_OPERANDS, STEPS, Shape
 from mlbench.compiler.x86.products import Product
 from mlbench.compiler.x86.sharing import CLOSED, DONE

@@ -23,9 +23,11 @@ import numpy as np
 
 from mlbench.compiler.x86.abi import FOUND, GIVEN, RESULT, STATE, TILES, restore, save
 from mlbench.compiler.x86.assembler import R8, R9, R15, RAX, RBP, RCX, RDI, RDX, RSI, RSP, Label, Mem
-from mlbench.compiler.x86.executable import ARRAY_DATA, ARRAY_FLAGS, IS_READABLE, Code, Guard, builtin, interpreter_address
+from mlbench.compiler.x86.executable import Code, builtin, interpreter_address
 from mlbench.compiler.x86.gemm import Floats, emit_product, panels_of
+from mlbench.compiler.x86.guard import Guard
 from mlbench.compiler.x86.isa import VectorAssembler, Vectors
+from mlbench.compiler.x86.layout import ARRAY_DATA, ARRAY_FLAGS, IS_READABLE
 from mlbench.compiler.x86.microkernel import FLOAT_BYTES, OPERANDS, Shape
 from mlbench.compiler.x86.shared import at
 from mlbench.compiler.x86.threads import Team, emit_done, emit_job, emit_look, emit_part_end, emit_part_start, emit_wait

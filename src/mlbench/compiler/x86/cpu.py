@@ -14,11 +14,10 @@ import sys
 import sysconfig
 from dataclasses import dataclass
 
-import numpy as np
-
 from mlbench.compiler.x86.assembler import R10, RAX, RBX, RCX, RDI, RDX, RSI, RSP, Assembler, Mem
-from mlbench.compiler.x86.executable import ARRAY_DATA, ARRAY_FLAGS, Code
+from mlbench.compiler.x86.executable import Code
 from mlbench.compiler.x86.isa import AVX2, AVX512, Vectors
+from mlbench.compiler.x86.layout import difference
 from mlbench.errors import UsageError
 
 VARIABLE = "MLBENCH_CODEGEN"
@@ -77,21 +76,13 @@ def find() -> tuple[Vectors | None, str]:
         return None, f"there is code for Linux on x86_64, and this is {platform.system()} on {platform.machine()}"
     if sys.implementation.name != "cpython" or sysconfig.get_config_var("Py_GIL_DISABLED") or hasattr(sys, "getobjects"):
         return None, f"there is code for CPython with its lock and without debugging, and this is another {sys.implementation.name}"
-    if not _arrays_are_as_expected():
-        return None, f"an array of NumPy {np.__version__} lies in memory in another way than in NumPy 1 and 2"
+    if unexpected := difference():
+        return None, unexpected
     try:
         vectors, why = _instructions()
     except OSError as error:
         return None, f"this system gives no memory that code may run in ({error.strerror})"
     return (AVX2 if asked and vectors is not None else vectors), why
-
-
-def _arrays_are_as_expected() -> bool:
-    """Whether the fields of an array that the code reads lie where NumPy's C interface has them."""
-    array = np.arange(6.0, dtype=np.float32).reshape(2, 3)
-    data = ctypes.c_void_p.from_address(id(array) + ARRAY_DATA).value
-    flags = ctypes.c_int.from_address(id(array) + ARRAY_FLAGS).value
-    return data == array.ctypes.data and flags == array.flags.num
 
 
 def _instructions() -> tuple[Vectors | None, str]:

@@ -6,19 +6,14 @@ import ctypes
 import mmap
 import os
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 
-from mlbench.errors import CodeError
+from mlbench.errors import CodeError, CopyError
 
-ARRAY_DATA, ARRAY_FLAGS = 16, 64
-"""Where an array has the address of its data and its flags (`PyArrayObject_fields` of NumPy's C interface, which extension modules are
-compiled against, with the two words of CPython's object head in front)."""
-IS_READABLE = 0x0001 | 0x0100
-"""NumPy's flags C_CONTIGUOUS and ALIGNED."""
-_FASTCALL = 0x0080
-"""METH_FASTCALL: the function gets an array of its arguments and their number."""
+_FASTCALL, _KEYWORDS = 0x0080, 0x0002
+"""METH_FASTCALL: the function gets an array of its arguments and their number; METH_KEYWORDS: and a tuple of the names of the last ones."""
 
 
 class Code:
@@ -50,41 +45,56 @@ class Code:
         self.size_bytes = size
 
 
-class Guard:
-    """A word in memory that code and Python read and write: whether somebody is inside.
+class GeneratedCode(tuple[Any, ...]):
+    """What a function of machine code needs for as long as it lives; it is the function's `__self__`.
 
-    Attributes:
-        word: its first byte is 0 or 1.
-        address: where it lies.
+    It is a tuple, because the collector of cycles clears no tuple before the function itself is gone. The first item is what a caller of
+    `builtin` wants to find again, the second one the code.
     """
 
-    def __init__(self) -> None:
-        self.word = bytearray(4)
-        self._view = ctypes.c_char.from_buffer(self.word)
-        self.address = ctypes.addressof(self._view)
+    __slots__ = ()
+
+    def __reduce__(self) -> NoReturn:
+        """Refuse to be copied, pickled or sent to another process: the code is bound to where it lies.
+
+        Raises:
+            CopyError: saying what to do instead.
+        """
+        raise CopyError("a function of generated code cannot be copied or sent to another process: send the model, and make a runner there")
 
 
-def builtin(name: str, code: Code, *kept: object) -> Callable[..., Any]:
+def builtin(name: str, code: Code, *kept: object, about: object = None, text: str = "", takes_keywords: bool = False) -> Callable[..., Any]:
     """Return a builtin function that runs code by CPython's convention for METH_FASTCALL: rdi its self, rsi its arguments, rdx how many.
 
-    The function's `__self__` holds what it needs. It is a tuple, and the definition (`PyMethodDef`: name, address, flags, documentation)
-    an array, because the collector of cycles clears neither of them before the function itself is gone.
+    With keywords rcx has a tuple of their names, or 0, and their values follow the other arguments. The function's definition
+    (`PyMethodDef`: name, address, flags, documentation) is an array, which the function keeps.
 
     Args:
         name: what the function is called.
         code: what it runs, from its beginning.
         kept: what lives as long as the function, because the code has its address.
+        about: what `known_of` returns for the function.
+        text: its documentation; a first line `name($self, ...)` and a line `--` become its signature.
+        takes_keywords: it takes arguments by name.
     """
-    named = np.frombuffer(name.encode() + b"\0", np.uint8).copy()
-    definition = np.array([named.ctypes.data, code.address, _FASTCALL, 0], np.uint64)
+    named, told = (np.frombuffer(each.encode() + b"\0", np.uint8).copy() for each in (name, text))
+    flags = _FASTCALL | (_KEYWORDS if takes_keywords else 0)
+    definition = np.array([named.ctypes.data, code.address, flags, told.ctypes.data if text else 0], np.uint64)
     make = ctypes.PYFUNCTYPE(ctypes.py_object, ctypes.c_void_p, ctypes.py_object, ctypes.c_void_p)(("PyCFunction_NewEx", ctypes.pythonapi))
-    function: Callable[..., Any] = make(definition.ctypes.data, (definition, named, code, kept), None)
+    needed = GeneratedCode((about, code, definition, named, told, kept))
+    function: Callable[..., Any] = make(definition.ctypes.data, needed, None)
     return function
+
+
+def known_of(function: object) -> Any:
+    """Return what a builtin function of generated code was made with as `about`; None of anything else."""
+    needed = getattr(function, "__self__", None)
+    return needed[0] if isinstance(needed, GeneratedCode) else None
 
 
 def code_of(function: Callable[..., Any]) -> Code:
     """Return the code that a builtin function runs."""
-    code: Code = getattr(function, "__self__")[2]  # noqa: B009  # a callable need not have it, and a builtin function has
+    code: Code = getattr(function, "__self__")[1]  # noqa: B009  # a callable need not have it, and a builtin function has
     return code
 
 
