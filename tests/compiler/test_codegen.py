@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import mmap
 import os
 import weakref
 from dataclasses import replace
@@ -119,10 +120,9 @@ def test_a_graph_from_another_machine_is_refused(monkeypatch: pytest.MonkeyPatch
     """Generated nodes in a process that cannot run them are an error with the reason, and never a crash."""
     if VECTORS is None:
         pytest.skip("no generated code here")
-    runner = OptimizedRunner(MODEL, 9)
     monkeypatch.setattr("mlbench.runtime.x86_backend.find", lambda: (None, "it is another machine"))
     with pytest.raises(GraphError, match="this process cannot run it: it is another machine"):
-        runner.run(batch_of(9, 20))
+        OptimizedRunner(MODEL, 9)
 
 
 @needs_code
@@ -345,17 +345,19 @@ def test_a_call_allocates_nothing(threading: str, threads: int, batch: int) -> N
 
 
 @needs_code
-def test_packed_weights_and_code_are_counted() -> None:
-    """Packed weights are copies of weights; code is the runner's memory, a page at least for each batch size."""
-    model = mlp(64, 256, 32)
-    runner = runner_of(model, 64)
+@pytest.mark.parametrize(("threading", "threads"), [(ONE, 1), (TILES, 2), (SPLIT, 2)])
+@pytest.mark.parametrize("activation", ["relu", "tanh"])
+def test_packed_weights_and_code_are_counted(activation: str, threading: str, threads: int) -> None:
+    """Packed weights are copies of weights; code is the runner's memory, from the beginning, whatever batch sizes come."""
+    model = mlp(64, 256, 32, activation=activation)
+    runner = runner_of(model, 64, None, threading, threads)
     weights = sum(layer.weight.nbytes for layer in model.layers)
     assert weights <= runner.memory.weight_copy_bytes <= weights + 2 * (256 + 32) * 4
-    sizes = []
-    for batch in (1, 2, 64):
+    before = runner.memory
+    assert mmap.PAGESIZE < before.operand_bytes < 256 * 1024
+    for batch in range(65):
         runner.run(batch_of(batch, 64))
-        sizes.append(runner.memory.operand_bytes)
-    assert 0 < sizes[0] < sizes[1] < sizes[2] < 256 * 1024
+    assert runner.memory == before
 
 
 def packed_of(runner: OptimizedRunner) -> list[FloatArray]:
@@ -425,15 +427,20 @@ def test_what_a_runner_says_it_holds_is_what_it_holds(passes: list[str]) -> None
 
 
 @needs_code
-def test_code_of_batch_sizes_long_ago_is_freed() -> None:
-    """A runner keeps the code of some batch sizes, and what it holds does not grow beyond."""
-    runner = runner_of(MODEL, 100)
-    for batch in range(1, 40):
-        runner.run(batch_of(batch, 20))
-    held = runner.memory.operand_bytes
-    for batch in range(40, 101):
-        check_result(MODEL, batch_of(batch, 20), runner.run(batch_of(batch, 20)))
-    assert runner.memory.operand_bytes <= 2 * held
+@pytest.mark.skipif(not has_memray(), reason="memray counts allocations")
+@pytest.mark.parametrize(("threading", "threads"), [(ONE, 1), (TILES, 2), (SPLIT, 2)])
+def test_the_first_call_of_a_batch_size_makes_nothing(threading: str, threads: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No code, no view and no allocation, up to the number of rows whose results are made with the runner."""
+    runner = runner_of(MODEL, 100, 16, threading, threads)
+    left = iter([batch_of(batch, 20) for batch in range(1, 101)])
+
+    def no(*_: object) -> None:
+        raise AssertionError("code is written")
+
+    monkeypatch.setattr("mlbench.compiler.x86.executable.Code.__init__", no)
+    for _ in range(5):
+        found = footprint(lambda: runner.run(next(left)))
+        assert (found.peak_bytes, found.allocations) == (0, 0)
 
 
 @needs_code

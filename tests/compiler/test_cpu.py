@@ -22,7 +22,8 @@ from mlbench.compiler.x86.isa import VectorAssembler
 EVERY = None
 """What every x86-64 processor has; the first of them had SSE2, which prefetching came before."""
 MNEMONICS: dict[str, Feature | None] = {
-    "add_distance": EVERY, "add_number": EVERY, "align": EVERY, "and_number": EVERY, "call": EVERY, "clear_bit": EVERY, "cmp32": EVERY,
+    "add_distance": EVERY, "add_number": EVERY, "align": EVERY, "and_number": EVERY, "call": EVERY, "clear_bit": EVERY, "cmp": EVERY,
+    "cmp32": EVERY,
     "cmp_number": EVERY, "cpuid": EVERY, "exchange32": EVERY, "jump": EVERY, "jump_if": EVERY, "kmovw": AVX512F, "lea": EVERY,
     "lea_label": EVERY, "load": EVERY, "load32": EVERY, "mov": EVERY, "mov_number": EVERY, "pause": EVERY, "pop": EVERY,
     "prefetch": EVERY, "push": EVERY, "rdpid": RDPID, "rdtscp": RDTSCP, "ret": EVERY, "set_bit": EVERY, "store": EVERY,

@@ -56,6 +56,8 @@ GENERAL: dict[str, tuple[Callable[[Assembler], object], str]] = {
     "sub rax, 1000": (lambda a: a.sub_number(RAX, 1000), "48 81 e8 e8 03 00 00"),
     "cmp r10, -1": (lambda a: a.cmp_number(R10, -1), "49 83 fa ff"),
     "cmp r9d, r10d": (lambda a: a.cmp32(R9, R10), "45 3b ca"),
+    "cmp r8, r9": (lambda a: a.cmp(R8, R9), "4d 3b c1"),
+    "cmp r10, [r9]": (lambda a: a.cmp(R10, Mem(R9)), "4d 3b 11"),
     "sub ecx, edx": (lambda a: a.sub32(RCX, RDX), "40 2b ca"),
     "add rcx, [rbp+8]": (lambda a: a.add(RCX, Mem(RBP, 8)), "48 03 4d 08"),
     "sub rax, rdx": (lambda a: a.sub(RAX, RDX), "48 2b c2"),

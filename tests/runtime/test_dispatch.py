@@ -79,6 +79,11 @@ def blas_threads() -> list[int]:
 TRACED = tuple(f"runtime/{name}.py" for name in ("dispatch", "engine", "executors", "lane", "threads", "fallback"))
 
 
+def has_no_python(kind: str, form: str) -> bool:
+    """Whether such a call is machine code alone."""
+    return form == "plain" and kind in ("code", "team-of-rows", "team-of-columns")
+
+
 class _Step:
     """Does something once, after so many instructions of Python within a runner's own functions.
 
@@ -140,7 +145,7 @@ def test_a_call_within_a_call_harms_nobody(kind: str, form: str, with_out: bool)
         assert is_close(y, expected) or (ends[-1:] == ["right"] and out is None), f"instruction {number}"
         number += stride
     assert set(ends) <= {"right", "busy"}
-    assert "right" in ends
+    assert "right" in ends or has_no_python(kind, form)
     assert is_close(runner.run(OTHER), other)
 
 
@@ -170,7 +175,7 @@ def test_an_exception_anywhere_is_survived(kind: str, form: str, monkeypatch: py
             pass
         assert is_close(runner.run(OTHER), other), f"instruction {number}"
         assert blas_threads() == before
-    assert number > 20
+    assert number > 20 or has_no_python(kind, form)
 
 
 @pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="this system has no timer signals")

@@ -1,5 +1,8 @@
 """The ways into a runner: the shortest ones for an x that can be read where it lies, and the one for whatever else a caller may give.
 
+Where generated code runs all of a call, `run` is a function in machine code (`mlbench.compiler.x86.entry`), and a function of Python takes
+what that does not. Elsewhere `run` is that function of Python.
+
 One call runs at a time, whoever comes second: another thread, or a signal handler, a finalizer or a trace function on the same thread. A
 word in memory, the guard, says whether somebody is inside. Generated code that keeps the interpreter's lock only looks at it, because
 nobody comes in before it is done. Generated code that gives the lock away takes the word, and so does Python.
@@ -22,14 +25,13 @@ from typing import TYPE_CHECKING, Any, Protocol, cast, overload
 import numpy as np
 import numpy.typing as npt
 
-from mlbench.compiler.x86 import IS_READABLE
-from mlbench.errors import BusyError, CodeError
+from mlbench.compiler.x86 import IN_CODE, IS_READABLE, LOOKED_AT, TAKEN, entry
+from mlbench.errors import BusyError
 from mlbench.ir import FloatArray
 from mlbench.runtime.numpy_backend.binding import Tile
 
 if TYPE_CHECKING:
     from mlbench.runtime.engine import Engine
-    from mlbench.runtime.fallback import Engines
 
 Call = Callable[[Any], Any]
 """What runs an x and returns the result; or that x, where it cannot read it as it lies, or somebody is inside. Several are a tuple."""
@@ -37,8 +39,14 @@ Cut = tuple[Tile, int, int]
 """A tile function, the first of its rows, and their end."""
 Floats = npt.NDArray[np.floating]
 F32 = np.dtype(np.float32)
-_TAKEN, _LOOKED_AT = 1, 2
 _SHAPE = attrgetter("shape")
+_BUSY = (
+    "this runner is running, on another thread or further down on this one; make one runner per thread from the same model, "
+    "weights are shared"
+)
+_ABOUT = """Run the model on some rows, and return the results: the runner's own until its next call, or `out`.
+
+`help(mlbench.OptimizedRunner)` says what x and out may be, and which errors there are."""
 
 
 class Run(Protocol):
@@ -51,12 +59,20 @@ class Run(Protocol):
     def __call__(self, *xs: Floats | Mapping[str, Floats], out: FloatArray | Sequence[FloatArray] | None = None) -> Any: ...
 
 
-def entrance(engine: Engine, engines: Engines) -> Run:
-    """Return `run`: one caller at a time, and the shortest way for an input that needs no look at its memory.
+def way_in(engine: Engine) -> Run:
+    """Return `run`: a function in machine code where generated code runs all of a call, and else one of Python."""
+    is_one = len(engine.compiled.source.inputs) == 1
+    of_python = (_entrance if is_one else _entrance_for_several)(engine)
+    if engine.generated is None or engine.own is None:
+        return of_python
+    signature = "run($self, x, out=None)" if is_one else "run($self, /, *xs, out=None)"
+    run = entry(engine.generated.arrays, engine.generated.work, engine.own, of_python, engine, f"{signature}\n--\n\n{_ABOUT}")
+    return cast("Run", run)
 
-    Whoever has `run` alone finds what it runs with in its attribute `engines`.
-    """
-    run_any, without_code = engines.run, engines.without_code
+
+def _entrance(engine: Engine) -> Run:
+    """Return `run`: one caller at a time, and the shortest way for an input that needs no look at its memory."""
+    run_any = engine.run
     call_for: Callable[[tuple[int, ...]], Call | None] = engine.calls.get
     is_apart, array, single, word = engine.is_apart, np.ndarray, F32, engine.guard.word
 
@@ -67,26 +83,23 @@ def entrance(engine: Engine, engines: Engines) -> Run:
                 y = call(x)
                 if y is not x:
                     return y
-        was_taken, word[0] = word[0], _TAKEN
+        if word[0] == IN_CODE:
+            raise BusyError(_BUSY)
+        was_taken, word[0] = word[0], TAKEN
         if was_taken:
             _check_that_nobody_is_inside(word)
         try:
-            return run_any[0](x, out)
-        except CodeError as error:
-            return without_code(error)(x, out)
+            return run_any(x, out)
         finally:
             word[0] = 0
 
-    vars(run)["engines"] = engines
+    vars(run)["engine"] = engine
     return cast("Run", run)
 
 
-def entrance_for_several(engine: Engine, engines: Engines) -> Run:
-    """Return `run` for several inputs, in the same way: one call at a time, and the shortest way for inputs that need no look.
-
-    Whoever has `run` alone finds what it runs with in its attribute `engines`.
-    """
-    run_any, without_code = engines.run, engines.without_code
+def _entrance_for_several(engine: Engine) -> Run:
+    """Return `run` for several inputs, in the same way: one call at a time, and the shortest way for inputs that need no look."""
+    run_any = engine.run
     call_for: Callable[[Any], Call | None] = engine.calls.get
     is_apart, array, single, word = engine.is_apart, np.ndarray, F32, engine.guard.word
 
@@ -100,17 +113,17 @@ def entrance_for_several(engine: Engine, engines: Engines) -> Run:
                 ys = call(xs)
                 if ys is not xs:
                     return ys
-        was_taken, word[0] = word[0], _TAKEN
+        if word[0] == IN_CODE:
+            raise BusyError(_BUSY)
+        was_taken, word[0] = word[0], TAKEN
         if was_taken:
             _check_that_nobody_is_inside(word)
         try:
-            return run_any[0](xs, out)
-        except CodeError as error:
-            return without_code(error)(xs, out)
+            return run_any(xs, out)
         finally:
             word[0] = 0
 
-    vars(run)["engines"] = engines
+    vars(run)["engine"] = engine
     return cast("Run", run)
 
 
@@ -121,14 +134,11 @@ def _check_that_nobody_is_inside(word: bytearray) -> None:
     inside when this call came.
     """
     here = globals()
-    word[0] = _LOOKED_AT
+    word[0] = LOOKED_AT
     mine = (frame for frame in _frames() if frame.f_globals is here and frame.f_code.co_name == "run")
     calls = [frame for frame in mine if frame.f_locals.get("word") is word]
-    if len(calls) > 1 or word[0] != _LOOKED_AT:
-        raise BusyError(
-            "this runner is running, on another thread or further down on this one; make one runner per thread from the same model, "
-            "weights are shared"
-        )
+    if len(calls) > 1 or word[0] != LOOKED_AT:
+        raise BusyError(_BUSY)
 
 
 def _frames() -> Iterator[FrameType]:
@@ -169,7 +179,7 @@ def _all_in_order(call: Call) -> Call:
 
 def _one_tile(tile: Tile, output: FloatArray, word: bytearray) -> Call:
     def call(x: FloatArray) -> FloatArray:
-        was_taken, word[0] = word[0], _TAKEN
+        was_taken, word[0] = word[0], TAKEN
         if was_taken:
             return x
         try:
@@ -185,7 +195,7 @@ def _some_tiles(cuts: Sequence[Cut], output: FloatArray, word: bytearray) -> Cal
     steps = tuple((tile, first, last, output[first:last]) for tile, first, last in cuts)
 
     def call(x: FloatArray) -> FloatArray:
-        was_taken, word[0] = word[0], _TAKEN
+        was_taken, word[0] = word[0], TAKEN
         if was_taken:
             return x
         try:
@@ -204,7 +214,7 @@ def _tiles_of_several(cuts: Sequence[Cut], outputs: tuple[FloatArray, ...], word
     results = outputs[0] if len(outputs) == 1 else outputs
 
     def call(given: Any) -> Any:
-        was_taken, word[0] = word[0], _TAKEN
+        was_taken, word[0] = word[0], TAKEN
         if was_taken:
             return given
         try:

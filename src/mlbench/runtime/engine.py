@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import partial
+from types import FunctionType
 from typing import Any
 
 import numpy as np
@@ -15,11 +16,11 @@ import numpy as np
 from mlbench.arrays import aligned_bytes, aligned_floats
 from mlbench.compiler.memory import MemoryPlan
 from mlbench.compiler.pipeline import Compiled
-from mlbench.compiler.x86 import IS_READABLE, Guard
+from mlbench.compiler.x86 import IS_READABLE, EntryOwn, Guard, Results, known_of
 from mlbench.errors import InputError
 from mlbench.ir import FloatArray, op_named
 from mlbench.runtime.dispatch import F32, Call, Floats
-from mlbench.runtime.executors import Bound, executor_of
+from mlbench.runtime.executors import executor_of
 from mlbench.runtime.lane import drop_oldest, held_bytes, must_be_staged
 from mlbench.runtime.validation import Signature, checked_all, checked_one, checked_out, checked_outs
 from mlbench.runtime.x86_backend import chain_text
@@ -54,19 +55,6 @@ class StaticMemory:
         return self.arena_bytes + self.operand_bytes + self.staging_bytes
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class _Batch:
-    """What an engine keeps for one batch size.
-
-    Attributes:
-        bound: what runs it.
-        outputs: where the results go unless the caller says; none where each call makes new ones.
-    """
-
-    bound: Bound
-    outputs: tuple[FloatArray, ...]
-
-
 class Engine:
     """Runs one program.
 
@@ -80,6 +68,8 @@ class Engine:
         calls: shape of x to what runs a float32 x of that shape where it lies, or returns that x when it cannot read it; for several inputs
             a tuple of their shapes to what runs a tuple.
         guard: says whether a call is under way; whoever calls `run` has taken it.
+        generated: the code that runs all rows of a call; None where NumPy has a part in it.
+        own: what such a call uses; None where there is none.
     """
 
     def __init__(self, compiled: Compiled, plan: MemoryPlan, signature: Signature) -> None:
@@ -98,8 +88,10 @@ class Engine:
         self._output_columns = program.graph.columns_of(program.graph.outputs[0])
         self._input_columns = tuple(program.graph.inputs.values())
         self._is_single = program.graph.is_single
+        self.generated = self._executor.generated
+        self.own = EntryOwn(Results(self._outputs), self._arena, self.guard) if self.generated is not None else None
         self._copies: dict[int, FloatArray] = {}
-        self._batches: dict[int, _Batch] = {}
+        self._batches: dict[int, tuple[FloatArray, ...]] = {}
 
     @property
     def memory(self) -> StaticMemory:
@@ -111,7 +103,9 @@ class Engine:
         is_operand = {name: graph.constants[name].ndim == 2 and name not in weights for name in made}
         packed_bytes = sum(array.nbytes for array in self._program.schedule.packed.values())
         arenas = {id(arena): held_bytes(arena) for arena in (self._arena, *(lane.arena for lane in lanes))}
-        code_bytes = sum(kept.bound.code_bytes for kept in self._batches.values())
+        code_bytes = 0
+        if self.generated is not None and self.own is not None:
+            code_bytes += self.generated.size_bytes + self.own.results.table_bytes
         return StaticMemory(
             sum(arenas.values()),
             sum(size for name, size in made.items() if is_operand[name]) + sum(lane.operand_bytes for lane in lanes) + code_bytes,
@@ -121,10 +115,9 @@ class Engine:
 
     @property
     def sources(self) -> tuple[str, ...]:
-        """What runs, for each form that the batch sizes so far have needed: Python, or what generated code does."""
-        if self._program.is_generated:
-            sizes = {batch: kept.bound.code_bytes for batch, kept in self._batches.items() if kept.bound.code_bytes}
-            return tuple(chain_text(self._program, batch, size) for batch, size in sizes.items())
+        """What runs: what generated code does, or the Python of each form that the batch sizes so far have needed."""
+        if self.generated is not None:
+            return (chain_text(self._program, self._program.schedule.max_batch, self.generated.size_bytes),)
         return self._executor.lanes[0].binder.sources
 
     def reserve_staging(self) -> None:
@@ -156,8 +149,7 @@ class Engine:
             return self._run_several(x if len(self._input_columns) > 1 else (x,), out)
         source = checked_one(x, self._signature)
         batch = source.shape[0]
-        kept = self._batches.get(batch) or self._bind(batch)
-        target = self._target(kept, out, batch)
+        target = self._target(self._own_outputs(batch), out, batch)
         staged = must_be_staged(source)
         if batch and np.may_share_memory(source, self._arena):
             staged = True
@@ -168,7 +160,7 @@ class Engine:
             self._check_alias(source, target, batch, "x overlaps out")
         if staged and len(self._executor.lanes) > 1:
             source, staged = np.array(source, F32, order="C"), False  # each thread would overwrite what the others still read
-        kept.bound.run(source, target, staged=staged)
+        self._executor.run(source, target, staged=staged)
         return target
 
     def _run_several(self, xs: Any, out: object) -> FloatArray | tuple[FloatArray, ...]:
@@ -179,8 +171,8 @@ class Engine:
         """
         sources = checked_all(xs, self._signature)
         batch, (lane,) = len(sources[0]), self._executor.lanes
-        kept = self._batches.get(batch) or self._bind(batch)
-        targets = kept.outputs if out is None and kept.outputs else self._places(out, batch)
+        mine = self._own_outputs(batch)
+        targets = mine if out is None and mine else self._places(out, batch)
         sources = tuple(self._readable(index, x, targets) for index, x in enumerate(sources))
         self._executor.run_one(partial(lane.run_all, sources, targets))
         return targets if len(targets) > 1 else targets[0]
@@ -210,11 +202,11 @@ class Engine:
             self._copies[index] = aligned_floats((self._program.schedule.max_batch, self._input_columns[index]))
         return self._copies[index]
 
-    def _target(self, kept: _Batch, out: object, batch: int) -> FloatArray:
+    def _target(self, mine: tuple[FloatArray, ...], out: object, batch: int) -> FloatArray:
         """Return where the result goes."""
         shape = (batch, self._output_columns)
         if out is None:
-            return kept.outputs[0] if kept.outputs else np.empty(shape, np.float32)
+            return mine[0] if mine else np.empty(shape, np.float32)
         target = checked_out(out, shape)
         if self._outputs and np.may_share_memory(target, self._arena) and target.ctypes.data != self._outputs[0].ctypes.data:
             raise InputError(_OWN_BUFFER)
@@ -232,15 +224,31 @@ class Engine:
         if batch > self._program.schedule.tile_rows and not same_rows and len(self._executor.lanes) == 1:
             raise InputError(f"{what}, and later rows would be overwritten before they are read; pass x.copy()")
 
-    def _bind(self, batch: int) -> _Batch:
-        """Ask the executor for what runs a batch size, and keep it."""
-        drop_oldest(self._batches)
-        for shape in [shape for shape in self.calls if np.ravel(shape)[0] not in self._batches]:
-            del self.calls[shape]
-        outputs = tuple(own[:batch] for own in self._outputs)
-        bound = self._executor.bind(batch, outputs, self.guard)
-        self._batches[batch] = kept = _Batch(bound, outputs)
-        if bound.call is not None:
-            shapes = tuple((batch, columns) for columns in self._input_columns)
-            self.calls[shapes if len(shapes) > 1 else shapes[0]] = bound.call
-        return kept
+    def _own_outputs(self, batch: int) -> tuple[FloatArray, ...]:
+        """Return where the results of a batch size go unless the caller says; nothing where each call makes new arrays.
+
+        A batch size that is new gets its shortest way, and replaces the oldest one, unless machine code has one way for all of them.
+        """
+        if self.own is not None and batch:
+            found: FloatArray | tuple[FloatArray, ...] = self.own.results.of(batch)
+            return found if isinstance(found, tuple) else (found,)
+        if batch not in self._batches:
+            for oldest in drop_oldest(self._batches):
+                self.calls.pop(self._shapes(oldest), None)
+            outputs = tuple(own[:batch] for own in self._outputs)
+            call = self._executor.call_of(batch, outputs, self.guard)
+            self._batches[batch] = outputs
+            if call is not None:
+                self.calls[self._shapes(batch)] = call
+        return self._batches[batch]
+
+    def _shapes(self, batch: int) -> tuple[Any, ...]:
+        """Return what `calls` has for a batch size: the shape of the input, or a tuple of those of all inputs."""
+        shapes = tuple((batch, columns) for columns in self._input_columns)
+        return shapes if len(shapes) > 1 else shapes[0]
+
+
+def engine_of(run: object) -> Engine | None:
+    """Return what a compiled runner's `run` runs with; None of anything else."""
+    found = run.__dict__.get("engine") if isinstance(run, FunctionType) else known_of(run)
+    return found if isinstance(found, Engine) else None

@@ -15,12 +15,11 @@ import numpy as np
 from mlbench.arrays import aligned_bytes, aligned_floats
 from mlbench.compiler.memory import MemoryPlan
 from mlbench.compiler.schedule.program import Program
-from mlbench.compiler.x86 import IS_READABLE, Layer
+from mlbench.compiler.x86 import IS_READABLE
 from mlbench.ir import FloatArray
 from mlbench.runtime.dispatch import F32, Cut, Floats
-from mlbench.runtime.numpy_backend.binding import Binder
+from mlbench.runtime.numpy_backend.binding import Binder, Tile
 from mlbench.runtime.numpy_backend.lowering import forget
-from mlbench.runtime.x86_backend import layers_of, whole_run
 
 _KEPT_BATCHES = 32
 """Batch sizes whose views are kept; each costs some hundred bytes of Python objects. The next one replaces the oldest."""
@@ -32,7 +31,7 @@ class Tiles:
 
     Attributes:
         cuts: in order.
-        operand_bytes: operands and generated code that were made for them.
+        operand_bytes: operands that were made for them.
     """
 
     cuts: tuple[Cut, ...]
@@ -48,10 +47,12 @@ class Lane:
         arena_bytes: bytes of the plan that are allocated; an output that lies behind them is somebody else's.
 
     Attributes:
+        plan: where its buffers lie.
         program: what runs.
         arena: its memory; empty where every call allocates its values.
         storage: name of a buffer to its memory, a flat array of float32.
-        binder: makes the tile functions.
+        binder: makes the tile functions where NumPy has a part in them.
+        whole: the function that runs any rows of a program that is all generated; whoever makes it puts it here.
     """
 
     def __init__(self, program: Program, plan: MemoryPlan, arena_bytes: int) -> None:
@@ -63,9 +64,10 @@ class Lane:
             for buffer in plan.buffers
             if is_static
         }
-        self.binder = Binder(program, plan, self.storage)
+        self.binder = Binder(program, plan, self.storage, self.arena)
+        self.whole: Tile | None = None
         self.tile_rows = program.schedule.tile_rows
-        self._plan = plan
+        self.plan = plan
         self._tiles: dict[int, Tiles] = {}
         self._columns = next(iter(program.graph.inputs.values()))
         self._staging = np.empty((0, self._columns), np.float32)
@@ -78,17 +80,13 @@ class Lane:
 
     @property
     def operand_bytes(self) -> int:
-        """The bytes of operands and generated code of the batch sizes so far."""
-        return sum(tiles.operand_bytes for tiles in self._tiles.values())
+        """The bytes of generated code, and of operands for the batch sizes so far."""
+        return self.binder.code_bytes + sum(tiles.operand_bytes for tiles in self._tiles.values())
 
     def reserve_staging(self) -> None:
         """Make the staging buffer now."""
         if not len(self._staging):
             self._staging = aligned_floats((self.tile_rows, self._columns))
-
-    def layers(self) -> tuple[Layer, ...]:
-        """Return the layers of a program that is all generated code."""
-        return layers_of(self.program, self._plan, self.storage, whole_run(self.program, self._plan))
 
     def cuts(self, batch: int) -> tuple[Cut, ...]:
         """Return the tiles of a batch."""
@@ -96,6 +94,8 @@ class Lane:
             drop_oldest(self._tiles)
             step = self.tile_rows
             places = [(first, min(first + step, batch)) for first in range(0, batch, step)]
+            if self.whole is not None:
+                return tuple((self.whole, first, last) for first, last in places)
             bound = {rows: self.binder.bind(rows) for rows in {last - first for first, last in places}}
             cuts = tuple((bound[last - first].run, first, last) for first, last in places)
             self._tiles[batch] = Tiles(cuts, sum(each.operand_bytes for each in bound.values()))
@@ -120,10 +120,12 @@ class Lane:
             tile(*[array[first:last] for array in (*sources, *targets)])
 
 
-def drop_oldest(kept: dict[int, Any]) -> None:  # what is kept for each batch size
-    """Make room for one more batch size."""
-    if len(kept) >= _KEPT_BATCHES:
-        kept.pop(next(iter(kept)))
+def drop_oldest(kept: dict[int, Any]) -> tuple[int, ...]:  # what is kept for each batch size
+    """Make room for one more batch size, and return those that had to go."""
+    dropped = tuple(kept)[: max(0, len(kept) + 1 - _KEPT_BATCHES)]
+    for batch in dropped:
+        del kept[batch]
+    return dropped
 
 
 def must_be_staged(x: Floats) -> bool:

@@ -1,4 +1,4 @@
-"""The compiled runner: everything is decided before the first call of a batch size, and after it a call allocates nothing."""
+"""The compiled runner: everything is decided before the first call, and a call allocates nothing."""
 
 from __future__ import annotations
 
@@ -10,17 +10,18 @@ import numpy as np
 from mlbench.compiler.memory import MemoryPlan, check_plan, plan_memory
 from mlbench.compiler.pipeline import PASSES, Compiled, Pass, compile_graph, passes_named, released
 from mlbench.compiler.schedule.schedule import Schedule
-from mlbench.errors import CopyError, ModelError
-from mlbench.runtime.dispatch import Run, entrance, entrance_for_several
+from mlbench.errors import CodeError, CopyError, ModelError
+from mlbench.runtime.dispatch import Run, way_in
 from mlbench.runtime.engine import Engine, StaticMemory
-from mlbench.runtime.fallback import Engines, passes_without_code, refusal, warn, weakly
+from mlbench.runtime.fallback import passes_without_code, warn
 from mlbench.runtime.validation import Signature, Source, graph_of, signature_of
 
 
 class OptimizedRunner:
     """Run a compiled model: fused, in place, in one statically planned arena, without any allocation in `run`.
 
-    The first call of a batch size makes views for it; the calls after it allocate nothing.
+    Where generated code runs all of the model, one code serves every batch size, and not even the first call of a size allocates. (Above
+    1,024 rows it makes a view of the result.) Elsewhere the first call of a size makes views for it; the calls after it allocate nothing.
 
     A runner runs one call at a time; a second one meanwhile, from another thread or from a signal handler, a finalizer or a trace function
     on the same one, gets a `BusyError`. To run on several threads, make one runner for each of them from the same model. These share the
@@ -66,7 +67,7 @@ class OptimizedRunner:
         CrewError: when the system starts no threads.
 
     Warns:
-        CodeWarning: when the system no longer gives memory that code may run in; `run` does so at the first batch size without code.
+        CodeWarning: when the system gives no memory that code may run in; NumPy's calls run then.
 
     >>> from mlbench import OptimizedRunner, mlp
     >>> import numpy as np
@@ -77,7 +78,7 @@ class OptimizedRunner:
     640
     """
 
-    __slots__ = ("__weakref__", "_engine", "_engines", "compiled", "max_batch", "plan", "run")
+    __slots__ = ("__weakref__", "_engine", "compiled", "max_batch", "plan", "run")
 
     # An attribute and not a method: looking up a bound method and its `self` costs 5 % of the smallest case.
     run: Run
@@ -102,30 +103,28 @@ class OptimizedRunner:
             raise ModelError(f"max_batch is {max_batch}; this network has a fixed batch of {signature.batch}, so make it that")
         self.max_batch = most = signature.batch or int(max_batch)
         wanted = _resolved(passes)
-        written = weakly(source)
-        self.compiled = released(compile_graph(source, most, wanted, schedule, int(threads)))
-        refused = refusal(self.compiled.program)
+        try:
+            self._compile(released(compile_graph(source, most, wanted, schedule, int(threads))), signature)
+        except CodeError as error:
+            self._compile(compile_graph(source, most, passes_without_code(wanted), None, int(threads)), signature)
+            warn(error, 2)
+        self.run = way_in(self._engine)
 
-        def plain() -> Compiled:  # without `self`, which would be kept by itself
-            return compile_graph(written(), most, passes_without_code(wanted), None, int(threads))
-
-        if refused is not None:
-            self.compiled = plain()
-            warn(refused, "this runner", 2)
-        self.plan = _plan(self.compiled)
-        self._engine = Engine(self.compiled, self.plan, signature)
-        self._engines = Engines(self._engine, lambda: _engine_of(plain(), signature))
-        self.run = (entrance if len(source.inputs) == 1 else entrance_for_several)(self._engine, self._engines)
+    def _compile(self, compiled: Compiled, signature: Signature) -> None:
+        self.compiled = compiled
+        self.plan = plan_memory(compiled.program)
+        check_plan(compiled.program, self.plan)
+        self._engine = Engine(compiled, self.plan, signature)
 
     @property
     def memory(self) -> StaticMemory:
         """The bytes the runner holds between calls."""
-        return self._engines.memory
+        return self._engine.memory
 
     @property
     def sources(self) -> tuple[str, ...]:
-        """What runs, for each form that the batch sizes so far have needed: Python, or in words what generated code does."""
-        return self._engines.sources
+        """What runs: in words what generated code does, or the Python of each form that the batch sizes so far have needed."""
+        return self._engine.sources
 
     def __reduce__(self) -> NoReturn:
         """Refuse to be copied, pickled or sent to another process: code and arena are bound to where they lie.
@@ -138,21 +137,11 @@ class OptimizedRunner:
 
     def reserve_staging(self) -> None:
         """Make the staging buffer now, so that the first float64 or strided input allocates nothing either."""
-        self._engines.reserve_staging()
+        self._engine.reserve_staging()
 
 
 def _is_size(number: object) -> bool:
     return isinstance(number, (int, np.integer)) and int(number) >= 1
-
-
-def _plan(compiled: Compiled) -> MemoryPlan:
-    plan = plan_memory(compiled.program)
-    check_plan(compiled.program, plan)
-    return plan
-
-
-def _engine_of(compiled: Compiled, signature: Signature) -> Engine:
-    return Engine(compiled, _plan(compiled), signature)
 
 
 def _resolved(passes: Sequence[str] | Sequence[Pass] | None) -> Sequence[Pass]:

@@ -19,7 +19,7 @@ import numpy as np
 from mlbench.errors import UsageError
 from mlbench.measure import closed_over, object_bytes
 from mlbench.results import OBJECTS, RUNNER, STATED, StaticBytes
-from mlbench.runtime import BaselineRunner, Engines, OptimizedRunner
+from mlbench.runtime import BaselineRunner, Engine, OptimizedRunner, engine_of
 from mlbench.studies.cases import plan_of_compiled
 from mlbench.units import format_bytes
 
@@ -54,7 +54,7 @@ def held_by(named: object, target: Callable[..., object], args: Sequence[object]
     engines = {id(each): each for each in _engines_near([target, *args, *kwargs.values()])}
 
     def is_runner(each: object) -> bool:
-        found = engines_of(each)
+        found = _engine_of(each)
         if found is not None:
             engines[id(found)] = found
         return found is not None or isinstance(each, BaselineRunner)
@@ -77,21 +77,19 @@ def still_grows(first: Held, later: Held) -> tuple[str, ...]:
     return (f"what is held between calls grew {grown}: it may grow with each call",)
 
 
-def engines_of(each: object) -> Engines | None:
+def _engine_of(each: object) -> Engine | None:
     """Return what a compiled runner, or its `run`, runs with; None of anything else."""
-    run = each.run if isinstance(each, OptimizedRunner) else each
-    found = run.__dict__.get("engines") if isinstance(run, FunctionType) else None
-    return found if isinstance(found, Engines) else None
+    return engine_of(each.run if isinstance(each, OptimizedRunner) else each)
 
 
-def _engines_near(roots: Sequence[object]) -> Iterator[Engines]:
+def _engines_near(roots: Sequence[object]) -> Iterator[Engine]:
     todo, seen = list(roots), set()
     while todo:
         each = todo.pop()
         if id(each) in seen or isinstance(each, (type, ModuleType)):
             continue
         seen.add(id(each))
-        found = engines_of(each)
+        found = _engine_of(each)
         if found is not None:
             yield found
         elif isinstance(each, FunctionType):
@@ -106,11 +104,11 @@ def _engines_near(roots: Sequence[object]) -> Iterator[Engines]:
             yield from _engines_among([*parts, *(value for part in parts if isinstance(part, dict) for value in part.values())])
 
 
-def _engines_among(values: Iterable[object]) -> Iterator[Engines]:
-    yield from (found for each in values if (found := engines_of(each)) is not None)
+def _engines_among(values: Iterable[object]) -> Iterator[Engine]:
+    yield from (found for each in values if (found := _engine_of(each)) is not None)
 
 
-def _static(engines: Iterable[Engines], objects: int) -> StaticBytes:
+def _static(engines: Iterable[Engine], objects: int) -> StaticBytes:
     parts = [each.memory for each in engines]
     staging = sum(each.staging_bytes for each in parts)
     return StaticBytes(
@@ -123,5 +121,5 @@ def _static(engines: Iterable[Engines], objects: int) -> StaticBytes:
     )
 
 
-def _plan(engines: Sequence[Engines]) -> dict[str, Any] | None:
+def _plan(engines: Sequence[Engine]) -> dict[str, Any] | None:
     return plan_of_compiled(engines[0].compiled) if len(engines) == 1 else None

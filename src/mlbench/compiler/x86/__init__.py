@@ -8,13 +8,16 @@ from mlbench.compiler.x86.blocks import Post, Stored
 from mlbench.compiler.x86.body import Body
 from mlbench.compiler.x86.chains import Layer, Own, Rows, X, Y, chain, columns_shared_chain, rows_shared_chain
 from mlbench.compiler.x86.cpu import find
-from mlbench.compiler.x86.executable import Code, code_of
+from mlbench.compiler.x86.entry import Arrays, Work, entry, inner
+from mlbench.compiler.x86.entry import Own as EntryOwn
+from mlbench.compiler.x86.executable import Code, code_of, known_of
 from mlbench.compiler.x86.gemm import MOST_SIZE, best_width, described, pack
-from mlbench.compiler.x86.guard import Guard
+from mlbench.compiler.x86.guard import IN_CODE, LOOKED_AT, TAKEN, Guard
 from mlbench.compiler.x86.isa import AVX2, AVX512, Vectors
 from mlbench.compiler.x86.layout import IS_READABLE
 from mlbench.compiler.x86.microkernel import MOST_OPERANDS, STEPS, Shape
 from mlbench.compiler.x86.products import Product
+from mlbench.compiler.x86.results import Results
 from mlbench.compiler.x86.sharing import CLOSED, DONE
 from mlbench.compiler.x86.stages import Arena, Argument, Stage, View, Writer
 from mlbench.compiler.x86.threads import ENDED, FORKED, Team, start_helper
@@ -27,20 +30,26 @@ __all__ = [
     "DONE",
     "ENDED",
     "FORKED",
+    "IN_CODE",
     "IS_READABLE",
+    "LOOKED_AT",
     "MOST_OPERANDS",
     "MOST_SIZE",
     "STEPS",
+    "TAKEN",
     "Arena",
     "Argument",
+    "Arrays",
     "Body",
     "BodyPlan",
     "Code",
+    "EntryOwn",
     "Guard",
     "Layer",
     "Own",
     "Post",
     "Product",
+    "Results",
     "Rows",
     "Shape",
     "Stage",
@@ -48,6 +57,7 @@ __all__ = [
     "Team",
     "Vectors",
     "View",
+    "Work",
     "Writer",
     "X",
     "Y",
@@ -56,7 +66,10 @@ __all__ = [
     "code_of",
     "columns_shared_chain",
     "described",
+    "entry",
     "find",
+    "inner",
+    "known_of",
     "pack",
     "rows_shared_chain",
     "start_helper",

@@ -137,6 +137,10 @@ class Assembler:
         """Subtract 64 bits."""
         self._plain(0x2B, to, source)
 
+    def cmp(self, one: int, other: int | Mem) -> None:
+        """Compare 64 bits."""
+        self._plain(0x3B, one, other)
+
     def multiply_number(self, to: int, source: int | Mem, number: int) -> None:
         """Multiply 64 bits by a number of 32 bits with sign (imul)."""
         self._plain(0x69, to, source)

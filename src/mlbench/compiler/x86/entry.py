@@ -24,7 +24,6 @@ import numpy as np
 import numpy.typing as npt
 
 from mlbench.compiler.x86.assembler import R8, R9, R10, R11, RAX, RCX, RDI, RDX, RSI, RSP, Assembler, Label, Mem
-from mlbench.compiler.x86.body import DONE
 from mlbench.compiler.x86.executable import Code, builtin, interpreter_address
 from mlbench.compiler.x86.guard import FREE, IN_CODE, Guard
 from mlbench.compiler.x86.layout import (
@@ -40,6 +39,7 @@ from mlbench.compiler.x86.layout import (
     TUPLE_SIZE,
 )
 from mlbench.compiler.x86.results import Results
+from mlbench.compiler.x86.sharing import DONE
 from mlbench.compiler.x86.threads import Team, emit_look
 
 FLOAT_BYTES = 4

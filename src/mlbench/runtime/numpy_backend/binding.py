@@ -6,16 +6,17 @@ import itertools
 import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from mlbench.compiler.memory import Buffer, MemoryPlan, scratch_names, strip_rows_of
 from mlbench.compiler.schedule.program import FEATURES, Program
 from mlbench.ir import FloatArray, op_named
+from mlbench.runtime.bodies import Generated, Memory, generated
 from mlbench.runtime.numpy_backend.lowering import load
 from mlbench.runtime.numpy_backend.tile_source import Argument, Kind, TileSource, numpy_operands, tile_source
-from mlbench.runtime.x86_backend import code_bytes, runs_of, tile_function
+from mlbench.runtime.x86_backend import runs_of
 
 Tile = Callable[..., None]
 Form = tuple[frozenset[int], bool]
@@ -29,7 +30,7 @@ class BoundTile:
 
     Attributes:
         run: `tile(x, y)`.
-        operand_bytes: operands that were broadcast over its rows, and generated code.
+        operand_bytes: operands that were broadcast over its rows.
     """
 
     run: Tile
@@ -43,21 +44,31 @@ class Binder:
         program: what runs.
         plan: where its buffers lie.
         storage: name of a buffer to its memory, a flat array of float32; empty without static buffers.
+        arena: what these are parts of.
+
+    Raises:
+        CodeError: when the system gives no memory that code may run in.
     """
 
-    def __init__(self, program: Program, plan: MemoryPlan, storage: Mapping[str, FloatArray]) -> None:
+    def __init__(self, program: Program, plan: MemoryPlan, storage: Mapping[str, FloatArray], arena: npt.NDArray[np.uint8]) -> None:
         self._program = program
         self._graph = program.graph
         self._plan = plan
         self._storage = storage
         self._binders: dict[Form, tuple[TileSource, Callable[..., Tile]]] = {}
         self._made_bytes = 0
+        self._code = {} if program.is_generated else _code_of(program, plan, Memory(storage, arena))
         self.files: list[str] = []
 
     @property
     def sources(self) -> tuple[str, ...]:
         """The Python of each form that was needed so far."""
         return tuple(source.text for source, _ in self._binders.values())
+
+    @property
+    def code_bytes(self) -> int:
+        """The memory that generated code takes."""
+        return sum(code.size_bytes for code in self._code.values())
 
     def bind(self, rows: int) -> BoundTile:
         """Return the tile function for this many rows."""
@@ -83,7 +94,7 @@ class Binder:
         if argument.kind in _OF_CONSTANTS:
             return self._constant(argument, rows)
         if argument.kind is Kind.GENERATED:
-            return self._generated(argument.position, rows)
+            return self._code[argument.position].function
         if argument.kind in _LOOPS:
             return tuple(_LOOPS[argument.kind](self, argument, rows))
         shape = self._shape(self._buffer(argument.of), rows)
@@ -91,12 +102,6 @@ class Binder:
             return shape
         view = self._storage[argument.of][: shape[0] * shape[1]].reshape(shape)
         return view if argument.kind is Kind.VIEW else view.T
-
-    def _generated(self, position: int, rows: int) -> Callable[..., Any]:
-        run = next(each for each in runs_of(self._program, self._plan) if each.first == position)
-        function = tile_function(self._program, self._plan, self._storage, run, rows)
-        self._made_bytes += code_bytes(function)
-        return function
 
     def _constant(self, argument: Argument, rows: int) -> FloatArray:
         constant = self._graph.constants[argument.of]
@@ -165,6 +170,12 @@ class Binder:
         size = shape[0] * shape[1]
         flat = self._storage[name] if name in self._storage else np.empty(size, np.float32)
         return flat[:size].reshape(shape)
+
+
+def _code_of(program: Program, plan: MemoryPlan, memory: Memory) -> dict[int, Generated]:
+    """Write the code of each run of generated nodes, by the position of its first one; it serves every number of rows."""
+    most = program.schedule.tile_rows
+    return {run.first: generated(program, plan, memory, run, most) for run in runs_of(program, plan)}
 
 
 def operand(array: FloatArray, rows: int) -> FloatArray:
