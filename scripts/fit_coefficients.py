@@ -22,7 +22,7 @@ POINTS, ROUNDS = 4000, 120
 
 def fit(
     function: Callable[[Wide], Wide], start: Callable[[Wide], Wide], factor: Callable[[Wide], Wide], variable: Callable[[Wide], Wide],
-    interval: tuple[float, float], sizes: tuple[int, int],
+    interval: tuple[float, float], sizes: tuple[int, int], first: float = 0.0,
 ) -> tuple[list[float], list[float], float]:  # fmt: skip
     """Return the coefficients of P and Q, the constant ones first, and the largest relative error.
 
@@ -33,22 +33,31 @@ def fit(
         variable: of the polynomials.
         interval: of x.
         sizes: coefficients of P, and of Q without its constant, which is 1.
+        first: what P begins with, where that is known; both P and Q are scaled so that float32 has it nearly exactly.
     """
     low, high = interval
     x = (low + high) / 2 + (high - low) / 2 * np.cos(np.pi * (np.arange(POINTS) + 0.5) / POINTS)
     x = x[np.abs(x) > 1e-6]
     t, wanted, known, outer = variable(x), function(x), start(x), factor(x)
     above, below = sizes
-    fixed: dict[int, float] = {}
+    fixed: dict[int, float] = {0: first} if first else {}
+    scale = _scale(first) if first else 1.0
     order = [index for pair in zip_longest(range(above), range(above, above + below)) for index in pair]
     for turn in range(above + below + 1):
         coefficients = _lawson(t, wanted - known, outer, wanted, sizes, fixed)
-        if turn < above + below:
-            fixed[order[turn]] = float(np.float32(coefficients[order[turn]]))
+        if turn < above + below and order[turn] not in fixed:
+            fixed[order[turn]] = float(np.float32(coefficients[order[turn]] * scale)) / scale
     found = np.array([fixed[index] for index in range(above + below)])
     quotient = _quotient(found, t, above)
     error = float(np.abs((known + outer * quotient - wanted) / wanted).max())
-    return list(found[:above]), list(found[above:]), error
+    return list(found[:above] * scale), [scale, *(found[above:] * scale)] if below else [], error
+
+
+def _scale(first: float) -> float:
+    """Return a float32 whose product with a number is nearly one too."""
+    candidates = np.linspace(0.5, 1, 1 << 20).astype(np.float32).astype(np.float64)
+    products = candidates * first
+    return float(candidates[np.abs(products.astype(np.float32) - products).argmin()])
 
 
 def zip_longest(one: range, other: range) -> list[tuple[int, ...]]:
@@ -97,7 +106,7 @@ def _show(name: str, found: tuple[list[float], list[float], float]) -> None:
     print(f"{name}: largest relative error {error:.3g} = {error * 2**24:.3f} units of 2**-24")
     print("   ", tuple(float(np.float32(each)) for each in above))
     if below:
-        print("    (1.0,", ", ".join(str(float(np.float32(each))) for each in below) + ")")
+        print("   ", tuple(float(np.float32(each)) for each in below))
 
 
 def _erf(x: Wide) -> Wide:
@@ -111,13 +120,10 @@ def main() -> None:
     _show("exp", fit(np.exp, lambda x: 1 + x, np.square, itself, (-half * 1.001, half * 1.001), (5, 0)))
     _show("expm1", fit(np.expm1, itself, np.square, itself, (-half * 1.001, half * 1.001), (5, 0)))
     _show("tanh", fit(np.tanh, zero, itself, np.square, (0, 9.02), (6, 4)))
-    for sizes in ((5, 4),(5, 5), (6, 4), (6, 5), (6, 6)):
-        _show(f"erf {sizes}", fit(_erf, itself, itself, np.square, (0, 3.925), sizes))
+    _show("erf", fit(_erf, zero, itself, np.square, (0, 3.925), (6, 5), 2 / math.sqrt(math.pi)))
     low, high = math.sqrt(0.5) - 1, math.sqrt(2) - 1
-    for size in (7, 8, 9):
-        _show(f"log {size}", fit(np.log1p, lambda x: x - x * x / 2, lambda x: x**3, itself, (low, high), (size, 0)))
-    for sizes in ((3, 3), (4, 3), (4, 4)):
-        _show(f"log1p {sizes}", fit(np.log1p, zero, itself, itself, (0, 1), sizes))
+    _show("log", fit(np.log1p, lambda x: x - x * x / 2, lambda x: x**3, itself, (low, high), (9, 0)))
+    _show("log1p", fit(np.log1p, zero, itself, itself, (0, 1), (4, 3)))
     quarter = math.pi / 4 * 1.001
     _show("sin", fit(np.sin, itself, lambda x: x**3, np.square, (0, quarter), (3, 0)))
     _show("cos", fit(np.cos, lambda x: 1 - x * x / 2, lambda x: x**4, np.square, (0, quarter), (3, 0)))
