@@ -1,0 +1,382 @@
+"""A sweep: the stage that computes one row after the other, element by element or along the row.
+
+What a sweep computes is given by expressions. A wide one has a number for each column, a narrow one has one number for the row. A
+reduction makes a narrow expression of a wide one, and all that depends on it belongs to the next level. A row takes one loop over its
+columns for each level: a layer norm takes three, for the mean, for the variance and for the result. Narrow values stay in registers. A
+wide value that a later loop needs is read again where it was written, and computed again where it was not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from mlbench.compiler.x86.assembler import R8, R9, R10, R11, R12, R13, R14, RAX, RCX, RDI, RDX, RSI, Label, Mem
+from mlbench.compiler.x86.formula import MOST_VECTORS, POOL, Allocated, Emitter, Formula, Places, Pool, allocate, kept_register
+from mlbench.compiler.x86.isa import VectorAssembler
+from mlbench.compiler.x86.stages import View, Writer
+
+FLOAT_BYTES = 4
+POINTERS = (RSI, RDI, RDX, R8, R9, R10, R11, R12, R13, R14)
+"""Registers with the addresses of what is read and written."""
+MOST_PLACES = len(POINTERS)
+MOST_KEPT = 6
+"""Numbers of a row that stay in registers."""
+SUM, MAX, MIN, ANY_BIT = "sum", "max", "min", "or"
+_IDENTITIES = {SUM: 0, MAX: 0xFF800000, MIN: 0x7F800000, ANY_BIT: 0}
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Expression:
+    """Something that is known for a row.
+
+    Attributes:
+        kind: "read", "number", "apply" or "reduce".
+        is_wide: it has a number for each column.
+        level: reductions that must have been before it.
+        arguments: what it is computed from.
+        view: where it is read.
+        number: its value.
+        emit: what computes it, as a formula.
+        reduction: SUM, MAX, MIN or ANY_BIT.
+    """
+
+    kind: str
+    is_wide: bool
+    level: int = 0
+    arguments: tuple[Expression, ...] = ()
+    view: View | None = None
+    number: float = 0.0
+    emit: Callable[..., int] | None = None
+    reduction: str = ""
+
+
+def read(view: View, *, is_wide: bool = True) -> Expression:
+    """A value in memory; a row of numbers that is the same for each row has a stride of 0."""
+    return Expression("read", is_wide, view=view)
+
+
+def number(value: float) -> Expression:
+    """A constant."""
+    return Expression("number", is_wide=False, number=value)
+
+
+def apply(emit: Callable[..., int], *arguments: Expression) -> Expression:
+    """What a formula makes of expressions."""
+    return Expression(
+        "apply", any(each.is_wide for each in arguments), max(each.level for each in arguments), arguments, emit=emit
+    )
+
+
+def reduce(reduction: str, argument: Expression) -> Expression:
+    """The sum, the largest or the smallest number, or all bits, of a row."""
+    return Expression("reduce", is_wide=False, level=argument.level + 1, arguments=(argument,), reduction=reduction)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Sweep:
+    """A stage that computes row after row.
+
+    Attributes:
+        columns: of the wide values.
+        writes: pairs of where something goes and what. What is written in an earlier loop than the last may be written over.
+    """
+
+    columns: int
+    writes: tuple[tuple[View, Expression], ...]
+
+    def emit(self, writer: Writer) -> None:
+        """Put the code."""
+        _SweepWriter(self, writer).emit()
+
+    @property
+    def places(self) -> int:
+        """Registers for addresses that it needs."""
+        return len(_views(self))
+
+    @property
+    def kept(self) -> int:
+        """Registers for numbers of the row that it needs."""
+        return len(_kept(self))
+
+
+def _below(expressions: Sequence[Expression]) -> Iterator[Expression]:
+    """Give expressions and all that they are computed from, each once."""
+    seen: set[Expression] = set()
+    todo = list(expressions)
+    while todo:
+        each = todo.pop()
+        if each not in seen:
+            seen.add(each)
+            yield each
+            todo += each.arguments
+
+
+def _views(sweep: Sweep) -> tuple[View, ...]:
+    views = [view for view, _ in sweep.writes]
+    views += [each.view for each in _below([written for _, written in sweep.writes]) if each.view is not None]
+    return tuple(dict.fromkeys(views))
+
+
+def _kept(sweep: Sweep) -> Mapping[Expression, int]:
+    """Give a register to each narrow expression that a loop reads or makes."""
+    all_of_them = list(_below([written for _, written in sweep.writes]))
+    found = [each for each in all_of_them if each.kind == "reduce"]
+    found += [
+        argument
+        for each in all_of_them
+        if each.is_wide or each.kind == "reduce"
+        for argument in each.arguments
+        if not argument.is_wide and argument.kind != "number"
+    ]
+    found += [each for _, each in sweep.writes if not each.is_wide and each.kind != "number"]
+    return {each: index for index, each in enumerate(dict.fromkeys(found))}
+
+
+class _SweepWriter:
+    """Writes the code of a sweep."""
+
+    def __init__(self, sweep: Sweep, writer: Writer) -> None:
+        self._sweep = sweep
+        self._writer = writer
+        self._a: VectorAssembler = writer.a
+        lanes = self._a.vectors.lanes
+        self._lanes = lanes
+        self._vector_bytes = FLOAT_BYTES * lanes
+        self._tail = sweep.columns % lanes
+        self._full = sweep.columns // lanes
+        self._pool = Pool(lanes)
+        self._emitter = Emitter(self._a, self._pool)
+        views = _views(sweep)
+        self._places = {view: index for index, view in enumerate(views)}
+        self._kept = _kept(sweep)
+        self._free = self._a.usable - len(self._kept)
+        self._moved = [0] * len(views)
+        self._all = list(_below([written for _, written in sweep.writes]))
+        self._written: dict[Expression, View] = {}
+
+    def emit(self) -> None:
+        a, writer, sweep = self._a, self._writer, self._sweep
+        again, pool, end = Label(), Label(), Label()
+        writer.rows(RCX)
+        for view, index in self._places.items():
+            writer.address(POINTERS[index], view)
+        if self._tail:
+            a.set_mask(self._tail, writer.masks)
+        a.lea_label(POOL, pool)
+        a.align(16)
+        a.put(again)
+        last = max(each.level for each in self._all)
+        for level in range(last + 1):
+            self._once(level)
+            self._loop(level)
+        for view, index in self._places.items():
+            distance = view.stride_bytes - self._moved[index]
+            if distance:
+                a.add_distance(POINTERS[index], distance)
+        self._moved = [0] * len(self._moved)
+        a.sub_number(RCX, 1)
+        a.jump_if("ne", again)
+        a.jump(end)
+        a.align(32)
+        a.put(pool)
+        a.code += self._pool.data()
+        a.put(end)
+        del sweep
+
+    # --- numbers of a row ---------------------------------------------------------------------------------------------------
+
+    def _once(self, level: int) -> None:
+        """Compute and write the narrow expressions of a level, and keep those that a loop reads."""
+        a = self._a
+        wanted = [each for each in self._kept if each.level == level and each.kind != "reduce"]
+        writes = [(view, each) for view, each in self._sweep.writes if not each.is_wide and each.level == level]
+        f = Formula()
+        known: dict[Expression, int] = {}
+        roots = [self._narrow(f, each, known) for each in wanted]
+        allocated = allocate(f, roots)
+        assert allocated.needed <= self._free, "more numbers of a row than registers"
+        sources = {index: Mem(POINTERS[index], -self._moved[index]) for index in range(len(self._moved))}
+        self._emitter.emit(allocated, Places(sources, [0], [0]))
+        for each, root in zip(wanted, roots, strict=True):
+            a.vmove(kept_register(a, self._kept[each]), self._emitter.register(allocated, root, 0))
+        for view, each in writes:
+            index = self._places[view]
+            if each.kind == "number":
+                a.vload(0, self._pool.place(_bits(f, each.number)))
+                a.vstore_first(Mem(POINTERS[index], -self._moved[index]), 0)
+            else:
+                a.vstore_first(Mem(POINTERS[index], -self._moved[index]), kept_register(a, self._kept[each]))
+
+    def _narrow(self, f: Formula, each: Expression, known: dict[Expression, int]) -> int:
+        if each not in known:
+            known[each] = self._bind_narrow(f, each, known)
+        return known[each]
+
+    def _bind_narrow(self, f: Formula, each: Expression, known: dict[Expression, int]) -> int:
+        if each.kind == "number":
+            return f.number(each.number)
+        if each.kind == "reduce":
+            return f.kept(self._kept[each])
+        if each.view is not None:
+            return f.narrow(self._places[each.view])
+        assert each.emit is not None
+        return each.emit(f, *(self._narrow(f, argument, known) for argument in each.arguments))
+
+    # --- loops over the columns ------------------------------------------------------------------------------------------------
+
+    def _loop(self, level: int) -> None:
+        """Put the loop of a level: what it writes, and what it reduces for the next one."""
+        a = self._a
+        writes = [(view, each) for view, each in self._sweep.writes if each.is_wide and each.level == level]
+        reductions = [each for each in self._all if each.kind == "reduce" and each.level == level + 1]
+        if not writes and not reductions:
+            return
+        f = Formula()
+        known: dict[Expression, int] = {}
+        written = [(view, self._wide(f, each, known)) for view, each in writes]
+        reduced = [(each, self._wide(f, each.arguments[0], known)) for each in reductions]
+        allocated = allocate(f, [value for _, value in written] + [value for _, value in reduced])
+        spare = 1 if reduced else 0
+        vectors = self._full + bool(self._tail)
+        most = (self._free - spare) // (allocated.needed + len(reduced))
+        assert most >= 1, "a formula that takes more registers than there are"
+        width = min(MOST_VECTORS, most, vectors)
+        body = _Loop(allocated, written, reduced, width, width * allocated.needed)
+        for place, (each, _) in enumerate(reduced):
+            for number in range(width):
+                self._fill(body.accumulator(place, number), _IDENTITIES[each.reduction])
+        groups, left = divmod(self._full, width)
+        shift = 0
+        if groups > 1:
+            again = Label()
+            a.mov_number(RAX, groups)
+            a.align(16)
+            a.put(again)
+            self._vectors(body, width, 0, masked=False)
+            used = self._used(body)
+            for index in used:
+                a.add_number(POINTERS[index], width * self._vector_bytes)
+            a.sub_number(RAX, 1)
+            a.jump_if("ne", again)
+            for index in used:
+                self._moved[index] += groups * width * self._vector_bytes
+            shift = groups * width * self._vector_bytes
+        elif groups:
+            self._vectors(body, width, 0, masked=False)
+            shift = width * self._vector_bytes
+        if left or self._tail:
+            self._vectors(body, left + bool(self._tail), shift, masked=bool(self._tail))
+        for place, (each, _) in enumerate(reduced):
+            self._finish(body, place, each)
+        self._written.update({each: view for view, each in writes})
+        for index in self._used(body):
+            if self._moved[index] and level < max(other.level for other in self._all):
+                a.add_distance(POINTERS[index], -self._moved[index])
+                self._moved[index] = 0
+
+    def _wide(self, f: Formula, each: Expression, known: dict[Expression, int]) -> int:
+        if each not in known:
+            known[each] = self._bind_wide(f, each, known)
+        return known[each]
+
+    def _bind_wide(self, f: Formula, each: Expression, known: dict[Expression, int]) -> int:
+        if each.kind == "number":
+            return f.number(each.number)
+        if not each.is_wide:
+            return f.kept(self._kept[each])
+        if each in self._written:
+            return f.source(self._places[self._written[each]])
+        if each.view is not None:
+            return f.source(self._places[each.view])
+        assert each.emit is not None
+        return each.emit(f, *(self._wide(f, argument, known) for argument in each.arguments))
+
+    def _used(self, body: _Loop) -> list[int]:
+        """Return the places that a loop reads and writes along the row."""
+        read_there = {instruction.number for _, instruction in body.allocated.instructions if instruction.name == "source"}
+        return sorted(read_there | {self._places[view] for view, _ in body.written})
+
+    def _vectors(self, body: _Loop, width: int, shift: int, *, masked: bool) -> None:
+        """Put the formula for some vectors, from `shift` bytes behind the beginning of the row on."""
+        a = self._a
+        bases = [number * body.allocated.needed for number in range(width)]
+        shifts = [number * self._vector_bytes for number in range(width)]
+        sources = {index: Mem(POINTERS[index], shift - self._moved[index]) for index in range(len(self._moved))}
+        self._emitter.emit(body.allocated, Places(sources, shifts, bases, masked))
+        for view, value in body.written:
+            for number, base in enumerate(bases):
+                is_last = masked and number == width - 1
+                place = Mem(sources[self._places[view]].base, sources[self._places[view]].shift + shifts[number])
+                a.vstore(place, self._emitter.register(body.allocated, value, base), masked=is_last)
+        for place_of, (each, value) in enumerate(body.reduced):
+            for number, base in enumerate(bases):
+                register = self._emitter.register(body.allocated, value, base)
+                if masked and number == width - 1:
+                    spare = body.spare
+                    self._fill(spare, _IDENTITIES[each.reduction])
+                    a.vkeep(spare, spare, register)
+                    register = spare
+                self._combine(each.reduction, body.accumulator(place_of, number), register)
+
+    def _finish(self, body: _Loop, place: int, each: Expression) -> None:
+        """Reduce the accumulators to one number in all lanes, and keep it."""
+        a = self._a
+        first = body.accumulator(place, 0)
+        for number in range(1, body.width):
+            self._combine(each.reduction, first, body.accumulator(place, number))
+        lanes = self._lanes // 2
+        while lanes:
+            a.vswap(body.spare, first, lanes)
+            self._combine(each.reduction, first, body.spare)
+            lanes //= 2
+        a.vmove(kept_register(a, self._kept[each]), first)
+
+    def _combine(self, reduction: str, to: int, other: int) -> None:
+        a = self._a
+        if reduction == SUM:
+            a.vadd(to, to, other)
+        elif reduction == MAX:
+            a.vmax(to, other, to)
+        elif reduction == MIN:
+            a.vmin(to, other, to)
+        else:
+            a.vor(to, to, other)
+
+    def _fill(self, register: int, bits: int) -> None:
+        if bits:
+            self._a.vload(register, self._pool.place(bits))
+        else:
+            self._a.vzero(register)
+
+
+@dataclass(frozen=True, slots=True)
+class _Loop:
+    """What a loop computes.
+
+    Attributes:
+        allocated: its formula.
+        written: pairs of where a value goes and the value.
+        reduced: pairs of a reduction and the value that it reduces.
+        width: vectors at a time.
+        first: first register behind those of the vectors.
+    """
+
+    allocated: Allocated
+    written: Sequence[tuple[View, int]]
+    reduced: Sequence[tuple[Expression, int]]
+    width: int
+    first: int
+
+    def accumulator(self, place: int, number: int) -> int:
+        """Return the register of a reduction for one of the vectors."""
+        return self.first + place * self.width + number
+
+    @property
+    def spare(self) -> int:
+        """A register that holds nothing."""
+        return self.first + len(self.reduced) * self.width
+
+
+def _bits(f: Formula, value: float) -> int:
+    return f.instructions[f.number(value)].number
