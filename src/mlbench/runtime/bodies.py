@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,14 +11,16 @@ import numpy.typing as npt
 
 from mlbench.compiler.memory import MemoryPlan
 from mlbench.compiler.schedule.program import Program
-from mlbench.compiler.x86 import Arena, Argument, Arrays, Body, BodyPlan, Layer, Product, Team, View, Work, X, Y, code_of, inner
+from mlbench.compiler.x86 import Arrays, Body, BodyPlan, Team, Work, code_of, inner
 from mlbench.ir import FloatArray
-from mlbench.runtime.x86_backend import Run, instructions, layers_of
+from mlbench.runtime.x86_backend import Run, array_columns, instructions, stages_of
 
 FLOAT_BYTES = 4
 RELEASED_FLOP, RELEASED_BYTES = 4e6, 2 * 1024 * 1024
 """Work of more than so much arithmetic, or of more bytes of weights, gives the interpreter's lock away, as NumPy's products do. Below, that
 would cost more than it brings. The work of a team always gives it away: a thread that it waits for may be slow to come."""
+SWEPT_FLOP = 20
+"""Arithmetic that takes about as long as one element of a sweep."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -43,7 +45,7 @@ class Generated:
     Attributes:
         arrays: that come with a call.
         work: what a call does.
-        function: `function(x, y)`, which computes the rows of x into y.
+        function: `function(x0, ..., y0, ...)`, which computes the rows of the inputs into the outputs.
     """
 
     arrays: Arrays
@@ -71,32 +73,24 @@ def generated(program: Program, plan: MemoryPlan, memory: Memory, run: Run, most
     Raises:
         CodeError: when the system gives no memory that code may run in.
     """
-    layers = layers_of(program, plan, memory.storage, run)
-    inputs, columns = layers[0].shape.inputs, layers[-1].shape.columns
-    arrays = Arrays((inputs,), (columns,), most_rows)
     base, *others = (int(arena.ctypes.data) for arena in (memory.arena, *memory.others))
-    stages = tuple(_product(layer, base) for layer in layers)
-    strides = FLOAT_BYTES * inputs, FLOAT_BYTES * columns
-    body_plan = BodyPlan(stages, strides, program.schedule.tile_rows, base, tuple(others))
-    work = Work(Body(instructions(), body_plan, program, memory, team=team), _released_rows(layers, body_plan, team), team)
+    addresses = {name: int(array.ctypes.data) - base for name, array in memory.storage.items()}
+    columns = {name: array_columns(program, plan, name) for name in run.arrays}
+    arrays = Arrays(tuple(columns[name] for name in run.inputs), tuple(columns[name] for name in run.outputs), most_rows)
+    strides = tuple(FLOAT_BYTES * columns[name] for name in run.arrays)
+    body_plan = BodyPlan(stages_of(program, plan, addresses, run), strides, program.schedule.tile_rows, base, tuple(others))
+    work = Work(Body(instructions(), body_plan, program, memory, team=team), _released_rows(program, run, body_plan, team), team)
     return Generated(arrays, work, inner(arrays, work))
 
 
-def _product(layer: Layer, base: int) -> Product:
-    shape = layer.shape
-    source, target = _view(layer.source, shape.inputs, base), _view(layer.target, shape.columns, base)
-    return Product(shape, layer.weight, layer.operands, source, target)
-
-
-def _view(place: int | str, columns: int, base: int) -> View:
-    places = {X: Argument(0), Y: Argument(1)}
-    return View(places[place] if isinstance(place, str) else Arena(place - base), FLOAT_BYTES * columns)
-
-
-def _released_rows(layers: Sequence[Layer], plan: BodyPlan, team: Team | None) -> int:
+def _released_rows(program: Program, run: Run, plan: BodyPlan, team: Team | None) -> int:
     """Return from how many rows on others should run meanwhile."""
-    size = sum(layer.shape.inputs * layer.shape.columns for layer in layers)
-    long = 1 if FLOAT_BYTES * size > RELEASED_BYTES else int(RELEASED_FLOP / (2 * size)) + 1
+    graph = program.graph
+    nodes = graph.nodes[run.first : run.last]
+    size = sum(graph.constants[node.operands[0]].size for node in nodes if program.of(node).packed)
+    swept = sum(max(node.columns, *map(graph.columns_of, node.values)) for node in nodes if program.of(node).swept)
+    flop = max(1, 2 * size + SWEPT_FLOP * swept)
+    long = 1 if FLOAT_BYTES * size > RELEASED_BYTES else int(RELEASED_FLOP / flop) + 1
     if team is None:
         return long
     return min(long, plan.alone_rows + 1) if plan.other_arenas else 1

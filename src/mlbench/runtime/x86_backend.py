@@ -1,65 +1,70 @@
-"""From nodes of generated code to the callables that run them: what the layers are, and where their operands lie."""
+"""From nodes of generated code to the stages that compute them, and where their operands lie."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import dataclass
 
 from mlbench.compiler.memory import MemoryPlan
 from mlbench.compiler.schedule.program import COLUMNS, ROWS, Program
-from mlbench.compiler.x86 import MOST_OPERANDS, STEPS, Layer, Rows, Shape, Vectors, X, Y, chain, code_of, described, find
+from mlbench.compiler.sweeps import sweeps_of
+from mlbench.compiler.x86 import MOST_OPERANDS, STEPS, Arena, Argument, Product, Shape, Stage, Vectors, View, described, find
 from mlbench.errors import GraphError
-from mlbench.ir import FloatArray
+from mlbench.ir import Node, op_named
+
+
+FLOAT_BYTES = 4
 
 
 @dataclass(frozen=True, slots=True)
 class Run:
     """Nodes that follow each other and become one function.
 
-    Its values lie in the arena, but for one array that it reads and one that it writes, which come with a call: an input or an output of
-    the graph.
+    Its values lie in the arena, but for arrays that come with a call: inputs and outputs of the graph.
 
     Attributes:
         first: position of the first node.
         last: their end.
-        source: name of the input that it reads, or of the buffer of an output; empty where all that it reads lies in the arena.
-        target: name of the buffer of the output that it writes, and may read; empty where there is none.
+        inputs: names of the inputs that it reads, in the order of the graph.
+        outputs: names of the buffers of the outputs that it writes or reads; one of them at least, even where it does neither.
     """
 
     first: int
     last: int
-    source: str = ""
-    target: str = ""
+    inputs: tuple[str, ...] = ()
+    outputs: tuple[str, ...] = ()
+
+    @property
+    def arrays(self) -> tuple[str, ...]:
+        """Names of the arrays that come with a call, in order."""
+        return (*self.inputs, *self.outputs)
 
 
 def runs_of(program: Program, plan: MemoryPlan) -> tuple[Run, ...]:
-    """Return the runs of a program; NumPy's steps in an epilogue end one, and so does a second array to read or to write."""
+    """Return the runs of a program; NumPy's steps in an epilogue end one."""
     graph = program.graph
-    homes = {plan.buffer_of(name).name for name in graph.outputs}
-    found: list[Run] = []
+    found: list[tuple[int, int]] = []
     goes_on = False
     for position, node in enumerate(graph.nodes):
         if program.of(node).is_generated:
-            (value,), buffer = node.values, plan.buffer_of(node.output).name
-            read = value if value in graph.inputs else plan.buffer_of(value).name
-            source, target = read if read in graph.inputs or read in homes else "", buffer if buffer in homes else ""
-            longer = _with_arrays(found[-1], source, target) if goes_on else None
-            if longer is None:
-                found.append(Run(position, position + 1, source, target))
-            else:
-                found[-1] = replace(longer, last=position + 1)
+            first = found.pop()[0] if goes_on else position
+            found.append((first, position + 1))
         goes_on = program.runs_generated(node)
-    return tuple(found)
+    return tuple(_run(program, plan, first, last) for first, last in found)
 
 
-def _with_arrays(run: Run, source: str, target: str) -> Run | None:
-    """Return a run that reads and writes these as well, or None where it had to read two arrays or to write two."""
-    target = target or run.target
-    sources = {run.source, source} - {"", target}
-    if run.target not in ("", target) or len(sources) > 1:
-        return None
-    return replace(run, source="".join(sources), target=target)
+def _run(program: Program, plan: MemoryPlan, first: int, last: int) -> Run:
+    graph = program.graph
+    nodes = graph.nodes[first:last]
+    homes = tuple(dict.fromkeys(plan.buffer_of(name).name for name in graph.outputs))
+    names = {name for node in nodes for name in (node.output, *node.values)}
+    used = {plan.buffer_of(name).name for name in names if name not in graph.inputs}
+    return Run(
+        first,
+        last,
+        tuple(name for name in graph.inputs if name in names),
+        tuple(home for home in homes if home in used) or homes[:1],
+    )
 
 
 def instructions() -> Vectors:
@@ -74,45 +79,71 @@ def instructions() -> Vectors:
     return vectors
 
 
-def layers_of(program: Program, plan: MemoryPlan, storage: Mapping[str, FloatArray], run: Run) -> tuple[Layer, ...]:
-    """Return the layers of a run, whose values lie in the arena, but for what it reads and writes of the caller's."""
+def _shape_of(program: Program, node: Node, vectors: Vectors) -> tuple[Shape, int, tuple[int, ...]]:
+    """Return the shape of a product, and the addresses of its packed weight and of what its steps read.
+
+    Raises:
+        GraphError: where there is no code for it.
+    """
+    schedule, constants = program.of(node), program.graph.constants
+    if schedule.lanes != vectors.lanes:
+        raise GraphError(
+            f"{node.output} is packed for vectors of {schedule.lanes} lanes; this machine's {vectors.name} has {vectors.lanes}"
+        )
+    weight = program.schedule.packed[schedule.packed]
+    steps = node.epilogue[: schedule.inner]
+    unknown = [step.op for step in steps if step.op not in STEPS]
+    if unknown or sum(len(step.operands) for step in steps) > MOST_OPERANDS:
+        raise GraphError(f"{node.output}: there is no code for {unknown or 'so many operands'} inside a product")
+    operands = tuple(int(constants[name].ctypes.data) for step in steps for name in step.operands)
+    inputs, columns = weight.shape
+    return Shape(inputs, columns, schedule.width, tuple(step.op for step in steps)), int(weight.ctypes.data), operands
+
+
+def stages_of(program: Program, plan: MemoryPlan, addresses: Mapping[str, int], run: Run) -> tuple[Stage, ...]:
+    """Return the stages of a run: products, and sweeps that compute all else.
+
+    Args:
+        program: what runs.
+        plan: which buffer has a value.
+        addresses: of the buffers, counted from the beginning of the arena.
+        run: which nodes.
+    """
     graph = program.graph
-
-    def place(value: str) -> int | str:
-        name = value if value in graph.inputs else plan.buffer_of(value).name
-        if name == run.target:
-            return Y
-        return X if name == run.source else int(storage[name].ctypes.data)
-
-    layers = []
     vectors = instructions()
+
+    def place(value: str) -> View:
+        stride = FLOAT_BYTES * graph.columns_of(value)
+        name = value if value in graph.inputs else plan.buffer_of(value).name
+        if name in run.arrays:
+            return View(Argument(run.arrays.index(name)), stride)
+        return View(Arena(addresses[name]), stride)
+
+    stages: list[Stage] = []
     for node in graph.nodes[run.first : run.last]:
         schedule = program.of(node)
-        if schedule.lanes != vectors.lanes:
-            raise GraphError(
-                f"{node.output} is packed for vectors of {schedule.lanes} lanes; this machine's {vectors.name} has {vectors.lanes}"
-            )
-        weight = program.schedule.packed[schedule.packed]
-        steps = node.epilogue[: schedule.inner]
-        unknown = [step.op for step in steps if step.op not in STEPS]
-        if unknown or sum(len(step.operands) for step in steps) > MOST_OPERANDS:
-            raise GraphError(f"{node.output}: there is no code for {unknown or 'so many operands'} inside a product")
-        operands = tuple(int(graph.constants[name].ctypes.data) for step in steps for name in step.operands)
-        inputs, columns = weight.shape
-        shape = Shape(inputs, columns, schedule.width, tuple(step.op for step in steps))
-        layers.append(Layer(shape, int(weight.ctypes.data), operands, place(node.values[0]), place(node.output)))
-    return tuple(layers)
+        if schedule.packed:
+            stages.append(_product(program, node, vectors, place))
+        if schedule.swept:
+            stages += sweeps_of(graph, node, program.swept_steps(node), place)
+    return tuple(stages)
 
 
-def tile_function(program: Program, plan: MemoryPlan, storage: Mapping[str, FloatArray], run: Run, rows: int) -> Callable[..., Any]:
-    """Return `function(x, y)` for the rows of one tile."""
-    return chain(instructions(), layers_of(program, plan, storage, run), Rows(0, rows, rows), None, program, storage)
+def _product(program: Program, node: Node, vectors: Vectors, place: Callable[[str], View]) -> Product:
+    shape, weight, operands = _shape_of(program, node, vectors)
+    return Product(shape, weight, operands, place(node.values[0]), place(node.output))
+
+
+def array_columns(program: Program, plan: MemoryPlan, name: str) -> int:
+    """Return the columns of an array that comes with a call: an input, or a buffer of an output."""
+    inputs = program.graph.inputs
+    return inputs[name] if name in inputs else next(buffer.columns for buffer in plan.buffers if buffer.name == name)
 
 
 def whole_run(program: Program, plan: MemoryPlan) -> Run:
-    """Return the run of a program that is all generated."""
-    (run,) = runs_of(program, plan)
-    return run
+    """Return the run of a program that is all generated: all inputs and outputs come with a call."""
+    graph = program.graph
+    return Run(0, len(graph.nodes), tuple(graph.inputs), tuple(plan.buffer_of(name).name for name in graph.outputs))
 
 
 def chain_text(program: Program, batch: int, size_bytes: int) -> str:
@@ -128,13 +159,11 @@ def chain_text(program: Program, batch: int, size_bytes: int) -> str:
     how = shared[schedule.shared] if workers > 1 else ""
     lines = [f"machine code ({vectors.name}, {size_bytes:,} bytes) for {batch} rows{how}: {cut}; in each tile of {rows}"]
     for node in graph.nodes:
-        inputs, columns = graph.constants[node.operands[0]].shape
-        shape = Shape(inputs, columns, program.of(node).width, tuple(step.op for step in node.epilogue))
-        steps = "".join(f", {step.op}" for step in node.epilogue)
-        lines.append(f"  {node.output}: {described(shape, rows, vectors)}{steps}")
+        if program.of(node).packed:
+            shape, _, _ = _shape_of(program, node, vectors)
+            lines.append(f"  {node.output}: {described(shape, rows, vectors)}{''.join(f', {name}' for name in shape.steps)}")
+        if program.of(node).swept:
+            own = [] if op_named(node.op).is_product else [node.op]
+            steps = [*own, *(step.op for step in program.swept_steps(node))]
+            lines.append(f"  {node.output}: rows swept, {', '.join(steps)}")
     return "\n".join(lines) + "\n"
-
-
-def code_bytes(function: Callable[..., Any]) -> int:
-    """Return the memory that a function's code takes."""
-    return code_of(function).size_bytes

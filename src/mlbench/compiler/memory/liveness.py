@@ -47,8 +47,7 @@ def strip_rows_of(graph: Graph, node: Node) -> int | None:
 
 def scratch_names(program: Program, node: Node) -> tuple[str, ...]:
     """Names of the scratch buffers a node needs, for its op and its epilogue together."""
-    need = max([op_named(node.op).scratch, *(op_named(step.op).scratch for step in program.outer_steps(node))])
-    return tuple(f"{node.output}_scratch{index}" for index in range(need))
+    return tuple(f"{node.output}_scratch{index}" for index in range(program.scratch_of(node)))
 
 
 def _scratch_of(program: Program, node: Node, position: int) -> list[Buffer]:

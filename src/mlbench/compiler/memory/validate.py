@@ -96,7 +96,7 @@ def _check_shared(program: Program, buffer: Buffer) -> None:
 def _check_scratch(program: Program, position: int, plan: MemoryPlan) -> None:
     graph = program.graph
     node = graph.nodes[position]
-    need = max([op_named(node.op).scratch, *(op_named(step.op).scratch for step in program.outer_steps(node))])
+    need = program.scratch_of(node)
     operands = node.constants[1:] if op_named(node.op).is_product else node.constants
     strips = [graph.constants[name].shape[0] for name in operands if graph.constants[name].ndim == 2]
     rows = strips[0] if strips else program.schedule.tile_rows

@@ -15,6 +15,7 @@ elsewhere the pass does nothing and says why.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -23,8 +24,9 @@ from mlbench.compiler.passes.base import Pass
 from mlbench.compiler.schedule.program import FEATURES, NodeSchedule, Program
 from mlbench.compiler.schedule.schedule import Schedule, products_of, weight_shape
 from mlbench.compiler.shared_copies import shared_copy
+from mlbench.compiler.sweeps import why_not
 from mlbench.compiler.x86 import MOST_OPERANDS, MOST_SIZE, STEPS, Vectors, best_width, find, pack
-from mlbench.ir import FloatArray, Node, new_name
+from mlbench.ir import FloatArray, Node, new_name, op_named
 
 
 def choose(program: Program, schedule: Schedule) -> Program:
@@ -39,7 +41,12 @@ def choose(program: Program, schedule: Schedule) -> Program:
         if op.generated and _is_possible(program, node):
             width = best_width(program.schedule.tile_rows, *weight_shape(program.graph, node), vectors)
             name = _packed(node.operands[0], width, vectors, constants, packed)
-            nodes[node.output] = NodeSchedule(packed=name, width=width, lanes=vectors.lanes, inner=_inner(node, constants))
+            inner = _inner(node, constants)
+            swept = inner < len(node.epilogue) and not why_not(program.graph, node, node.epilogue[inner:])
+            nodes[node.output] = NodeSchedule(packed=name, width=width, lanes=vectors.lanes, inner=inner, swept=swept)
+    for node in program.graph.nodes:
+        if not op_named(node.op).is_product and _is_sweep(program, node):
+            nodes[node.output] = replace(nodes[node.output], swept=True)
     return program if nodes == program.schedule.nodes else program.scheduled(nodes=nodes, packed=packed)
 
 
@@ -50,21 +57,39 @@ def explain(before: Program, after: Program) -> str:
         return f"No code generated: {why}."
     if not after.schedule.is_static:
         return "No code generated: it has addresses in it, so it needs static buffers."
-    mine = [node for node in after.graph.nodes if after.of(node).is_generated]
-    if not mine:
+    mine = [node for node in after.graph.nodes if after.of(node).packed]
+    swept = [node.output for node in after.graph.nodes if after.of(node).swept]
+    if not mine and not swept:
         return "No code generated: it was not chosen, or an operand does not allow it."
     size = sum(array.nbytes for array in after.schedule.packed.values())
     inside = sum(after.of(node).inner for node in mine)
     panels = ", ".join(str(after.of(node).width * vectors.lanes) for node in mine)
-    return (
+    products = (
         f"{', '.join(node.output for node in mine)} computed by generated code for {vectors.name}, with {inside} "
         f"element-wise steps inside the products; {size:,} bytes of copies of weights, packed in panels of {panels} columns."
     )
+    sweeps = f"{', '.join(swept)} swept row by row, with functions as polynomials."
+    return " ".join([products] * bool(mine) + [sweeps] * bool(swept) + _left_to_numpy(after))
+
+
+def _left_to_numpy(program: Program) -> list[str]:
+    """Return a sentence on each node that NumPy computes, or has a part in."""
+    return [
+        f"NumPy computes {node.output if not program.of(node).is_generated else f'steps behind {node.output}'}, because "
+        f"{why_not(program.graph, node, program.outer_steps(node)) or 'it was not chosen'}."
+        for node in program.graph.nodes
+        if not program.runs_generated(node)
+    ]
 
 
 def _is_possible(program: Program, node: Node) -> bool:
     rows_first = FEATURES not in (program.of(node).layout, program.layout_of(node.values[0]))
     return not program.of(node).is_generated and rows_first and max(weight_shape(program.graph, node)) <= MOST_SIZE
+
+
+def _is_sweep(program: Program, node: Node) -> bool:
+    rows_first = FEATURES not in (program.of(node).layout, *map(program.layout_of, node.values))
+    return not program.of(node).is_generated and rows_first and not why_not(program.graph, node, node.epilogue)
 
 
 def _packed(name: str, width: int, vectors: Vectors, constants: Mapping[str, FloatArray], packed: dict[str, FloatArray]) -> str:

@@ -63,6 +63,8 @@ class _Strips:
     def with_strips(self, node: Node) -> Node:
         """Return the node with strips for the steps that NumPy runs."""
         outer = self._program.outer_steps(node)
+        if self._program.runs_generated(node):
+            return node
         if op_named(node.op).is_row_wise and not any(self._is_broadcast(step) for step in outer):
             return node
         inner = node.epilogue[: len(node.epilogue) - len(outer)]

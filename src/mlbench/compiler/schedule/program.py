@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from mlbench.ir import FloatArray, Graph, Node, Step
+from mlbench.ir import FloatArray, Graph, Node, Step, op_named
 
 ROWS = "rows"
 FEATURES = "features"
@@ -33,6 +33,8 @@ class NodeSchedule:
         width: vectors of a panel of the packed weight; 0 where NumPy computes the node.
         lanes: lanes of these vectors; 0 where NumPy computes the node.
         inner: steps of the epilogue, from the first on, that run inside the generated code.
+        swept: a sweep of generated code computes what no product's registers do: of a product the steps behind `inner`, of another node
+            all of it.
         taken: which of the values that it reads is the one whose storage it takes; 0 where it is not in place.
     """
 
@@ -44,11 +46,12 @@ class NodeSchedule:
     lanes: int = 0
     inner: int = 0
     taken: int = 0
+    swept: bool = False
 
     @property
     def is_generated(self) -> bool:
         """Whether generated code computes the node, all of it or up to some step of its epilogue."""
-        return bool(self.packed)
+        return bool(self.packed) or self.swept
 
 
 PLAIN = NodeSchedule()
@@ -104,22 +107,33 @@ class Program:
 
     def outer_steps(self, node: Node) -> tuple[Step, ...]:
         """Return the steps of a node's epilogue that NumPy runs."""
-        return node.epilogue[self.of(node).inner :]
+        schedule = self.of(node)
+        return () if schedule.swept else node.epilogue[schedule.inner :]
+
+    def swept_steps(self, node: Node) -> tuple[Step, ...]:
+        """Return the steps of a node's epilogue that a sweep of generated code runs."""
+        schedule = self.of(node)
+        return node.epilogue[schedule.inner :] if schedule.swept else ()
+
+    def scratch_of(self, node: Node) -> int:
+        """Return how many scratch matrices NumPy needs for a node and its epilogue."""
+        own = 0 if self.of(node).is_generated else op_named(node.op).scratch
+        return max([own, *(op_named(step.op).scratch for step in self.outer_steps(node))])
 
     @property
     def read_constants(self) -> set[str]:
         """Names of the constants that are read as it runs: all but weights that are read in their packed form alone."""
-        return {name for node in self.graph.nodes for name in (node.constants[1:] if self.of(node).is_generated else node.constants)}
+        return {name for node in self.graph.nodes for name in (node.constants[1:] if self.of(node).packed else node.constants)}
 
     def runs_generated(self, node: Node) -> bool:
         """Whether generated code computes all of a node, its epilogue too."""
         schedule = self.of(node)
-        return schedule.is_generated and schedule.inner == len(node.epilogue)
+        return schedule.is_generated and not self.outer_steps(node)
 
     @property
     def is_generated(self) -> bool:
-        """Whether one function of generated code runs the whole of it, from one input to one output, and NumPy has no part in it."""
-        return self.graph.is_single and all(self.runs_generated(node) for node in self.graph.nodes)
+        """Whether generated code runs the whole of it, and NumPy has no part in it."""
+        return bool(self.graph.nodes) and all(self.runs_generated(node) for node in self.graph.nodes)
 
     @property
     def has_code(self) -> bool:

@@ -93,6 +93,10 @@ def _check_generated(program: Program, node: Node, where: str) -> None:
         if schedule.width or schedule.lanes or schedule.inner:
             raise GraphError(f"{where}: panels of {schedule.width} vectors and {schedule.inner} steps inside; only generated code has them")
         return
+    if schedule.swept:
+        _check_swept(program, node, where)
+    if not op_named(node.op).is_product and schedule.swept and not schedule.packed and not schedule.inner:
+        return
     if not op_named(node.op).is_product or schedule.packed not in program.schedule.packed:
         raise GraphError(f"{where}: generated from {schedule.packed!r}; expected a product, and one of {sorted(program.schedule.packed)}")
     if schedule.layout == FEATURES or program.layout_of(node.values[0]) == FEATURES:
@@ -104,6 +108,19 @@ def _check_generated(program: Program, node: Node, where: str) -> None:
     if not 0 <= schedule.inner <= len(node.epilogue):
         raise GraphError(f"{where}: {schedule.inner} of {len(node.epilogue)} steps inside the code; expected no more than there are")
     _check_inside(program, node, where)
+
+
+def _check_swept(program: Program, node: Node, where: str) -> None:
+    """Check what a sweep of generated code computes: it reads and writes rows, and an operand number after number."""
+    graph, schedule = program.graph, program.of(node)
+    if not program.schedule.is_static:
+        raise GraphError(f"{where}: the graph has no static buffers; generated code has addresses in it")
+    if FEATURES in (schedule.layout, *map(program.layout_of, node.values)):
+        raise GraphError(f"{where}: generated code reads or writes feature after feature; it knows rows alone")
+    own = () if op_named(node.op).is_product else node.operands
+    swept = [*own, *(name for step in program.swept_steps(node) for name in step.operands)]
+    if any(graph.constants[name].ndim > 1 or not graph.constants[name].flags.c_contiguous for name in swept):
+        raise GraphError(f"{where}: a strip, or an operand with gaps, in a sweep; expected a row, number after number, or a scalar")
 
 
 def _check_inside(program: Program, node: Node, where: str) -> None:

@@ -73,6 +73,15 @@ def reduce(reduction: str, argument: Expression) -> Expression:
     return Expression("reduce", is_wide=False, level=argument.level + 1, arguments=(argument,), reduction=reduction)
 
 
+def spread(argument: Expression) -> Expression:
+    """The same number for each column."""
+    return Expression("apply", True, argument.level, (argument,), emit=_itself)
+
+
+def _itself(_: Formula, value: int) -> int:
+    return value
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Sweep:
     """A stage that computes row after row.
@@ -239,7 +248,7 @@ class _SweepWriter:
         allocated = allocate(f, [value for _, value in written] + [value for _, value in reduced])
         spare = 1 if reduced else 0
         vectors = self._full + bool(self._tail)
-        most = (self._free - spare) // (allocated.needed + len(reduced))
+        most = (self._free - spare) // max(1, allocated.needed + len(reduced))
         assert most >= 1, "a formula that takes more registers than there are"
         width = min(MOST_VECTORS, most, vectors)
         body = _Loop(allocated, written, reduced, width, width * allocated.needed)

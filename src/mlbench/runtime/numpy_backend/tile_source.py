@@ -161,11 +161,10 @@ class _Writer:
         self._release(position)
 
     def _write_run(self, run: Run) -> None:
-        """Write the call of generated code, with the arrays that it reads and writes, or with any where it needs none."""
+        """Write the call of generated code, with the arrays that it reads and writes."""
         arrays = self.inputs | self.outputs
-        target = arrays[run.target] if run.target else next(iter(self.outputs.values()))
-        source = arrays[run.source] if run.source else target
-        self.lines.append(f"{self._name(f'generated{run.first}', Argument(Kind.GENERATED, position=run.first))}({source}, {target})")
+        function = self._name(f"generated{run.first}", Argument(Kind.GENERATED, position=run.first))
+        self.lines.append(f"{function}({', '.join(arrays[name] for name in run.arrays)})")
 
     def _write_strips(self, position: int) -> None:
         """Write a loop over strips of rows, in which a node without a product runs and its epilogue too."""

@@ -1,0 +1,111 @@
+"""From nodes of a graph to sweeps of generated code: what is computed element by element or along the rows, and where it lies."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from mlbench.compiler.x86 import Argument, View
+from mlbench.compiler.x86.along_rows import REDUCTIONS, exponentials, layer_norm, log_softmax, rms_norm, softmax
+from mlbench.compiler.x86.elementwise import BINARY, UNARY
+from mlbench.compiler.x86.rowwise import MOST_KEPT, MOST_PLACES, Expression, Sweep, apply, number, read, spread
+from mlbench.ir import BYTES_PER_NUMBER, FloatArray, Graph, Node, Step, op_named
+
+Place = Callable[[str], View]
+"""Where the rows of a value lie."""
+_ALONG = ("softmax", "log_softmax", "layer_norm", "rms_norm")
+_MOVES = ("concat", "slice", "repeat_column")
+
+
+def why_not(graph: Graph, node: Node, steps: Sequence[Step]) -> str:
+    """Return why no sweep computes a node and the steps behind it, or nothing where one does; of a product, the steps alone.
+
+    The larger of a value and a NaN is NaN in NumPy, and the value in a processor, so an operand with NaN stays with NumPy.
+    """
+    own = [] if op_named(node.op).is_product else [Step(node.op, node.operands)]
+    for index, step in enumerate([*own, *steps]):
+        arrays = [graph.constants[name] for name in step.operands]
+        known = step.op in UNARY or (not index and bool(own) and (step.op in BINARY or step.op in REDUCTIONS or step.op in (*_ALONG, *_MOVES)))
+        if not known:
+            return f"there is no code for {step.op}"
+        if any(array.ndim > 1 or not array.flags.c_contiguous or np.isnan(array).any() for array in arrays):
+            return f"an operand of {step.op} is a strip, has gaps, or has NaN"
+        if step.op == "celu" and not all((array > 0).all() for array in arrays):
+            return "the alpha of celu is not above 0"
+    names = [node.output, *node.values]
+    made = sweeps_of(graph, node, steps, lambda name: View(Argument(names.index(name)), BYTES_PER_NUMBER))
+    if any(each.places > MOST_PLACES or each.kept > MOST_KEPT for each in made):
+        return "it reads more rows than there are registers for addresses"
+    return ""
+
+
+def sweeps_of(graph: Graph, node: Node, steps: Sequence[Step], place: Place) -> tuple[Sweep, ...]:
+    """Return the stages that compute a node and some steps behind it; of a product, which is there already, the steps alone.
+
+    Args:
+        graph: has the constants.
+        node: what is computed.
+        steps: of its epilogue, on the result.
+        place: says where a value lies.
+    """
+    target = place(node.output)
+    if op_named(node.op).is_product:
+        return (Sweep(node.columns, ((target, _with_steps(graph, read(target), steps)),)),)
+    if node.op == "concat":
+        return tuple(_copies(graph, node, steps, place))
+    columns = [graph.columns_of(value) for value in node.values]
+    widest = max(*columns, node.columns)
+    values = [read(place(value), is_wide=width == widest) for value, width in zip(node.values, columns, strict=True)]
+    operands = [_operand(graph, name) for name in node.operands]
+    if node.op == "softmax":
+        powers = exponentials(values[0])
+        return (Sweep(widest, ((target, powers), (target, _with_steps(graph, softmax(powers), steps)))),)
+    if node.op == "slice":
+        first, _ = node.attributes
+        view = place(node.values[0])
+        part = View(view.base, view.stride_bytes, view.shift_bytes + BYTES_PER_NUMBER * first)
+        return (Sweep(node.columns, ((target, _with_steps(graph, read(part), steps)),)),)
+    result = _result(node, values, operands, widest)
+    return (Sweep(widest, ((target, _with_steps(graph, result, steps)),)),)
+
+
+def _result(node: Node, values: Sequence[Expression], operands: Sequence[Expression], columns: int) -> Expression:
+    if node.op in UNARY:
+        return apply(UNARY[node.op], *values, *operands)
+    if node.op in BINARY:
+        return apply(BINARY[node.op], *values)
+    if node.op in REDUCTIONS:
+        return REDUCTIONS[node.op](values[0], columns)
+    if node.op == "log_softmax":
+        return log_softmax(values[0])
+    if node.op == "layer_norm":
+        return layer_norm(values[0], columns, *operands)
+    if node.op == "rms_norm":
+        return rms_norm(values[0], columns, *operands)
+    return spread(values[0])
+
+
+def _copies(graph: Graph, node: Node, steps: Sequence[Step], place: Place) -> list[Sweep]:
+    target, first = place(node.output), 0
+    made = []
+    for value in node.values:
+        columns = graph.columns_of(value)
+        part = View(target.base, target.stride_bytes, target.shift_bytes + BYTES_PER_NUMBER * first)
+        made.append(Sweep(columns, ((part, read(place(value))),)))
+        first += columns
+    if steps:
+        made.append(Sweep(node.columns, ((target, _with_steps(graph, read(target), steps)),)))
+    return made
+
+
+def _with_steps(graph: Graph, value: Expression, steps: Sequence[Step]) -> Expression:
+    for step in steps:
+        value = apply(UNARY[step.op], value, *(_operand(graph, name) for name in step.operands))
+    return value
+
+
+def _operand(graph: Graph, name: str) -> Expression:
+    """Return a constant: a number, or a row that is the same for each row of the batch."""
+    array: FloatArray = graph.constants[name]
+    return number(float(array)) if array.ndim == 0 else read(View(int(array.ctypes.data), 0))
