@@ -115,7 +115,7 @@ def _erf(x: Wide) -> Wide:
 
 def main() -> None:
     """Fit them all."""
-    one, zero, itself = np.ones_like, np.zeros_like, np.asarray
+    zero, itself = np.zeros_like, np.asarray
     half = math.log(2) / 2
     _show("exp", fit(np.exp, lambda x: 1 + x, np.square, itself, (-half * 1.001, half * 1.001), (5, 0)))
     _show("expm1", fit(np.expm1, itself, np.square, itself, (-half * 1.001, half * 1.001), (5, 0)))

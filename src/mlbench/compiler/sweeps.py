@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
 from mlbench.compiler.x86 import Argument, View
 from mlbench.compiler.x86.along_rows import REDUCTIONS, exponentials, layer_norm, log_softmax, rms_norm, softmax
 from mlbench.compiler.x86.elementwise import BINARY, UNARY
-from mlbench.compiler.x86.rowwise import MOST_KEPT, MOST_PLACES, Expression, Sweep, apply, number, read, spread
+from mlbench.compiler.x86.expressions import Expression, apply, number, read, spread
+from mlbench.compiler.x86.rowwise import MOST_KEPT, MOST_PLACES, Sweep
 from mlbench.ir import BYTES_PER_NUMBER, FloatArray, Graph, Node, Step, op_named
 
 Place = Callable[[str], View]
 """Where the rows of a value lie."""
-_ALONG = ("softmax", "log_softmax", "layer_norm", "rms_norm")
-_MOVES = ("concat", "slice", "repeat_column")
+_ROW_WISE: Mapping[str, Callable[..., Expression]] = {"log_softmax": log_softmax, "layer_norm": layer_norm, "rms_norm": rms_norm}
+_OWN = {*BINARY, *REDUCTIONS, *_ROW_WISE, "softmax", "concat", "slice", "repeat_column"}
+"""Ops that there is code for, but not behind another one."""
 
 
 def why_not(graph: Graph, node: Node, steps: Sequence[Step]) -> str:
@@ -26,8 +28,7 @@ def why_not(graph: Graph, node: Node, steps: Sequence[Step]) -> str:
     own = [] if op_named(node.op).is_product else [Step(node.op, node.operands)]
     for index, step in enumerate([*own, *steps]):
         arrays = [graph.constants[name] for name in step.operands]
-        known = step.op in UNARY or (not index and bool(own) and (step.op in BINARY or step.op in REDUCTIONS or step.op in (*_ALONG, *_MOVES)))
-        if not known:
+        if step.op not in UNARY and (index or not own or step.op not in _OWN):
             return f"there is no code for {step.op}"
         if any(array.ndim > 1 or not array.flags.c_contiguous or np.isnan(array).any() for array in arrays):
             return f"an operand of {step.op} is a strip, has gaps, or has NaN"
@@ -71,18 +72,12 @@ def sweeps_of(graph: Graph, node: Node, steps: Sequence[Step], place: Place) -> 
 
 
 def _result(node: Node, values: Sequence[Expression], operands: Sequence[Expression], columns: int) -> Expression:
-    if node.op in UNARY:
-        return apply(UNARY[node.op], *values, *operands)
-    if node.op in BINARY:
-        return apply(BINARY[node.op], *values)
+    if node.op in UNARY or node.op in BINARY:
+        return apply({**UNARY, **BINARY}[node.op], *values, *operands)
     if node.op in REDUCTIONS:
         return REDUCTIONS[node.op](values[0], columns)
-    if node.op == "log_softmax":
-        return log_softmax(values[0])
-    if node.op == "layer_norm":
-        return layer_norm(values[0], columns, *operands)
-    if node.op == "rms_norm":
-        return rms_norm(values[0], columns, *operands)
+    if node.op in _ROW_WISE:
+        return _ROW_WISE[node.op](values[0], columns, *operands)
     return spread(values[0])
 
 

@@ -12,7 +12,6 @@ from mlbench.compiler.x86 import MOST_OPERANDS, STEPS, Arena, Argument, Product,
 from mlbench.errors import GraphError
 from mlbench.ir import Node, op_named
 
-
 FLOAT_BYTES = 4
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from mlbench.compiler.x86 import vector_math
+from mlbench.compiler.x86.expressions import ANY_BIT, MAX, MIN, SUM, Expression, apply, number, reduce
 from mlbench.compiler.x86.formula import Formula
-from mlbench.compiler.x86.rowwise import ANY_BIT, MAX, MIN, SUM, Expression, apply, number, reduce
 
 
 def _square(f: Formula, x: int) -> int:
@@ -35,7 +35,7 @@ def softmax(powers: Expression) -> Expression:
     return apply(Formula.div, powers, reduce(SUM, powers))
 
 
-def log_softmax(x: Expression) -> Expression:
+def log_softmax(x: Expression, _: int) -> Expression:
     """Return the logarithm of the softmax."""
     below = apply(Formula.sub, x, reduce(MAX, x))
     return apply(Formula.sub, below, apply(vector_math.log, reduce(SUM, apply(_exp_below, below))))

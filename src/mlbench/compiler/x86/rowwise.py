@@ -1,20 +1,22 @@
 """A sweep: the stage that computes one row after the other, element by element or along the row.
 
-What a sweep computes is given by expressions. A wide one has a number for each column, a narrow one has one number for the row. A
-reduction makes a narrow expression of a wide one, and all that depends on it belongs to the next level. A row takes one loop over its
-columns for each level: a layer norm takes three, for the mean, for the variance and for the result. Narrow values stay in registers. A
-wide value that a later loop needs is read again where it was written, and computed again where it was not.
+What a sweep computes is given by expressions (`mlbench.compiler.x86.expressions`). A row takes one loop over its columns for each level of
+them: a layer norm takes three, for the mean, for the variance and for the result. Narrow values stay in registers. A wide value that a
+later loop needs is read again where it was written, and computed again where it was not.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from mlbench.compiler.x86.assembler import R8, R9, R10, R11, R12, R13, R14, RAX, RCX, RDI, RDX, RSI, Label, Mem
-from mlbench.compiler.x86.formula import MOST_VECTORS, POOL, Allocated, Emitter, Formula, Places, Pool, allocate, kept_register
+from mlbench.compiler.x86.expressions import ANY_BIT, MAX, MIN, SUM, Expression, below
+from mlbench.compiler.x86.formula import SOURCE, Formula
 from mlbench.compiler.x86.isa import VectorAssembler
+from mlbench.compiler.x86.registers import Allocated, allocate
 from mlbench.compiler.x86.stages import View, Writer
+from mlbench.compiler.x86.vectorize import MOST_VECTORS, POOL, Emitter, Places, Pool, kept_register
 
 FLOAT_BYTES = 4
 POINTERS = (RSI, RDI, RDX, R8, R9, R10, R11, R12, R13, R14)
@@ -22,64 +24,7 @@ POINTERS = (RSI, RDI, RDX, R8, R9, R10, R11, R12, R13, R14)
 MOST_PLACES = len(POINTERS)
 MOST_KEPT = 6
 """Numbers of a row that stay in registers."""
-SUM, MAX, MIN, ANY_BIT = "sum", "max", "min", "or"
 _IDENTITIES = {SUM: 0, MAX: 0xFF800000, MIN: 0x7F800000, ANY_BIT: 0}
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Expression:
-    """Something that is known for a row.
-
-    Attributes:
-        kind: "read", "number", "apply" or "reduce".
-        is_wide: it has a number for each column.
-        level: reductions that must have been before it.
-        arguments: what it is computed from.
-        view: where it is read.
-        number: its value.
-        emit: what computes it, as a formula.
-        reduction: SUM, MAX, MIN or ANY_BIT.
-    """
-
-    kind: str
-    is_wide: bool
-    level: int = 0
-    arguments: tuple[Expression, ...] = ()
-    view: View | None = None
-    number: float = 0.0
-    emit: Callable[..., int] | None = None
-    reduction: str = ""
-
-
-def read(view: View, *, is_wide: bool = True) -> Expression:
-    """A value in memory; a row of numbers that is the same for each row has a stride of 0."""
-    return Expression("read", is_wide, view=view)
-
-
-def number(value: float) -> Expression:
-    """A constant."""
-    return Expression("number", is_wide=False, number=value)
-
-
-def apply(emit: Callable[..., int], *arguments: Expression) -> Expression:
-    """What a formula makes of expressions."""
-    return Expression(
-        "apply", any(each.is_wide for each in arguments), max(each.level for each in arguments), arguments, emit=emit
-    )
-
-
-def reduce(reduction: str, argument: Expression) -> Expression:
-    """The sum, the largest or the smallest number, or all bits, of a row."""
-    return Expression("reduce", is_wide=False, level=argument.level + 1, arguments=(argument,), reduction=reduction)
-
-
-def spread(argument: Expression) -> Expression:
-    """The same number for each column."""
-    return Expression("apply", True, argument.level, (argument,), emit=_itself)
-
-
-def _itself(_: Formula, value: int) -> int:
-    return value
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -109,27 +54,15 @@ class Sweep:
         return len(_kept(self))
 
 
-def _below(expressions: Sequence[Expression]) -> Iterator[Expression]:
-    """Give expressions and all that they are computed from, each once."""
-    seen: set[Expression] = set()
-    todo = list(expressions)
-    while todo:
-        each = todo.pop()
-        if each not in seen:
-            seen.add(each)
-            yield each
-            todo += each.arguments
-
-
 def _views(sweep: Sweep) -> tuple[View, ...]:
     views = [view for view, _ in sweep.writes]
-    views += [each.view for each in _below([written for _, written in sweep.writes]) if each.view is not None]
+    views += [each.view for each in below([written for _, written in sweep.writes]) if each.view is not None]
     return tuple(dict.fromkeys(views))
 
 
 def _kept(sweep: Sweep) -> Mapping[Expression, int]:
     """Give a register to each narrow expression that a loop reads or makes."""
-    all_of_them = list(_below([written for _, written in sweep.writes]))
+    all_of_them = list(below([written for _, written in sweep.writes]))
     found = [each for each in all_of_them if each.kind == "reduce"]
     found += [
         argument
@@ -161,11 +94,12 @@ class _SweepWriter:
         self._kept = _kept(sweep)
         self._free = self._a.usable - len(self._kept)
         self._moved = [0] * len(views)
-        self._all = list(_below([written for _, written in sweep.writes]))
+        self._all = list(below([written for _, written in sweep.writes]))
+        self._last = max(each.level for each in self._all)
         self._written: dict[Expression, View] = {}
 
     def emit(self) -> None:
-        a, writer, sweep = self._a, self._writer, self._sweep
+        a, writer = self._a, self._writer
         again, pool, end = Label(), Label(), Label()
         writer.rows(RCX)
         for view, index in self._places.items():
@@ -175,8 +109,7 @@ class _SweepWriter:
         a.lea_label(POOL, pool)
         a.align(16)
         a.put(again)
-        last = max(each.level for each in self._all)
-        for level in range(last + 1):
+        for level in range(self._last + 1):
             self._once(level)
             self._loop(level)
         for view, index in self._places.items():
@@ -191,7 +124,6 @@ class _SweepWriter:
         a.put(pool)
         a.code += self._pool.data()
         a.put(end)
-        del sweep
 
     # --- numbers of a row ---------------------------------------------------------------------------------------------------
 
@@ -236,7 +168,6 @@ class _SweepWriter:
 
     def _loop(self, level: int) -> None:
         """Put the loop of a level: what it writes, and what it reduces for the next one."""
-        a = self._a
         writes = [(view, each) for view, each in self._sweep.writes if each.is_wide and each.level == level]
         reductions = [each for each in self._all if each.kind == "reduce" and each.level == level + 1]
         if not writes and not reductions:
@@ -253,35 +184,42 @@ class _SweepWriter:
         width = min(MOST_VECTORS, most, vectors)
         body = _Loop(allocated, written, reduced, width, width * allocated.needed)
         for place, (each, _) in enumerate(reduced):
-            for number in range(width):
-                self._fill(body.accumulator(place, number), _IDENTITIES[each.reduction])
+            for lane_group in range(width):
+                self._fill(body.accumulator(place, lane_group), _IDENTITIES[each.reduction])
+        self._columns(body)
+        for place, (each, _) in enumerate(reduced):
+            self._finish(body, place, each)
+        self._written.update({each: view for view, each in writes})
+        if level < self._last:
+            self._go_back(self._used(body))
+
+    def _columns(self, body: _Loop) -> None:
+        """Put the formula for all columns, in a loop where groups of vectors follow each other."""
+        a, width = self._a, body.width
         groups, left = divmod(self._full, width)
-        shift = 0
+        used = self._used(body)
+        step = width * self._vector_bytes
         if groups > 1:
             again = Label()
             a.mov_number(RAX, groups)
             a.align(16)
             a.put(again)
+        if groups:
             self._vectors(body, width, 0, masked=False)
-            used = self._used(body)
+        if groups > 1:
             for index in used:
-                a.add_number(POINTERS[index], width * self._vector_bytes)
+                a.add_number(POINTERS[index], step)
+                self._moved[index] += groups * step
             a.sub_number(RAX, 1)
             a.jump_if("ne", again)
-            for index in used:
-                self._moved[index] += groups * width * self._vector_bytes
-            shift = groups * width * self._vector_bytes
-        elif groups:
-            self._vectors(body, width, 0, masked=False)
-            shift = width * self._vector_bytes
         if left or self._tail:
-            self._vectors(body, left + bool(self._tail), shift, masked=bool(self._tail))
-        for place, (each, _) in enumerate(reduced):
-            self._finish(body, place, each)
-        self._written.update({each: view for view, each in writes})
-        for index in self._used(body):
-            if self._moved[index] and level < max(other.level for other in self._all):
-                a.add_distance(POINTERS[index], -self._moved[index])
+            self._vectors(body, left + bool(self._tail), groups * step, masked=bool(self._tail))
+
+    def _go_back(self, used: Sequence[int]) -> None:
+        """Go back to the beginning of the row."""
+        for index in used:
+            if self._moved[index]:
+                self._a.add_distance(POINTERS[index], -self._moved[index])
                 self._moved[index] = 0
 
     def _wide(self, f: Formula, each: Expression, known: dict[Expression, int]) -> int:
@@ -303,7 +241,7 @@ class _SweepWriter:
 
     def _used(self, body: _Loop) -> list[int]:
         """Return the places that a loop reads and writes along the row."""
-        read_there = {instruction.number for _, instruction in body.allocated.instructions if instruction.name == "source"}
+        read_there = {instruction.number for _, instruction in body.allocated.instructions if instruction.name == SOURCE}
         return sorted(read_there | {self._places[view] for view, _ in body.written})
 
     def _vectors(self, body: _Loop, width: int, shift: int, *, masked: bool) -> None:
