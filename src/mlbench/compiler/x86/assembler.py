@@ -121,10 +121,6 @@ class Assembler:
         """Compare with a number of 32 bits with sign."""
         self._with_number(7, register, number)
 
-    def cmp(self, one: int, other: int | Mem) -> None:
-        """Compare 64 bits."""
-        self._plain(0x3B, one, other)
-
     def cmp32(self, one: int, other: int | Mem) -> None:
         """Compare the lower 32 bits."""
         self._plain(0x3B, one, other, wide=0)
