@@ -29,7 +29,7 @@ from mlbench.errors import CrewError, GraphError
 from mlbench.ir import FloatArray, Graph, Node, Step, frozen, graph_text
 from mlbench.measure import footprint, has_memray, held_bytes
 from mlbench.runtime import check_result
-from mlbench.runtime.x86_backend import Run, layers_of, runs_of
+from mlbench.runtime.x86_backend import runs_of, stages_of, whole_run
 from mlbench.studies.autotune import undecided
 from support.programs import program_of
 from support.strategies import batch_of, models
@@ -196,13 +196,13 @@ def test_the_default_tile(sizes: tuple[int, int, int], batch: int, tile_rows: in
     ("activation", "output", "runs"),
     [
         ("relu", "identity", [(0, 3)]),
-        ("relu", "softmax", [(0, 3)]),
-        ("tanh", "identity", [(0, 1), (1, 2), (2, 3)]),
+        ("relu", "softmax", [(0, 4)]),
+        ("tanh", "identity", [(0, 3)]),
         ("relu", "tanh", [(0, 3)]),
     ],
 )
-def test_products_that_follow_each_other_are_one_function(activation: str, output: str, runs: list[tuple[int, int]]) -> None:
-    """A step of NumPy between two products ends a run; one behind the last does not."""
+def test_nodes_that_follow_each_other_are_one_function(activation: str, output: str, runs: list[tuple[int, int]]) -> None:
+    """Products, functions and a softmax are one run of generated code."""
     program = runner_of(mlp(6, (8, 8), 3, activation=activation, output_activation=output), 9).compiled.program
     assert [(run.first, run.last) for run in runs_of(program, plan_memory(program))] == runs
 
@@ -221,9 +221,8 @@ def test_facts_that_fit_no_code_are_refused(epilogue: tuple[Step, ...], changes:
     scheduled = {**program.schedule.nodes, "v2": replace(program.of(first), **changes)}
     changed = Program(replace(program.graph, nodes=(replace(first, epilogue=epilogue), second)), replace(program.schedule, nodes=scheduled))
     plan = plan_memory(changed)
-    storage = {buffer.name: np.empty(buffer.size_bytes // 4, np.float32) for buffer in plan.buffers}
     with pytest.raises(GraphError, match=message):
-        layers_of(changed, plan, storage, Run(0, 2, "x"))
+        stages_of(changed, plan, {buffer.name: buffer.offset for buffer in plan.buffers}, whole_run(changed, plan))
 
 
 # --- right --------------------------------------------------------------------------------------------------------------

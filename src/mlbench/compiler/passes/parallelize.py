@@ -4,7 +4,8 @@ BLAS can share one matrix product among its threads, but the element-wise steps 
 for its slowest thread. Rows of a batch are independent, so whole tiles can run beside each other instead: each worker has an arena of its
 own, runs the chain on its tiles, and meets the others once a call. Of a batch with few rows there are no tiles to share; then BLAS's
 threads are what is left, or one thread alone. Generated code can split each product among the workers, who meet between two products
-without any help of the interpreter (`mlbench.compiler.x86.threads`); each of them then reads a part of the weights only.
+without any help of the interpreter (`mlbench.compiler.x86.threads`); each of them then reads a part of the weights only. So it does with
+several inputs or outputs, even where there are tiles to share.
 """
 
 from __future__ import annotations
@@ -19,12 +20,13 @@ def choose(program: Program, schedule: Schedule) -> Program:
     threads, is_generated = program.schedule.threads, program.is_generated
     if threads == 1 or program.schedule.blas_threads or program.schedule.workers > 1:
         return program
-    workers = threads if schedule.threading == SPLIT and is_generated else 1
+    is_split = is_generated and (schedule.threading == SPLIT or (schedule.threading == TILES and not program.graph.is_single))
+    workers = threads if is_split else 1
     if schedule.threading == TILES and program.graph.is_single:
         workers = min(threads, program.schedule.max_batch)
     return program.scheduled(
         workers=workers,
-        shared=COLUMNS if workers > 1 and schedule.threading == SPLIT else ROWS,
+        shared=COLUMNS if is_split else ROWS,
         blas_threads=0 if is_generated else threads if schedule.threading == BLAS else 1,
     )
 

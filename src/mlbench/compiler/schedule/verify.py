@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mlbench.compiler.schedule.program import COLUMNS, FEATURES, LAYOUTS, SHARED, Program
+from mlbench.compiler.schedule.program import COLUMNS, FEATURES, LAYOUTS, ROWS, SHARED, Program
 from mlbench.errors import GraphError
 from mlbench.ir import Node, op_named, verify
 
@@ -50,8 +50,8 @@ def _check_threads(program: Program) -> None:
         raise GraphError("sizes: the workers share columns of a graph that NumPy has a part in; only generated code can share them")
     if schedule.workers > 1 and not schedule.blas_threads and not program.is_generated:
         raise GraphError(f"sizes: {schedule.workers} workers that run NumPy, and BLAS as it is; expected a number of threads for BLAS")
-    if not program.graph.is_single and schedule.workers > 1:
-        raise GraphError("schedule: workers for several inputs or outputs; they take one of both")
+    if not program.graph.is_single and schedule.workers > 1 and schedule.shared == ROWS:
+        raise GraphError("schedule: workers with rows of their own for several inputs or outputs; they take one of both")
 
 
 def _check_in_place(program: Program, position: int, where: str) -> None:

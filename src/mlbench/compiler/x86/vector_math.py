@@ -25,14 +25,15 @@ _EXP_LOW, _EXP_HIGH, _EXPM1_LOW = -104.0, 89.0, -20.0
 """Where exp(x) is 0 and infinity, and exp(x) - 1 is -1, in float32."""
 _TANH_ABOVE = (1.0, 0.136815145611763, 0.0038702599704265594, 2.8042022677254863e-05, 3.065026632498302e-08, -1.2235666473070506e-11)
 _TANH_BELOW = (1.0, 0.4701484739780426, 0.02725309692323208, 0.00039418810047209263, 1.289543547500216e-06)
-_TANH_END = 9.02
+_TANH_END = 9.000016212463379
 _ERF_ABOVE = (
     0.7991505861282349, 0.13460518419742584, 0.03732557222247124, 0.002656088210642338, 0.000201466100406833, 1.453248955840536e-06,
 )  # fmt: skip
 _ERF_BELOW = (
     0.7082287669181824, 0.35536670684814453, 0.0807134211063385, 0.010580364614725113, 0.0008205967023968697, 2.6975645596394315e-05,
 )  # fmt: skip
-_ERF_END = 3.925
+_ERF_END = 3.8500001430511475
+"""From here on the result is 1; the quotient is exactly 1 here, so that an infinity gives 1 as well."""
 _LOG = (
     0.3333331346511841, -0.25000008940696716, 0.2000207155942917, -0.16667988896369934, 0.14220359921455383, -0.12406241148710251,
     0.11883539706468582, -0.11670006811618805, 0.0674915462732315,
@@ -135,14 +136,18 @@ def tanh(f: Formula, x: int) -> int:
     """Return the hyperbolic tangent; 4.8 ULP, which is 4.8 * 2**-24 at most."""
     x = f.smaller(f.number(_TANH_END), f.larger(f.number(-_TANH_END), x))
     square = f.mul(x, x)
-    return f.div(f.mul(x, f.polynomial(square, _TANH_ABOVE)), f.polynomial(square, _TANH_BELOW))
+    return _within_one(f, f.div(f.mul(x, f.polynomial(square, _TANH_ABOVE)), f.polynomial(square, _TANH_BELOW)))
 
 
 def erf(f: Formula, x: int) -> int:
     """Return the error function; 5.2 ULP, which is 5.2 * 2**-24 at most."""
     x = f.smaller(f.number(_ERF_END), f.larger(f.number(-_ERF_END), x))
     square = f.mul(x, x)
-    return f.div(f.mul(x, f.polynomial(square, _ERF_ABOVE)), f.polynomial(square, _ERF_BELOW))
+    return _within_one(f, f.div(f.mul(x, f.polynomial(square, _ERF_ABOVE)), f.polynomial(square, _ERF_BELOW)))
+
+
+def _within_one(f: Formula, x: int) -> int:
+    return f.smaller(f.number(1.0), f.larger(f.number(-1.0), x))
 
 
 def sigmoid(f: Formula, x: int) -> int:
