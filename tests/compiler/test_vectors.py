@@ -1,0 +1,344 @@
+"""Vector code: instructions as objdump reads them, functions within the error that they state, and sweeps as float64 has them."""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Callable
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+from mlbench.compiler.x86 import AVX2, AVX512, Argument, Body, BodyPlan, Vectors, View, find
+from mlbench.compiler.x86 import vector_math as functions
+from mlbench.compiler.x86.assembler import R9, R12, RBX, RDI, Mem
+from mlbench.compiler.x86.elementwise import BINARY, UNARY
+from mlbench.compiler.x86.expressions import MAX, MIN, SUM, Expression, apply, number, read, reduce, spread
+from mlbench.compiler.x86.formula import Formula
+from mlbench.compiler.x86.isa import LESS, NEAREST, UNORDERED, VectorAssembler
+from mlbench.compiler.x86.registers import allocate
+from mlbench.compiler.x86.rowwise import Sweep
+from mlbench.ir import OPS
+from mlbench.ir.reference import REFERENCES
+from support.exhaustive import tries
+
+FOUND, WHY = find()
+needs_code = pytest.mark.skipif(FOUND is None, reason=f"no generated code here: {WHY}")
+HERE: tuple[Vectors, ...] = () if FOUND is None else (AVX2,) if FOUND is AVX2 else (AVX512, AVX2)
+Floats = npt.NDArray[np.float32]
+Wide = npt.NDArray[np.float64]
+
+# --- instructions -------------------------------------------------------------------------------------------------------
+
+NARROW: dict[str, tuple[Callable[[VectorAssembler], object], str]] = {
+    "vsubps ymm9,ymm2,YMMWORD [r12+0x40]": (lambda a: a.vsub(9, 2, Mem(R12, 64)), "c4 41 6c 5c 4c 24 40"),
+    "vdivps ymm1,ymm10,ymm11": (lambda a: a.vdiv(1, 10, 11), "c4 c1 2c 5e cb"),
+    "vminps ymm3,ymm4,YMMWORD [rbx+0x1000]": (lambda a: a.vmin(3, 4, Mem(RBX, 4096)), "c4 e1 5c 5d 9b 00 10 00 00"),
+    "vsqrtps ymm13,ymm12": (lambda a: a.vsqrt(13, 12), "c4 41 7c 51 ec"),
+    "vmovaps ymm12,ymm3": (lambda a: a.vmove(12, 3), "c4 61 7c 28 e3"),
+    "vfmadd213ps ymm9,ymm10,YMMWORD [rbx]": (lambda a: a.vfma_over(9, 10, Mem(RBX)), "c4 62 2d a8 0b"),
+    "vfnmadd231ps ymm1,ymm2,ymm11": (lambda a: a.vfnma(1, 2, 11), "c4 c2 6d bc cb"),
+    "vfnmadd213ps ymm8,ymm1,ymm2": (lambda a: a.vfnma_over(8, 1, 2), "c4 62 75 ac c2"),
+    "vandps ymm1,ymm9,YMMWORD [r9+0x80]": (lambda a: a.vand(1, 9, Mem(R9, 128)), "c4 c1 34 54 89 80 00 00 00"),
+    "vandnps ymm1,ymm2,ymm3": (lambda a: a.vandnot(1, 2, 3), "c4 e1 6c 55 cb"),
+    "vorps ymm9,ymm2,ymm3": (lambda a: a.vor(9, 2, 3), "c4 61 6c 56 cb"),
+    "vxorps ymm1,ymm10,ymm3": (lambda a: a.vxor(1, 10, 3), "c4 e1 2c 57 cb"),
+    "vpaddd ymm1,ymm2,ymm11": (lambda a: a.vadd_whole(1, 2, 11), "c4 c1 6d fe cb"),
+    "vpsubd ymm9,ymm2,YMMWORD [rbx+0x20]": (lambda a: a.vsub_whole(9, 2, Mem(RBX, 32)), "c4 61 6d fa 4b 20"),
+    "vpslld ymm9,ymm2,0x17": (lambda a: a.vshift_left(9, 2, 23), "c4 e1 35 72 f2 17"),
+    "vpsrld ymm1,ymm10,0x4": (lambda a: a.vshift_right(1, 10, 4), "c4 c1 75 72 d2 04"),
+    "vpsrad ymm9,ymm10,0x1": (lambda a: a.vshift_signed(9, 10, 1), "c4 c1 35 72 e2 01"),
+    "vcvtdq2ps ymm9,ymm2": (lambda a: a.vfloat(9, 2), "c4 61 7c 5b ca"),
+    "vcvtps2dq ymm1,ymm10": (lambda a: a.vwhole(1, 10), "c4 c1 7d 5b ca"),
+    "vroundps ymm9,ymm10,0x8": (lambda a: a.vround(9, 10, NEAREST), "c4 43 7d 08 ca 08"),
+    "vcmpltps ymm9,ymm10,YMMWORD [rbx+0x40]": (lambda a: a.vcompare(9, 10, Mem(RBX, 64), LESS), "c4 61 2c c2 4b 40 01"),
+    "vblendvps ymm9,ymm2,ymm11,ymm4": (lambda a: a.vblend(9, 2, 11, 4), "c4 43 6d 4a cb 40"),
+    "vblendvps ymm9,ymm2,ymm11,ymm15": (lambda a: a.vkeep(9, 2, 11), "c4 43 6d 4a cb f0"),
+    "vpermilps ymm9,ymm10,0xb1": (lambda a: a.vswap(9, 10, 1), "c4 43 7d 04 ca b1"),
+    "vpermilps ymm1,ymm2,0x4e": (lambda a: a.vswap(1, 2, 2), "c4 e3 7d 04 ca 4e"),
+    "vperm2f128 ymm9,ymm10,ymm10,0x1": (lambda a: a.vswap(9, 10, 4), "c4 43 2d 06 ca 01"),
+    "vmovss DWORD [rdi+0x8],xmm9": (lambda a: a.vstore_first(Mem(RDI, 8), 9), "c4 61 7e 11 4f 08"),
+}
+WIDE: dict[str, tuple[Callable[[VectorAssembler], object], str]] = {
+    "vsubps zmm9,zmm2,ZMMWORD [r12+0x40]": (lambda a: a.vsub(9, 2, Mem(R12, 64)), "62 51 6c 48 5c 4c 24 01"),
+    "vdivps zmm1,zmm10,zmm11": (lambda a: a.vdiv(1, 10, 11), "62 d1 2c 48 5e cb"),
+    "vminps zmm3,zmm4,ZMMWORD [rbx+0x1000]": (lambda a: a.vmin(3, 4, Mem(RBX, 4096)), "62 f1 5c 48 5d 5b 40"),
+    "vsqrtps zmm13,zmm12": (lambda a: a.vsqrt(13, 12), "62 51 7c 48 51 ec"),
+    "vmovaps zmm12,zmm3": (lambda a: a.vmove(12, 3), "62 71 7c 48 28 e3"),
+    "vfmadd213ps zmm9,zmm10,ZMMWORD [rbx]": (lambda a: a.vfma_over(9, 10, Mem(RBX)), "62 72 2d 48 a8 0b"),
+    "vfnmadd231ps zmm1,zmm2,zmm11": (lambda a: a.vfnma(1, 2, 11), "62 d2 6d 48 bc cb"),
+    "vfnmadd213ps zmm8,zmm1,zmm2": (lambda a: a.vfnma_over(8, 1, 2), "62 72 75 48 ac c2"),
+    "vpandd zmm1,zmm9,ZMMWORD [r9+0x80]": (lambda a: a.vand(1, 9, Mem(R9, 128)), "62 d1 35 48 db 49 02"),
+    "vpandnd zmm1,zmm2,zmm3": (lambda a: a.vandnot(1, 2, 3), "62 f1 6d 48 df cb"),
+    "vpord zmm9,zmm2,zmm3": (lambda a: a.vor(9, 2, 3), "62 71 6d 48 eb cb"),
+    "vpxord zmm1,zmm10,zmm3": (lambda a: a.vxor(1, 10, 3), "62 f1 2d 48 ef cb"),
+    "vpaddd zmm1,zmm2,zmm11": (lambda a: a.vadd_whole(1, 2, 11), "62 d1 6d 48 fe cb"),
+    "vpsubd zmm9,zmm2,ZMMWORD [rbx+0x20]": (lambda a: a.vsub_whole(9, 2, Mem(RBX, 32)), "62 71 6d 48 fa 8b 20 00 00 00"),
+    "vpslld zmm9,zmm2,0x17": (lambda a: a.vshift_left(9, 2, 23), "62 f1 35 48 72 f2 17"),
+    "vpsrld zmm1,zmm10,0x4": (lambda a: a.vshift_right(1, 10, 4), "62 d1 75 48 72 d2 04"),
+    "vpsrad zmm9,zmm10,0x1": (lambda a: a.vshift_signed(9, 10, 1), "62 d1 35 48 72 e2 01"),
+    "vcvtdq2ps zmm9,zmm2": (lambda a: a.vfloat(9, 2), "62 71 7c 48 5b ca"),
+    "vcvtps2dq zmm1,zmm10": (lambda a: a.vwhole(1, 10), "62 d1 7d 48 5b ca"),
+    "vrndscaleps zmm9,zmm10,0x8": (lambda a: a.vround(9, 10, NEAREST), "62 53 7d 48 08 ca 08"),
+    "vcmpltps k2,zmm10,ZMMWORD [rbx+0x40]; vpternlogd zmm9{k2}{z},zmm9,zmm9,0xff":
+        (lambda a: a.vcompare(9, 10, Mem(RBX, 64), LESS), "62 f1 2c 48 c2 53 01 01 62 53 35 ca 25 c9 ff"),
+    "vptestmd k2,zmm4,zmm4; vblendmps zmm9{k2},zmm2,zmm11": (lambda a: a.vblend(9, 2, 11, 4), "62 f2 5d 48 27 d4 62 52 6d 4a 65 cb"),
+    "vblendmps zmm9{k1},zmm2,zmm11": (lambda a: a.vkeep(9, 2, 11), "62 52 6d 49 65 cb"),
+    "vpermilps zmm9,zmm10,0xb1": (lambda a: a.vswap(9, 10, 1), "62 53 7d 48 04 ca b1"),
+    "vpermilps zmm1,zmm2,0x4e": (lambda a: a.vswap(1, 2, 2), "62 f3 7d 48 04 ca 4e"),
+    "vshuff32x4 zmm9,zmm10,zmm10,0xb1": (lambda a: a.vswap(9, 10, 4), "62 53 2d 48 23 ca b1"),
+    "vshuff32x4 zmm9,zmm10,zmm10,0x4e": (lambda a: a.vswap(9, 10, 8), "62 53 2d 48 23 ca 4e"),
+    "vmovss DWORD [rdi+0x8],xmm9": (lambda a: a.vstore_first(Mem(RDI, 8), 9), "62 71 7e 48 11 4f 02"),
+    "vsubps zmm29,zmm22,ZMMWORD [r12+0x40]": (lambda a: a.vsub(29, 22, Mem(R12, 64)), "62 41 4c 40 5c 6c 24 01"),
+    "vdivps zmm17,zmm30,zmm27": (lambda a: a.vdiv(17, 30, 27), "62 81 0c 40 5e cb"),
+    "vcmpunordps k2,zmm26,zmm31; vpternlogd zmm25{k2}{z},zmm25,zmm25,0xff":
+        (lambda a: a.vcompare(25, 26, 31, UNORDERED), "62 91 2c 40 c2 d7 03 62 03 35 c2 25 c9 ff"),
+    "vptestmd k2,zmm30,zmm30; vblendmps zmm25{k2},zmm18,zmm27": (lambda a: a.vblend(25, 18, 27, 30), "62 92 0d 40 27 d6 62 02 6d 42 65 cb"),
+    "vpslld zmm25,zmm26,0x17": (lambda a: a.vshift_left(25, 26, 23), "62 91 35 40 72 f2 17"),
+    "vfmadd213ps zmm25,zmm26,ZMMWORD [rbx+0x80]": (lambda a: a.vfma_over(25, 26, Mem(RBX, 128)), "62 62 2d 40 a8 4b 02"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("put", "expected"), NARROW.values(), ids=NARROW)
+def test_instructions_of_8_lanes(put: Callable[[VectorAssembler], object], expected: str) -> None:
+    """Bytes as GNU objdump 2.40 reads them back."""
+    a = VectorAssembler(AVX2)
+    put(a)
+    assert bytes(a.code).hex(" ") == expected
+
+
+@pytest.mark.parametrize(("put", "expected"), WIDE.values(), ids=WIDE)
+def test_instructions_of_16_lanes(put: Callable[[VectorAssembler], object], expected: str) -> None:
+    """The same with upper registers, masks, and displacements in units of a vector."""
+    a = VectorAssembler(AVX512)
+    put(a)
+    assert bytes(a.code).hex(" ") == expected
+
+
+# --- registers ----------------------------------------------------------------------------------------------------------
+
+
+def test_a_value_that_is_needed_again_keeps_its_register() -> None:
+    """A multiply-add writes over an operand that dies there, and over no other."""
+    f = Formula()
+    x, y, z = f.source(0), f.source(1), f.source(2)
+    first = f.fma(x, y, z)
+    second = f.fma(x, first, z)
+    allocated = allocate(f, [f.add(f.add(second, first), f.add(x, y))])
+    live: dict[int, int] = {}
+    for value, instruction in allocated.instructions:
+        for argument in instruction.arguments:
+            assert live[allocated.registers[argument]] == argument
+        live[allocated.registers[value]] = value
+
+
+def test_equal_instructions_are_there_once() -> None:
+    """The square of one value is computed once, whoever asks for it."""
+    f = Formula()
+    x = f.source(0)
+    assert f.mul(x, x) == f.mul(x, x)
+    assert len(f.instructions) == 2
+
+
+def test_what_nobody_needs_takes_no_instruction() -> None:
+    """Code is there for the roots alone."""
+    f = Formula()
+    x = f.source(0)
+    functions.exp(f, x)
+    assert [instruction.name for _, instruction in allocate(f, [f.add(x, x)]).instructions] == ["source", "add"]
+
+
+# --- sweeps -------------------------------------------------------------------------------------------------------------
+
+
+def swept(vectors: Vectors, make: Callable[..., Expression], *xs: Floats, columns: int = 0, kept: object = None) -> Floats:
+    """Run a sweep over all rows, in tiles of 7 rows, and return its result; nothing behind the result may change."""
+    rows, widest = len(xs[0]), max(x.shape[1] for x in xs)
+    views = [View(Argument(index), 4 * x.shape[1]) for index, x in enumerate(xs)]
+    values = [read(view, is_wide=x.shape[1] == widest) for view, x in zip(views, xs, strict=True)]
+    result = make(*values)
+    y = np.full((rows + 1, columns or (widest if result.is_wide else 1)), 7, np.float32)
+    sweep = Sweep(columns or widest, ((View(Argument(len(xs)), 4 * y.shape[1]), result),))
+    run(vectors, (sweep,), *xs, y)
+    assert (y[rows] == 7).all(), kept
+    return y[:rows]
+
+
+def run(vectors: Vectors, sweeps: tuple[Sweep, ...], *arrays: Floats) -> None:
+    """Run sweeps on arrays, as many rows as the first has."""
+    body = Body(vectors, BodyPlan(sweeps, tuple(array.strides[0] for array in arrays), 7))
+    places = np.array([array.ctypes.data for array in arrays], np.uint64)
+    ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.c_int64)(body.address)(places.ctypes.data, len(arrays[0]))
+
+
+def numbers(rows: int, columns: int, seed: int = 0) -> Floats:
+    """Return normal numbers."""
+    return (3 * np.random.default_rng(seed).standard_normal((rows, columns))).astype(np.float32)
+
+
+SHAPES = [(1, 1), (3, 7), (20, 8), (5, 33), (2, 64), (9, 100), (1, 688)]
+
+
+@needs_code
+@pytest.mark.parametrize("vectors", HERE, ids=str)
+@pytest.mark.parametrize(("rows", "columns"), SHAPES)
+def test_reductions_take_all_columns(vectors: Vectors, rows: int, columns: int) -> None:
+    """Sum, largest and smallest number of each row, of any number of columns."""
+    x = numbers(rows, columns)
+    np.testing.assert_allclose(swept(vectors, lambda v: reduce(SUM, v), x)[:, 0], x.sum(axis=1, dtype=np.float64), rtol=1e-5, atol=1e-4)
+    np.testing.assert_array_equal(swept(vectors, lambda v: reduce(MAX, v), x)[:, 0], x.max(axis=1))
+    np.testing.assert_array_equal(swept(vectors, lambda v: reduce(MIN, v), x)[:, 0], x.min(axis=1))
+
+
+@needs_code
+@pytest.mark.parametrize("vectors", HERE, ids=str)
+@pytest.mark.parametrize(("rows", "columns"), SHAPES)
+def test_columns_that_are_no_vector_count_nothing(vectors: Vectors, rows: int, columns: int) -> None:
+    """The sum of exp(0 - x) has no exp(0) of lanes behind the last column."""
+    x = np.full((rows, columns), -50, np.float32)
+    found = swept(vectors, lambda v: reduce(SUM, apply(functions.exp, v)), x)
+    np.testing.assert_allclose(found[:, 0], columns * np.exp(-50.0), rtol=1e-5)
+
+
+@needs_code
+@pytest.mark.parametrize("vectors", HERE, ids=str)
+@pytest.mark.parametrize("name", BINARY)
+def test_one_column_meets_many(vectors: Vectors, name: str) -> None:
+    """A value of one column is the same for each column of the other, on either side."""
+    x, y = numbers(10, 21), numbers(10, 1, 1)
+    np.testing.assert_allclose(swept(vectors, lambda v, w: apply(BINARY[name], v, w), x, y), REFERENCES[name](x, y), rtol=1e-6)
+    np.testing.assert_allclose(swept(vectors, lambda v, w: apply(BINARY[name], w, v), x, y), REFERENCES[name](y, x), rtol=1e-6)
+
+
+@needs_code
+@pytest.mark.parametrize("vectors", HERE, ids=str)
+@pytest.mark.parametrize("name", ["maximum_values", "minimum_values"])
+def test_nan_is_larger_and_smaller_than_all(vectors: Vectors, name: str) -> None:
+    """NaN on either side is NaN, as NumPy has it and no processor."""
+    x, y = numbers(4, 12), numbers(4, 12, 1)
+    x[0, 3] = y[1, 5] = np.nan
+    found = swept(vectors, lambda v, w: apply(BINARY[name], v, w), x, y)
+    np.testing.assert_array_equal(found, REFERENCES[name](x, y))
+
+
+@needs_code
+@pytest.mark.parametrize("vectors", HERE, ids=str)
+def test_a_narrow_value_is_written_and_spread(vectors: Vectors) -> None:
+    """One number of a row goes to a matrix of one column, or to all columns."""
+    x = numbers(10, 40)
+    half = lambda v: apply(Formula.mul, reduce(SUM, v), number(0.5))  # noqa: E731  # two forms of one expression
+    narrow = swept(vectors, half, x)
+    assert narrow.shape == (10, 1)
+    np.testing.assert_array_equal(swept(vectors, lambda v: spread(half(v)), x), np.repeat(narrow, 40, axis=1))
+
+
+@needs_code
+@pytest.mark.parametrize("vectors", HERE, ids=str)
+def test_what_was_written_is_read_again(vectors: Vectors) -> None:
+    """A later loop reads a value where an earlier one has put it, though the result then goes there too."""
+    x, y = numbers(10, 40), np.zeros((10, 40), np.float32)
+    powers = apply(functions.exp, read(View(Argument(0), 160)))
+    target = View(Argument(1), 160)
+    run(vectors, (Sweep(40, ((target, powers), (target, apply(Formula.div, powers, reduce(SUM, powers))))),), x, y)
+    wide = np.exp(x.astype(np.float64))
+    np.testing.assert_allclose(y, wide / wide.sum(axis=1, keepdims=True), rtol=2e-6)
+
+
+# --- functions ----------------------------------------------------------------------------------------------------------
+
+
+def _reference(name: str) -> Callable[[Wide], Wide]:
+    if name == "expm1_below":
+        return np.expm1
+    if name == "mish":  # tanh(log(1 + e)) without the rounding of 1 + e
+        return lambda x: x * np.tanh(np.where(x < 0, np.log1p(np.exp(np.minimum(x, 0))), np.maximum(x, 0) + np.log1p(np.exp(-np.abs(x)))))
+    if name == "softplus":
+        return lambda x: np.maximum(x, 0) + np.log1p(np.exp(-np.abs(x)))
+    found: Callable[[Wide], Wide] = REFERENCES[name]
+    return found
+
+
+def _sample(name: str) -> Floats:
+    """Return float32 of every size, those of the most interest densely, and all that is special."""
+    step = tries(20_011, 1)
+    every = np.arange(0, 2**32, step, dtype=np.uint64).astype(np.uint32).view(np.float32)
+    special = np.array([0, -0.0, np.inf, -np.inf, np.nan, 1e-45, -1e-45, 3.4e38, -3.4e38, 88.722, 88.73, -87.3, -103.9, -104.1, 1, -1])
+    x = np.concatenate([special.astype(np.float32), every, np.linspace(-12, 12, 100_001).astype(np.float32)])
+    if name == "expm1_below":
+        return x[~(x > 0)]
+    return x[~(x < -87)] if name in WITH_EXP_OF_MINUS_X else x
+
+
+BOUNDS = {
+    "exp": 1.1, "expm1_below": 1.0, "log": 0.9, "tanh": 4.8, "erf": 5.1, "sigmoid": 2.5, "silu": 3.5, "softplus": 4.2, "mish": 5.0,
+}  # fmt: skip
+WITH_EXP_OF_MINUS_X = ("sigmoid", "silu", "mish")
+"""Functions that are 0 below -88, or as exact as a denormal exponential: exp(-x) is infinite there."""
+
+
+@needs_code
+@pytest.mark.parametrize("vectors", HERE, ids=str)
+@pytest.mark.parametrize("name", BOUNDS)
+def test_functions_err_by_no_more_units_than_they_say(vectors: Vectors, name: str) -> None:
+    """Over all float32, NaN and infinities included: the bound of the docstring, in units in the last place."""
+    x = _sample(name)
+    with np.errstate(all="ignore"):
+        exact = _reference(name)(x.astype(np.float64))
+        single = exact.astype(np.float32)
+        found = swept(vectors, lambda v: apply(getattr(functions, name), v), x.reshape(1, -1))[0]
+        units = np.spacing(np.maximum(np.abs(np.where(np.isfinite(single), single, 1)), np.float32(2.0**-126)))
+        error = np.abs(found - exact) / units
+    is_finite = np.isfinite(single)
+    np.testing.assert_array_equal(found[~is_finite], single[~is_finite])
+    worst = int(np.where(is_finite, error, 0).argmax())
+    assert error[worst] <= BOUNDS[name], f"{x[worst]!r}: {found[worst]!r}, and {exact[worst]!r} is right"
+
+
+@needs_code
+@pytest.mark.parametrize("vectors", HERE, ids=str)
+@pytest.mark.parametrize("name", WITH_EXP_OF_MINUS_X)
+def test_far_below_zero_is_nearly_nothing(vectors: Vectors, name: str) -> None:
+    """Between 0 and the exact value, or 4 of the smallest numbers for each unit of x beyond it."""
+    x = np.linspace(-200, -87, 10_001).astype(np.float32).reshape(1, -1)
+    with np.errstate(all="ignore"):
+        exact = np.abs(_reference(name)(x.astype(np.float64)))
+    found = np.abs(swept(vectors, lambda v: apply(getattr(functions, name), v), x))
+    assert (found <= exact * (1 + 4 * 2.0**-24) + 4 * 200 * 2.0**-149).all()
+
+
+@needs_code
+@pytest.mark.parametrize("vectors", HERE, ids=str)
+@pytest.mark.parametrize("name", ["gelu", "gelu_tanh"])
+def test_a_gelu_errs_by_3_units_of_its_argument(vectors: Vectors, name: str) -> None:
+    """Below zero it is a difference of numbers close to each other, so its error is as large as theirs."""
+    x = _sample(name)
+    x = x[np.abs(x) < 1e30]
+    exact = REFERENCES[name](x.astype(np.float64))
+    found = swept(vectors, lambda v: apply(getattr(functions, name), v), x.reshape(1, -1))[0]
+    assert (np.abs(found - exact) <= 3 * 2.0**-24 * np.abs(x) + 2.0**-149).all()
+
+
+@needs_code
+@pytest.mark.parametrize("vectors", HERE, ids=str)
+@pytest.mark.parametrize("name", ["tanh", "erf"])
+def test_no_result_is_beyond_one(vectors: Vectors, name: str) -> None:
+    """Rounding takes neither function beyond its limits, which it reaches."""
+    x = np.concatenate([np.linspace(3, 12, 300_001), [np.inf]]).astype(np.float32).reshape(1, -1)
+    found = swept(vectors, lambda v: apply(getattr(functions, name), v), x)[0]
+    assert found.max() == found[-1] == 1
+
+
+WITHOUT_CODE = {
+    "power": "a power needs its logarithm to more digits than float32 has",
+    "power_values": "a power needs its logarithm to more digits than float32 has",
+    "sin": "large angles need more digits of pi than float32 arithmetic reaches",
+    "cos": "large angles need more digits of pi than float32 arithmetic reaches",
+}
+"""Ops that stay with NumPy, and why."""
+
+
+def test_every_op_has_code_or_a_reason() -> None:
+    """An op is a product, is swept, or is listed above."""
+    elsewhere = {"matmul", "softmax", "log_softmax", "layer_norm", "rms_norm", "concat", "slice", "repeat_column"}
+    reductions = {name for name in OPS if name.startswith("reduce_")}
+    assert {*UNARY, *BINARY, *elsewhere, *reductions, *WITHOUT_CODE} == set(OPS)
