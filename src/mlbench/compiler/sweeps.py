@@ -71,6 +71,71 @@ def sweeps_of(graph: Graph, node: Node, steps: Sequence[Step], place: Place) -> 
     return (Sweep(widest, ((target, _with_steps(graph, result, steps)),)),)
 
 
+def fused_sweeps(
+    graph: Graph, items: Sequence[tuple[Node, Sequence[Step]]], place: Place, fits: Callable[[Sweep], bool]
+) -> tuple[Sweep, ...]:
+    """Return the stages that compute nodes that follow each other; element-wise ones become one, whose values between stay in registers.
+
+    Args:
+        graph: has the constants, and says who reads a value.
+        items: the nodes, and of each the steps behind it.
+        place: says where a value lies.
+        fits: says whether there are registers for a stage, and whether what it writes is apart from what it reads.
+    """
+    made: list[Sweep] = []
+    group: list[tuple[Node, Sequence[Step]]] = []
+    fused: Sweep | None = None
+    for item in items:
+        longer = _fused(graph, [*group, item], place)
+        if longer is not None and fits(longer):
+            group, fused = [*group, item], longer
+            continue
+        made += [fused] if fused is not None else []
+        alone = _fused(graph, [item], place)
+        if alone is not None and fits(alone):
+            group, fused = [item], alone
+        else:
+            made += sweeps_of(graph, *item, place)
+            group, fused = [], None
+    return (*made, fused) if fused is not None else tuple(made)
+
+
+def _fused(graph: Graph, items: Sequence[tuple[Node, Sequence[Step]]], place: Place) -> Sweep | None:
+    """Return one stage for element-wise nodes, which writes what somebody else reads; None where they are of different widths."""
+    widths = {graph.columns_of(name) for node, _ in items for name in (node.output, *(() if op_named(node.op).is_product else node.values))}
+    widest = max(widths)
+    if widths - {1, widest} or any(not _is_elementwise(node) for node, _ in items):
+        return None
+    bound: dict[str, Expression] = {}
+
+    def value(name: str) -> Expression:
+        if name not in bound:
+            bound[name] = read(place(name), is_wide=graph.columns_of(name) == widest)
+        return bound[name]
+
+    for node, steps in items:
+        is_wide = node.columns == widest
+        if op_named(node.op).is_product:
+            result = read(place(node.output), is_wide=is_wide)
+        elif node.op == "repeat_column":
+            result = spread(value(node.values[0])) if is_wide and widest > 1 else value(node.values[0])
+        else:
+            operands = [_operand(graph, name, is_wide=is_wide) for name in node.operands]
+            result = apply({**UNARY, **BINARY}[node.op], *map(value, node.values), *operands)
+        for step in steps:
+            result = apply(UNARY[step.op], result, *(_operand(graph, name, is_wide=is_wide) for name in step.operands))
+        bound[node.output] = result
+    inside = {id(node) for node, _ in items}
+    outside = [node for node in graph.nodes if id(node) not in inside]
+    needed = {name for node in outside for name in node.values} | set(graph.outputs)
+    written = [node.output for node, _ in items if node.output in needed] or [items[-1][0].output]
+    return Sweep(widest, tuple((place(name), bound[name]) for name in written))
+
+
+def _is_elementwise(node: Node) -> bool:
+    return node.op in UNARY or node.op in BINARY or node.op == "repeat_column" or op_named(node.op).is_product
+
+
 def _result(node: Node, values: Sequence[Expression], operands: Sequence[Expression], columns: int) -> Expression:
     if node.op in UNARY or node.op in BINARY:
         return apply({**UNARY, **BINARY}[node.op], *values, *operands)
@@ -100,7 +165,7 @@ def _with_steps(graph: Graph, value: Expression, steps: Sequence[Step]) -> Expre
     return value
 
 
-def _operand(graph: Graph, name: str) -> Expression:
+def _operand(graph: Graph, name: str, *, is_wide: bool = True) -> Expression:
     """Return a constant: a number, or a row that is the same for each row of the batch."""
     array: FloatArray = graph.constants[name]
-    return number(float(array)) if array.ndim == 0 else read(View(int(array.ctypes.data), 0))
+    return number(float(array)) if array.ndim == 0 else read(View(int(array.ctypes.data), 0), is_wide=is_wide)

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from mlbench.compiler.memory import MemoryPlan
 from mlbench.compiler.schedule.program import COLUMNS, ROWS, Program
-from mlbench.compiler.sweeps import sweeps_of
+from mlbench.compiler.sweeps import fused_sweeps
 from mlbench.compiler.x86 import MOST_OPERANDS, STEPS, Arena, Argument, Product, Shape, Stage, Vectors, View, described, find
+from mlbench.compiler.x86.rowwise import Sweep
 from mlbench.errors import GraphError
-from mlbench.ir import Node, op_named
+from mlbench.ir import Node, Step, op_named
 
 FLOAT_BYTES = 4
 
@@ -119,13 +120,47 @@ def stages_of(program: Program, plan: MemoryPlan, addresses: Mapping[str, int], 
         return View(Arena(addresses[name]), stride)
 
     stages: list[Stage] = []
+    waiting: list[tuple[Node, Sequence[Step]]] = []
+
+    def fits(sweep: Sweep) -> bool:
+        return sweep.fits(vectors) and _is_apart(sweep, program.schedule.tile_rows)
+
     for node in graph.nodes[run.first : run.last]:
         schedule = program.of(node)
         if schedule.packed:
-            stages.append(_product(program, node, vectors, place))
+            product = _product(program, node, vectors, place)
+            if not _may_wait(waiting, product, place, program.schedule.tile_rows):
+                stages += fused_sweeps(graph, waiting, place, fits)
+                waiting = []
+            stages.append(product)
         if schedule.swept:
-            stages += sweeps_of(graph, node, program.swept_steps(node), place)
-    return tuple(stages)
+            waiting.append((node, program.swept_steps(node)))
+    return (*stages, *fused_sweeps(graph, waiting, place, fits))
+
+
+def _may_wait(waiting: Sequence[tuple[Node, Sequence[Step]]], product: Product, place: Callable[[str], View], rows: int) -> bool:
+    """Whether sweeps may run behind a product that comes later: it reads nothing of theirs and writes nowhere where they read or write."""
+    written = {place(node.output) for node, _ in waiting}
+    touched = written | {place(name) for node, _ in waiting for name in node.values}
+    return not any(_overlap(product.source, view, rows) for view in written) and not any(
+        _overlap(product.target, view, rows) for view in touched
+    )
+
+
+def _is_apart(sweep: Sweep, rows: int) -> bool:
+    """Whether a sweep reads nothing where it has written something else; what lies in the very same place is read before."""
+    views = [view for view, _ in sweep.writes]
+    return len(set(views)) == len(views) and not any(
+        _overlap(view, other, rows) for view in views for other in {*views, *sweep.reads} if other != view
+    )
+
+
+def _overlap(one: View, other: View, rows: int) -> bool:
+    """Whether two views share bytes; two of the same argument may."""
+    if isinstance(one.base, Arena) and isinstance(other.base, Arena):
+        starts = [view.base.offset + view.shift_bytes for view in (one, other) if isinstance(view.base, Arena)]
+        return starts[0] < starts[1] + rows * other.stride_bytes and starts[1] < starts[0] + rows * one.stride_bytes
+    return one.base == other.base
 
 
 def _product(program: Program, node: Node, vectors: Vectors, place: Callable[[str], View]) -> Product:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from mlbench.compiler.x86.assembler import R8, R9, R10, R11, R12, R13, R14, RAX, RCX, RDI, RDX, RSI, Label, Mem
 from mlbench.compiler.x86.expressions import ANY_BIT, MAX, MIN, SUM, Expression, below
 from mlbench.compiler.x86.formula import SOURCE, Formula
-from mlbench.compiler.x86.isa import VectorAssembler
+from mlbench.compiler.x86.isa import VectorAssembler, Vectors
 from mlbench.compiler.x86.registers import Allocated, allocate
 from mlbench.compiler.x86.stages import View, Writer
 from mlbench.compiler.x86.vectorize import MOST_VECTORS, POOL, Emitter, Places, Pool, kept_register
@@ -42,6 +42,16 @@ class Sweep:
     def emit(self, writer: Writer) -> None:
         """Put the code."""
         _SweepWriter(self, writer).emit()
+
+    def fits(self, vectors: Vectors) -> bool:
+        """Whether there are registers for all of it."""
+        return self.places <= MOST_PLACES and self.kept <= MOST_KEPT and _SweepWriter(self, Writer(vectors, 1)).fits()
+
+    @property
+    def reads(self) -> tuple[View, ...]:
+        """What it reads in memory, but for rows that are the same for each row."""
+        expressions = below([written for _, written in self.writes])
+        return tuple(dict.fromkeys(each.view for each in expressions if each.view is not None and each.view.stride_bytes))
 
     @property
     def places(self) -> int:
@@ -166,32 +176,45 @@ class _SweepWriter:
 
     # --- loops over the columns ------------------------------------------------------------------------------------------------
 
+    def fits(self) -> bool:
+        """Whether one vector of each loop finds registers."""
+        for level in range(self._last + 1):
+            body = self._body(level)
+            if body is not None and not body.width:
+                return False
+        return True
+
     def _loop(self, level: int) -> None:
         """Put the loop of a level: what it writes, and what it reduces for the next one."""
+        body = self._body(level)
+        if body is None:
+            return
+        assert body.width, "a formula that takes more registers than there are"
+        for place, (each, _) in enumerate(body.reduced):
+            for vector in range(body.width):
+                self._fill(body.accumulator(place, vector), _IDENTITIES[each.reduction])
+        self._columns(body)
+        for place, (each, _) in enumerate(body.reduced):
+            self._finish(body, place, each)
+        if level < self._last:
+            self._go_back(self._used(body))
+
+    def _body(self, level: int) -> _Loop | None:
+        """Return what the loop of a level computes; None where nothing is to do. What it writes is read again from then on."""
         writes = [(view, each) for view, each in self._sweep.writes if each.is_wide and each.level == level]
         reductions = [each for each in self._all if each.kind == "reduce" and each.level == level + 1]
         if not writes and not reductions:
-            return
+            return None
         f = Formula()
         known: dict[Expression, int] = {}
         written = [(view, self._wide(f, each, known)) for view, each in writes]
         reduced = [(each, self._wide(f, each.arguments[0], known)) for each in reductions]
         allocated = allocate(f, [value for _, value in written] + [value for _, value in reduced])
-        spare = 1 if reduced else 0
-        vectors = self._full + bool(self._tail)
-        most = (self._free - spare) // max(1, allocated.needed + len(reduced))
-        assert most >= 1, "a formula that takes more registers than there are"
-        width = min(MOST_VECTORS, most, vectors)
-        body = _Loop(allocated, written, reduced, width, width * allocated.needed)
-        for place, (each, _) in enumerate(reduced):
-            for lane_group in range(width):
-                self._fill(body.accumulator(place, lane_group), _IDENTITIES[each.reduction])
-        self._columns(body)
-        for place, (each, _) in enumerate(reduced):
-            self._finish(body, place, each)
         self._written.update({each: view for view, each in writes})
-        if level < self._last:
-            self._go_back(self._used(body))
+        spare = 1 if reduced else 0
+        most = (self._free - spare) // max(1, allocated.needed + len(reduced))
+        width = min(MOST_VECTORS, most, self._full + bool(self._tail))
+        return _Loop(allocated, written, reduced, width, width * allocated.needed)
 
     def _columns(self, body: _Loop) -> None:
         """Put the formula for all columns, in a loop where groups of vectors follow each other."""
