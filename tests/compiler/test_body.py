@@ -17,7 +17,7 @@ from mlbench.compiler.x86.blocks import heights_of
 from mlbench.compiler.x86.body import code_of_plan
 from mlbench.compiler.x86.gemm import CHUNK_INPUTS, split_rows
 from mlbench.compiler.x86.isa import VectorAssembler
-from mlbench.compiler.x86.sharing import CLOSED, DONE
+from mlbench.compiler.x86.sharing import CLOSED, DONE, few_rows
 
 FOUND, WHY = machine.find()
 needs_code = pytest.mark.skipif(FOUND is None, reason=f"no generated code here: {WHY}")
@@ -187,6 +187,18 @@ def test_views_may_be_columns_of_a_wider_array(vectors: Vectors) -> None:
 
 
 @needs_code
+@pytest.mark.parametrize("is_shared", [False, True], ids=["alone", "team"])
+def test_an_arena_may_be_far_away(is_shared: bool) -> None:  # a parameter of a test
+    """An offset of more than 31 bits is added as one of fewer is."""
+    values, far = np.ones((40, 3), np.float32), 3 << 30
+    team = Team(3) if is_shared else None
+    for offset, rows in ((far, 30), (12, 20)):
+        stage = Double(View(Arena(offset), 12, 4))
+        run(Body(HERE[0], BodyPlan((stage,), (), 40, address(values) - offset, alone_rows=0), team=team), [], rows)
+    assert values[:, 1].tolist() == [4] * 20 + [2] * 10 + [1] * 10
+
+
+@needs_code
 def test_a_call_may_bring_several_arrays() -> None:
     """Two products with inputs and outputs of their own: each array has its own stride from tile to tile."""
     weights = [random(20, 13), random(9, 33, seed=1)]
@@ -241,7 +253,7 @@ def test_code_may_follow_each_block(vectors: Vectors, inputs: int, threads: int)
         Shape(inputs, 45, 2, ()), address(packed), (), rows_of(Argument(0), inputs), rows_of(Argument(1), 45), AddRow(address(row))
     )
     team = Team(threads) if threads > 1 else None
-    body = Body(vectors, BodyPlan((product,), (4 * inputs, 4 * 45), 16), team=team)
+    body = Body(vectors, BodyPlan((product,), (4 * inputs, 4 * 45), 16, alone_rows=0), team=team)
     for rows in (1, 9, 16, 30):
         y = np.zeros((rows, 45), np.float32)
         run(body, [x, y], rows)
@@ -277,10 +289,13 @@ class Double:
 @pytest.mark.parametrize("sizes", [(20, 300, 13), (20, 16, 300), (3, 1, 1)], ids=str)
 def test_a_team_shares_each_stage(threads: int, tile: int, sizes: tuple[int, int, int]) -> None:
     """More threads than panels, than rows, than cores: every number is computed once, before somebody reads it."""
-    made, arena = chain_of(*sizes), np.zeros(16 + tile * sizes[1], np.float32)
-    body = Body(HERE[0], made.plan(HERE[0], 1, tile, [arena]), team=Team(threads))
-    for rows in (1, 2, 3, 10, 64, 100) * 2:
-        made.check(body, rows)
+    made, arena, team = chain_of(*sizes), np.zeros(16 + tile * sizes[1], np.float32), Team(threads)
+    for alone_rows in (0, 10):
+        body = Body(HERE[0], made.plan(HERE[0], 1, tile, [arena], alone_rows), team=team)
+        for rows in (1, 2, 3, 10, 64, 100):
+            before = int(team.shared["job"])
+            made.check(body, rows)
+            assert int(team.shared["job"]) - before == (rows > alone_rows)
 
 
 @needs_code
@@ -290,7 +305,7 @@ def test_a_team_shares_the_rows_of_other_stages(base: str) -> None:
     values = np.zeros((40, 3), np.float32)
     where: dict[str, int | Arena | Argument] = {"fixed": address(values), "arena": Arena(0), "argument": Argument(0)}
     stage = Double(View(where[base], 12, 4))
-    body = Body(HERE[0], BodyPlan((stage, stage), (12,), 40, address(values)), team=Team(3))
+    body = Body(HERE[0], BodyPlan((stage, stage), (12,), 40, address(values), alone_rows=0), team=Team(3))
     for rows in (1, 2, 3, 17, 40):
         values[:] = 1
         run(body, [values], rows)
@@ -335,6 +350,20 @@ def test_a_closed_team_is_what_a_body_returns(is_by_rows: bool, is_noticed: bool
     assert run(body, [x, y], 1) == CLOSED
 
 
+@pytest.mark.parametrize("vectors", [AVX512, AVX2], ids=lambda each: each.name)
+@pytest.mark.parametrize(
+    ("rows", "inputs", "columns"), [(64, 2**16, 2**14), (64, 2**18, 2**12), (1, 2**20, 2**20), (2**22, 2**10, 1), (2**30, 1, 9)]
+)
+def test_distances_of_gigabytes_have_code(vectors: Vectors, rows: int, inputs: int, columns: int) -> None:
+    """Weights, tiles and arenas of gigabytes have code, on one thread and on a team; nobody runs it here."""
+    views = rows_of(Arena(3 << 30), inputs), rows_of(Argument(0), columns)
+    stages = (Product(Shape(inputs, columns, 2, ("add",)), 1 << 40, (1 << 41,), *views),)
+    for others in ((), (1 << 43,)):
+        plan = BodyPlan(stages, (4 * columns,), rows, 1 << 42, others)
+        assert code_of_plan(vectors, plan)
+        assert code_of_plan(vectors, plan, Team(2), 1 << 44)
+
+
 @needs_code
 def test_a_teams_code_does_not_grow_with_its_threads() -> None:
     """The blocks are there once, and what each thread has of its own is short."""
@@ -345,3 +374,10 @@ def test_a_teams_code_does_not_grow_with_its_threads() -> None:
     by_stages = Body(HERE[0], made.plan(HERE[0], 2, 64, arenas[:1]), team=Team(4)).size_bytes
     assert by_rows < alone + 2048
     assert by_stages < 2 * alone
+
+
+def test_few_rows_are_those_of_little_work() -> None:
+    """A small chain has some rows that a team would only delay, and a large one has none; more threads gain more."""
+    assert few_rows(2 * (64 * 64 + 64 * 10), 2) == 7
+    assert few_rows(2 * (64 * 64 + 64 * 10), 16) == 4
+    assert few_rows(2 * 256 * 256, 2) == 0

@@ -16,9 +16,9 @@ from mlbench.compiler.x86.assembler import RAX, RDI, RSI, RSP, Mem
 from mlbench.compiler.x86.executable import Code
 from mlbench.compiler.x86.isa import Vectors
 from mlbench.compiler.x86.sharing import DONE, emit_shared_body, handed_words
-from mlbench.compiler.x86.stages import ARENA_BASE, FRAME_BASE, Writer
+from mlbench.compiler.x86.stages import ARENA_BASE, FRAME_BASE, Writer, argument
 from mlbench.compiler.x86.threads import Team
-from mlbench.compiler.x86.tiles import Plan, argument, emit_tiles
+from mlbench.compiler.x86.tiles import Plan, emit_tiles
 
 
 class Body:

@@ -23,6 +23,8 @@ LINE_BYTES = 64
 UNROLLED = 4
 """Steps of k in one turn of the loop."""
 IN_FLIGHT = 8
+LOOP_BYTES = 32
+"""What the loop of a block is aligned to, if the block is."""
 OPERANDS = (R10, R12, R13)
 """Registers that hold the addresses of the rows and scalars that steps read; r14 has that of the next panel's lines."""
 MOST_OPERANDS = len(OPERANDS)
@@ -76,10 +78,11 @@ class Chunk:
         inputs: how many.
         is_last: the steps follow.
         lines: that are asked for in each turn of the loop.
-        step: register that has the bytes from the lines of one turn to those of the next; 0 where these follow those.
+        step: register that has the bytes to go on in these lines for each k; 0 where the lines of the turns follow each other.
         adds: what the chunks before have come to is added, although `first` is 0, because the caller has moved the weight's address on; or
             an address in memory whose 32 bits say so.
         ends: an address in memory whose 32 bits say whether the steps follow; None where `is_last` says so.
+        unrolled: steps of k in one turn of the loop.
     """
 
     first: int
@@ -89,6 +92,7 @@ class Chunk:
     step: int = 0
     adds: bool | Mem = False
     ends: Mem | None = None
+    unrolled: int = UNROLLED
 
 
 STEPS = {"add": 1, "maximum": 1, "relu": 0, "leaky_relu": 1}
@@ -126,38 +130,40 @@ class _BlockWriter:
         row_lanes = block.width * vectors.lanes - (vectors.lanes - last_lanes if last_lanes else 0)
         self._weight_bytes = FLOAT_BYTES * row_lanes
         size = block.rows * block.width
-        self._splits = max(1, min(IN_FLIGHT // size, (self._a.usable - block.width - 1) // size, UNROLLED, chunk.inputs))
+        self._splits = max(1, min(IN_FLIGHT // size, (self._a.usable - block.width - 1) // size, chunk.unrolled, chunk.inputs))
         self._held = self._splits * size
 
     def code(self) -> bytes:
         a = self._a
         self._start()
         a.lea(RBX, Mem(RDX, self._chunk.first * self._weight_bytes))
-        turns, left = divmod(self._chunk.inputs, UNROLLED)
+        unrolled = self._chunk.unrolled
+        turns, left = divmod(self._chunk.inputs, unrolled)
         if turns > 1:
             a.mov_number(RAX, turns)
             again = Label()
+            a.align(LOOP_BYTES)
             a.put(again)
         lines = self._chunk.lines
-        for k in range(UNROLLED if turns else 0):
+        for k in range(unrolled if turns else 0):
             self._multiply(k)
-            for line in range(lines * k // UNROLLED, lines * (k + 1) // UNROLLED):
+            for line in range(lines * k // unrolled, lines * (k + 1) // unrolled):
                 a.prefetch(Mem(R14, line * LINE_BYTES))
         if lines:
             if self._chunk.step:
-                a.add(R14, self._chunk.step)
+                a.lea_scaled(R14, R14, self._chunk.step, unrolled)
             else:
                 a.add_number(R14, lines * LINE_BYTES)
         if turns:
-            a.add_number(R8, UNROLLED * FLOAT_BYTES)
-            a.add_number(RBX, UNROLLED * self._weight_bytes)
+            a.add_number(R8, unrolled * FLOAT_BYTES)
+            a.add_number(RBX, unrolled * self._weight_bytes)
         if turns > 1:
             a.sub_number(RAX, 1)
             a.jump_if("ne", again)
         for k in range(left):
             self._multiply(k)
         self._finish()
-        a.add_number(R8, self._block.rows * self._value_bytes - turns * UNROLLED * FLOAT_BYTES)
+        a.add_number(R8, self._block.rows * self._value_bytes - turns * unrolled * FLOAT_BYTES)
         a.add_number(R9, self._block.rows * self._result_bytes)
         return a.finish()
 

@@ -186,17 +186,18 @@ class _ProductWriter:
         a.mov(R9, RDI)
         if self._asks(panel):
             a.lea(R14, Mem(RDX, 0 if panel.is_ragged else self._panel_bytes))
-        if self._routines.has_many:
-            even = Label()
-            a.load(R11, slots.count(0))
-            a.cmp_number(R11, 0)
-            a.jump_if("e", even)
-            a.call_at(slots.code(index, 0))
-            a.put(even)
-            a.load(R11, slots.count(1))
-        else:
+        if not self._routines.has_many:
             a.mov_number(R11, 1)
+            a.call_at(slots.code(index, 1))
+            return
+        is_even = Label()
+        a.load(R11, slots.count(1))
         a.call_at(slots.code(index, 1))
+        a.load(R11, slots.count(0))
+        a.cmp_number(R11, 0)
+        a.jump_if("e", is_even)
+        a.call_at(slots.code(index, 0))
+        a.put(is_even)
 
     def _asks(self, panel: Panel) -> bool:
         """Whether one of several blocks of a panel asks for lines."""

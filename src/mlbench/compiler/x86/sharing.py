@@ -1,10 +1,12 @@
 """A body on a team: its threads share the rows of a call, or each stage.
 
 Threads that share rows have an arena each, and meet at the end alone. The code is there once: a thread brings its arena and its first and
-last row, which follow from the number of rows. A call of few rows is computed by the calling thread, which wakes nobody.
+last row, which follow from the number of rows.
 
 Threads that share each stage have one arena, and meet after each of them. Of a product, a thread computes some of the panels, or, where
 these cannot be shared evenly, some of the rows of the tile; of another stage, some of the rows. The blocks' code is there once.
+
+Waking a team and meeting it takes longer than little work does, so a call of few rows is computed by the calling thread alone.
 
 The calling thread copies what the others need to know of a call, because they may look at it late, when the call is over and the team
 closed.
@@ -18,15 +20,22 @@ from mlbench.compiler.x86.abi import restore, save
 from mlbench.compiler.x86.assembler import R8, RAX, RBX, RCX, RDI, RDX, RSI, RSP, Label, Mem
 from mlbench.compiler.x86.gemm import panels_of
 from mlbench.compiler.x86.products import Product
-from mlbench.compiler.x86.stages import ARENA_BASE, FIRST, FRAME_BASE, MINE, ROWS, Stage, Writer
+from mlbench.compiler.x86.stages import ARENA_BASE, FIRST, FRAME_BASE, MINE, ROWS, Stage, Writer, argument
 from mlbench.compiler.x86.threads import Team, emit_done, emit_job, emit_look, emit_wait
-from mlbench.compiler.x86.tiles import Plan, argument, emit_tiles
+from mlbench.compiler.x86.tiles import Plan, emit_tiles
 
 DONE, CLOSED = 0, 1
 """What a body returns: the results are there; or its team is closed, and what lies in the results means nothing."""
 UNEVEN = 1.1
 """Panels are shared where the largest share is at most so many times the mean; else rows, where there are some for everybody."""
 LEAST_SHARED_ROWS = 4
+MEETING_FLOP = 36_000
+"""Floating point operations that a core does in the time that a team of two takes to start together and to meet: 0.6 us (Zen 3)."""
+
+
+def few_rows(flop: int, threads: int) -> int:
+    """Return the rows up to which one thread alone is faster than a team, where a row takes so many operations."""
+    return int(MEETING_FLOP * threads / (threads - 1) / flop)
 
 
 def handed_words(plan: Plan) -> int:
@@ -55,7 +64,15 @@ def emit_shared_body(writer: Writer, plan: Plan, team: Team, handed: int) -> Non
     for index in range(len(plan.strides)):
         a.load(RAX, Mem(RDI, 8 * index))
         a.store(Mem(R8, 8 + 8 * index), RAX)
+    together, end = Label(), Label()
+    a.cmp_number(RSI, plan.alone_rows)
+    a.jump_if("a", together)
+    a.lea_label(RAX, parts.alone)
+    a.call(RAX)
+    a.jump(end)
+    a.put(together)
     parts.emit_call(closed)
+    a.put(end)
     a.mov_number(RAX, DONE)
     restore(a, plan.frame_bytes)
     a.put(closed)
@@ -70,12 +87,14 @@ class _Parts:
 
     Attributes:
         starts: for each thread the place of its part.
+        alone: the place of what the calling thread does without the others.
     """
 
     def __init__(self, writer: Writer, plan: Plan, team: Team, handed: int) -> None:
         self._writer, self._a = writer, writer.a
         self._plan, self._team, self._handed = plan, team, handed
         self.starts = {member: Label() for member in range(team.threads)}
+        self.alone = Label()
 
     def _emit_job(self) -> None:
         emit_job(self._a, self._team.address, {member: part for member, part in self.starts.items() if member})
@@ -85,11 +104,23 @@ class _Parts:
         emit_done(self._a, self._team.address, member)
         emit_wait(self._a, member, self._team, closed)
 
-    def _emit_start(self) -> None:
-        """Put what the code of a part begins with: the service calls it, or the calling thread."""
+    def _emit_start(self, place: Label) -> None:
+        """Put what the code of a part begins with: the service calls it, or the calling thread. R8 has what was handed over."""
         a = self._a
+        a.align(16)
+        a.put(place)
         a.sub_number(RSP, self._plan.frame_bytes)
         a.mov(FRAME_BASE, RSP)
+        a.mov_number(R8, self._handed)
+
+    def _emit_values(self) -> None:
+        """Load what `emit_tiles` takes, for all rows."""
+        a, plan = self._a, self._plan
+        for index in range(len(plan.strides)):
+            a.load(RAX, Mem(R8, 8 + 8 * index))
+            a.store(argument(index), RAX)
+        a.mov_number(ARENA_BASE, plan.arena)
+        a.load(RAX, Mem(R8))
 
     def _emit_end(self) -> None:
         """Put what it ends with."""
@@ -113,51 +144,30 @@ class _Parts:
 class _SharedRows(_Parts):
     """Writes a body of which each thread computes rows of its own; the calling thread's part is a call as the others' are."""
 
-    def __init__(self, writer: Writer, plan: Plan, team: Team, handed: int) -> None:
-        super().__init__(writer, plan, team, handed)
-        self._rows = Label()
-        self._all = Label()
-
     def emit_call(self, closed: Label) -> None:
         """Put what the calling thread does."""
-        a = self._a
-        together, end = Label(), Label()
-        a.cmp_number(RSI, self._plan.alone_rows)
-        a.jump_if("a", together)
-        a.lea_label(RAX, self._all)
-        a.call(RAX)
-        a.jump(end)
-        a.put(together)
         self._emit_job()
-        a.lea_label(RAX, self.starts[0])
-        a.call(RAX)
+        self._a.lea_label(RAX, self.starts[0])
+        self._a.call(RAX)
         self._emit_meeting(0, closed)
-        a.put(end)
 
     def emit_parts(self) -> None:
         """Put the parts: each finds its rows and its arena, and goes on in the code for all."""
-        a, plan = self._a, self._plan
+        a, plan, rows, end = self._a, self._plan, Label(), Label()
         for member, arena in enumerate((plan.arena, *plan.other_arenas)):
-            a.align(16)
-            a.put(self.starts[member])
-            self._emit_start()
-            a.mov_number(R8, self._handed)
+            self._emit_start(self.starts[member])
             self._emit_share(Mem(R8), member)
             a.mov_number(ARENA_BASE, arena)
-            a.jump(self._rows)
-        a.align(16)
-        a.put(self._all)
-        self._emit_start()
-        a.mov_number(R8, self._handed)
+            a.jump(rows)
+        self._emit_start(self.alone)
         a.mov_number(RBX, 0)
         a.load(RAX, Mem(R8))
         a.mov_number(ARENA_BASE, plan.arena)
-        a.put(self._rows)
+        a.put(rows)
         for index, stride in enumerate(plan.strides):
             a.multiply_number(RCX, RBX, stride)
             a.add(RCX, Mem(R8, 8 + 8 * index))
             a.store(argument(index), RCX)
-        end = Label()
         a.cmp_number(RAX, 0)
         a.jump_if("e", end)
         emit_tiles(self._writer, plan)
@@ -171,6 +181,7 @@ class _SharedStages(_Parts):
     def emit_call(self, closed: Label) -> None:
         """Put what the calling thread does."""
         self._emit_job()
+        self._a.mov_number(R8, self._handed)
         self._emit_part(0, closed)
         self._emit_meeting(0, closed)
         self._a.vzeroupper()
@@ -179,22 +190,18 @@ class _SharedStages(_Parts):
         """Put what the others do; a part of a closed team just ends."""
         for member in range(1, self._team.threads):
             closed = Label()
-            self._a.align(16)
-            self._a.put(self.starts[member])
-            self._emit_start()
+            self._emit_start(self.starts[member])
             self._emit_part(member, closed)
             self._a.put(closed)
             self._emit_end()
+        self._emit_start(self.alone)
+        self._emit_values()
+        emit_tiles(self._writer, self._plan)
+        self._emit_end()
 
     def _emit_part(self, member: int, closed: Label) -> None:
-        a, plan = self._a, self._plan
-        a.mov_number(R8, self._handed)
-        for index in range(len(plan.strides)):
-            a.load(RAX, Mem(R8, 8 + 8 * index))
-            a.store(argument(index), RAX)
-        a.mov_number(ARENA_BASE, plan.arena)
-        a.load(RAX, Mem(R8))
-        emit_tiles(self._writer, plan, lambda stage: self._emit_stage(stage, member), lambda: self._emit_meeting(member, closed))
+        self._emit_values()
+        emit_tiles(self._writer, self._plan, lambda stage: self._emit_stage(stage, member), lambda: self._emit_meeting(member, closed))
 
     def _emit_stage(self, stage: Stage, member: int) -> None:
         """Put this thread's part of a stage."""

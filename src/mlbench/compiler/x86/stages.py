@@ -16,6 +16,7 @@ import numpy as np
 
 from mlbench.compiler.x86.assembler import R15, RBP, RSP, Label, Mem
 from mlbench.compiler.x86.isa import VectorAssembler, Vectors
+from mlbench.compiler.x86.microkernel import LOOP_BYTES
 
 FRAME_BASE, ARENA_BASE = RBP, R15
 STAY = (RSP, FRAME_BASE, ARENA_BASE)
@@ -26,7 +27,6 @@ thread in the tile, and how many it has. From SCRATCH on a stage may keep what i
 SCRATCH_WORDS = 24
 ARGUMENTS = SCRATCH + 8 * SCRATCH_WORDS
 """Offset in the frame of the addresses of the arguments' first rows of this tile."""
-_ROUTINE_BYTES = 32
 MASKS = np.array([-1] * 8 + [0] * 8, np.int32)
 """What AVX2 takes its masks from; it lives as long as the process."""
 
@@ -67,6 +67,11 @@ class Stage(Protocol):
         """Put the code."""
 
 
+def argument(index: int) -> Mem:
+    """Return where the frame has the address of an argument's first row of this tile."""
+    return Mem(FRAME_BASE, ARGUMENTS + 8 * index)
+
+
 class Writer:
     """Writes the code of a body; stages put theirs by it.
 
@@ -104,29 +109,31 @@ class Writer:
     def address(self, register: int, view: View) -> None:
         """Load the address of a view's first row that this stage has to compute; changes nothing but that register and the flags."""
         a, base, shift = self.a, view.base, view.shift_bytes
-        if self.shares_rows:
-            a.multiply_number(register, Mem(FRAME_BASE, FIRST), view.stride_bytes)
-            if isinstance(base, Argument):
-                a.add(register, Mem(FRAME_BASE, ARGUMENTS + 8 * base.index))
-            elif isinstance(base, Arena):
-                a.lea_scaled(register, ARENA_BASE, register, 1, base.offset + shift)
-                return
-            else:
-                a.push(register)
-                a.mov_number(register, base + shift)
-                a.add(register, Mem(RSP))
-                a.lea(RSP, Mem(RSP, 8))
-                return
-        elif isinstance(base, Argument):
-            a.load(register, Mem(FRAME_BASE, ARGUMENTS + 8 * base.index))
+        if isinstance(base, Argument):
+            a.load(register, argument(base.index))
         elif isinstance(base, Arena):
-            a.lea(register, Mem(ARENA_BASE, base.offset + shift))
-            return
+            a.mov(register, ARENA_BASE)
+            shift += base.offset
         else:
             a.mov_number(register, base + shift)
-            return
-        if shift:
+            shift = 0
+        if self.shares_rows:
+            with self._added(register):
+                a.multiply_number(register, Mem(FRAME_BASE, FIRST), view.stride_bytes)
+        if shift >= 2**31:
+            with self._added(register):
+                a.mov_number(register, shift)
+        elif shift:
             a.add_number(register, shift)
+
+    @contextmanager
+    def _added(self, register: int) -> Iterator[None]:
+        """Let a register be the sum of what it is and of what is loaded into it inside."""
+        a = self.a
+        a.push(register)
+        yield
+        a.add(register, Mem(RSP))
+        a.lea(RSP, Mem(RSP, 8))
 
     def routine(self, code: bytes) -> Label:
         """Return the place of code that is called and ends with a return; equal code is there once."""
@@ -146,7 +153,7 @@ class Writer:
             for entry in entries:
                 a.put_distance(entry)
         for code, label in self._routines.items():
-            a.align(_ROUTINE_BYTES)
+            a.align(LOOP_BYTES)
             a.put(label)
             a.code += code
         return a.finish()

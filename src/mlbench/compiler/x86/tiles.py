@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from mlbench.compiler.x86.assembler import RAX, RCX, Label, Mem
-from mlbench.compiler.x86.stages import ARGUMENTS, FRAME_BASE, LEFT, ROWS, Stage, Writer
+from mlbench.compiler.x86.stages import ARGUMENTS, FRAME_BASE, LEFT, ROWS, Stage, Writer, argument
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,7 +19,7 @@ class Plan:
         tile_rows: rows of a tile at most.
         arena: address of the memory that the stages use in between; 0 where they use none.
         other_arenas: of a team whose threads have rows of their own, the arena of each thread but the calling one.
-        alone_rows: of such a team, the rows up to which the calling thread computes all of them, and the others are not woken.
+        alone_rows: of a team, the rows up to which the calling thread computes all of them, and wakes nobody.
     """
 
     stages: tuple[Stage, ...]
@@ -34,11 +34,6 @@ class Plan:
         """The size of the frame: 8 more than a multiple of 16, because of what `save` pushes."""
         size: int = ARGUMENTS + 8 * len(self.strides)
         return size + (8 if size % 16 == 0 else 0)
-
-
-def argument(index: int) -> Mem:
-    """Return where the frame has the address of an argument's first row of this tile."""
-    return Mem(FRAME_BASE, ARGUMENTS + 8 * index)
 
 
 def emit_tiles(writer: Writer, plan: Plan, emit: Callable[[Stage], None] | None = None, between: Callable[[], None] | None = None) -> None:
