@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Sequence
+import gc
+import threading
+import time
+import weakref
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import numpy.typing as npt
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from mlbench.compiler import x86 as machine
 from mlbench.compiler.x86 import AVX2, AVX512, Arena, Argument, Body, BodyPlan, Product, Shape, Stored, Team, Vectors, View, Writer, pack
@@ -17,7 +24,9 @@ from mlbench.compiler.x86.blocks import heights_of
 from mlbench.compiler.x86.body import code_of_plan
 from mlbench.compiler.x86.gemm import CHUNK_INPUTS, split_rows
 from mlbench.compiler.x86.isa import VectorAssembler
+from mlbench.compiler.x86.microkernel import STEPS
 from mlbench.compiler.x86.sharing import CLOSED, DONE, few_rows
+from support.machine_code import expected_of, guarded, numbers
 
 FOUND, WHY = machine.find()
 needs_code = pytest.mark.skipif(FOUND is None, reason=f"no generated code here: {WHY}")
@@ -149,6 +158,48 @@ def test_lines_of_a_large_weight_are_asked_for_ahead(vectors: Vectors, inputs: i
         y = np.full((rows, columns), np.nan, np.float32)
         run(body, [x, y], rows)
         np.testing.assert_allclose(y, exact[:rows], rtol=1e-3, atol=1e-3)
+
+
+@needs_code
+@pytest.mark.parametrize("vectors", HERE, ids=lambda each: each.name)
+@settings(max_examples=40, deadline=None)
+@given(
+    rows=st.integers(1, 70),
+    tile=st.integers(1, 70),
+    inputs=st.integers(1, 70),
+    columns=st.integers(1, 150),
+    width=st.integers(1, 4),
+    steps=st.lists(st.sampled_from(sorted(STEPS)), max_size=3),
+)
+def test_any_product_is_right(vectors: Vectors, rows: int, tile: int, inputs: int, columns: int, width: int, steps: list[str]) -> None:
+    """For any sizes and steps, within what rounding explains, next to pages that may not be touched."""
+    x, weight = numbers(rows, inputs), random(inputs, columns, seed=1)
+    operands = [numbers(*(() if step == "leaky_relu" else (columns,)), seed=2) for step in steps if STEPS[step]]
+    for operand in operands:
+        operand[...] = operand if operand.ndim else 0.1
+    y, packed = guarded(np.full((rows, columns), np.nan, np.float32)), pack(weight, width, vectors)
+    views = rows_of(Argument(0), inputs), rows_of(Argument(1), columns)
+    product = Product(Shape(inputs, columns, width, tuple(steps)), address(packed), tuple(map(address, operands)), *views)
+    assert run(Body(vectors, BodyPlan((product,), (4 * inputs, 4 * columns), tile)), [x, y], rows) == DONE
+    exact = expected_of(x.astype(np.float64) @ weight, steps, operands)
+    allowed = (inputs + 4) * 2.0**-24 * (np.abs(x).astype(np.float64) @ np.abs(weight) + 4)
+    assert (np.abs(y - exact) <= allowed).all()
+
+
+@needs_code
+@pytest.mark.parametrize("vectors", HERE, ids=lambda each: each.name)
+@pytest.mark.parametrize("step", ["maximum", "relu", "leaky_relu"])
+def test_nan_and_infinity_are_those_of_numpy(vectors: Vectors, step: str) -> None:
+    """A NaN stays one, an infinity too, and so do both zeros."""
+    x = np.array([[np.nan], [np.inf], [-np.inf], [0.0], [-0.0], [1.0], [-1.0]], np.float32)
+    columns = vectors.lanes + 3
+    operand = np.full(columns, 0.5, np.float32) if step == "maximum" else np.array(0.5, np.float32)
+    y, packed = np.empty((7, columns), np.float32), pack(np.ones((1, columns), np.float32), 1, vectors)
+    addresses = (address(operand),) if STEPS[step] else ()
+    product = Product(Shape(1, columns, 1, (step,)), address(packed), addresses, rows_of(Argument(0), 1), rows_of(Argument(1), columns))
+    run(Body(vectors, BodyPlan((product,), (4, 4 * columns), 7)), [x, y], 7)
+    column = expected_of(x.astype(np.float64), [step], [operand[:1] if step == "maximum" else operand])
+    np.testing.assert_array_equal(y, np.repeat(column, columns, axis=1))
 
 
 @pytest.mark.parametrize("most", range(1, 29))
@@ -350,10 +401,83 @@ def test_a_closed_team_is_what_a_body_returns(is_by_rows: bool, is_noticed: bool
     assert run(body, [x, y], 1) == CLOSED
 
 
+def team_threads() -> set[threading.Thread]:
+    """Return the threads of all teams."""
+    return {each for each in threading.enumerate() if each.name == "mlbench-team"}
+
+
+def are_asleep(team: Team) -> bool:
+    """Whether every thread but the calling one sleeps."""
+    return bool(team.shared["lines"]["asleep"][1:].all())
+
+
+def wait_until(is_so: Callable[[], bool]) -> None:
+    """Return when something is so, which may take a moment."""
+    deadline = time.monotonic() + 60
+    while not is_so():
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+
+
+@needs_code
+def test_a_team_sleeps_wakes_and_ends() -> None:
+    """After a pause longer than it watches, a call wakes it; when nobody holds it, its threads end."""
+    before, made, arena = team_threads(), chain_of(20, 70, 13), np.zeros(16 + 40 * 70, np.float32)
+    team = Team(3)
+    mine = team_threads() - before
+    body = Body(HERE[0], made.plan(HERE[0], 1, 40, [arena]), team=team)
+    for _ in range(3):
+        made.check(body, 40)
+        wait_until(partial(are_asleep, team))
+    assert len(mine) == 2
+    del team, body
+    gc.collect()
+    wait_until(lambda: not mine & team_threads())
+
+
+@needs_code
+def test_a_team_works_on_one_core(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With fewer cores than threads nobody watches, and the answer is right."""
+    monkeypatch.setattr("mlbench.compiler.x86.threads.os.sched_getaffinity", lambda _: {0})
+    made, arena, team = chain_of(20, 70, 13), np.zeros(16 + 40 * 70, np.float32), Team(3)
+    assert team.looks == 1
+    body = Body(HERE[0], made.plan(HERE[0], 1, 40, [arena]), team=team)
+    for rows in range(2, 42):
+        made.check(body, rows)
+
+
+@needs_code
+def test_numbers_of_jobs_may_pass_their_end() -> None:
+    """Counters have 32 bits: a team works on when they begin anew."""
+    made, arena, team = chain_of(20, 70, 13), np.zeros(16 + 40 * 70, np.float32), Team(2)
+    body = Body(HERE[0], made.plan(HERE[0], 1, 40, [arena]), team=team)
+    made.check(body, 40)
+    done = team.shared["lines"]["done"]
+    done[:] = 2**32 - 3
+    for _ in range(5):
+        made.check(body, 40)
+    assert done[0] == done[1] < 100
+
+
+@needs_code
+def test_a_body_keeps_what_its_code_needs() -> None:
+    """What the code has the address of lives as long as the body, and no longer."""
+    weight, bias = np.ones((3, 4), np.float32), np.zeros(4, np.float32)
+    body, kept = one_product(HERE[0], weight, bias, 1, 8), weakref.ref(bias)
+    del bias
+    gc.collect()
+    assert kept() is not None
+    del body
+    assert kept() is None
+
+
+GIGABYTES = [(64, 2**16, 2**14), (64, 2**18, 2**12), (1, 2**20, 2**20), (2**22, 2**10, 1), (2**30, 1, 9)]
+"""Rows, inputs and columns."""
+
+
+@needs_code
 @pytest.mark.parametrize("vectors", [AVX512, AVX2], ids=lambda each: each.name)
-@pytest.mark.parametrize(
-    ("rows", "inputs", "columns"), [(64, 2**16, 2**14), (64, 2**18, 2**12), (1, 2**20, 2**20), (2**22, 2**10, 1), (2**30, 1, 9)]
-)
+@pytest.mark.parametrize(("rows", "inputs", "columns"), GIGABYTES)
 def test_distances_of_gigabytes_have_code(vectors: Vectors, rows: int, inputs: int, columns: int) -> None:
     """Weights, tiles and arenas of gigabytes have code, on one thread and on a team; nobody runs it here."""
     views = rows_of(Arena(3 << 30), inputs), rows_of(Argument(0), columns)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ctypes
 import gc
-import mmap
 import os
 import subprocess
 import sys
@@ -30,6 +29,7 @@ from mlbench.compiler.x86.gemm import CHUNK_INPUTS, SET_BYTES, SET_ROWS, most_ro
 from mlbench.compiler.x86.isa import VectorAssembler
 from mlbench.compiler.x86.microkernel import STEPS, UNROLLED
 from mlbench.errors import CodeError, CrewError, UsageError
+from support.machine_code import expected_of, guarded, numbers
 
 FOUND, WHY = machine.find()
 needs_code = pytest.mark.skipif(FOUND is None, reason=f"no generated code here: {WHY}")
@@ -313,38 +313,6 @@ def test_packing_keeps_every_number_once(vectors: Vectors, inputs: int, columns:
     while isinstance(room.base, np.ndarray):
         room = room.base
     assert room.ctypes.data + room.nbytes >= packed.ctypes.data + packed.nbytes + 4 * vectors.lanes
-
-
-def guarded(array: Floats) -> Floats:
-    """Return a copy that ends right before a page which may not be touched."""
-    page = mmap.PAGESIZE
-    size = max(1, -(-array.nbytes // page)) * page
-    room = mmap.mmap(-1, size + page)
-    start = ctypes.addressof(ctypes.c_char.from_buffer(room))
-    assert ctypes.CDLL(None).mprotect(ctypes.c_void_p(start + size), ctypes.c_size_t(page), 0) == 0
-    copy = np.frombuffer(room, np.float32, array.size, size - array.nbytes).reshape(array.shape)
-    np.copyto(copy, array)
-    return copy
-
-
-def numbers(*shape: int, seed: int = 0) -> Floats:
-    """Return seeded normal numbers that end right before a page which may not be touched."""
-    return guarded(np.random.default_rng(seed).standard_normal(shape, dtype=np.float32))
-
-
-def expected_of(x: npt.NDArray[np.float64], steps: Sequence[str], operands: Sequence[Floats]) -> npt.NDArray[np.float64]:
-    """Return the steps in float64."""
-    left = iter(operands)
-    for step in steps:
-        if step == "add":
-            x = x + next(left)
-        elif step == "maximum":
-            x = np.maximum(x, next(left))
-        elif step == "relu":
-            x = np.maximum(x, 0)
-        else:
-            x = np.maximum(x, next(left) * x)
-    return x
 
 
 def one_layer(
