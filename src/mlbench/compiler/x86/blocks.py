@@ -11,6 +11,7 @@ import functools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Protocol
 
 from mlbench.compiler.x86.assembler import R8, R9, R11, RAX, RBX, RCX, RDX, Label, Mem
@@ -49,7 +50,7 @@ class Post(Protocol):
     """
 
     def emit(self, a: VectorAssembler, block: Stored) -> None:
-        """Put the code, the same for equal blocks."""
+        """Put the code, which is the same for equal blocks; a `Post` can be hashed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,32 +221,48 @@ class Routines:
     def _load_table(self, panel: Panel, kind: Kind, heights: Sequence[int], *, is_one: bool) -> None:
         """Load into rax the table of the routines of these heights; its last entry is looked up and not used."""
         asked = self._cut.asked_bytes(panel, is_one=is_one)
-        routines = [self._routine(panel, kind, height, asked) for height in heights]
+        routines = [self._routine(_Key(self._cut.shape, panel, kind, height, asked, self._post)) for height in heights]
         self._writer.a.lea_label(RAX, self._writer.table([*routines, routines[-1]]))
 
-    def _routine(self, panel: Panel, kind: Kind, height: int, asked: int) -> Label:
-        """Return the routine that computes r11 blocks of a height, one below the other."""
-        a, shape = VectorAssembler(self._writer.a.vectors), self._cut.shape
-        again, stored = Label(), Label()
-        a.put(again)
-        adds = ADDS if kind.adds is None else kind.adds
-        unrolled = unrolled_for(height * panel.width)
-        lines = math.ceil(unrolled * asked / LINE_BYTES)
-        ends = ENDS if kind.ends is None else None
-        chunk = Chunk(0, kind.inputs, bool(kind.ends), lines, STEP if lines else 0, adds, ends, unrolled)
-        a.code += block_code(a.vectors, shape, chunk, Block(height, panel.width), panel.last_lanes)
-        if self._post is not None and kind.ends is not False:
-            if kind.ends is None:
-                a.load32(RAX, ENDS)
-                a.cmp_number(RAX, 0)
-                a.jump_if("e", stored)
-            result = Mem(R9, -shape.result_bytes * height)
-            self._post.emit(a, Stored(result, shape.result_bytes, height, panel.row_bytes // FLOAT_BYTES, PANEL_BYTES))
-            a.put(stored)
-        a.sub_number(R11, 1)
-        a.jump_if("ne", again)
-        a.ret()
-        return self._writer.routine(a.finish())
+    def _routine(self, key: _Key) -> Label:
+        return self._writer.routine(key, partial(_routine_code, self._writer.a.vectors, key))
+
+
+@dataclass(frozen=True, slots=True)
+class _Key:
+    """What the code of a routine depends on; `asked` is what `Cut.asked_bytes` says."""
+
+    shape: Shape
+    panel: Panel
+    kind: Kind
+    height: int
+    asked: int
+    post: Post | None
+
+
+def _routine_code(vectors: Vectors, key: _Key) -> bytes:
+    """Return the code that computes r11 blocks of a height, one below the other."""
+    a, shape, panel, kind, height = VectorAssembler(vectors), key.shape, key.panel, key.kind, key.height
+    again, stored = Label(), Label()
+    a.put(again)
+    unrolled = unrolled_for(height * panel.width)
+    lines = math.ceil(unrolled * key.asked / LINE_BYTES)
+    adds = ADDS if kind.adds is None else kind.adds
+    ends = ENDS if kind.ends is None else None
+    chunk = Chunk(0, kind.inputs, bool(kind.ends), lines, STEP if lines else 0, adds, ends, unrolled)
+    a.code += block_code(vectors, shape, chunk, Block(height, panel.width), panel.last_lanes)
+    if key.post is not None and kind.ends is not False:
+        if kind.ends is None:
+            a.load32(RAX, ENDS)
+            a.cmp_number(RAX, 0)
+            a.jump_if("e", stored)
+        result = Mem(R9, -shape.result_bytes * height)
+        key.post.emit(a, Stored(result, shape.result_bytes, height, panel.row_bytes // FLOAT_BYTES, PANEL_BYTES))
+        a.put(stored)
+    a.sub_number(R11, 1)
+    a.jump_if("ne", again)
+    a.ret()
+    return a.finish()
 
 
 def unrolled_for(accumulators: int) -> int:

@@ -7,7 +7,7 @@ writes to memory.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Protocol
@@ -91,6 +91,7 @@ class Writer:
         self.masks = int(MASKS.ctypes.data)
         self.most_rows = most_rows
         self.shares_rows = False
+        self._known: dict[Hashable, Label] = {}
         self._routines: dict[bytes, Label] = {}
         self._tables: dict[tuple[int, ...], tuple[Label, Sequence[Label]]] = {}
 
@@ -135,9 +136,16 @@ class Writer:
         a.add(register, Mem(RSP))
         a.lea(RSP, Mem(RSP, 8))
 
-    def routine(self, code: bytes) -> Label:
-        """Return the place of code that is called and ends with a return; equal code is there once."""
-        return self._routines.setdefault(code, Label())
+    def routine(self, key: Hashable, code: Callable[[], bytes]) -> Label:
+        """Return the place of code that is called and ends with a return.
+
+        Args:
+            key: what the code depends on. It is there once for equal keys, and also where the code turns out to be equal.
+            code: makes it. It jumps within itself alone, and begins at a multiple of LOOP_BYTES.
+        """
+        if key not in self._known:
+            self._known[key] = self._routines.setdefault(code(), Label())
+        return self._known[key]
 
     def table(self, entries: Sequence[Label]) -> Label:
         """Return the place of a table of distances to routines; see `Assembler.put_distance`."""
