@@ -19,8 +19,9 @@ import pytest
 
 from mlbench.arrays import aligned_bytes
 from mlbench.compiler.x86 import cpu, layout
+from mlbench.compiler.x86.arrays import Arrays
 from mlbench.compiler.x86.assembler import RAX, RCX, RDI, RDX, RSI, Assembler, Label, Mem
-from mlbench.compiler.x86.entry import Arrays, Own, Work, entry, inner
+from mlbench.compiler.x86.entry import Own, Work, entry, inner
 from mlbench.compiler.x86.executable import Code, known_of
 from mlbench.compiler.x86.guard import FREE, IN_CODE, TAKEN, Guard
 from mlbench.compiler.x86.results import MADE_AT_ONCE, Results

@@ -270,8 +270,9 @@ def test_inputs_that_are_copied_count_as_memory() -> None:
 
 
 @pytest.mark.parametrize("graph", [TWO_HEADS, TWO_INPUTS, SUMS], ids=["two-heads", "two-inputs", "sums"])
-def test_several_inputs_or_outputs_take_the_shortest_way(graph: Graph) -> None:
+def test_several_inputs_or_outputs_take_the_shortest_way(graph: Graph, monkeypatch: pytest.MonkeyPatch) -> None:
     """Plain arrays of a batch that came before are neither checked nor looked at again, and nothing is kept of old batches."""
+    monkeypatch.setattr("mlbench.runtime.lane.KEPT_BATCHES", 32)
     runner = OptimizedRunner(graph, 100)
     for rows in range(1, 40):
         runner.run(*inputs_of(graph, rows))

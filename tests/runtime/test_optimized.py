@@ -23,6 +23,8 @@ from mlbench.errors import BusyError, InputError, ModelError
 from mlbench.ir import FloatArray
 from mlbench.models import OUTPUT_ACTIVATIONS, Model, mlp
 from mlbench.runtime import BaselineRunner, OptimizedRunner, check_result
+from mlbench.runtime.lane import KEPT_BATCHES, KEPT_WITH_OPERANDS
+from mlbench.runtime.numpy_backend.binding import BoundTile
 from mlbench.runtime.numpy_backend.lowering import NAMESPACE
 from support.strategies import PLAIN_RULES, batch_of, models, models_with_huge_biases, with_bias
 
@@ -123,8 +125,9 @@ def test_an_empty_batch_gives_an_empty_result() -> None:
     assert runner.run(np.zeros((0, 6), np.float32), out) is out
 
 
-def test_more_batch_sizes_than_are_kept_are_right() -> None:
+def test_more_batch_sizes_than_are_kept_are_right(monkeypatch: pytest.MonkeyPatch) -> None:
     """A hundred batch sizes in turn, twice, all agree: the views that were dropped are made again."""
+    monkeypatch.setattr("mlbench.runtime.lane.KEPT_BATCHES", 32)
     runner = OptimizedRunner(SMALL, 100)
     x = batch_of(100, 6)
     expected = BaselineRunner(SMALL).run(x)
@@ -132,6 +135,29 @@ def test_more_batch_sizes_than_are_kept_are_right() -> None:
         assert _close(expected[:batch], runner.run(x[:batch]))
         assert len(runner._engine._batches) <= 32
         assert {rows for rows, _ in runner._engine.calls} <= set(runner._engine._batches)
+
+
+@pytest.mark.parametrize(("layout", "kept"), [("rows", KEPT_BATCHES), ("features", KEPT_WITH_OPERANDS)])
+def test_batch_sizes_in_turn_are_bound_once(layout: str, kept: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A size that comes again finds what was made for it; fewer are kept where operands as large as values are made for each."""
+    runner = OptimizedRunner(SMALL, 200, schedule=Schedule(None, (OpSchedule(layout=layout), OpSchedule(layout=layout))))
+    bound: list[int] = []
+    binder = runner._engine._executor.lanes[0].binder
+    real = binder.bind
+
+    def bind(rows: int) -> BoundTile:
+        bound.append(rows)
+        return real(rows)
+
+    monkeypatch.setattr(binder, "bind", bind)
+    sizes = range(1, min(kept, 100) + 1)
+    for batch in (*sizes, *sizes, *reversed(sizes)):
+        runner.run(batch_of(batch, 6))
+    assert bound == list(sizes)
+    if kept < 100:
+        runner.run(batch_of(100, 6))
+        runner.run(batch_of(1, 6))
+        assert bound == [*sizes, 100, 1]
 
 
 def test_the_result_is_valid_until_the_next_call() -> None:

@@ -233,7 +233,7 @@ class Engine:
             found: FloatArray | tuple[FloatArray, ...] = self.own.results.of(batch)
             return found if isinstance(found, tuple) else (found,)
         if batch not in self._batches:
-            for oldest in drop_oldest(self._batches):
+            for oldest in drop_oldest(self._batches, self._executor.lanes[0].kept_batches):
                 self.calls.pop(self._shapes(oldest), None)
             outputs = tuple(own[:batch] for own in self._outputs)
             call = self._executor.call_of(batch, outputs, self.guard)

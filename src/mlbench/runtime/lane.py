@@ -6,7 +6,7 @@ A runner has one lane, or one for each thread that runs rows of its own. A lane 
 from __future__ import annotations
 
 import weakref
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,11 +18,12 @@ from mlbench.compiler.schedule.program import Program
 from mlbench.compiler.x86 import IS_READABLE
 from mlbench.ir import FloatArray
 from mlbench.runtime.dispatch import F32, Cut, Floats
-from mlbench.runtime.numpy_backend.binding import Binder, Tile
+from mlbench.runtime.numpy_backend.binding import Binder, BoundTile, Tile
 from mlbench.runtime.numpy_backend.lowering import forget
 
-_KEPT_BATCHES = 32
-"""Batch sizes whose views are kept; each costs some hundred bytes of Python objects. The next one replaces the oldest."""
+KEPT_BATCHES, KEPT_WITH_OPERANDS = 1024, 32
+"""Batch sizes whose views are kept: each costs a kilobyte or two of Python objects. Fewer are kept where operands are made for each number
+of rows, because these take as much as a value does. The next one replaces the oldest."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -31,11 +32,11 @@ class Tiles:
 
     Attributes:
         cuts: in order.
-        operand_bytes: operands that were made for them.
+        bound: the functions of the different numbers of rows among them.
     """
 
     cuts: tuple[Cut, ...]
-    operand_bytes: int
+    bound: tuple[BoundTile, ...]
 
 
 class Lane:
@@ -52,6 +53,7 @@ class Lane:
         arena: its memory; empty where every call allocates its values.
         storage: name of a buffer to its memory, a flat array of float32.
         binder: makes the tile functions where NumPy has a part in them.
+        kept_batches: batch sizes whose tiles are kept.
         whole: the function that runs any rows of a program that is all generated; whoever makes it puts it here.
     """
 
@@ -68,7 +70,9 @@ class Lane:
         self.whole: Tile | None = None
         self.tile_rows = program.schedule.tile_rows
         self.plan = plan
+        self.kept_batches = KEPT_WITH_OPERANDS if self.binder.makes_operands else KEPT_BATCHES
         self._tiles: dict[int, Tiles] = {}
+        self._bound: dict[int, BoundTile] = {}
         self._columns = next(iter(program.graph.inputs.values()))
         self._staging = np.empty((0, self._columns), np.float32)
         weakref.finalize(self, _forget_all, self.binder.files)
@@ -81,7 +85,8 @@ class Lane:
     @property
     def operand_bytes(self) -> int:
         """The bytes of generated code, and of operands for the batch sizes so far."""
-        return self.binder.code_bytes + sum(tiles.operand_bytes for tiles in self._tiles.values())
+        bound = {id(each): each.operand_bytes for tiles in self._tiles.values() for each in tiles.bound}
+        return self.binder.code_bytes + sum(bound.values())
 
     def reserve_staging(self) -> None:
         """Make the staging buffer now."""
@@ -91,15 +96,20 @@ class Lane:
     def cuts(self, batch: int) -> tuple[Cut, ...]:
         """Return the tiles of a batch."""
         if batch not in self._tiles:
-            drop_oldest(self._tiles)
             step = self.tile_rows
             places = [(first, min(first + step, batch)) for first in range(0, batch, step)]
             if self.whole is not None:
                 return tuple((self.whole, first, last) for first, last in places)
-            bound = {rows: self.binder.bind(rows) for rows in {last - first for first, last in places}}
-            cuts = tuple((bound[last - first].run, first, last) for first, last in places)
-            self._tiles[batch] = Tiles(cuts, sum(each.operand_bytes for each in bound.values()))
+            for dropped in drop_oldest(self._tiles, self.kept_batches):
+                self._bound.pop(dropped % step, None)
+            bound = {rows: self._tile(rows) for rows in {last - first for first, last in places}}
+            self._tiles[batch] = Tiles(tuple((bound[last - first].run, first, last) for first, last in places), tuple(bound.values()))
         return self._tiles[batch].cuts
+
+    def _tile(self, rows: int) -> BoundTile:
+        if rows not in self._bound:
+            self._bound[rows] = self.binder.bind(rows)
+        return self._bound[rows]
 
     def run(self, source: Floats, target: FloatArray, *, staged: bool) -> None:
         """Run tile after tile, from an input that is read where it lies, or copied tile by tile."""
@@ -120,12 +130,12 @@ class Lane:
             tile(*[array[first:last] for array in (*sources, *targets)])
 
 
-def drop_oldest(kept: dict[int, Any]) -> tuple[int, ...]:  # what is kept for each batch size
-    """Make room for one more batch size, and return those that had to go."""
-    dropped = tuple(kept)[: max(0, len(kept) + 1 - _KEPT_BATCHES)]
-    for batch in dropped:
-        del kept[batch]
-    return dropped
+def drop_oldest(kept: dict[int, Any], most: int) -> Iterator[int]:  # what is kept for each batch size
+    """Make room for one more batch size, and give those that had to go."""
+    while len(kept) >= most:
+        oldest = next(iter(kept))
+        del kept[oldest]
+        yield oldest
 
 
 def must_be_staged(x: Floats) -> bool:

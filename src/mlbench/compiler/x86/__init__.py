@@ -4,12 +4,13 @@ An assembler, the code of a matrix product with its element-wise steps, and the 
 in, a Python callable out.
 """
 
+from mlbench.compiler.x86.arrays import Arrays
 from mlbench.compiler.x86.blocks import Post, Stored
 from mlbench.compiler.x86.body import Body
 from mlbench.compiler.x86.chains import Layer, Own, Rows, X, Y, chain, columns_shared_chain, rows_shared_chain
 from mlbench.compiler.x86.cpu import find
-from mlbench.compiler.x86.entry import Arrays, Work, entry, inner
 from mlbench.compiler.x86.entry import Own as EntryOwn
+from mlbench.compiler.x86.entry import Work, entry, inner
 from mlbench.compiler.x86.executable import Code, code_of, known_of
 from mlbench.compiler.x86.gemm import MOST_SIZE, best_width, described, pack
 from mlbench.compiler.x86.guard import IN_CODE, LOOKED_AT, TAKEN, Guard

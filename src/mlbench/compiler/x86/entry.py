@@ -23,44 +23,17 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from mlbench.compiler.x86.arrays import F32, ArrayChecks, Arrays
 from mlbench.compiler.x86.assembler import R8, R9, R10, R11, RAX, RCX, RDI, RDX, RSI, RSP, Assembler, Label, Mem
 from mlbench.compiler.x86.executable import Code, builtin, interpreter_address
 from mlbench.compiler.x86.guard import FREE, IN_CODE, Guard
-from mlbench.compiler.x86.layout import (
-    ARRAY_DATA,
-    ARRAY_DTYPE,
-    ARRAY_FLAGS,
-    ARRAY_RANK,
-    ARRAY_SHAPE,
-    IS_READABLE,
-    IS_WRITEABLE,
-    OBJECT_TYPE,
-    TUPLE_ITEMS,
-    TUPLE_SIZE,
-)
+from mlbench.compiler.x86.layout import ARRAY_DATA, ARRAY_SHAPE, IS_READABLE, IS_WRITEABLE, TUPLE_ITEMS, TUPLE_SIZE
 from mlbench.compiler.x86.results import Results
 from mlbench.compiler.x86.sharing import DONE
 from mlbench.compiler.x86.threads import Team, emit_look
 
-FLOAT_BYTES = 4
 _OUT = sys.intern("out")
 """CPython interns the names of arguments, so that equal ones are the same object."""
-_F32 = np.dtype(np.float32)
-
-
-@dataclass(frozen=True, slots=True)
-class Arrays:
-    """The arrays that come with a call.
-
-    Attributes:
-        inputs: columns of each input.
-        outputs: columns of each output.
-        most_rows: rows that a call may have.
-    """
-
-    inputs: tuple[int, ...]
-    outputs: tuple[int, ...]
-    most_rows: int
 
 
 class Addressed(Protocol):
@@ -113,7 +86,7 @@ def entry(arrays: Arrays, work: Work, own: Own, otherwise: Callable[..., Any], a
         text: its documentation, as `builtin` takes it.
     """
     code = Code(_EntryWriter(arrays, work).entry(own, otherwise))
-    return builtin("run", code, work, own, otherwise, _OUT, _F32, about=about, text=text, takes_keywords=True)
+    return builtin("run", code, work, own, otherwise, _OUT, F32, about=about, text=text, takes_keywords=True)
 
 
 def inner(arrays: Arrays, work: Work) -> Callable[..., Any]:
@@ -143,6 +116,7 @@ class _EntryWriter:
         self._frame = 8 * (words + 6) + 8 * (words % 2 == 0)
         assert self._frame % 16 == 8
         self._otherwise = Label()
+        self._checks = ArrayChecks(self.a, self._otherwise)
 
     def entry(self, own: Own, otherwise: Callable[..., Any]) -> bytes:
         """Return the code of `run`."""
@@ -191,7 +165,7 @@ class _EntryWriter:
             a.load(RCX, Mem(RAX, ARRAY_DATA))
             a.store(Mem(RSP, 8 * index), RCX)
             if index < self._inputs:
-                self._flags(RAX, IS_READABLE)
+                self._checks.flags(RAX, IS_READABLE)
         a.load(R9, Mem(RSI))
         a.load(R9, Mem(R9, ARRAY_SHAPE))
         a.load(R10, Mem(R9))
@@ -230,7 +204,7 @@ class _EntryWriter:
         a.cmp_number(RAX, 1)
         a.jump_if("ne", self._otherwise)
         a.load(RAX, Mem(RCX, TUPLE_ITEMS))
-        self._is(RAX, id(_OUT))
+        self._checks.same(RAX, id(_OUT))
         a.load(R8, Mem(RSI, 8 * self._inputs))
         a.put(given)
         a.mov_number(R9, id(None))
@@ -244,7 +218,7 @@ class _EntryWriter:
         a = self.a
         for index, columns in enumerate(self._arrays.inputs):
             a.load(RAX, Mem(RSI, 8 * index))
-            self._array(RAX, columns, IS_READABLE)
+            self._checks.plain(RAX, columns, IS_READABLE)
             if index == 0:
                 a.load(R10, Mem(R9))
                 a.lea(R11, Mem(R10, -1))
@@ -260,7 +234,7 @@ class _EntryWriter:
         """Keep the place of the only output, an array that the caller gives; it is in r8."""
         a = self.a
         (columns,) = self._arrays.outputs
-        self._array(R8, columns, IS_WRITEABLE)
+        self._checks.plain(R8, columns, IS_WRITEABLE)
         a.cmp(R10, Mem(R9))
         a.jump_if("ne", self._otherwise)
         self._keep(R8, self._inputs, columns, own)
@@ -269,7 +243,7 @@ class _EntryWriter:
             a.load(R9, Mem(RSP, 8 * index))
             a.cmp(R11, R9)
             a.jump_if("be", apart)
-            self._move_on(R9, width)
+            self._checks.move_on(R9, width)
             a.cmp(RDI, R9)
             a.jump_if("b", self._otherwise)
             a.put(apart)
@@ -286,55 +260,11 @@ class _EntryWriter:
             a.mov_number(RAX, output.ctypes.data)
             a.store(Mem(RSP, 8 * (self._inputs + index)), RAX)
 
-    def _array(self, place: int, columns: int, flags: int) -> None:
-        """Go on where an object is a plain array of so many columns; the address of its shape is in r9 then."""
-        a = self.a
-        a.load(R9, Mem(place, OBJECT_TYPE))
-        self._is(R9, id(np.ndarray))
-        a.load(R9, Mem(place, ARRAY_DTYPE))
-        self._is(R9, id(_F32))
-        a.load32(R9, Mem(place, ARRAY_RANK))
-        a.cmp_number(R9, 2)
-        a.jump_if("ne", self._otherwise)
-        self._flags(place, flags)
-        a.load(R9, Mem(place, ARRAY_SHAPE))
-        a.load(R11, Mem(R9, 8))
-        a.cmp_number(R11, columns)
-        a.jump_if("ne", self._otherwise)
-
-    def _is(self, register: int, number: int) -> None:
-        """Go on where a register has this number; takes rdi."""
-        self.a.mov_number(RDI, number)
-        self.a.cmp(register, RDI)
-        self.a.jump_if("ne", self._otherwise)
-
-    def _flags(self, place: int, flags: int) -> None:
-        a = self.a
-        a.load32(R9, Mem(place, ARRAY_FLAGS))
-        a.and_number(R9, flags)
-        a.cmp_number(R9, flags)
-        a.jump_if("ne", self._otherwise)
-
     def _keep(self, place: int, index: int, columns: int, own: Own) -> None:
         """Keep the place of an array that lies apart from the runner's own memory; leave its first address in rdi and its end in r11."""
-        a = self.a
-        apart = Label()
-        a.load(RDI, Mem(place, ARRAY_DATA))
-        a.store(Mem(RSP, 8 * index), RDI)
-        a.mov(R11, RDI)
-        self._move_on(R11, columns)
-        a.mov_number(R9, own.memory.ctypes.data)
-        a.cmp(R11, R9)
-        a.jump_if("be", apart)
-        a.mov_number(R9, own.memory.ctypes.data + own.memory.nbytes)
-        a.cmp(RDI, R9)
-        a.jump_if("b", self._otherwise)
-        a.put(apart)
-
-    def _move_on(self, register: int, columns: int) -> None:
-        """Add the bytes of all rows; takes rax."""
-        self.a.multiply_number(RAX, R10, FLOAT_BYTES * columns)
-        self.a.add(register, RAX)
+        self._checks.load_span(place, columns)
+        self.a.store(Mem(RSP, 8 * index), RDI)
+        self._checks.apart(own.memory)
 
     def _call(self, guard: Guard | None) -> None:
         """Run the body on the rows in r10, and go elsewhere where its team turned out to be closed."""

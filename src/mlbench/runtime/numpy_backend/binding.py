@@ -70,6 +70,11 @@ class Binder:
         """The memory that generated code takes."""
         return sum(code.size_bytes for code in self._code.values())
 
+    @property
+    def makes_operands(self) -> bool:
+        """Whether operands are made for each number of rows: those of values that lie feature after feature."""
+        return any(self._program.of(node).layout == FEATURES for node in self._graph.nodes)
+
     def bind(self, rows: int) -> BoundTile:
         """Return the tile function for this many rows."""
         source, binder = self._binder(rows)
