@@ -28,9 +28,11 @@ MNEMONICS: dict[str, Feature | None] = {
     "lea_label": EVERY, "load": EVERY, "load32": EVERY, "mov": EVERY, "mov_number": EVERY, "pause": EVERY, "pop": EVERY,
     "prefetch": EVERY, "push": EVERY, "rdpid": RDPID, "rdtscp": RDTSCP, "ret": EVERY, "set_bit": EVERY, "store": EVERY,
     "store32": EVERY, "sub32": EVERY, "sub_number": EVERY, "syscall": EVERY, "vzeroupper": AVX, "xgetbv": OSXSAVE,
+    "add": EVERY, "call_at": EVERY, "divide": EVERY, "divide32": EVERY, "lea_scaled": EVERY, "load_signed32": EVERY,
+    "multiply_number": EVERY, "sub": EVERY,
 }  # fmt: skip
 """Each method of the assembler that puts one instruction, and the bit of CPUID that the manual has on its page."""
-NO_INSTRUCTION = {"finish", "put", "vex", "evex", "usable"}
+NO_INSTRUCTION = {"finish", "put", "put_distance", "vex", "evex", "usable"}
 VEX_OPCODES: dict[tuple[int, int, int], Feature] = {
     (1, 0, 0x10): AVX, (1, 0, 0x11): AVX, (1, 0, 0x57): AVX, (1, 0, 0x58): AVX, (1, 0, 0x59): AVX, (1, 0, 0x5F): AVX,
     (2, 1, 0x18): AVX, (2, 1, 0x2C): AVX, (2, 1, 0x2E): AVX, (2, 1, 0xB8): FMA,
