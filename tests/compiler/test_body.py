@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import gc
+import os
 import threading
 import time
 import weakref
@@ -26,6 +27,7 @@ from mlbench.compiler.x86.gemm import CHUNK_INPUTS, split_rows
 from mlbench.compiler.x86.isa import VectorAssembler
 from mlbench.compiler.x86.microkernel import STEPS
 from mlbench.compiler.x86.sharing import CLOSED, DONE, few_rows
+from mlbench.errors import CrewError
 from support.machine_code import expected_of, guarded, numbers
 
 FOUND, WHY = machine.find()
@@ -399,6 +401,8 @@ def test_a_closed_team_is_what_a_body_returns(is_by_rows: bool, is_noticed: bool
     assert run(body, [x, y], 40) == CLOSED
     assert team.shared["stop"] == 1
     assert run(body, [x, y], 1) == CLOSED
+    with pytest.raises(CrewError, match="the threads of this runner have ended"):
+        team.check()
 
 
 def team_threads() -> set[threading.Thread]:
@@ -444,6 +448,29 @@ def test_a_team_works_on_one_core(monkeypatch: pytest.MonkeyPatch) -> None:
     body = Body(HERE[0], made.plan(HERE[0], 1, 40, [arena]), team=team)
     for rows in range(2, 42):
         made.check(body, rows)
+
+
+@needs_code
+def test_a_thread_stays_on_the_cores_that_it_may_use() -> None:
+    """A team obeys a change of the cores of one of its threads, on the core of the calling thread too."""
+    cores = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else set()
+    if len(cores) < 2:
+        pytest.skip("needs two cores")
+    before, made, arena = team_threads(), chain_of(20, 70, 13), np.zeros(16 + 40 * 70, np.float32)
+    team = Team(2)
+    (thread,) = team_threads() - before
+    body = Body(HERE[0], made.plan(HERE[0], 1, 40, [arena]), team=team)
+    assert thread.native_id is not None
+    try:
+        for mine in (max(cores), min(cores)):
+            os.sched_setaffinity(0, {mine})
+            for allowed in ({mine}, cores, cores - {mine}):
+                os.sched_setaffinity(thread.native_id, allowed)
+                for _ in range(3):
+                    made.check(body, 40)
+                    assert os.sched_getaffinity(thread.native_id) == allowed
+    finally:
+        os.sched_setaffinity(0, cores)
 
 
 @needs_code

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -20,16 +20,14 @@ from hypothesis import strategies as st
 
 from mlbench.arrays import aligned_bytes
 from mlbench.compiler import x86 as machine
-from mlbench.compiler.x86 import AVX2, AVX512, Guard, Layer, Own, Rows, Shape, Team, Vectors, X, Y, best_width, chain, pack
+from mlbench.compiler.x86 import AVX2, AVX512, Team, Vectors, pack
 from mlbench.compiler.x86 import affinity as cores_code
 from mlbench.compiler.x86 import cpu as processor
 from mlbench.compiler.x86.assembler import R8, R9, R10, R11, R12, R13, R15, RAX, RBP, RBX, RCX, RDI, RDX, RSI, RSP, Assembler, Label, Mem
 from mlbench.compiler.x86.executable import Code, builtin
-from mlbench.compiler.x86.gemm import CHUNK_INPUTS, SET_BYTES, SET_ROWS, most_rows, split_rows
+from mlbench.compiler.x86.gemm import SET_BYTES, SET_ROWS, most_rows, split_rows
 from mlbench.compiler.x86.isa import VectorAssembler
-from mlbench.compiler.x86.microkernel import STEPS, UNROLLED
 from mlbench.errors import CodeError, CrewError, UsageError
-from support.machine_code import expected_of, guarded, numbers
 
 FOUND, WHY = machine.find()
 needs_code = pytest.mark.skipif(FOUND is None, reason=f"no generated code here: {WHY}")
@@ -315,199 +313,9 @@ def test_packing_keeps_every_number_once(vectors: Vectors, inputs: int, columns:
     assert room.ctypes.data + room.nbytes >= packed.ctypes.data + packed.nbytes + 4 * vectors.lanes
 
 
-def one_layer(
-    vectors: Vectors, rows: int, weight: Floats, steps: Sequence[str], operands: Sequence[Floats], width: int, tile: int | None = None
-) -> Callable[..., Any]:
-    """Return the function of one product."""
-    inputs, columns = weight.shape
-    packed = pack(weight, width, vectors)
-    addresses = tuple(int(each.ctypes.data) for each in operands)
-    layer = Layer(Shape(inputs, columns, width, tuple(steps)), int(packed.ctypes.data), addresses, X, Y)
-    return chain(vectors, [layer], Rows(0, rows, tile or rows), None, packed, tuple(operands))
-
-
-def check_product(
-    vectors: Vectors, rows: int, inputs: int, columns: int, width: int, steps: Sequence[str], tile: int | None = None
-) -> None:
-    """Compare one product with float64."""
-    x, weight = numbers(rows, inputs), np.random.default_rng(1).standard_normal((inputs, columns), dtype=np.float32)
-    operands = [numbers(*(() if step == "leaky_relu" else (columns,)), seed=2) for step in steps if STEPS[step]]
-    for step, operand in zip([step for step in steps if STEPS[step]], operands, strict=True):
-        if step == "leaky_relu":
-            operand[...] = 0.1
-    out = guarded(np.full((rows, columns), np.nan, np.float32))
-    assert one_layer(vectors, rows, weight, steps, operands, width)(x, out) is out
-    exact = expected_of(x.astype(np.float64) @ weight, steps, operands)
-    allowed = (inputs + 4) * 2.0**-24 * (np.abs(x).astype(np.float64) @ np.abs(weight) + 4)
-    assert (np.abs(out - exact) <= allowed).all()
-
-
-@needs_code
-@pytest.mark.parametrize("vectors", HERE, ids=lambda each: each.name)
-@given(
-    rows=st.integers(1, 70),
-    inputs=st.integers(1, 70),
-    columns=st.integers(1, 150),
-    width=st.integers(1, 4),
-    steps=st.lists(st.sampled_from(sorted(STEPS)), max_size=3),
-)
-def test_a_product_is_right(vectors: Vectors, rows: int, inputs: int, columns: int, width: int, steps: list[str]) -> None:
-    """For any sizes and steps, within what rounding explains, next to pages that may not be touched."""
-    check_product(vectors, rows, inputs, columns, width, steps)
-
-
-@needs_code
-@pytest.mark.parametrize("vectors", HERE, ids=lambda each: each.name)
-@pytest.mark.parametrize("inputs", [CHUNK_INPUTS - 1, CHUNK_INPUTS, CHUNK_INPUTS + 1, 2 * CHUNK_INPUTS, 2 * CHUNK_INPUTS + UNROLLED + 1])
-@pytest.mark.parametrize("steps", [(), ("add",), ("add", "relu"), ("maximum", "add")], ids="+".join)
-def test_many_inputs_come_in_chunks(vectors: Vectors, inputs: int, steps: tuple[str, ...]) -> None:
-    """The result starts once and takes its steps once, for whole and for ragged panels."""
-    check_product(vectors, 11, inputs, 2 * 2 * vectors.lanes + 5, 2, steps)
-
-
-@needs_code
-@pytest.mark.parametrize("vectors", HERE, ids=lambda each: each.name)
-def test_a_large_weight_is_asked_for_ahead(vectors: Vectors) -> None:
-    """The lines of the next panel are asked for, and behind the last one nobody falls."""
-    check_product(vectors, 40, 1030, 300, 3, ("add", "relu"))
-
-
-@needs_code
-@pytest.mark.parametrize("vectors", HERE, ids=lambda each: each.name)
-@pytest.mark.parametrize("step", ["maximum", "relu", "leaky_relu"])
-def test_nan_and_infinity_are_those_of_numpy(vectors: Vectors, step: str) -> None:
-    """A NaN stays one, an infinity too, and so do both zeros."""
-    x = np.array([[np.nan], [np.inf], [-np.inf], [0.0], [-0.0], [1.0], [-1.0]], np.float32)
-    columns = vectors.lanes + 3
-    operand = np.full(columns, 0.5, np.float32) if step == "maximum" else np.array(0.5, np.float32)
-    out = np.empty((7, columns), np.float32)
-    one_layer(vectors, 7, np.ones((1, columns), np.float32), [step], [operand] if STEPS[step] else [], 1)(x, out)
-    column = expected_of(x.astype(np.float64), [step], [operand[:1] if step == "maximum" else operand])
-    np.testing.assert_array_equal(out, np.repeat(column, columns, axis=1))
-
-
-@needs_code
-def test_an_input_that_is_not_contiguous_comes_back() -> None:
-    """The function says that it cannot read it, and writes nothing."""
-    function = one_layer(HERE[0], 4, np.ones((3, 2), np.float32), (), (), 1)
-    out = np.full((4, 2), 7, np.float32)
-    for x in (np.ones((3, 4), np.float32).T, np.ones((4, 6), np.float32)[:, ::2]):
-        before = sys.getrefcount(x)
-        assert function(x, out) is x
-        assert sys.getrefcount(x) == before
-    assert (out == 7).all()
-
-
-# --- chains -------------------------------------------------------------------------------------------------------------
-
-
-def two_layers(
-    vectors: Vectors, rows: int, hidden_rows: int, sizes: tuple[int, int, int]
-) -> tuple[list[Layer], list[Floats], list[object]]:
-    """Return a Linear, ReLU, Linear, its weights and biases, and what must live."""
-    inputs, hidden, outputs = sizes
-    arrays = [numbers(inputs, hidden, seed=1), numbers(hidden, seed=2), numbers(hidden, outputs, seed=3), numbers(outputs, seed=4)]
-    between = guarded(np.zeros((hidden_rows, hidden), np.float32))
-    packed = [pack(arrays[index], best_width(rows, *arrays[index].shape, vectors), vectors) for index in (0, 2)]
-    layers = []
-    for index, (weight, steps) in enumerate(zip(packed, (("add", "relu"), ("add",)), strict=True)):
-        inputs, columns = weight.shape
-        shape = Shape(inputs, columns, best_width(rows, inputs, columns, vectors), steps)
-        places = (X, int(between.ctypes.data)) if not index else (int(between.ctypes.data), Y)
-        layers.append(Layer(shape, int(weight.ctypes.data), (int(arrays[2 * index + 1].ctypes.data),), *places))
-    return layers, arrays, [packed, between]
-
-
-def check_chain(function: Callable[..., Any], arrays: Sequence[Floats], rows: int) -> None:
-    """Compare a chain with float64, twice, the second time into an array of its own."""
-    first, bias, second, last = arrays
-    x = numbers(rows, first.shape[0], seed=5)
-    out = guarded(np.full((rows, second.shape[1]), np.nan, np.float32))
-    exact = np.maximum(x.astype(np.float64) @ first + bias, 0) @ second + last
-    for _ in range(2):
-        out[:] = np.nan
-        assert function(x, out) is out
-        np.testing.assert_allclose(out, exact, rtol=1e-4, atol=1e-4)
-
-
-@needs_code
-@pytest.mark.parametrize("vectors", HERE, ids=lambda each: each.name)
-@pytest.mark.parametrize(("rows", "tile"), [(1, 1), (5, 5), (100, 16), (96, 16), (33, 32), (7, 1)])
-def test_a_chain_runs_tile_by_tile(vectors: Vectors, rows: int, tile: int) -> None:
-    """One tile, some, and some with a rest; what lies between is as high as a tile."""
-    layers, arrays, kept = two_layers(vectors, rows, tile, (20, 70, 13))
-    check_chain(chain(vectors, layers, Rows(0, rows, tile), None, kept, arrays), arrays, rows)
-
-
-@needs_code
-@pytest.mark.parametrize("threads", [2, 3, 5])
-@pytest.mark.parametrize(("rows", "tile"), [(1, 1), (3, 3), (64, 64), (100, 16), (10, 4)])
-@pytest.mark.parametrize("sizes", [(20, 300, 13), (20, 16, 300), (3, 1, 1)], ids=str)
-def test_a_team_shares_each_product(threads: int, rows: int, tile: int, sizes: tuple[int, int, int]) -> None:
-    """More threads than panels, than rows, than cores: every number is computed once, before somebody reads it."""
-    layers, arrays, kept = two_layers(HERE[0], rows, tile, sizes)
-    team = Team(threads)
-    function = machine.columns_shared_chain(HERE[0], layers, Rows(0, rows, tile), team, None, kept, arrays)
-    for _ in range(20):
-        check_chain(function, arrays, rows)
-
-
-@needs_code
-@pytest.mark.parametrize("threads", [2, 3])
-@pytest.mark.parametrize(("rows", "tile"), [(1, 1), (4, 4), (101, 16)])
-def test_a_team_shares_rows(threads: int, rows: int, tile: int) -> None:
-    """Each thread has rows and room of its own; one may have none."""
-    made = [two_layers(HERE[0], rows, tile, (20, 70, 13)) for _ in range(threads)]
-    edges = [rows * member // threads for member in range(threads + 1)]
-    parts = [(layers, Rows(edges[member], edges[member + 1], tile)) for member, (layers, _, _) in enumerate(made)]
-    function = machine.rows_shared_chain(HERE[0], parts, Team(threads), None, made)
-    for _ in range(20):
-        check_chain(function, made[0][1], rows)
-
-
 def team_threads() -> set[threading.Thread]:
     """Return the threads of all teams."""
     return {each for each in threading.enumerate() if each.name == "mlbench-team"}
-
-
-def are_asleep(team: Team) -> bool:
-    """Whether every thread but the calling one sleeps."""
-    return all(team.lines.view(np.uint32)[(128 + 64 * member) // 4 + 1] == 1 for member in range(1, team.threads))
-
-
-@needs_code
-def test_a_team_sleeps_wakes_and_ends() -> None:
-    """After a pause longer than it watches, a call wakes it; when nobody holds it, its threads end."""
-    before = team_threads()
-    layers, arrays, kept = two_layers(HERE[0], 40, 40, (20, 70, 13))
-    team = Team(3)
-    mine = team_threads() - before
-    function = machine.columns_shared_chain(HERE[0], layers, Rows(0, 40, 40), team, None, kept, arrays)
-    for _ in range(3):
-        check_chain(function, arrays, 40)
-        deadline = time.monotonic() + 10
-        while not are_asleep(team) and time.monotonic() < deadline:
-            time.sleep(0.01)
-        assert are_asleep(team)
-    assert len(mine) == 2
-    del team, function
-    gc.collect()
-    deadline = time.monotonic() + 10
-    while mine & team_threads() and time.monotonic() < deadline:
-        time.sleep(0.01)
-    assert not mine & team_threads()
-
-
-@needs_code
-def test_a_team_works_on_one_core(monkeypatch: pytest.MonkeyPatch) -> None:
-    """With fewer cores than threads nobody watches, and the answer is right all the same."""
-    monkeypatch.setattr("mlbench.compiler.x86.threads.os.sched_getaffinity", lambda _: {0})
-    layers, arrays, kept = two_layers(HERE[0], 40, 40, (20, 70, 13))
-    team = Team(3)
-    assert team.looks == 1
-    function = machine.columns_shared_chain(HERE[0], layers, Rows(0, 40, 40), team, None, kept, arrays)
-    for _ in range(50):
-        check_chain(function, arrays, 40)
 
 
 def core_of_the_caller() -> int:
@@ -566,91 +374,6 @@ def test_a_thread_leaves_a_core_for_another_one() -> None:
 
 
 @needs_code
-def test_a_thread_stays_on_the_cores_that_it_may_use() -> None:
-    """Whoever changes the cores of a running team is obeyed, on the core of the calling thread too."""
-    cores = two_cores()
-    before = team_threads()
-    layers, arrays, kept = two_layers(HERE[0], 40, 40, (20, 70, 13))
-    team = Team(2)
-    (thread,) = team_threads() - before
-    function = machine.columns_shared_chain(HERE[0], layers, Rows(0, 40, 40), team, None, kept, arrays)
-    assert thread.native_id is not None
-    try:
-        for mine in (max(cores), min(cores)):
-            os.sched_setaffinity(0, {mine})
-            for allowed in ({mine}, cores, cores - {mine}):
-                os.sched_setaffinity(thread.native_id, allowed)
-                for _ in range(3):
-                    check_chain(function, arrays, 40)
-                    assert os.sched_getaffinity(thread.native_id) == allowed
-    finally:
-        os.sched_setaffinity(0, cores)
-
-
-@needs_code
-def test_numbers_of_jobs_may_pass_their_end() -> None:
-    """Counters have 32 bits: a team works on when they begin anew."""
-    layers, arrays, kept = two_layers(HERE[0], 40, 40, (20, 70, 13))
-    team = Team(2)
-    function = machine.columns_shared_chain(HERE[0], layers, Rows(0, 40, 40), team, None, kept, arrays)
-    words = team.lines.view(np.uint32)
-    check_chain(function, arrays, 40)
-    for stage in (32, 48):  # both threads have done as many parts
-        words[stage] = 2**32 - 3
-    for _ in range(5):
-        check_chain(function, arrays, 40)
-    assert words[32] == words[48] < 100
-
-
-def end_threads(team: Team) -> None:
-    """Let the threads of a team end, and forget that they did."""
-    words = team.lines.view(np.uint32)
-    team._close()
-    for helper in team._helpers:
-        helper.join(60)
-        assert not helper.is_alive()
-    words[1] = 0
-
-
-@needs_code
-@pytest.mark.parametrize("threads", [2, 3])
-@pytest.mark.parametrize("shared", ["rows", "columns"])
-def test_a_thread_that_died_is_an_error(threads: int, shared: str) -> None:
-    """A call that waits for a thread which is no more returns x, gives the lock and the guard back, and the team says what happened."""
-    team, guard = Team(threads), Guard()
-    made = [two_layers(HERE[0], 40, 40, (20, 70, 13)) for _ in range(threads)]
-    layers, arrays, _ = made[0]
-    own = Own(np.zeros((40, 13), np.float32), guard)
-    if shared == "columns":
-        function = machine.columns_shared_chain(HERE[0], layers, Rows(0, 40, 40), team, own, made)
-    else:
-        parts = [(each[0], Rows(0, 20 * (not index), 40)) for index, each in enumerate(made)]
-        function = machine.rows_shared_chain(HERE[0], parts, team, own, made)
-    x = numbers(40, arrays[0].shape[0])
-    assert function(x) is own.y
-    end_threads(team)
-    assert function(x) is x
-    assert guard.word[0] == 0
-    with pytest.raises(CrewError, match="the threads of this runner have ended"):
-        team.check()
-    assert function(x) is x
-
-
-@needs_code
-def test_a_closed_team_is_not_waited_for() -> None:
-    """A call returns x at once, with a result of its own or the caller's."""
-    team = Team(2)
-    layers, arrays, kept = two_layers(HERE[0], 40, 40, (20, 70, 13))
-    own = Own(np.zeros((40, 13), np.float32), Guard())
-    function = machine.columns_shared_chain(HERE[0], layers, Rows(0, 40, 40), team, own, kept, arrays)
-    team._close()
-    x = numbers(40, 20)
-    assert function(x) is x
-    assert function(x, np.zeros((40, 13), np.float32)) is x
-    assert not own.y.any()
-
-
-@needs_code
 def test_threads_that_do_not_start_are_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     """The error says how many there were, and those that had started end."""
     before = team_threads()
@@ -668,61 +391,6 @@ def test_threads_that_do_not_start_are_an_error(monkeypatch: pytest.MonkeyPatch)
     while team_threads() - before and time.monotonic() < deadline:
         time.sleep(0.01)
     assert not team_threads() - before
-
-
-@needs_code
-def test_a_taken_guard_keeps_calls_out() -> None:
-    """Short code only looks at the guard: taken, the call returns x and writes nothing, unless it brings a result and so the guard."""
-    layers, arrays, kept = two_layers(HERE[0], 40, 40, (20, 70, 13))
-    own = Own(np.zeros((40, 13), np.float32), Guard())
-    function = chain(HERE[0], layers, Rows(0, 40, 40), own, kept, arrays)
-    x, out = numbers(40, 20), np.zeros((40, 13), np.float32)
-    own.guard.word[0] = 1
-    assert function(x) is x
-    assert not own.y.any()
-    assert function(x, out) is out
-    assert out.any()
-    assert own.guard.word[0] == 1
-    own.guard.word[0] = 0
-    assert function(x) is own.y
-    assert own.guard.word[0] == 0
-    np.testing.assert_array_equal(own.y, out)
-
-
-@needs_code
-@pytest.mark.parametrize("threads", [1, 2])
-def test_code_that_gives_the_lock_away_takes_the_guard(threads: int) -> None:
-    """While it runs, another thread's call returns its x; afterwards the guard is free."""
-    layers, arrays, kept = two_layers(HERE[0], 8192, 64, (256, 512, 256))
-    own, x = Own(np.zeros((8192, 256), np.float32), Guard()), np.ones((8192, 256), np.float32)
-    rows = Rows(0, 8192, 64)
-    function = (
-        chain(HERE[0], layers, rows, own, kept, arrays)
-        if threads == 1
-        else machine.columns_shared_chain(HERE[0], layers, rows, Team(threads), own, kept, arrays)
-    )
-    is_over = threading.Event()
-    results: list[object] = []
-
-    def call() -> None:
-        while not is_over.is_set():
-            results.append(function(x) is own.y)
-
-    thread = threading.Thread(target=call)
-    thread.start()
-    other = np.zeros_like(x)
-    deadline = time.monotonic() + 60
-    refused = 0
-    while refused < 3 and time.monotonic() < deadline:
-        if own.guard.word[0]:
-            assert function(other) is other
-            refused += 1
-        time.sleep(0.001)
-    is_over.set()
-    thread.join(60)
-    assert refused == 3
-    assert all(results)
-    assert own.guard.word[0] == 0
 
 
 @needs_code
@@ -785,48 +453,3 @@ x = np.ones((64, 64), np.float32)
 def test_a_team_is_there_from_the_first_call_to_the_last(code: str, threading_: str) -> None:
     """Threads that are slow to start, calls while the interpreter ends, and calls that never end hang nobody."""
     subprocess.run([sys.executable, "-c", START + code, threading_], check=True, timeout=60)
-
-
-@needs_code
-@pytest.mark.parametrize(
-    ("rows", "inputs", "columns"), [(64, 2**16, 2**14), (64, 2**18, 2**12), (1, 2**20, 2**20), (2**22, 2**10, 1), (2**22, 1, 2**10 - 1)]
-)
-def test_distances_of_gigabytes_have_code(rows: int, inputs: int, columns: int) -> None:
-    """Code for weights and batches of gigabytes is generated, on one thread and for any share of a product; nobody runs it here."""
-    layer = Layer(Shape(inputs, columns, 2, ("add",)), 1 << 40, (1 << 41,), X, Y)
-    assert callable(chain(HERE[0], [layer], Rows(0, rows, rows), None))
-    for threads in (2, 3):
-        assert callable(machine.columns_shared_chain(HERE[0], [layer], Rows(0, rows, rows), Team(threads), None))
-    assert callable(machine.rows_shared_chain(HERE[0], [([layer], Rows(0, 2**19, 64)), ([layer], Rows(2**19, 2**20, 64))], Team(2), None))
-
-
-@needs_code
-def test_others_run_meanwhile() -> None:
-    """Long work gives the interpreter's lock away: another thread counts while it runs, and nobody takes the lock by himself."""
-    weight = np.ones((512, 512), np.float32)
-    function = one_layer(HERE[0], 4096, weight, (), (), 2)
-    x, out = np.ones((4096, 512), np.float32), np.empty((4096, 512), np.float32)
-    counted = [0]
-    is_over = threading.Event()
-
-    def count() -> None:
-        while not is_over.wait(1e-4):
-            counted[0] += 1
-
-    counter = threading.Thread(target=count)
-    interval_s = sys.getswitchinterval()
-    sys.setswitchinterval(1000)
-    counter.start()
-    try:
-        for _ in range(100):  # a core that is busy may not let it in at once
-            before = counted[0]
-            function(x, out)
-            ran_meanwhile = counted[0] > before
-            if ran_meanwhile:
-                break
-    finally:
-        is_over.set()
-        sys.setswitchinterval(interval_s)
-        counter.join()
-    assert ran_meanwhile
-    assert (out == 512).all()

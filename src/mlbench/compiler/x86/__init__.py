@@ -1,13 +1,12 @@
 """Machine code: what is known of a processor, and nothing of a graph.
 
-An assembler, the code of a matrix product with its element-wise steps, and the function that runs a chain of them. Numbers and addresses
-in, a Python callable out.
+An assembler, the code of matrix products and of sweeps over rows, the body that runs them for any number of rows, and the Python function
+in front of it. Numbers and addresses in, a Python callable out.
 """
 
 from mlbench.compiler.x86.arrays import Arrays
 from mlbench.compiler.x86.blocks import Post, Stored
 from mlbench.compiler.x86.body import Body
-from mlbench.compiler.x86.chains import Layer, Own, Rows, X, Y, chain, columns_shared_chain, rows_shared_chain
 from mlbench.compiler.x86.cpu import find
 from mlbench.compiler.x86.entry import Own as EntryOwn
 from mlbench.compiler.x86.entry import Work, entry, inner
@@ -46,12 +45,9 @@ __all__ = [
     "Code",
     "EntryOwn",
     "Guard",
-    "Layer",
-    "Own",
     "Post",
     "Product",
     "Results",
-    "Rows",
     "Shape",
     "Stage",
     "Stored",
@@ -60,18 +56,13 @@ __all__ = [
     "View",
     "Work",
     "Writer",
-    "X",
-    "Y",
     "best_width",
-    "chain",
     "code_of",
-    "columns_shared_chain",
     "described",
     "entry",
     "find",
     "inner",
     "known_of",
     "pack",
-    "rows_shared_chain",
     "start_helper",
 ]

@@ -6,9 +6,8 @@ from mlbench.compiler.x86.assembler import R12, R13, R14, R15, RBP, RBX, RSP, As
 
 KEPT = (RBX, RBP, R12, R13, R14, R15)
 """Registers that a function must give back as they were."""
-RESULT, STATE, TILES, FOUND, GIVEN, FRAME = 0, 8, 16, 24, 32, 40
-"""Offsets on the stack: the result's object, the interpreter's or a thread's state, tiles that are left, what the guard's word was, and x's
-object; and the size, so that rsp is a multiple of 16."""
+STATE, FRAME = 0, 8
+"""Offset on the stack of what a thread of a team keeps, and the size of that, so that rsp is a multiple of 16."""
 
 
 def save(a: Assembler, frame: int = FRAME) -> None:

@@ -248,8 +248,8 @@ def _routine_code(vectors: Vectors, key: _Key) -> bytes:
     unrolled = unrolled_for(height * panel.width)
     lines = math.ceil(unrolled * key.asked / LINE_BYTES)
     adds = ADDS if kind.adds is None else kind.adds
-    ends = ENDS if kind.ends is None else None
-    chunk = Chunk(0, kind.inputs, bool(kind.ends), lines, STEP if lines else 0, adds, ends, unrolled)
+    ends = ENDS if kind.ends is None else kind.ends
+    chunk = Chunk(kind.inputs, adds, ends, lines, STEP, unrolled)
     a.code += block_code(vectors, shape, chunk, Block(height, panel.width), panel.last_lanes)
     if key.post is not None and kind.ends is not False:
         if kind.ends is None:

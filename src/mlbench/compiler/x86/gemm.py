@@ -1,11 +1,10 @@
-"""Machine code for a matrix product with what comes before and after it: element-wise steps on the result.
+"""How a matrix product with its element-wise steps is cut: into panels of columns, blocks of rows and chunks of inputs.
 
     result[i, j] = steps(sum over k of value[i, k] * weight[k, j])
 
 The result is computed in blocks (`mlbench.compiler.x86.microkernel`). A value is read where it lies, and the weight is packed: its
-columns are cut
-into panels as wide as a block, and a panel lies row after row. A block has as many rows as the registers hold, because each row reuses the
-weights that were loaded.
+columns are cut into panels as wide as a block, and a panel lies row after row. A block has as many rows as the registers hold, because
+each row reuses the weights that were loaded.
 """
 
 from __future__ import annotations
@@ -13,15 +12,13 @@ from __future__ import annotations
 import functools
 import itertools
 import math
-from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
 
 from mlbench.arrays import aligned_bytes
-from mlbench.compiler.x86.assembler import R8, R9, R11, R14, RCX, RDI, RDX, RSI, Label, Mem
-from mlbench.compiler.x86.isa import VectorAssembler, Vectors
-from mlbench.compiler.x86.microkernel import FLOAT_BYTES, OPERANDS, STEPS, UNROLLED, Block, Chunk, Shape, block_code
+from mlbench.compiler.x86.isa import Vectors
+from mlbench.compiler.x86.microkernel import FLOAT_BYTES, Shape
 
 WIDEST = 4
 """Vectors of a panel at most."""
@@ -99,49 +96,6 @@ def pack(weight: Floats, width: int, vectors: Vectors) -> Floats:
     return shaped
 
 
-def emit_product(a: VectorAssembler, shape: Shape, rows: int, masks: int, panels: tuple[int, int] | None = None) -> None:
-    """Put the code of a product for this many rows.
-
-    It takes the address of the value in rsi, of the result in rdi, of the weight in rdx and of the operands in OPERANDS, and changes rax,
-    rcx, rbx, r8, r9 and r11 besides.
-
-    Args:
-        a: where the code goes.
-        shape: of the product.
-        rows: rows of value and result.
-        masks: address of what AVX2 takes its masks from.
-        panels: first panel and end, where a part of the columns is to be computed; None for all.
-    """
-    lanes = a.vectors.lanes
-    needed, last_lanes = math.ceil(shape.columns / lanes), shape.columns % lanes
-    count = math.ceil(needed / shape.width)
-    first, end = (0, count) if panels is None else panels
-    is_ragged = end == count and (last_lanes or needed % shape.width)
-    whole = end - first - bool(is_ragged)
-    rest = needed - (count - 1) * shape.width
-    if is_ragged and last_lanes:
-        a.set_mask(last_lanes, masks)
-    _forward(a, shape, first)
-    most = _chunk_inputs(shape, rows, a.vectors)
-    for start in range(0, shape.inputs, most):
-        chunk = Chunk(start, min(most, shape.inputs - start), start + most >= shape.inputs)
-        if whole > 1:
-            a.mov_number(RCX, whole)
-            again = Label()
-            a.align(16)
-            a.put(again)
-        if whole:
-            _emit_panel(a, shape, chunk, rows, shape.width, 0)
-            _forward(a, shape, 1)
-        if whole > 1:
-            a.sub_number(RCX, 1)
-            a.jump_if("ne", again)
-        if is_ragged:
-            _emit_panel(a, shape, chunk, rows, rest, last_lanes)
-        if not chunk.is_last:
-            _next_chunk(a, shape, chunk, whole)
-
-
 def panels_of(shape: Shape, vectors: Vectors) -> int:
     """Return how many panels the weight has."""
     return math.ceil(math.ceil(shape.columns / vectors.lanes) / shape.width)
@@ -162,50 +116,3 @@ def described(shape: Shape, rows: int, vectors: Vectors) -> str:
         f"{panels} panel{'s' * (panels != 1)} of {shape.width * vectors.lanes} columns, {'each ' * (panels != 1)}in {heights}, "
         f"over {shape.inputs} inputs{f' in {chunks} chunks' if chunks > 1 else ''}"
     )
-
-
-def _forward(a: VectorAssembler, shape: Shape, panels: int) -> None:
-    """Go some panels on."""
-    if not panels:
-        return
-    step = panels * shape.width * a.vectors.lanes * FLOAT_BYTES
-    a.add_distance(RDI, step)
-    a.add_distance(RDX, step * shape.inputs)
-    operands = iter(OPERANDS)
-    for name in shape.steps:
-        for register in itertools.islice(operands, STEPS[name]):
-            if name != "leaky_relu":
-                a.add_distance(register, step)
-
-
-def _next_chunk(a: VectorAssembler, shape: Shape, chunk: Chunk, panels: int) -> None:
-    """Go back to the first panel, and on to the next inputs."""
-    _forward(a, shape, -panels)
-    a.add_number(RSI, FLOAT_BYTES * chunk.inputs)
-
-
-def _emit_panel(a: VectorAssembler, shape: Shape, chunk: Chunk, rows: int, width: int, last_lanes: int) -> None:
-    """Put the blocks of one panel, the code of equal ones in a loop; of a panel that has one block only, chunk after chunk."""
-    blocks = split_rows(rows, most_rows(width, shape.inputs, a.vectors))
-    number = sum(count for count, _ in blocks)
-    vector_bytes = FLOAT_BYTES * a.vectors.lanes
-    end = chunk.first + chunk.inputs
-    for first in range(chunk.first, end, CHUNK_INPUTS):
-        inputs = min(CHUNK_INPUTS, end - first)
-        part = Chunk(first, inputs, chunk.is_last and first + inputs == end)
-        a.lea(R8, Mem(RSI, FLOAT_BYTES * (first - chunk.first)))
-        a.mov(R9, RDI)
-        if FLOAT_BYTES * shape.inputs * shape.columns > (LARGE_BYTES if number > 1 else HUGE_BYTES):
-            part = replace(part, lines=math.ceil(UNROLLED * width * vector_bytes / LINE_BYTES / number))
-            ahead = width * vector_bytes * first + (width * vector_bytes * shape.inputs if number > 1 else AHEAD_BYTES)
-            a.lea(R14, Mem(RDX, ahead))
-        for count, height in blocks:
-            if count > 1:
-                a.mov_number(R11, count)
-                again = Label()
-                a.put(again)
-                a.code += block_code(a.vectors, shape, part, Block(height, width), last_lanes)
-                a.sub_number(R11, 1)
-                a.jump_if("ne", again)
-            else:
-                a.code += block_code(a.vectors, shape, part, Block(height, width), last_lanes)

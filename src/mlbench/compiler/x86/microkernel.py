@@ -74,25 +74,20 @@ class Chunk:
     """Some of the inputs.
 
     Attributes:
-        first: the first of them; beyond 0, what the chunks before have come to is added.
         inputs: how many.
-        is_last: the steps follow.
+        adds: what the chunks before have come to is added; or an address in memory whose 32 bits say whether it is.
+        ends: the steps follow; or such an address.
         lines: that are asked for in each turn of the loop.
-        step: register that has the bytes to go on in these lines for each k; 0 where the lines of the turns follow each other.
-        adds: what the chunks before have come to is added, although `first` is 0, because the caller has moved the weight's address on; or
-            an address in memory whose 32 bits say so.
-        ends: an address in memory whose 32 bits say whether the steps follow; None where `is_last` says so.
+        step: register that has the bytes to go on in these lines for each k.
         unrolled: steps of k in one turn of the loop.
     """
 
-    first: int
     inputs: int
-    is_last: bool
-    lines: int = 0
-    step: int = 0
-    adds: bool | Mem = False
-    ends: Mem | None = None
-    unrolled: int = UNROLLED
+    adds: bool | Mem
+    ends: bool | Mem
+    lines: int
+    step: int
+    unrolled: int
 
 
 STEPS = {"add": 1, "maximum": 1, "relu": 0, "leaky_relu": 1}
@@ -103,7 +98,8 @@ STEPS = {"add": 1, "maximum": 1, "relu": 0, "leaky_relu": 1}
 def block_code(vectors: Vectors, shape: Shape, chunk: Chunk, block: Block, last_lanes: int) -> bytes:
     """Return the code of one block, which runs wherever it is put.
 
-    It takes the address of the value's first row in r8 and of the block's first row in r9, and leaves in both what lies `block.rows` on.
+    It takes the address of the value's first row in r8, of the block's first row in r9 and of the weight in rdx, and leaves in r8 and r9
+    what lies `block.rows` on. Its loop is aligned if the code is put at a multiple of LOOP_BYTES.
 
     Args:
         vectors: the instructions.
@@ -136,7 +132,7 @@ class _BlockWriter:
     def code(self) -> bytes:
         a = self._a
         self._start()
-        a.lea(RBX, Mem(RDX, self._chunk.first * self._weight_bytes))
+        a.mov(RBX, RDX)
         unrolled = self._chunk.unrolled
         turns, left = divmod(self._chunk.inputs, unrolled)
         if turns > 1:
@@ -150,10 +146,7 @@ class _BlockWriter:
             for line in range(lines * k // unrolled, lines * (k + 1) // unrolled):
                 a.prefetch(Mem(R14, line * LINE_BYTES))
         if lines:
-            if self._chunk.step:
-                a.lea_scaled(R14, R14, self._chunk.step, unrolled)
-            else:
-                a.add_number(R14, lines * LINE_BYTES)
+            a.lea_scaled(R14, R14, self._chunk.step, unrolled)
         if turns:
             a.add_number(R8, unrolled * FLOAT_BYTES)
             a.add_number(RBX, unrolled * self._weight_bytes)
@@ -199,10 +192,10 @@ class _BlockWriter:
                 to = self._accumulator(row, column)
                 a.vadd(to, to, self._accumulator(row, column, split))
         chunk = self._chunk
-        if chunk.first or chunk.adds:
+        if chunk.adds:
             with self._where(chunk.adds):
                 self._add_what_is_there()
-        if self._shape.steps and (chunk.is_last or chunk.ends):
+        if self._shape.steps and chunk.ends:
             with self._where(chunk.ends):
                 operands = iter(OPERANDS)
                 for name in self._shape.steps:

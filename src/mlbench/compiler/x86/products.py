@@ -3,7 +3,7 @@
 There are two ways through a product of many inputs or of a large weight. If the rows are one block, the chunks of a panel follow each
 other; with more rows, all panels are computed for one chunk before the next. Otherwise one way serves any number of rows.
 
-As in `mlbench.compiler.x86.gemm`, rsi has the address of the value, rdi of the panel's columns of the result, rdx of the panel's weights,
+Rsi has the address of the value, rdi of the panel's columns of the result, rdx of the panel's weights,
 and OPERANDS those of what the steps read. The code of the blocks changes rax, rbx, r8, r9, r11 and r14.
 """
 

@@ -24,14 +24,14 @@ _LINES = 2 * ALIGNMENT_BYTES
 def shared_by(threads: int) -> np.dtype[np.void]:
     """Return the layout of what so many threads share.
 
-    A cache line has the number of the job and whether the team is closed. The next one has what a call hands over: the addresses of x and
-    y, and the core that it comes from. A line for each thread follows, then the cores that each thread but the calling one may use.
+    A cache line has the number of the job and whether the team is closed. The next one has the core that a call comes from. A line for each
+    thread follows, then the cores that each thread but the calling one may use.
     """
     return np.dtype(
         {
-            "names": ["job", "stop", "x", "y", "core", "lines", "cores"],
-            "formats": ["u4", "u4", "u8", "u8", "u4", (LINE, (threads,)), ("u1", (threads - 1, CORES_BYTES))],
-            "offsets": [0, 4, ALIGNMENT_BYTES, ALIGNMENT_BYTES + 8, ALIGNMENT_BYTES + 16, _LINES, _LINES + threads * LINE.itemsize],
+            "names": ["job", "stop", "core", "lines", "cores"],
+            "formats": ["u4", "u4", "u4", (LINE, (threads,)), ("u1", (threads - 1, CORES_BYTES))],
+            "offsets": [0, 4, ALIGNMENT_BYTES, _LINES, _LINES + threads * LINE.itemsize],
         }
     )
 

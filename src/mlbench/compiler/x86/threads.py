@@ -1,4 +1,4 @@
-"""Threads that run a chain together, and meet in machine code.
+"""Threads that run a body together, and meet in machine code.
 
 A thread of Python that waits for another one waits for the interpreter's lock as well, some microseconds each time. So the threads of a
 team stay in machine code, where they need no lock: they watch a word in memory for some hundred microseconds, which a call changes, let
@@ -9,7 +9,7 @@ A thread that wakes on the core of the calling thread would wait for it, and be 
 each thread looks where the calling thread runs, and leaves that core to it.
 
 No wait here is endless. A thread that ended, or that a fork did not copy, does no part: the team is closed then, and a call of a closed
-team returns at once, as one does whose x cannot be read. The calling thread asks the kernel now and then whether the one that it waits for
+team returns at once. The calling thread asks the kernel now and then whether the one that it waits for
 is still there, and closes the team if not; the others look whether it was closed.
 
 What they share has a cache line each, so that nobody's writing disturbs another's watching. x86-64 lets no store overtake an earlier store
@@ -31,9 +31,9 @@ import numpy as np
 import numpy.typing as npt
 
 from mlbench.arrays import aligned_bytes
-from mlbench.compiler.x86.abi import FRAME, STATE, restore, save
+from mlbench.compiler.x86.abi import STATE, restore, save
 from mlbench.compiler.x86.affinity import emit_core, emit_parting
-from mlbench.compiler.x86.assembler import R8, R9, R10, R15, RAX, RBP, RCX, RDI, RDX, RSI, RSP, Assembler, Label, Mem
+from mlbench.compiler.x86.assembler import R8, R9, R10, RAX, RCX, RDI, RDX, RSI, RSP, Assembler, Label, Mem
 from mlbench.compiler.x86.executable import Code
 from mlbench.compiler.x86.shared import at, cores_of, of, shared_by
 from mlbench.errors import CrewError
@@ -262,20 +262,6 @@ def emit_job(a: Assembler, lines: int, parts: dict[int, Label]) -> None:
     a.mov_number(RDX, _ALL)
     _emit_system_call(a, _FUTEX)
     a.put(awake)
-
-
-def emit_part_start(a: Assembler, lines: int) -> None:
-    """Put what the code of a part begins with: it is called by the service."""
-    a.sub_number(RSP, FRAME)
-    a.mov_number(R8, lines)
-    a.load(RBP, at("x"))
-    a.load(R15, at("y"))
-
-
-def emit_part_end(a: Assembler) -> None:
-    """Put what it ends with."""
-    a.add_number(RSP, FRAME)
-    a.ret()
 
 
 def emit_done(a: Assembler, lines: int, member: int) -> None:
