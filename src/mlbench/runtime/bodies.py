@@ -11,14 +11,14 @@ import numpy.typing as npt
 
 from mlbench.compiler.memory import MemoryPlan
 from mlbench.compiler.schedule.program import Program
-from mlbench.compiler.x86 import Arrays, Body, BodyPlan, Team, Work, code_of, inner
+from mlbench.compiler.x86 import Arrays, Body, BodyPlan, Team, Work, code_of, few_rows, inner
 from mlbench.ir import FloatArray
 from mlbench.runtime.x86_backend import Run, array_columns, instructions, stages_of
 
 FLOAT_BYTES = 4
 RELEASED_FLOP, RELEASED_BYTES = 4e6, 2 * 1024 * 1024
 """Work of more than so much arithmetic, or of more bytes of weights, gives the interpreter's lock away, as NumPy's products do. Below, that
-would cost more than it brings. The work of a team always gives it away: a thread that it waits for may be slow to come."""
+would cost more than it brings. What a team shares always gives it away: a thread that the calling one waits for may be slow to come."""
 SWEPT_FLOP = 20
 """Arithmetic that takes about as long as one element of a sweep."""
 
@@ -78,19 +78,22 @@ def generated(program: Program, plan: MemoryPlan, memory: Memory, run: Run, most
     columns = {name: array_columns(program, plan, name) for name in run.arrays}
     arrays = Arrays(tuple(columns[name] for name in run.inputs), tuple(columns[name] for name in run.outputs), most_rows)
     strides = tuple(FLOAT_BYTES * columns[name] for name in run.arrays)
-    body_plan = BodyPlan(stages_of(program, plan, addresses, run), strides, program.schedule.tile_rows, base, tuple(others))
-    work = Work(Body(instructions(), body_plan, program, memory, team=team), _released_rows(program, run, body_plan, team), team)
+    stages, tile_rows = stages_of(program, plan, addresses, run), program.schedule.tile_rows
+    flop, weight_bytes = _work_of_a_row(program, run)
+    released_rows = 1 if weight_bytes > RELEASED_BYTES else int(RELEASED_FLOP / flop) + 1
+    alone_rows = 0
+    if team is not None:
+        alone_rows = few_rows(flop, team.threads)
+        released_rows = min(released_rows, alone_rows + 1)
+    body_plan = BodyPlan(stages, strides, tile_rows, base, tuple(others), alone_rows)
+    work = Work(Body(instructions(), body_plan, program, memory, team=team), released_rows, team)
     return Generated(arrays, work, inner(arrays, work))
 
 
-def _released_rows(program: Program, run: Run, plan: BodyPlan, team: Team | None) -> int:
-    """Return from how many rows on others should run meanwhile."""
+def _work_of_a_row(program: Program, run: Run) -> tuple[int, int]:
+    """Return the arithmetic of a row, 1 or more, and the bytes of the weights."""
     graph = program.graph
     nodes = graph.nodes[run.first : run.last]
     size = sum(graph.constants[node.operands[0]].size for node in nodes if program.of(node).packed)
     swept = sum(max(node.columns, *map(graph.columns_of, node.values)) for node in nodes if program.of(node).swept)
-    flop = max(1, 2 * size + SWEPT_FLOP * swept)
-    long = 1 if FLOAT_BYTES * size > RELEASED_BYTES else int(RELEASED_FLOP / flop) + 1
-    if team is None:
-        return long
-    return min(long, plan.alone_rows + 1) if plan.other_arenas else 1
+    return max(1, 2 * size + SWEPT_FLOP * swept), FLOAT_BYTES * size

@@ -18,7 +18,7 @@ from mlbench.compiler.x86.layout import IS_READABLE
 from mlbench.compiler.x86.microkernel import MOST_OPERANDS, STEPS, Shape
 from mlbench.compiler.x86.products import Product
 from mlbench.compiler.x86.results import Results
-from mlbench.compiler.x86.sharing import CLOSED, DONE
+from mlbench.compiler.x86.sharing import CLOSED, DONE, few_rows
 from mlbench.compiler.x86.stages import Arena, Argument, Stage, View, Writer
 from mlbench.compiler.x86.threads import ENDED, FORKED, Team, start_helper
 from mlbench.compiler.x86.tiles import Plan as BodyPlan
@@ -60,6 +60,7 @@ __all__ = [
     "code_of",
     "described",
     "entry",
+    "few_rows",
     "find",
     "inner",
     "known_of",

@@ -163,5 +163,5 @@ class Writer:
         for code, label in self._routines.items():
             a.align(LOOP_BYTES)
             a.put(label)
-            a.code += code
+            a.code.extend(code)
         return a.finish()
