@@ -28,16 +28,17 @@ from support.exhaustive import tries
 from support.strategies import batch_of
 
 BATCH, SIZES = 24, (6, 8, 6)
+ALL, FIRST, NONE = (True, True), (True, False), (False, False)
 KINDS = {
-    "code": ("relu", True, ONE, 1),
-    "code-and-numpy": ("tanh", True, ONE, 1),
-    "numpy": ("sigmoid", False, ONE, 1),
-    "team-of-rows": ("relu", True, TILES, 2),
-    "team-of-columns": ("relu", True, SPLIT, 2),
-    "crew-with-code": ("tanh", True, TILES, 2),
-    "crew": ("relu", False, TILES, 3),
+    "code": ("relu", ALL, ONE, 1),
+    "code-and-numpy": ("tanh", FIRST, ONE, 1),
+    "numpy": ("sigmoid", NONE, ONE, 1),
+    "team-of-rows": ("relu", ALL, TILES, 2),
+    "team-of-columns": ("relu", ALL, SPLIT, 2),
+    "crew-with-code": ("tanh", FIRST, TILES, 2),
+    "crew": ("relu", NONE, TILES, 3),
 }
-"""Activation, generated code or not, who shares what, and threads."""
+"""Activation, which products are generated, who shares what, and threads."""
 X, OTHER = batch_of(BATCH, 6, 1), batch_of(BATCH, 6, 2)
 INPUTS: dict[str, Callable[[FloatArray], Any]] = {
     "plain": lambda x: x,
@@ -48,11 +49,12 @@ INPUTS: dict[str, Callable[[FloatArray], Any]] = {
 
 def runner_of(kind: str, tile_rows: int | None = 16) -> OptimizedRunner:
     """Return a runner whose calls take this way, which it has taken once."""
-    activation, has_code, threading_, threads = KINDS[kind]
-    passes = [each.name for each in PASSES if has_code or each.name != "codegen"]
-    way = OpSchedule(generated=has_code)
+    activation, generated, threading_, threads = KINDS[kind]
+    passes = [each.name for each in PASSES if generated != NONE or each.name != "codegen"]
+    ops = tuple(OpSchedule(generated=each) for each in generated)
     model = mlp(*SIZES, activation=activation)
-    runner = OptimizedRunner(model, BATCH, passes=passes, schedule=Schedule(tile_rows, (way, way), threading_), threads=threads)
+    runner = OptimizedRunner(model, BATCH, passes=passes, schedule=Schedule(tile_rows, ops, threading_), threads=threads)
+    assert [runner.compiled.program.of(node).is_generated for node in runner.compiled.graph.nodes if node.op == "matmul"] == list(generated)
     for given in INPUTS.values():
         runner.run(given(X))
     return runner
@@ -345,16 +347,16 @@ from mlbench.compiler.pipeline import PASSES
 from mlbench.errors import CrewError
 from mlbench.compiler.schedule.schedule import OpSchedule
 
-activation, threading_, code = sys.argv[1], sys.argv[2], sys.argv[3] == "code"
-way = OpSchedule(generated=code)
+activation, threading_, *ways = sys.argv[1:]
+ops = tuple(OpSchedule(generated=way == "code") for way in ways)
 x = np.ones((64, 64), np.float32)
 
 class Service:
     def __init__(self):
         model = mlp(64, 64, 64, activation=activation)
-        passes = None if code else [each.name for each in PASSES if each.name != "codegen"]
+        passes = None if "code" in ways else [each.name for each in PASSES if each.name != "codegen"]
         given = {} if passes is None else {"passes": passes}
-        self.runner = OptimizedRunner(model, 64, threads=2, schedule=Schedule(None, (way, way), threading_), **given)
+        self.runner = OptimizedRunner(model, 64, threads=2, schedule=Schedule(None, ops, threading_), **given)
         self.runner.run(x)
         self.me = self
 
@@ -373,9 +375,9 @@ service = Service()
 @pytest.mark.parametrize("kind", ["team-of-rows", "team-of-columns", "crew-with-code", "crew"])
 def test_a_finalizer_may_call_the_runner_that_goes_with_it(kind: str, ending: str) -> None:
     """The collector lets the threads end before it runs finalizers: one that calls then gets an error, or a result, and does not wait."""
-    activation, has_code, threading_, _ = KINDS[kind]
+    activation, generated, threading_, _ = KINDS[kind]
     code = CYCLE + ("del service\ngc.collect()\n" if ending == "collected" else "")
-    arguments = [activation, threading_, "code" if has_code else "numpy"]
+    arguments = [activation, threading_, *("code" if each else "numpy" for each in generated)]
     done = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 0, done.stderr
     assert not done.stderr

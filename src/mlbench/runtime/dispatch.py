@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from operator import attrgetter
 from types import FrameType
 from typing import TYPE_CHECKING, Any, Protocol, cast, overload
@@ -25,7 +26,7 @@ from typing import TYPE_CHECKING, Any, Protocol, cast, overload
 import numpy as np
 import numpy.typing as npt
 
-from mlbench.compiler.x86 import IN_CODE, IS_READABLE, LOOKED_AT, TAKEN, entry
+from mlbench.compiler.x86 import IN_CODE, IS_READABLE, LOOKED_AT, TAKEN, code_of, entry
 from mlbench.errors import BusyError
 from mlbench.ir import FloatArray
 from mlbench.runtime.numpy_backend.binding import Tile
@@ -66,7 +67,9 @@ def way_in(engine: Engine) -> Run:
     if engine.generated is None or engine.own is None:
         return of_python
     signature = "run($self, x, out=None)" if is_one else "run($self, /, *xs, out=None)"
-    run = entry(engine.generated.arrays, engine.generated.work, engine.own, of_python, engine, f"{signature}\n--\n\n{_ABOUT}")
+    arrays = replace(engine.generated.arrays, least_rows=engine.signature.batch or 1)
+    run = entry(arrays, engine.generated.work, engine.own, of_python, engine, f"{signature}\n--\n\n{_ABOUT}")
+    engine.entry_bytes = code_of(run).size_bytes
     return cast("Run", run)
 
 

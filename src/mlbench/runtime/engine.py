@@ -70,13 +70,15 @@ class Engine:
         guard: says whether a call is under way; whoever calls `run` has taken it.
         generated: the code that runs all rows of a call; None where NumPy has a part in it.
         own: what such a call uses; None where there is none.
+        entry_bytes: memory of the function in front of that code; whoever makes it says so here.
+        signature: what a caller may give.
     """
 
     def __init__(self, compiled: Compiled, plan: MemoryPlan, signature: Signature) -> None:
         self.calls: dict[tuple[Any, ...], Call] = {}
         self.guard = Guard()
         self.compiled = compiled
-        self._signature = signature
+        self.signature = signature
         self._program = program = compiled.program
         self._executor = executor_of(program, plan)
         lane, *others = self._executor.lanes
@@ -89,7 +91,10 @@ class Engine:
         self._input_columns = tuple(program.graph.inputs.values())
         self._is_single = program.graph.is_single
         self.generated = self._executor.generated
-        self.own = EntryOwn(Results(self._outputs), self._arena, self.guard) if self.generated is not None else None
+        self.own: EntryOwn | None = None
+        self.entry_bytes = 0
+        if self.generated is not None:
+            self.own = EntryOwn(Results(self._outputs, signature.batch or 1), self._arena, self.guard)
         self._copies: dict[int, FloatArray] = {}
         self._batches: dict[int, tuple[FloatArray, ...]] = {}
 
@@ -105,7 +110,7 @@ class Engine:
         arenas = {id(arena): held_bytes(arena) for arena in (self._arena, *(lane.arena for lane in lanes))}
         code_bytes = 0
         if self.generated is not None and self.own is not None:
-            code_bytes += self.generated.size_bytes + self.own.results.table_bytes
+            code_bytes += self.generated.size_bytes + self.own.results.table_bytes + self.entry_bytes
         return StaticMemory(
             sum(arenas.values()),
             sum(size for name, size in made.items() if is_operand[name]) + sum(lane.operand_bytes for lane in lanes) + code_bytes,
@@ -147,7 +152,7 @@ class Engine:
         """
         if not self._is_single:
             return self._run_several(x if len(self._input_columns) > 1 else (x,), out)
-        source = checked_one(x, self._signature)
+        source = checked_one(x, self.signature)
         batch = source.shape[0]
         target = self._target(self._own_outputs(batch), out, batch)
         staged = must_be_staged(source)
@@ -169,7 +174,7 @@ class Engine:
         An input that cannot be read where it lies is copied whole before anything is written, and so is one that lies in the arena or in a
         place for a result.
         """
-        sources = checked_all(xs, self._signature)
+        sources = checked_all(xs, self.signature)
         batch, (lane,) = len(sources[0]), self._executor.lanes
         mine = self._own_outputs(batch)
         targets = mine if out is None and mine else self._places(out, batch)
@@ -180,8 +185,8 @@ class Engine:
     def _places(self, out: object, batch: int) -> tuple[FloatArray, ...]:
         """Return where the results go, for a caller who says so or a program that makes new arrays."""
         if out is None:
-            return tuple(np.empty((batch, columns), np.float32) for columns in self._signature.outputs.values())
-        places = checked_outs(out, self._signature, batch)
+            return tuple(np.empty((batch, columns), np.float32) for columns in self.signature.outputs.values())
+        places = checked_outs(out, self.signature, batch)
         for index, place in enumerate(places):
             is_own = bool(self._outputs) and place.ctypes.data == self._outputs[index].ctypes.data
             if np.may_share_memory(place, self._arena) and not is_own:

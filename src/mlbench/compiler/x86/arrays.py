@@ -23,11 +23,13 @@ class Arrays:
         inputs: columns of each input.
         outputs: columns of each output.
         most_rows: rows that a call may have.
+        least_rows: the same, where it is not just any number from 1 on.
     """
 
     inputs: tuple[int, ...]
     outputs: tuple[int, ...]
     most_rows: int
+    least_rows: int = 1
 
 
 class ArrayChecks:

@@ -221,10 +221,10 @@ class _EntryWriter:
             self._checks.plain(RAX, columns, IS_READABLE)
             if index == 0:
                 a.load(R10, Mem(R9))
-                a.lea(R11, Mem(R10, -1))
-                a.mov_number(R9, self._arrays.most_rows)
+                a.lea(R11, Mem(R10, -self._arrays.least_rows))
+                a.mov_number(R9, self._arrays.most_rows - self._arrays.least_rows)
                 a.cmp(R11, R9)
-                a.jump_if("ae", self._otherwise)
+                a.jump_if("a", self._otherwise)
             else:
                 a.cmp(R10, Mem(R9))
                 a.jump_if("ne", self._otherwise)

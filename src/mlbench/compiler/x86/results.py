@@ -18,18 +18,19 @@ class Results:
 
     Args:
         outputs: arrays of the most rows there may be.
+        least_rows: the fewest rows there may be.
 
     Attributes:
         outputs: the same.
         address: of the table, which has the address of the object for each number of rows, 0 where it was not made.
     """
 
-    def __init__(self, outputs: Sequence[npt.NDArray[np.float32]]) -> None:
+    def __init__(self, outputs: Sequence[npt.NDArray[np.float32]], least_rows: int = 1) -> None:
         self.outputs = tuple(outputs)
         self._table = np.zeros(len(self.outputs[0]) + 1, np.uint64)
         self._kept: dict[int, Any] = {}
         self.address: int = self._table.ctypes.data
-        for rows in range(1, min(len(self.outputs[0]), MADE_AT_ONCE) + 1):
+        for rows in range(least_rows, min(len(self.outputs[0]), least_rows - 1 + MADE_AT_ONCE) + 1):
             self.of(rows)
 
     @property
