@@ -119,17 +119,20 @@ def stages_of(program: Program, plan: MemoryPlan, addresses: Mapping[str, int], 
             return View(Argument(run.arrays.index(name)), stride)
         return View(Arena(addresses[name]), stride)
 
+    sizes = {buffer.name: buffer.size_bytes for buffer in plan.buffers}
+    homes = {index: range(addresses[name], addresses[name] + sizes[name]) for index, name in enumerate(run.arrays) if name in run.outputs}
+    extents = _Extents(program.schedule.tile_rows, homes)
     stages: list[Stage] = []
     waiting: list[tuple[Node, Sequence[Step]]] = []
 
     def fits(sweep: Sweep) -> bool:
-        return sweep.fits(vectors) and _is_apart(sweep, program.schedule.tile_rows)
+        return sweep.fits(vectors) and extents.is_apart(sweep)
 
     for node in graph.nodes[run.first : run.last]:
         schedule = program.of(node)
         if schedule.packed:
             product = _product(program, node, vectors, place)
-            if not _may_wait(waiting, product, place, program.schedule.tile_rows):
+            if not extents.may_wait(waiting, product, place):
                 stages += fused_sweeps(graph, waiting, place, fits)
                 waiting = []
             stages.append(product)
@@ -138,29 +141,43 @@ def stages_of(program: Program, plan: MemoryPlan, addresses: Mapping[str, int], 
     return (*stages, *fused_sweeps(graph, waiting, place, fits))
 
 
-def _may_wait(waiting: Sequence[tuple[Node, Sequence[Step]]], product: Product, place: Callable[[str], View], rows: int) -> bool:
-    """Whether sweeps may run behind a product that comes later: it reads nothing of theirs and writes nowhere where they read or write."""
-    written = {place(node.output) for node, _ in waiting}
-    touched = written | {place(name) for node, _ in waiting for name in node.values}
-    return not any(_overlap(product.source, view, rows) for view in written) and not any(
-        _overlap(product.target, view, rows) for view in touched
-    )
+@dataclass(frozen=True, slots=True)
+class _Extents:
+    """Which bytes of the arena the views of a tile are in.
 
+    Attributes:
+        rows: of a tile.
+        homes: for each array that is an output, where in the arena it is unless a caller says otherwise.
+    """
 
-def _is_apart(sweep: Sweep, rows: int) -> bool:
-    """Whether a sweep reads nothing where it has written something else; what lies in the very same place is read before."""
-    views = [view for view, _ in sweep.writes]
-    return len(set(views)) == len(views) and not any(
-        _overlap(view, other, rows) for view in views for other in {*views, *sweep.reads} if other != view
-    )
+    rows: int
+    homes: Mapping[int, range]
 
+    def overlap(self, one: View, other: View) -> bool:
+        """Whether two views share bytes; two of one array may."""
+        mine, others = self._bytes(one), self._bytes(other)
+        return one.base == other.base or (mine.start < others.stop and others.start < mine.stop)
 
-def _overlap(one: View, other: View, rows: int) -> bool:
-    """Whether two views share bytes; two of the same argument may."""
-    if isinstance(one.base, Arena) and isinstance(other.base, Arena):
-        starts = [view.base.offset + view.shift_bytes for view in (one, other) if isinstance(view.base, Arena)]
-        return starts[0] < starts[1] + rows * other.stride_bytes and starts[1] < starts[0] + rows * one.stride_bytes
-    return one.base == other.base
+    def _bytes(self, view: View) -> range:
+        """Return the bytes from the arena's beginning; none of an input."""
+        if isinstance(view.base, Arena):
+            first = view.base.offset + view.shift_bytes
+            return range(first, first + self.rows * view.stride_bytes)
+        return self.homes.get(view.base.index, range(0)) if isinstance(view.base, Argument) else range(0)
+
+    def may_wait(self, waiting: Sequence[tuple[Node, Sequence[Step]]], product: Product, place: Callable[[str], View]) -> bool:
+        """Whether sweeps may run behind a product that comes later: it reads nothing of theirs, and writes where they do nothing."""
+        written = {place(node.output) for node, _ in waiting}
+        touched = written | {place(name) for node, _ in waiting for name in node.values}
+        return not any(self.overlap(product.source, view) for view in written) and not any(
+            self.overlap(product.target, view) for view in touched
+        )
+
+    def is_apart(self, sweep: Sweep) -> bool:
+        """Whether a sweep reads nothing where it has written something else; what lies in the very same place is read before."""
+        views = [view for view, _ in sweep.writes]
+        others = {*views, *sweep.reads}
+        return len(set(views)) == len(views) and not any(self.overlap(view, other) for view in views for other in others if other != view)
 
 
 def _product(program: Program, node: Node, vectors: Vectors, place: Callable[[str], View]) -> Product:
