@@ -6,11 +6,11 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
-from mlbench.compiler.x86 import Argument, View
+from mlbench.compiler.x86 import AVX2, Argument, View
 from mlbench.compiler.x86.along_rows import REDUCTIONS, exponentials, layer_norm, log_softmax, rms_norm, softmax
 from mlbench.compiler.x86.elementwise import BINARY, UNARY
 from mlbench.compiler.x86.expressions import Expression, apply, number, read, spread
-from mlbench.compiler.x86.rowwise import MOST_KEPT, MOST_PLACES, Sweep
+from mlbench.compiler.x86.rowwise import Sweep
 from mlbench.ir import BYTES_PER_NUMBER, FloatArray, Graph, Node, Step, op_named
 
 Place = Callable[[str], View]
@@ -36,8 +36,8 @@ def why_not(graph: Graph, node: Node, steps: Sequence[Step]) -> str:
             return "the alpha of celu is not above 0"
     names = [node.output, *node.values]
     made = sweeps_of(graph, node, steps, lambda name: View(Argument(names.index(name)), BYTES_PER_NUMBER))
-    if any(each.places > MOST_PLACES or each.kept > MOST_KEPT for each in made):
-        return "it reads more rows than there are registers for addresses"
+    if not all(each.fits(AVX2) for each in made):
+        return "there are not enough registers for what it reads and computes"
     return ""
 
 

@@ -5,7 +5,8 @@ graph(x: rows x 64) max_batch=512, tiles of 128 rows
   v2: rows x 10 = matmul(v0, w1: 256 x 10) then add(f1: 409 x 10)
   return v2
 
-Steps of an epilogue that run inside generated code follow `with`, those that NumPy runs afterwards `then`.
+Steps of an epilogue that run inside a product of generated code follow `with`, those that a sweep of it runs afterwards `swept by`, and
+those that NumPy runs `then`.
 """
 
 from __future__ import annotations
@@ -33,12 +34,14 @@ def program_text(program: Program) -> str:
 
 def _node_text(program: Program, node: Node) -> str:
     graph, schedule = program.graph, program.of(node)
-    words = ["with"] * schedule.inner + ["then"] * (len(node.epilogue) - schedule.inner)
+    outer = len(program.outer_steps(node))
+    words = ["with"] * schedule.inner + ["swept by"] * (len(node.epilogue) - schedule.inner - outer) + ["then"] * outer
     steps = "".join(f" {word} {call_text(graph, step)}" for word, step in zip(words, node.epilogue, strict=True))
     place = f" in place of {node.values[schedule.taken]}" if schedule.in_place else ""
     call = node_call_text(graph, node)
     parts = f" in {schedule.parts} parts" if schedule.parts > 1 else ""
-    code = f" generated from panels of {_vectors(schedule.width)}" if schedule.is_generated else ""
+    code = f" generated from panels of {_vectors(schedule.width)}" if schedule.packed else ""
+    code = code or (" swept by generated code" if schedule.swept else "")
     shape = f"rows x {node.columns}" if schedule.layout == ROWS else f"{node.columns} x rows"
     return f"{node.output}: {shape} = {call}{parts}{code}{steps}{place}"
 

@@ -82,6 +82,7 @@ UNARY: Mapping[str, Emit] = {
     "divide": Formula.div,
     "subtract_from": lambda f, x, row: f.sub(row, x),
     "divide_into": lambda f, x, row: f.div(row, x),
+    "power": vector_math.power,
 }
 """Ops of one value, and of operands none of which is NaN."""
 BINARY: Mapping[str, Emit] = {
@@ -91,6 +92,7 @@ BINARY: Mapping[str, Emit] = {
     "divide_values": Formula.div,
     "minimum_values": vector_math.smaller,
     "maximum_values": vector_math.larger,
+    "power_values": vector_math.power,
 }
 """Ops of two values."""
 EMITS: Mapping[str, Emit] = {**UNARY, **BINARY}

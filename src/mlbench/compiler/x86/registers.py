@@ -41,7 +41,8 @@ class Allocated:
 def allocate(formula: Formula, roots: Sequence[int]) -> Allocated:
     """Give out registers for what the roots need; they hold their values at the end."""
     legal = _Legal(formula)
-    wanted = [legal.in_register(legal.value(root)) for root in roots]
+    legal.put_all(roots)
+    wanted = [legal.in_register(root) for root in roots]
     last = {argument: position for position, (_, each) in enumerate(legal.instructions) for argument in each.arguments}
     last |= dict.fromkeys(wanted, len(legal.instructions))
     registers = _Registers()
@@ -107,24 +108,25 @@ class _Legal:
         self.constants: dict[int, int] = {}
         self.kept: dict[int, int] = {}
         self._formula = formula
-        self._done: set[int] = set()
         self._next = len(formula.instructions)
 
-    def value(self, value: int) -> int:
-        """Put what a value needs, and then the value."""
-        if value in self._done:
-            return value
-        self._done.add(value)
-        instruction = self._formula.instructions[value]
-        if instruction.name == CONSTANT:
-            self.constants[value] = instruction.number
-        elif instruction.name == KEPT:
-            self.kept[value] = instruction.number
-        else:
-            for argument in instruction.arguments:
-                self.value(argument)
-            self.instructions.append((value, self._legal(instruction)))
-        return value
+    def put_all(self, roots: Sequence[int]) -> None:
+        """Put all that the roots need, in the order in which it was written, which keeps few values alive."""
+        needed: set[int] = set()
+        todo = list(roots)
+        while todo:
+            value = todo.pop()
+            if value not in needed:
+                needed.add(value)
+                todo += self._formula.instructions[value].arguments
+        for value in sorted(needed):
+            instruction = self._formula.instructions[value]
+            if instruction.name == CONSTANT:
+                self.constants[value] = instruction.number
+            elif instruction.name == KEPT:
+                self.kept[value] = instruction.number
+            else:
+                self.instructions.append((value, self._legal(instruction)))
 
     def in_register(self, value: int) -> int:
         """Return a value that lies in a register."""

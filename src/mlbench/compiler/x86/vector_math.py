@@ -15,6 +15,7 @@ from __future__ import annotations
 import math
 
 from mlbench.compiler.x86.formula import Formula
+from mlbench.compiler.x86.isa import NEAREST
 
 _MAGIC = 1.5 * 2.0**23
 """Added to a small float32 it rounds it to a whole number, which then is in the lowest bits."""
@@ -41,6 +42,8 @@ _LOG = (
 _LOG1P_ABOVE = (1.0, 1.0681322813034058, 0.23931977152824402, 0.003455962287262082)
 _LOG1P_BELOW = (1.0, 1.5681321620941162, 0.6900554299354553, 0.07574793696403503)
 _SIGN, _ALL_BUT_SIGN = 0x80000000, 0x7FFFFFFF
+_LOG2E_HIGH, _LOG2E_LOW = 1.4426950216293335, 1.925963033500946e-08
+_EXP2_LOW, _EXP2_HIGH = -151.0, 129.0
 _LEAST_NORMAL, _INFINITY = 0x00800000, 0x7F800000
 _ROOT_HALF = 0x3F3504F3
 
@@ -89,12 +92,16 @@ def exp(f: Formula, x: int, *, is_below: bool = False) -> int:
         x = f.smaller(f.number(_EXP_HIGH), x)
     shifted, r = _reduced(f, x)
     power = f.fma(f.polynomial(r, _EXP), f.mul(r, r), r)
-    power = f.add(power, f.number(1.0))
+    return _scaled(f, f.add(power, f.number(1.0)), shifted)
+
+
+def _scaled(f: Formula, x: int, shifted: int) -> int:
+    """Return x times two to a power, which is in the lowest bits of a number that _MAGIC was added to."""
     whole = f.sub_whole(shifted, f.number(_MAGIC))
     half = f.shift_signed(whole, 1)
     rest = f.sub_whole(whole, half)
     one = f.number(1.0)
-    return f.mul(f.mul(power, f.add_whole(f.shift_left(half, 23), one)), f.add_whole(f.shift_left(rest, 23), one))
+    return f.mul(f.mul(x, f.add_whole(f.shift_left(half, 23), one)), f.add_whole(f.shift_left(rest, 23), one))
 
 
 def expm1_below(f: Formula, x: int) -> int:
@@ -191,3 +198,58 @@ def gelu_tanh(f: Formula, x: int) -> int:
 
 _NOT_AT_LEAST = 9
 """The predicate of a comparison that is true where x < y or one of them is NaN (CMPPS, NGE_US)."""
+
+
+def power(f: Formula, x: int, y: int) -> int:
+    """Return x to the y-th; 6 ULP, and the special values of C's `powf`.
+
+    The exponent y * log2(x) is a sum of two float32, because its error is multiplied by up to 128.
+    """
+    size, one, zero, infinity = absolute(f, x), f.number(1.0), f.bits(0), f.bits(_INFINITY)
+    high, low = _log2(f, size)
+    high = f.select(f.is_equal(size, zero), f.bits(_INFINITY | _SIGN), high)
+    high = f.select(f.is_less(size, infinity), high, size)
+    most = f.bits(_INFINITY - 1)
+    finite_y = f.smaller(most, f.larger(f.bits((_INFINITY - 1) | _SIGN), y))
+    product = f.mul(finite_y, high)
+    rest = f.fma(finite_y, low, negative(f, f.fnma(finite_y, high, product)))
+    rest = f.both(rest, f.is_less(absolute(f, product), f.number(200.0)))
+    result = _exp2(f, product, rest)
+    is_whole = f.is_equal(f.round(y, NEAREST), y)
+    is_undefined = f.without(is_whole, f.both(f.is_less(x, zero), f.is_less(size, infinity)))
+    half = f.mul(y, f.number(0.5))
+    is_odd = f.without(f.is_equal(f.round(half, NEAREST), half), is_whole)
+    result = f.either(f.either(result, is_undefined), f.both(f.both(x, f.bits(_SIGN)), is_odd))
+    return f.select(f.either(f.is_equal(x, one), f.is_equal(y, zero)), one, result)
+
+
+def _log2(f: Formula, x: int) -> tuple[int, int]:
+    """Return the logarithm to base 2 of a number above zero as a sum of two."""
+    is_small = f.is_less(x, f.bits(_LEAST_NORMAL))
+    scaled = f.select(is_small, f.mul(x, f.number(2.0**23)), x)
+    offset = f.sub_whole(scaled, f.bits(_ROOT_HALF))
+    exponent = f.add(f.to_float(f.shift_signed(offset, 23)), f.both(is_small, f.number(-23.0)))
+    t = f.sub(f.add_whole(f.both(offset, f.bits(0x007FFFFF)), f.bits(_ROOT_HALF)), f.number(1.0))
+    half = f.mul(t, f.number(0.5))
+    square = f.mul(half, t)
+    less = negative(f, f.fnma(half, t, square))
+    high = f.sub(t, square)
+    low = f.sub(f.sub(f.sub(t, high), square), less)
+    cubic = f.mul(f.mul(f.polynomial(t, _LOG), t), f.mul(t, t))
+    total = f.add(high, cubic)
+    low = f.add(low, f.add(f.sub(high, total), cubic))
+    log2e = f.number(_LOG2E_HIGH)
+    scaled_high = f.mul(total, log2e)
+    scaled_low = negative(f, f.fnma(total, log2e, scaled_high))
+    scaled_low = f.fma(low, log2e, f.fma(total, f.number(_LOG2E_LOW), scaled_low))
+    sum_high = f.add(exponent, scaled_high)
+    return sum_high, f.add(f.add(f.sub(exponent, sum_high), scaled_high), scaled_low)
+
+
+def _exp2(f: Formula, high: int, low: int) -> int:
+    """Return two to the power of a sum."""
+    high = f.smaller(f.number(_EXP2_HIGH), f.larger(f.number(_EXP2_LOW), high))
+    magic = f.number(_MAGIC)
+    shifted = f.add(high, magic)
+    r = f.mul(f.add(f.sub(high, f.sub(shifted, magic)), low), f.number(math.log(2)))
+    return _scaled(f, f.add(f.fma(f.polynomial(r, _EXP), f.mul(r, r), r), f.number(1.0)), shifted)
