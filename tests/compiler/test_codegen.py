@@ -57,8 +57,8 @@ def test_what_is_generated_is_a_fact_of_the_graph() -> None:
     compiled = compile_graph(model.graph(), 9, passes_named(["fuse", "static", "codegen"]), Schedule(None, (CODE, CODE, CODE)))
     assert program_text(compiled.program) == (
         "graph(x: rows x 6) max_batch=9, static buffers\n"
-        "  v2: rows x 8 = matmul(x, w0: 6 x 8) generated from panels of 1 vector with add(b0: 8) then tanh()\n"
-        "  v5: rows x 8 = matmul(v2, w1: 8 x 8) generated from panels of 1 vector with add(b1: 8) then tanh()\n"
+        "  v2: rows x 8 = matmul(x, w0: 6 x 8) generated from panels of 1 vector with add(b0: 8) swept by tanh()\n"
+        "  v5: rows x 8 = matmul(v2, w1: 8 x 8) generated from panels of 1 vector with add(b1: 8) swept by tanh()\n"
         "  v8: rows x 3 = matmul(v5, w2: 8 x 3) generated from panels of 1 vector with add(b2: 3) with relu()\n"
         "  return v8"
     )
@@ -282,8 +282,8 @@ def test_threads_share_generated_code(threading: str, batch: int, threads: int) 
 @needs_code
 def test_columns_are_shared_of_generated_code_alone() -> None:
     """Where NumPy has a part, splitting products falls back to one thread, and the note says so."""
-    model = mlp(6, 9, 3, output_activation="softmax")
-    runner = runner_of(model, 8, None, SPLIT, 2)
+    model = mlp(6, 9, 3)
+    runner = OptimizedRunner(model, 8, schedule=Schedule(None, (CODE, OpSchedule()), SPLIT), threads=2)
     assert runner.compiled.program.schedule.workers == 1
     compiled = compile_graph(model.graph(), 8, None, runner.compiled.schedule, 2)
     assert {each.name: note for each, note in compiled.notes}["parallelize"] == "One thread."

@@ -140,7 +140,7 @@ def test_a_plan_that_shares_the_other_value_is_refused() -> None:
 def test_a_node_without_a_product_runs_in_strips() -> None:
     """A row that scales an input is repeated over a strip, and the loop is in the code; every row is right, the last strip's too."""
     graph = graph_of(Node("multiply", ("x", "row"), "y", WIDTH))
-    runner = OptimizedRunner(graph, 2000)
+    runner = OptimizedRunner(graph, 2000, passes=["static", "strips"])
     assert "multiply(x, row_strip: 682 x 6)" in program_text(runner.compiled.program)
     x = batch_of(2000, WIDTH)
     assert np.array_equal(runner.run(x), x * ROW)

@@ -61,7 +61,7 @@ VIOLATIONS = {
         Program(PAIR, program_of(TANH).schedule), "schedule: it is for h; the graph binds h, y",
     ),
     "workers-for-two-outputs": (
-        program_of(TWO_HEADS, threads=2, workers=2, blas_threads=1), "schedule: workers for several inputs or outputs",
+        program_of(TWO_HEADS, threads=2, workers=2, blas_threads=1), "schedule: workers with rows of their own for several",
     ),
     "unknown-layout": (program_of(TANH, nodes={"h": NodeSchedule("all")}), "node 0 (h = tanh): the layout is 'all'; expected rows or"),
     "no-parts": (program_of(TANH, nodes={"h": NodeSchedule(parts=0)}), "node 0 (h = tanh): 0 parts of 3 columns, rows; only features"),

@@ -205,7 +205,7 @@ def test_columns_that_are_no_vector_count_nothing(vectors: Vectors, rows: int, c
 @pytest.mark.parametrize("name", BINARY)
 def test_one_column_meets_many(vectors: Vectors, name: str) -> None:
     """A value of one column is the same for each column of the other, on either side."""
-    x, y = numbers(10, 21), numbers(10, 1, 1)
+    x, y = np.abs(numbers(10, 21)), np.abs(numbers(10, 1, 1))
     np.testing.assert_allclose(swept(vectors, lambda v, w: apply(BINARY[name], v, w), x, y), REFERENCES[name](x, y), rtol=1e-6)
     np.testing.assert_allclose(swept(vectors, lambda v, w: apply(BINARY[name], w, v), x, y), REFERENCES[name](y, x), rtol=1e-6)
 
@@ -226,7 +226,10 @@ def test_nan_is_larger_and_smaller_than_all(vectors: Vectors, name: str) -> None
 def test_a_narrow_value_is_written_and_spread(vectors: Vectors) -> None:
     """One number of a row goes to a matrix of one column, or to all columns."""
     x = numbers(10, 40)
-    half = lambda v: apply(Formula.mul, reduce(SUM, v), number(0.5))  # noqa: E731  # two forms of one expression
+
+    def half(v: Expression) -> Expression:
+        return apply(Formula.mul, reduce(SUM, v), number(0.5))
+
     narrow = swept(vectors, half, x)
     assert narrow.shape == (10, 1)
     np.testing.assert_array_equal(swept(vectors, lambda v: spread(half(v)), x), np.repeat(narrow, 40, axis=1))

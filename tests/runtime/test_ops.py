@@ -108,7 +108,7 @@ def test_an_op_is_right(op: Op) -> None:
                 xs = _inputs(graph, batch)
                 (exact,) = interpret(graph, xs)
                 for runner in (BaselineRunner(graph), OptimizedRunner(graph, batch), OptimizedRunner(graph, batch, passes=[])):
-                    np.testing.assert_allclose(runner.run(*xs), exact, rtol=2e-5, atol=2e-6)
+                    np.testing.assert_allclose(runner.run(*xs), exact, rtol=2e-5, atol=4e-6)  # a norm enlarges what a product was off by
 
 
 def main() -> None:
