@@ -52,7 +52,7 @@ class CodeError(MlbenchError, OSError):
 
 
 class CodeWarning(RuntimeWarning):
-    """A runner uses NumPy's calls in place of generated code, because the system no longer gives memory that code may run in."""
+    """A runner uses NumPy's calls in place of generated code, because the system gives no memory that code may run in."""
 
 
 class CopyError(MlbenchError, TypeError):

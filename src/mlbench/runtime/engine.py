@@ -16,7 +16,7 @@ import numpy as np
 from mlbench.arrays import aligned_bytes, aligned_floats
 from mlbench.compiler.memory import MemoryPlan
 from mlbench.compiler.pipeline import Compiled
-from mlbench.compiler.x86 import IS_READABLE, EntryOwn, Guard, Results, known_of
+from mlbench.compiler.x86 import IS_READABLE, Guard, Own, Results, known_of
 from mlbench.errors import InputError
 from mlbench.ir import FloatArray, op_named
 from mlbench.runtime.dispatch import F32, Call, Floats
@@ -91,10 +91,10 @@ class Engine:
         self._input_columns = tuple(program.graph.inputs.values())
         self._is_single = program.graph.is_single
         self.generated = self._executor.generated
-        self.own: EntryOwn | None = None
+        self.own: Own | None = None
         self.entry_bytes = 0
         if self.generated is not None:
-            self.own = EntryOwn(Results(self._outputs, signature.batch or 1), self._arena, self.guard)
+            self.own = Own(Results(self._outputs, signature.batch or 1), self._arena, self.guard)
         self._copies: dict[int, FloatArray] = {}
         self._batches: dict[int, tuple[FloatArray, ...]] = {}
 

@@ -198,7 +198,7 @@ def whole_run(program: Program, plan: MemoryPlan) -> Run:
 
 
 def chain_text(program: Program, batch: int, size_bytes: int) -> str:
-    """Return in words what the code for a batch does."""
+    """Return in words what the code does, and with so many rows, the most that a call may have."""
     vectors = instructions()
     graph, schedule = program.graph, program.schedule
     workers = schedule.workers
@@ -208,7 +208,7 @@ def chain_text(program: Program, batch: int, size_bytes: int) -> str:
     cut = f"{tiles} tile{'s' * (tiles != 1)} of {rows} rows" + (f" and one of {left}" if left else "")
     shared = {ROWS: f"; the rows shared by {workers} threads", COLUMNS: f"; each product shared by {workers} threads"}
     how = shared[schedule.shared] if workers > 1 else ""
-    lines = [f"machine code ({vectors.name}, {size_bytes:,} bytes) for {batch} rows{how}: {cut}; in each tile of {rows}"]
+    lines = [f"machine code ({vectors.name}, {size_bytes:,} bytes) for up to {batch} rows{how}; {batch} are {cut}; in each tile of {rows}"]
     for node in graph.nodes:
         if program.of(node).packed:
             shape, _, _ = _shape_of(program, node, vectors)

@@ -8,8 +8,7 @@ from mlbench.compiler.x86.arrays import Arrays
 from mlbench.compiler.x86.blocks import Post, Stored
 from mlbench.compiler.x86.body import Body
 from mlbench.compiler.x86.cpu import find
-from mlbench.compiler.x86.entry import Own as EntryOwn
-from mlbench.compiler.x86.entry import Work, entry, inner
+from mlbench.compiler.x86.entry import Own, Work, entry, inner
 from mlbench.compiler.x86.executable import Code, code_of, known_of
 from mlbench.compiler.x86.gemm import MOST_SIZE, best_width, described, pack
 from mlbench.compiler.x86.guard import IN_CODE, LOOKED_AT, TAKEN, Guard
@@ -43,8 +42,8 @@ __all__ = [
     "Body",
     "BodyPlan",
     "Code",
-    "EntryOwn",
     "Guard",
+    "Own",
     "Post",
     "Product",
     "Results",
