@@ -75,6 +75,10 @@ class PlanError(MlbenchError, ValueError):
     """A memory plan breaks a law that `mlbench.compiler.memory.check_plan` knows."""
 
 
+class CountingError(MlbenchError, ValueError):
+    """The instructions of some machine code cannot be counted, because its way cannot be followed."""
+
+
 class WrongResultError(MlbenchError, AssertionError):
     """A runner's output is farther from the float64 reference than rounding can explain; it is never timed."""
 

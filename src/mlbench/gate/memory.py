@@ -92,10 +92,10 @@ def memory_findings(before: Measurement, after: Measurement, allowances: dict[st
     else:
         known = replace(after, static=after.static if before.counted == after.counted else StaticBytes())  # what the baseline knows of
         for quantity, (one, other) in _sizes(before, known).items():
-            found.append(_compare(quantity, "bytes", one, other, allowances[quantity], steady=steady))
+            found.append(grown(quantity, "bytes", one, other, allowances[quantity], steady=steady))
     counts = (before.footprint.allocations, after.footprint.allocations)
     if counts[0] is not None and counts[1] is not None:
-        found.append(_compare(ALLOCATIONS, "count", counts[0], counts[1], allowances[ALLOCATIONS], steady=steady))
+        found.append(grown(ALLOCATIONS, "count", counts[0], counts[1], allowances[ALLOCATIONS], steady=steady))
     elif counts[0] is not None:
         found.append(Finding(ALLOCATIONS, MISSING, "the baseline has a count of allocations, this run has none", counts[0], unit="count"))
     return found
@@ -128,7 +128,8 @@ def _counted_otherwise(before: Measurement, after: Measurement) -> Finding:
     return Finding(PEAK, INCONCLUSIVE, why, before.memory_bytes, after.memory_bytes, "bytes")
 
 
-def _compare(quantity: str, unit: str, before: int, after: int, allowed: Allowance, *, steady: bool) -> Finding:
+def grown(quantity: str, unit: str, before: int, after: int, allowed: Allowance, *, steady: bool = True) -> Finding:
+    """Compare two whole numbers of which more is worse; what was not steady can only be doubted."""
     most = before * (1 + allowed.tolerance) + allowed.extra
     change = f"{quantity} {before:,} -> {after:,}"
     if before and before != after:

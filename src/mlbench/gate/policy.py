@@ -19,6 +19,8 @@ BASELINE_RATIO, PRODUCTS_RATIO = "baseline ratio", "products ratio"
 """Of a case: its time / the eager runner's, and / NumPy's bare products, in the same rounds, with a warm heap."""
 PEAK, ALLOCATIONS = "peak bytes", "allocations"
 PEAK_WITHOUT_COPIES = "peak bytes without weight copies"
+INSTRUCTIONS, MOVED_BYTES = "instructions", "bytes loaded and stored"
+"""Of generated code, in a call: counted, not measured."""
 TEST = "test"
 
 CONFIDENCE = 0.95

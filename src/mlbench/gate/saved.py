@@ -17,8 +17,9 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from mlbench.errors import FileError
+from mlbench.gate.code import QUANTITIES, code_findings
 from mlbench.gate.compatibility import OTHER, SAME, Kinship, kinship
-from mlbench.gate.memory import Allowance, memory_allowances, memory_findings, uncounted
+from mlbench.gate.memory import EXACT, Allowance, memory_allowances, memory_findings, uncounted
 from mlbench.gate.notes import age_notes, machine_notes
 from mlbench.gate.policy import (
     ALONE_BOUNDS,
@@ -187,7 +188,7 @@ def _row(name: str, context: _Context) -> Row:
     if alone is None:
         assert before is not None
         assert after is not None
-        found = [*_memory(name, before, after, context), *_times(name, context)]
+        found = [*_memory(name, before, after, context), *_code(name, before, after, context), *_times(name, context)]
     else:
         found = [alone]
     return row_of(name, _all_excused(name, found or [_nothing_in_common(context.kin)], context.allowed))
@@ -222,11 +223,19 @@ def _nothing_in_common(kin: Kinship) -> Finding:
 
 def _memory(name: str, before: Measurement, after: Measurement, context: _Context) -> Sequence[Finding]:
     allowances = memory_allowances(before, after, context.kin)
-    for quantity in allowances:
-        entry = context.allowed.tolerance(name, quantity)
-        if entry is not None and entry.tolerance is not None:
-            allowances[quantity] = Allowance(entry.tolerance, entry.extra, f"by the tolerance file: {entry.reason}")
-    return memory_findings(before, after, allowances)
+    return memory_findings(before, after, {each: _allowed(name, each, default, context) for each, default in allowances.items()})
+
+
+def _code(name: str, before: Measurement, after: Measurement, context: _Context) -> Sequence[Finding]:
+    return code_findings(before, after, {quantity: _allowed(name, quantity, EXACT, context) for quantity in QUANTITIES})
+
+
+def _allowed(name: str, quantity: str, default: Allowance, context: _Context) -> Allowance:
+    """Return what a row of the tolerance file allows, or else the default."""
+    entry = context.allowed.tolerance(name, quantity)
+    if entry is None or entry.tolerance is None:
+        return default
+    return Allowance(entry.tolerance, entry.extra, f"by the tolerance file: {entry.reason}")
 
 
 def _times(name: str, context: _Context) -> Sequence[Finding]:

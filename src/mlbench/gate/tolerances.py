@@ -7,7 +7,8 @@ It is TOML, because people write it, and stands next to the baseline under its n
 
     [[tolerance]]
     rows = "optimized-*"           # * and ? stand for anything; brackets mean themselves, as in test ids
-    quantity = "products ratio"    # or: baseline ratio, reference ratio, latency, peak bytes, peak bytes without weight copies, allocations
+    quantity = "products ratio"    # or: baseline ratio, reference ratio, latency, peak bytes, peak bytes without weight copies,
+                                   # allocations, instructions, bytes loaded and stored
     tolerance = 0.3                # a growth to 1.3 is tolerated
     limit = 1.0                    # of ratios and latency: a growth to 2 must have been excluded
     reason = "page faults differ between kernels"
@@ -42,7 +43,7 @@ from mlbench.results.storage import MOST_BYTES, parsed, shown
 
 GONE = "missing"
 RATIOS = ("baseline ratio", "products ratio", "reference ratio", "latency")
-COUNTS = ("peak bytes", "peak bytes without weight copies", "allocations")
+COUNTS = ("peak bytes", "peak bytes without weight copies", "allocations", "instructions", "bytes loaded and stored")
 Growth = Annotated[float, Bounds(ge=0, le=1000)]
 
 

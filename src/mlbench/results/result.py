@@ -81,6 +81,31 @@ class Timing:
 
 
 @dataclass(frozen=True, slots=True)
+class CodeCounts:
+    """What the generated code of a runner executes in one call, counted from its bytes.
+
+    Attributes:
+        instruction_set: such as `AVX2`.
+        instructions: all of them.
+        multiply_adds: fused multiply-adds, each of all lanes of a vector.
+        loads: instructions that read memory.
+        stores: instructions that write memory.
+        load_bytes: bytes that loads read, from whatever level of the memory.
+        store_bytes: bytes that stores write.
+        code_bytes: bytes of the code, without what fills its last page.
+    """
+
+    instruction_set: Name
+    instructions: Size
+    multiply_adds: Size
+    loads: Size
+    stores: Size
+    load_bytes: Size
+    store_bytes: Size
+    code_bytes: Size
+
+
+@dataclass(frozen=True, slots=True)
 class CaseFields:
     """What a file says of a case; others may add to it. An MLP has sizes, a network in a file has none."""
 
@@ -140,6 +165,7 @@ class Measurement:
             all with a warm heap: of each process the fastest, ascending. Of a callable `reference`, which took turns with the timing's.
         runs: where the arms are of several runs, how many processes of each; empty where they are of one.
         warnings: what the reader should know before believing a number.
+        code: what generated code executes in a call; None where there is none, or NumPy or several threads have a part in the call.
         plan: what was chosen for the compiled runner, as `schedule_to_json` writes it, and the names of its passes; None
             where there is no plan or none was recorded.
         error: what failed, in one line; None where nothing did.
@@ -160,6 +186,7 @@ class Measurement:
     warnings: tuple[str, ...] = ()
     plan: Annotated[dict[str, Any], As(PlanFields)] | None = None
     error: str | None = None
+    code: Annotated[CodeCounts | None, MAY_LACK] = None
 
     @property
     def memory_bytes(self) -> int | None:

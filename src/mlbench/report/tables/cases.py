@@ -120,6 +120,34 @@ def memory_table(found: Sequence[Pair]) -> Table:
     return Table("Memory", headers, rows, notes)
 
 
+def code_table(found: Sequence[Pair]) -> Table | None:
+    """Return what generated code executes in a call, a row a cell that has counts, or None where none has."""
+    counted = [(pair, pair.optimized.code) for pair in found if pair.optimized is not None and pair.optimized.code is not None]
+    if not counted:
+        return None
+    headers = ("cell", "instruction set", "instructions", "multiply-adds", "share", "loads", "stores", "loaded", "stored", "code")
+    rows = tuple(
+        (
+            _cell_name(pair),
+            code.instruction_set,
+            f"{code.instructions:,}",
+            f"{code.multiply_adds:,}",
+            format_percent(code.multiply_adds / max(code.instructions, 1)),
+            f"{code.loads:,}",
+            f"{code.stores:,}",
+            format_bytes(code.load_bytes),
+            format_bytes(code.store_bytes),
+            format_bytes(code.code_bytes),
+        )
+        for pair, code in counted
+    )
+    note = (
+        "Instructions that the generated code of the compiled runner executes in one call, counted from its bytes and not measured: "
+        "they have no noise. Share: multiply-adds / instructions. Loaded and stored: bytes that instructions move, from whatever cache."
+    )
+    return Table("Generated code", headers, rows, (note,))
+
+
 def reference_table(measurements: Sequence[Measurement]) -> Table | None:
     """Return a row for each callable that is not one of our two runners, or None where there is none."""
     others = [each for each in measurements if each.case["runner"] not in ("baseline", "optimized")]
@@ -155,7 +183,9 @@ def tables(measurements: Sequence[Measurement]) -> tuple[Table, ...]:
     """Return every table that has a row."""
     found = pairs(measurements)
     reference = reference_table(measurements)
-    return (*((latency_table(found), memory_table(found)) if found else ()), *((reference,) if reference else ()))
+    code = code_table(found)
+    cases = (latency_table(found), memory_table(found), *((code,) if code else ())) if found else ()
+    return (*cases, *((reference,) if reference else ()))
 
 
 def _cell_name(pair: Pair) -> str:

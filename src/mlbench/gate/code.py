@@ -1,0 +1,36 @@
+"""Findings on generated code: what a call executes, which is counted and not measured, so that nothing but the code can change it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from mlbench.gate.memory import EXACT, Allowance, grown
+from mlbench.gate.policy import INSTRUCTIONS, MOVED_BYTES
+from mlbench.gate.verdict import MISSING, Finding
+from mlbench.results import CodeCounts, Measurement
+
+QUANTITIES = (INSTRUCTIONS, MOVED_BYTES)
+"""The bytes of the code are not compared: an address takes four bytes or eight, as the system happened to place memory."""
+EXACTLY: Mapping[str, Allowance] = dict.fromkeys(QUANTITIES, EXACT)
+
+
+def code_findings(before: Measurement, after: Measurement, allowances: Mapping[str, Allowance] = EXACTLY) -> list[Finding]:
+    """Compare what generated code executes in a call, where both have it for the same instructions and the same plan.
+
+    Another plan, such as one for a processor with other caches, is other code on purpose; then nothing is compared.
+    """
+    if before.code is None or before.plan != after.plan:
+        return []
+    if after.code is None:
+        return [Finding(INSTRUCTIONS, MISSING, "the baseline has counts of its generated code, this run has none", unit="count")]
+    if before.code.instruction_set != after.code.instruction_set:
+        return []
+    one, other = _quantities(before.code), _quantities(after.code)
+    return [
+        grown(quantity, "count" if quantity == INSTRUCTIONS else "bytes", one[quantity], other[quantity], allowances[quantity])
+        for quantity in QUANTITIES
+    ]
+
+
+def _quantities(code: CodeCounts) -> dict[str, int]:
+    return {INSTRUCTIONS: code.instructions, MOVED_BYTES: code.load_bytes + code.store_bytes}
