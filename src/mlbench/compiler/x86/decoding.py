@@ -16,6 +16,8 @@ _WIDE = {
     **{f"{name}d": name for name in REGISTERS if name[1].isdigit()},
 }
 """The registers of 32 bits, whose upper half becomes 0 when they are written, as those of 64 bits that they are part of."""
+_WINDOW_BYTES = 256
+"""Bytes that are decoded at a time; an instruction that the window cuts is decoded when it is asked for."""
 _REGISTER, _NUMBER = 1, 2
 """What Capstone calls the types of operands; the third is memory."""
 CALCULATING = ("add", "sub", "and", "or", "xor", "imul", "shl", "sal", "shr", "sar")
@@ -139,10 +141,35 @@ def _decoder() -> Any:  # a class of capstone, which may be missing
     return decoder
 
 
-def decoded(code: bytes, address: int) -> list[Decoded]:
-    """Return the instructions of code; bytes behind them that are none are left out."""
-    decoder = _decoder()
-    return [_interpreted(each) for each in decoder.disasm(code, address)]
+class Decoder:
+    """Decodes the instructions of some code where it is asked for them; tables may lie between them.
+
+    Args:
+        code: the bytes.
+        address: where they lie.
+
+    Raises:
+        MissingExtraError: without capstone.
+    """
+
+    def __init__(self, code: bytes, address: int) -> None:
+        self._capstone = _decoder()
+        self._code, self._first = code, address
+        self._known: dict[int, Decoded] = {}
+
+    def at(self, address: int) -> Decoded:
+        """Return the instruction that begins at an address.
+
+        Raises:
+            CountingError: where none does.
+        """
+        offset = address - self._first
+        if address not in self._known and 0 <= offset < len(self._code):
+            for each in self._capstone.disasm(self._code[offset : offset + _WINDOW_BYTES], address):
+                self._known.setdefault(each.address, _interpreted(each))
+        if address not in self._known:
+            raise CountingError(f"the code goes to {address:#x}, where no instruction of it begins")
+        return self._known[address]
 
 
 def _interpreted(each: Any) -> Decoded:

@@ -1,0 +1,102 @@
+"""Counts of machine code are what a processor executes, instruction for instruction."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from mlbench.compiler.x86 import AVX2, AVX512, Shape, Vectors, find
+from mlbench.compiler.x86.assembler import RAX, RBX, RCX, RDI, RSI, Label, Mem
+from mlbench.compiler.x86.counting import counted
+from mlbench.compiler.x86.decoding import listing
+from mlbench.compiler.x86.gemm import emit_product
+from mlbench.compiler.x86.isa import VectorAssembler
+from mlbench.errors import CountingError
+
+FOUND, WHY = find()
+STEPS = Path(__file__).parents[1] / "support" / "single_steps.py"
+PLACES = {"rsi": 1 << 40, "rdi": 1 << 41, "rdx": 1 << 42, "r10": 1 << 43}
+
+
+@pytest.mark.skipif(FOUND is None, reason=f"no generated code here: {WHY}")
+def test_counts_are_what_the_processor_executes() -> None:
+    """A child process is stopped after each instruction: counts of all kinds agree, for one row, part of a tile, and several tiles."""
+    run = subprocess.run([sys.executable, str(STEPS), "1", "5", "12", "40"], check=True, capture_output=True, text=True, timeout=120)
+    pairs = json.loads(run.stdout)
+    if pairs[0][1] is None:
+        pytest.skip("this system does not let a process trace its child")
+    assert [counted for counted, _ in pairs] == [executed for _, executed in pairs]
+
+
+@pytest.mark.parametrize("vectors", [AVX2, AVX512], ids=lambda each: each.name)
+@pytest.mark.parametrize(("inputs", "columns", "rows"), [(64, 64, 1), (256, 256, 64), (1024, 4096, 512)])
+def test_multiply_adds_are_the_products_arithmetic(vectors: Vectors, inputs: int, columns: int, rows: int) -> None:
+    """A product has as many multiply-adds as its sizes ask for, and stores its result once, or once for each chunk of inputs."""
+    a = VectorAssembler(vectors)
+    emit_product(a, Shape(inputs, columns, 2, ("add", "relu")), rows, 1 << 44)
+    a.ret()
+    found = counted(a.finish(), 1 << 20, PLACES)
+    assert found.multiply_adds == inputs * columns * rows // vectors.lanes
+    assert found.store_bytes == 4 * rows * columns
+
+
+@pytest.mark.parametrize("condition", ["ne", "a", "g"])
+def test_turns_that_are_alike_are_multiplied(condition: str) -> None:
+    """A loop of a million turns is counted without a million steps, whichever comparison ends it."""
+    a = VectorAssembler(AVX2)
+    again = Label()
+    a.put(again)
+    a.vload(0, Mem(RSI))
+    a.sub_number(RDI, 1)
+    a.jump_if(condition, again)
+    a.ret()
+    found = counted(a.finish(), 0x1000, {"rdi": 1_000_000, "rsi": 1 << 40})
+    assert (found.loads, found.load_bytes, found.instructions) == (1_000_000, 32_000_000, 3_000_001)
+
+
+def test_turns_that_differ_are_followed() -> None:
+    """An inner loop that runs one turn more each time is counted turn by turn: 1 + 2 + ... + 10."""
+    a = VectorAssembler(AVX2)
+    outer, inner = Label(), Label()
+    a.mov_number(RCX, 1)
+    a.put(outer)
+    a.mov(RAX, RCX)
+    a.put(inner)
+    a.vload(0, Mem(RSI))
+    a.sub_number(RAX, 1)
+    a.jump_if("ne", inner)
+    a.add_number(RCX, 1)
+    a.cmp_number(RCX, 11)
+    a.jump_if("ne", outer)
+    a.ret()
+    assert counted(a.finish(), 0x1000, {"rsi": 1 << 40}).loads == 55
+
+
+@pytest.mark.parametrize("what", ["syscall", "unknown-memory", "endless"])
+def test_what_cannot_be_followed_is_refused(what: str) -> None:
+    """A call of the system, a number from memory that nobody gave, and a way out of the code end with a reason."""
+    a = VectorAssembler(AVX2)
+    if what == "syscall":
+        a.syscall()
+    elif what == "unknown-memory":
+        a.load(RBX, Mem(RDI))
+    else:
+        a.call(RDI)
+    a.ret()
+    with pytest.raises(CountingError, match={"syscall": "syscall", "unknown-memory": "in no table", "endless": "no instruction"}[what]):
+        counted(a.finish(), 0x1000, {"rdi": 1 << 40})
+
+
+def test_a_listing_has_every_instruction() -> None:
+    """Code as text has the instructions in their order; bytes that are none are refused."""
+    a = VectorAssembler(AVX2)
+    a.vfma(1, 2, Mem(RSI, 32))
+    a.ret()
+    code = a.finish()
+    assert [each.text for each in listing(code)] == ["vfmadd231ps ymm1, ymm2, ymmword ptr [rsi + 0x20]", "ret"]
+    with pytest.raises(CountingError, match="begins no instruction"):
+        listing(code + b"\x06")
