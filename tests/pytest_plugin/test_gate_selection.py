@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from mlbench.pytest_plugin.selection import Selection, left_out, skips_of
+from mlbench.studies.subjects import names_of
 
 SWEEP = "benchmarks/test_sweep.py::test_mlp"
 CASES: list[dict[str, Any]] = [
@@ -55,9 +56,19 @@ def test_rows_of_a_network_are_those_of_another_suite(root: Path) -> None:
     rows = [{"id": f"optimized-net-b{batch}", "network": network} for batch in (8, 64)]
     rows += [{"id": "optimized-other-b8", "network": network | {"name": "other"}}, CASES[0], CASES[4]]
     places = ((root / "benchmarks", ""),)
-    asked = (Selection(root, places, (), {}), Selection(root, places, (), {"batch": (8,)}, "net"))
+    asked = (Selection(root, places, (), {}), Selection(root, places, (), {"batch": (8,)}, frozenset({"net"})))
     names = [str(row["id"]) for row in rows]
     assert [left_out(rows, (), (), each) for each in asked] == [set(names[:3]), {names[1], names[2], names[3]}]
+
+
+def test_rows_of_the_zoo_are_asked_for_with_the_zoo(root: Path) -> None:
+    """With the whole zoo in place of the sweep, a row of one of its networks that was not measured is missing, and not left out."""
+    asked = Selection(root, ((root, ""),), (), {}, frozenset(names_of("zoo")))
+    fields = ("file", "sha256", "inputs_file", "inputs_sha256")
+    network: dict[str, Any] = {"name": "policy", "outputs": [], **dict.fromkeys(fields, "")}
+    rows = [{"id": "optimized-policy-b8", "network": network, "test": "test_model.py::test_model[optimized-policy-b8]"}, CASES[0]]
+    assert "optimized-policy-b8" not in left_out(rows, (), (), asked)
+    assert CASES[0]["id"] in left_out(rows, (), (), asked)
 
 
 def test_deselected_rows_are_left_out(root: Path) -> None:

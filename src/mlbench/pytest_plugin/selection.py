@@ -17,7 +17,7 @@ from typing import Any
 
 from mlbench.errors import UsageError
 from mlbench.studies.cases import Case, Cell, case_of
-from mlbench.studies.subjects import name_of
+from mlbench.studies.subjects import names_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,14 +29,14 @@ class Selection:
         places: absolute paths and selectors (`::name`) from the command line.
         ignored: paths and patterns on paths that were ignored.
         sizes: sizes that were given for the sweep: `batch`, `hidden`, `inputs`, `outputs`, `depth` and `threads`, as far as given.
-        network: what the cases of the network are called that took the place of the sweep; empty for none.
+        networks: what the cases of the networks are called that took the place of the sweep; empty for none.
     """
 
     root: Path
     places: tuple[tuple[Path, str], ...]
     ignored: tuple[str, ...]
     sizes: Mapping[str, Collection[int]]
-    network: str = ""
+    networks: frozenset[str] = frozenset()
 
 
 def selection_of(config: Any) -> Selection:  # pytest's
@@ -57,7 +57,8 @@ def selection_of(config: Any) -> Selection:  # pytest's
             sizes[name] = (number,)
     ignored = [str((here / each).resolve()) for option in ("ignore", "ignore_glob") for each in config.getoption(option, None) or ()]
     network = config.getoption("--mlbench-model", None)
-    return Selection(Path(config.rootpath), tuple(places), tuple(ignored), sizes, name_of(network) if network else "")
+    names = frozenset(names_of(network)) if network else frozenset()
+    return Selection(Path(config.rootpath), tuple(places), tuple(ignored), sizes, names)
 
 
 def left_out(rows: Sequence[Mapping[str, Any]], done: Collection[str], deselected: Collection[str], asked: Selection) -> set[str]:
@@ -134,7 +135,7 @@ def _is_narrowed(case: Mapping[str, Any], node: str, asked: Selection) -> bool:
     cell = _cell_of(case, node)
     if cell is None:
         return False
-    if asked.network != (case.get("network") or {}).get("name", ""):
+    if (case.get("network") or {}).get("name", "") not in (asked.networks or {""}):
         return True
     sizes = cell.subject.sizes(cell.batch) | {"threads": (cell.threads,)}
     return any(not set(sizes[name]) <= set(given) for name, given in asked.sizes.items() if name in sizes)

@@ -249,6 +249,15 @@ def of_identity(network: Mapping[str, Any]) -> NetworkFile:
     )
 
 
+def names_of(model: str) -> tuple[str, ...]:
+    """Return what the cells of `model` are called, of each network where it is the whole zoo.
+
+    >>> names_of("/nets/policy.onnx"), len(names_of("zoo"))
+    (('policy',), 8)
+    """
+    return tuple(ZOO) if model == WHOLE_ZOO else (name_of(model),)
+
+
 def name_of(path: str) -> str:
     """Return what the cells of a file are called: its name without the ending, in characters that an id may have.
 
