@@ -125,7 +125,7 @@ def _compared(model: Model | Network, max_batch: int, threads: int, names: Seque
         for schedule in (each for each in candidates if each.threading == threading):
             runner = OptimizedRunner(model, max_batch, passes=names, schedule=schedule, threads=threads)
             runner.run(*xs)
-            if _is_affordable(runner):
+            if is_affordable(runner):
                 arms[schedule] = partial(runner.run, *xs)
         if threads > 1:
             time.sleep(PAUSE_S)
@@ -147,7 +147,7 @@ def _seconds(arms: dict[Schedule, Callable[[], object]]) -> dict[Schedule, float
     return dict(zip(arms, found, strict=True))
 
 
-def _is_affordable(runner: OptimizedRunner) -> bool:
+def is_affordable(runner: OptimizedRunner) -> bool:
     """Whether a runner that has run keeps within the memory budget of its program, its output and copies of weights apart.
 
     Threads may take twice as much each: in higher tiles they wait less for the interpreter's lock.

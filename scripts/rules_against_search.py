@@ -1,0 +1,101 @@
+"""How far the default rules are from the best schedule: an exhaustive search over tiles and kinds of code, for 60 shapes.
+
+    python scripts/rules_against_search.py                  # some minutes on an idle machine
+    python scripts/rules_against_search.py --shapes 64-300-200-10 --batch 512 --rounds 30
+
+Every candidate runs a trial. The FINALISTS fastest and the default then take turns in many short rounds, in this process. What is printed
+is the default's time / the best one's, the median over the rounds, with its interval; a candidate that needs more memory than the budget
+is left out, as the search leaves it out. Ctrl-C prints what is there.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import math
+import sys
+from collections.abc import Iterator, Sequence
+from functools import partial
+
+import numpy as np
+
+from mlbench import OptimizedRunner, mlp
+from mlbench.compiler.schedule.schedule import OpSchedule, Schedule
+from mlbench.compiler.x86 import find
+from mlbench.measure import time_interleaved
+from mlbench.measure.stats import Interval, median, ratio_interval
+from mlbench.models import Model
+from mlbench.studies.autotune import is_affordable
+
+SHAPES = ("64-64-10", "64-256-10", "64-1024-10", "256-256-256", "784-128-10", "784-512-256-10", "256-1024-256", "1024-1024-1024",
+          "64-300-200-10", "128-128-128-128-128", "64-64-64-64-64-64-64-64", "512-2048-512")  # fmt: skip
+BATCHES = (32, 64, 128, 512, 2048)
+TILES = (8, 12, 16, 24, 32, 48, 64, 84, 96, 128, 168, 192, 256, 336, 512, 1024)
+FINALISTS = 4
+TRIAL_S, TURN_S = 2e-4, 5e-4
+WITHIN = 1.03
+
+
+def candidates(model: Model, batch: int) -> Iterator[Schedule]:
+    """Give every tile with generated code for all products, and with NumPy for the last one or for all."""
+    products = len(model.layers)
+    mine, theirs = OpSchedule(generated=True), OpSchedule()
+    kinds = [(theirs,) * products]
+    if find()[0] is not None:
+        kinds += [(mine,) * products, (*(mine,) * (products - 1), theirs)]
+    for ops, tile in itertools.product(kinds, (None, *TILES)):
+        if tile is None or tile < batch:
+            yield Schedule(tile, ops)
+
+
+def measured(sizes: Sequence[int], batch: int, rounds: int) -> tuple[Interval, str]:
+    """Return the default's time / the best candidate's, and what that one is; 1 where no finalist was faster."""
+    model = mlp(inputs=sizes[0], hidden=sizes[1:-1], outputs=sizes[-1])
+    x = np.random.default_rng(0).standard_normal((batch, sizes[0]), dtype=np.float32)
+    default = OptimizedRunner(model, batch)
+    runners = [(schedule, OptimizedRunner(model, batch, schedule=schedule)) for schedule in candidates(model, batch)]
+    calls = {str(number): partial(runner.run, x) for number, (_, runner) in enumerate(runners)}
+    for call in calls.values():
+        call()
+    fitting = {name: call for name, call in calls.items() if is_affordable(runners[int(name)][1])}
+    trial = time_interleaved(fitting, 2, TRIAL_S, 0.0, count_faults=False)
+    finalists = sorted(fitting, key=lambda name: min(trial[name].rounds_s))[:FINALISTS]
+    arms = {name: fitting[name] for name in finalists} | {"default": partial(default.run, x)}
+    times = time_interleaved(arms, rounds, TURN_S, 0.0, count_faults=False)
+    best = min(finalists, key=lambda name: median(times[name].rounds_s))
+    pairs = zip(times["default"].rounds_s, times[best].rounds_s, strict=True)
+    schedule = runners[int(best)][0]
+    return ratio_interval([[one / other for one, other in pairs]]), f"tile {schedule.tile_rows}, {_text(schedule)}"
+
+
+def _text(schedule: Schedule) -> str:
+    generated = sum(op.generated for op in schedule.ops)
+    return f"generated code for {generated} of {len(schedule.ops)} products"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Measure the shapes and print a line for each."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--shapes", default=",".join(SHAPES), help="sizes of the layers, joined by '-' (default: %(default)s)")
+    parser.add_argument("--batch", default=",".join(map(str, BATCHES)), help="rows of a call (default: %(default)s)")
+    parser.add_argument("--rounds", type=int, default=25, help="rounds of the finalists (default: %(default)s)")
+    options = parser.parse_args(arguments)
+    cells = list(itertools.product(options.shapes.split(","), map(int, options.batch.split(","))))
+    found: list[float] = []
+    print("shape, batch: default / best (95 % interval), the best")
+    try:
+        for shape, batch in cells:
+            interval, text = measured(tuple(map(int, shape.split("-"))), batch, options.rounds)
+            found.append(interval.estimate)
+            print(f"{shape}, {batch}: {interval.estimate:.3f} ({interval.low:.3f} to {interval.high:.3f}), {text}", flush=True)
+    except KeyboardInterrupt:
+        print(f"stopped after {len(found)} of {len(cells)}")
+    if found:
+        within = sum(each <= WITHIN for each in found)
+        mean = math.exp(sum(map(math.log, found)) / len(found))
+        print(f"{within} of {len(found)} within {WITHIN - 1:.0%} of the best; geometric mean {mean:.3f}, worst {max(found):.3f}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
