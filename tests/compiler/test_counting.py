@@ -7,19 +7,19 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from mlbench.compiler.x86 import AVX2, AVX512, Shape, Vectors, find
+from mlbench.compiler.x86 import AVX2, AVX512, Argument, BodyPlan, Product, Shape, Vectors, View, find
 from mlbench.compiler.x86.assembler import RAX, RBX, RCX, RDI, RSI, Label, Mem
+from mlbench.compiler.x86.body import code_of_plan
 from mlbench.compiler.x86.counting import counted
 from mlbench.compiler.x86.decoding import listing
-from mlbench.compiler.x86.gemm import emit_product
 from mlbench.compiler.x86.isa import VectorAssembler
 from mlbench.errors import CountingError
 
 FOUND, WHY = find()
 STEPS = Path(__file__).parents[1] / "support" / "single_steps.py"
-PLACES = {"rsi": 1 << 40, "rdi": 1 << 41, "rdx": 1 << 42, "r10": 1 << 43}
 
 
 @pytest.mark.skipif(FOUND is None, reason=f"no generated code here: {WHY}")
@@ -36,10 +36,13 @@ def test_counts_are_what_the_processor_executes() -> None:
 @pytest.mark.parametrize(("inputs", "columns", "rows"), [(64, 64, 1), (256, 256, 64), (1024, 4096, 512)])
 def test_multiply_adds_are_the_products_arithmetic(vectors: Vectors, inputs: int, columns: int, rows: int) -> None:
     """A product has as many multiply-adds as its sizes ask for, and stores its result once, or once for each chunk of inputs."""
-    a = VectorAssembler(vectors)
-    emit_product(a, Shape(inputs, columns, 2, ("add", "relu")), rows, 1 << 44)
-    a.ret()
-    found = counted(a.finish(), 1 << 20, PLACES)
+    strides = 4 * inputs, 4 * columns
+    views = [View(Argument(index), stride) for index, stride in enumerate(strides)]
+    product = Product(Shape(inputs, columns, 2, ("add", "relu")), 1 << 42, (1 << 43,), views[0], views[1])
+    places = np.array([1 << 40, 1 << 41], np.uint64)
+    address = int(places.ctypes.data)
+    code = code_of_plan(vectors, BodyPlan((product,), strides, 100))
+    found = counted(code, 1 << 20, {"rdi": address, "rsi": rows}, [(address, places.nbytes)])
     assert found.multiply_adds == inputs * columns * rows // vectors.lanes
     assert found.store_bytes == 4 * rows * columns
 

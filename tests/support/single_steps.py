@@ -108,7 +108,7 @@ def two_layers(rows: Sequence[int], tile_rows: int) -> Iterator[tuple[dict[str, 
         address = int(places.ctypes.data)
         found = executed(partial(function, address, number), body.address, body.size_bytes)
         told = counted(code, body.address, {"rdi": address, "rsi": number}, [(address, places.nbytes)])
-        yield asdict(told), None if found is None else totals(found, code)
+        yield {name: number for name, number in asdict(told).items() if name in KINDS}, None if found is None else totals(found, code)
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -12,6 +13,8 @@ import numpy.typing as npt
 from mlbench.compiler.memory import MemoryPlan
 from mlbench.compiler.schedule.program import Program
 from mlbench.compiler.x86 import Arrays, Body, BodyPlan, Team, Work, code_of, few_rows, inner
+from mlbench.compiler.x86.counting import counted
+from mlbench.compiler.x86.decoding import InstructionCounts
 from mlbench.ir import FloatArray
 from mlbench.runtime.x86_backend import Run, array_columns, instructions, stages_of
 
@@ -57,6 +60,21 @@ class Generated:
         """The memory that the code takes."""
         assert isinstance(self.work.body, Body)
         return self.work.body.code.size_bytes + code_of(self.function).size_bytes
+
+    def counts(self, rows: int) -> InstructionCounts | None:
+        """Return what a call of so many rows executes; None where threads share the work.
+
+        Raises:
+            MissingExtraError: without capstone.
+        """
+        body = self.work.body
+        assert isinstance(body, Body)
+        if body.team is not None:
+            return None
+        places = np.zeros(len(self.arrays.inputs) + len(self.arrays.outputs), np.uint64)
+        address = int(places.ctypes.data)
+        code = ctypes.string_at(body.address, body.size_bytes)
+        return counted(code, body.address, {"rdi": address, "rsi": rows}, [(address, places.nbytes)])
 
 
 def generated(program: Program, plan: MemoryPlan, memory: Memory, run: Run, most_rows: int, team: Team | None = None) -> Generated:

@@ -17,6 +17,7 @@ from mlbench.arrays import aligned_bytes, aligned_floats
 from mlbench.compiler.memory import MemoryPlan
 from mlbench.compiler.pipeline import Compiled
 from mlbench.compiler.x86 import IS_READABLE, Guard, Own, Results, known_of
+from mlbench.compiler.x86.decoding import InstructionCounts
 from mlbench.errors import InputError
 from mlbench.ir import FloatArray, op_named
 from mlbench.runtime.dispatch import F32, Call, Floats
@@ -124,6 +125,11 @@ class Engine:
         if self.generated is not None:
             return (chain_text(self._program, self._program.schedule.max_batch, self.generated.size_bytes),)
         return self._executor.lanes[0].binder.sources
+
+    def counts(self, rows: int) -> InstructionCounts | None:
+        """Return what generated code executes in a call; None where NumPy or several threads have a part in the call."""
+        found = self._executor.generated
+        return None if found is None else found.counts(rows)
 
     def reserve_staging(self) -> None:
         """Make the staging buffers now, so that the first float64 or strided input allocates nothing either."""

@@ -10,6 +10,7 @@ import numpy as np
 from mlbench.compiler.memory import MemoryPlan, check_plan, plan_memory
 from mlbench.compiler.pipeline import PASSES, Compiled, Pass, compile_graph, passes_named, released
 from mlbench.compiler.schedule.schedule import Schedule
+from mlbench.compiler.x86.decoding import InstructionCounts
 from mlbench.errors import CodeError, CopyError, ModelError
 from mlbench.runtime.dispatch import Run, way_in
 from mlbench.runtime.engine import Engine, StaticMemory
@@ -125,6 +126,19 @@ class OptimizedRunner:
     def sources(self) -> tuple[str, ...]:
         """What runs: in words what generated code does, or the Python of each form that the batch sizes so far have needed."""
         return self._engine.sources
+
+    def count_instructions(self, rows: int) -> InstructionCounts | None:
+        """Return what generated code executes in a call of so many rows, counted from its bytes and not measured.
+
+        It is None where NumPy or several threads have a part in the call.
+
+        Raises:
+            ModelError: when the runner takes no call of so many rows.
+            MissingExtraError: without capstone.
+        """
+        if not _is_size(rows) or rows > self.max_batch:
+            raise ModelError(f"rows is {rows!r}; expected a whole number from 1 to {self.max_batch}")
+        return self._engine.counts(int(rows))
 
     def __reduce__(self) -> NoReturn:
         """Refuse to be copied, pickled or sent to another process: code and arena are bound to where they lie.

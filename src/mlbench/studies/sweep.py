@@ -19,7 +19,7 @@ from mlbench.measure.latency import TURN_S
 from mlbench.measure.peaks import Floor
 from mlbench.measure.stats import FEWEST_PROCESSES, Interval, ratio_interval
 from mlbench.results import BASELINE, COMPLETE, INTERRUPTED, RUNNER, RUNNERS, SPREAD_LIMIT, Measurement, fastest_rounds, timing_of
-from mlbench.studies.cases import Case, Cell, call_of, check, inputs_of, model_of, plan_of, static_bytes
+from mlbench.studies.cases import Case, Cell, call_of, check, code_of, inputs_of, model_of, plan_of, static_bytes
 from mlbench.studies.products import product_sources
 
 PRODUCTS = "products"
@@ -245,6 +245,7 @@ def measurement(
         arms={name: fastest_rounds(each) for name, each in arms.items()},
         warnings=(*doubts({name: each for name, each in ratios.items() if name != "products_ratio"}, found), *deaf),
         plan=plan_of(case),
+        code=code_of(case) if status == COMPLETE else None,
     )
 
 

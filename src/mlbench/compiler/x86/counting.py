@@ -45,7 +45,7 @@ def counted(code: bytes, address: int, arguments: Mapping[str, int], tables: Seq
     """
     interpreter = _Interpreter(code, address, arguments, tables)
     interpreter.run()
-    return InstructionCounts(*interpreter.counts)
+    return InstructionCounts(**dict(zip(KINDS, interpreter.counts, strict=True)), code_bytes=len(code))
 
 
 _MOVES = ("mov", "movabs", "movsxd", "lea")

@@ -22,6 +22,8 @@ _REGISTER, _NUMBER = 1, 2
 """What Capstone calls the types of operands; the third is memory."""
 CALCULATING = ("add", "sub", "and", "or", "xor", "imul", "shl", "sal", "shr", "sar")
 _READING = ("cmp", "test")
+_FRAME = ("rsp", "rbp")
+"""What has the addresses of the stack and of the frame in it; their words are not counted as loads and stores."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +39,7 @@ class InstructionCounts:
         prefetches: lines that are asked for in advance.
         load_bytes: bytes that loads read; a masked load counts as a whole vector.
         store_bytes: bytes that stores write; a masked store counts as a whole vector.
+        code_bytes: bytes of the code; an address takes four of them or eight, as the system happened to place memory.
     """
 
     instructions: int = 0
@@ -47,9 +50,10 @@ class InstructionCounts:
     prefetches: int = 0
     load_bytes: int = 0
     store_bytes: int = 0
+    code_bytes: int = 0
 
 
-KINDS = tuple(each.name for each in fields(InstructionCounts))
+KINDS = tuple(each.name for each in fields(InstructionCounts) if each.name != "code_bytes")
 Counts = tuple[int, ...]
 
 
@@ -181,7 +185,7 @@ def _interpreted(each: Any) -> Decoded:
     is_inert = is_vector or is_prefetch or name in ("nop", "endbr64")
     own = dict.fromkeys(KINDS, 0) | {"instructions": 1, "vector_instructions": int(is_vector), "prefetches": int(is_prefetch)}
     own["multiply_adds"] = int(name.startswith(("vfm", "vfnm")))
-    memory = [index for index, operand in enumerate(operands) if operand.is_memory and operand.base != "rsp"]
+    memory = [index for index, operand in enumerate(operands) if operand.is_memory and operand.base not in _FRAME]
     if memory and not is_prefetch and name != "lea" and (is_vector or name in ("mov", "movsxd", *CALCULATING, *_READING)):
         kind = "store" if memory[0] == 0 and name not in _READING else "load"
         own[f"{kind}s"], own[f"{kind}_bytes"] = 1, operands[memory[0]].size_bytes
