@@ -107,16 +107,21 @@ def _operands(op: Op) -> list[FloatArray]:
         return [frozen(each) for each in SCALARS[op.name]]
     if op.name in ROWS:
         return [*(frozen(random.standard_normal(3)) for _ in range(ROWS[op.name])), frozen(1e-5)]
-    return [frozen(random.standard_normal((3, 5) if op.is_product else 3))] if op.constants else []
+    shape = {"matmul": (3, 5), "gather": (4, 1, 2)}.get(op.name, (3,))
+    return [frozen(random.standard_normal(shape))] if op.constants else []
 
 
 def _values(op: Op, rows: int = 7) -> list[FloatArray]:
     """Return as many values as an op reads, three where it reads any number; no two are equal."""
     values = [batch_of(rows, 1 if op.name == "repeat_column" else 3, seed) for seed in range(op.values or 3)]
+    if op.name == "gather":
+        return [np.random.default_rng(0).integers(-4, 4, (rows, 3)).astype(np.float32)]
+    if op.name.startswith("where"):
+        return [(values[0] > 0).astype(np.float32), *values[1:]]
     return [np.abs(value) + np.float32(0.1) if op.name in POSITIVE else value for value in values]
 
 
-ATTRIBUTES = {"slice": (1, 3), "repeat_column": (4,)}
+ATTRIBUTES = {"slice": (1, 3), "repeat_column": (4,), "gather": (6,)}
 
 
 def _scope(op: Op, values: list[FloatArray], operands: list[FloatArray]) -> tuple[dict[str, Any], dict[str, Any], list[str]]:

@@ -20,6 +20,7 @@ BATCHES, COLUMNS = (1, 8, 64), (1, 24)
 INPUTS = 6
 NOTHING = Footprint(0, 0, 0)
 SCALARS = {"leaky_relu": (0.1,), "elu": (1.3,), "selu": (1.7, 1.1), "celu": (0.7,), "hard_sigmoid": (0.3, 0.6), "clip": (0.4, 1.2)}
+ENTRIES = 5
 NORMS = {"layer_norm": 2, "rms_norm": 1}
 
 
@@ -31,7 +32,14 @@ def _constants(op: Op, columns: int, *, scalar: bool) -> list[FloatArray]:
         return [*(frozen(row) for _ in range(NORMS[op.name])), frozen(1e-5)]
     if op.is_product:
         return [frozen(np.random.default_rng(3).uniform(0.5, 1, (columns, columns)))]
+    if op.is_lookup:
+        return [frozen(np.random.default_rng(4).uniform(0.5, 1, (ENTRIES, 1, _width(columns))))]
     return [frozen(0.7) if scalar else frozen(row)] * op.constants
+
+
+def _width(columns: int) -> int:
+    """Return the width of a table: 1 beside one column and beside a wide one, where an index takes more bytes than an entry."""
+    return 3 if columns == 1 else 1
 
 
 def _graph(op: Op, columns: int, form: str) -> Graph:
@@ -41,8 +49,8 @@ def _graph(op: Op, columns: int, form: str) -> Graph:
     constants = {f"k{index}": array for index, array in enumerate(arrays)}
     first = 1 if op.name == "repeat_column" or form == "narrow-first" else columns
     second = 1 if form == "narrow" else columns
-    values = ("in0",) if op.values == 1 else ("in0", "in1")
-    inputs = {"in0": first, "in1": second}
+    values = tuple(f"in{index}" for index in range(op.values or 2))
+    inputs = dict(zip(values, (first, second, second), strict=False))
     nodes: list[Node] = []
     if form in ("behind", "fused"):
         constants |= {"w": frozen(np.random.default_rng(1).uniform(0.1, 0.3, (INPUTS, first))), "b": frozen(np.full(first, 0.2))}
@@ -51,20 +59,21 @@ def _graph(op: Op, columns: int, form: str) -> Graph:
         if form == "fused":
             nodes.append(Node("add", ("p", "b"), "s", first))
         values = (nodes[-1].output, *values[1:])
-    result = op.columns([first, second][: len(values)], [array.shape for array in arrays], attributes)
+    result = op.columns([first, second, second][: len(values)], [array.shape for array in arrays], attributes)
     nodes.append(Node(op.name, (*values, *(f"k{index}" for index in range(len(arrays)))), "y", result, attributes=attributes))
     return Graph({name: inputs[name] for name in inputs if name == "in0" or name in values}, constants, tuple(nodes), ("y",))
 
 
 def _attributes(op: Op, columns: int) -> tuple[int, ...]:
-    return {"slice": (columns // 3, columns - columns // 3 or 1), "repeat_column": (5,)}.get(op.name, ())
+    parts = {"slice": (columns // 3, columns - columns // 3 or 1), "repeat_column": (5,), "gather": (columns * _width(columns),)}
+    return parts.get(op.name, ())
 
 
 def _forms(op: Op) -> Iterator[str]:
     yield from ("alone", "behind", "fused")
     if op.constants == 1 and op.elementwise and op.name not in SCALARS:
         yield "scalar"
-    if op.is_pointwise and not op.elementwise:
+    if op.is_pointwise and not op.elementwise and not op.constants:
         yield from ("narrow", "narrow-first")
 
 
@@ -76,7 +85,10 @@ CELLS = {
 
 def _inputs(graph: Graph, batch: int) -> tuple[FloatArray, ...]:
     random = np.random.default_rng(2)
-    return tuple(random.uniform(0.3, 1.5, (batch, columns)).astype(np.float32) for columns in graph.inputs.values())
+    first, *more = (random.uniform(0.3, 1.5, (batch, columns)).astype(np.float32) for columns in graph.inputs.values())
+    if graph.nodes[0].op.startswith("where"):
+        first = (first > 0.8).astype(np.float32)
+    return first, *more
 
 
 def _call(op: Op, form: str, columns: int, batch: int) -> Callable[[], object]:

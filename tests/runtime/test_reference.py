@@ -429,3 +429,40 @@ def test_the_deviation_does_not_depend_on_how_rows_are_grouped(monkeypatch: pyte
 def test_a_graph_without_rows_passes() -> None:
     """No rows, no error."""
     assert check_result(NORM, inputs_of(NORM, 0), np.zeros((0, WIDTH), np.float32)).worst == 0
+
+
+TABLE = np.arange(8.0).reshape(4, 1, 2)
+STEPS = {
+    "comparison": (Node("less", ("p", "edge"), "y", 1),),
+    "rounding": (Node("floor", ("p",), "y", 1),),
+    "index": (Node("concat", ("e", "p"), "r", 2), Node("argmax", ("r",), "y", 1)),
+    "choice": (Node("less", ("p", "edge"), "c", 1), Node("where_else", ("c", "p", "zero"), "y", 1)),
+    "table": (Node("less", ("p", "edge"), "c", 1), Node("gather", ("c", "table"), "y", 2, attributes=(2,))),
+}
+
+
+def stepped(name: str) -> Graph:
+    """Return a graph that jumps where the product of x is 2; rounding moves that product."""
+    constants = {"w": frozen([[1 / 3]]), "edge": frozen(2), "zero": frozen(0), "table": frozen(TABLE)}
+    first = (Node("matmul", ("x", "w"), "p", 1), Node("multiply", ("x", "zero"), "n", 1), Node("add", ("n", "edge"), "e", 1))
+    graph = Graph({"x": 1}, constants, (*first, *STEPS[name]), ("y",))
+    return graph.with_nodes(graph.nodes)
+
+
+@pytest.mark.parametrize("name", STEPS)
+def test_either_side_of_a_step_is_right_where_rounding_decides(name: str) -> None:
+    """Near the step any result is right, as where two probabilities tie."""
+    graph, x = stepped(name), np.array([[6.0], [1.0]], np.float32)
+    y = np.array(answer(graph, (x,)))
+    y[0] += 1
+    check_result(graph, x, y)
+
+
+@pytest.mark.parametrize("name", STEPS)
+def test_the_wrong_side_of_a_step_is_found(name: str) -> None:
+    """A thousandth away from it rounding explains nothing."""
+    graph, x = stepped(name), np.array([[6.0], [5.99]], np.float32)
+    y = np.array(answer(graph, (x,)))
+    y[1] += 1
+    with pytest.raises(WrongResultError, match="at row 1, column 0"):
+        check_result(graph, x, y)

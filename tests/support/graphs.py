@@ -76,6 +76,31 @@ class _Builder:
         else:
             self.node(name, (value,))
 
+    def condition(self, columns: int) -> str:
+        """Return a value of zeros and ones, of so many columns or of one."""
+        value = self.value(columns) if self.random.random() < 0.7 else self.node("reduce_mean", (self.value(),))
+        return self.node("greater", (value,), (self.constant(self.random.standard_normal()),))
+
+    def _add_where(self, value: str) -> None:
+        width = self.columns[value]
+        values = (value, self.value(width))
+        self.node("where", (self.condition(width), *(values if self.random.random() < 0.5 else values[::-1])))
+
+    def _add_where_else(self, value: str) -> None:
+        width = self.columns[value]
+        row = self.constant(self.random.standard_normal(width if self.random.random() < 0.7 else ()))
+        self.node("where_else", (self.condition(width), value), (row,))
+
+    def _add_gather(self, value: str) -> None:
+        entries, width = self.columns[value], int(self.random.choice([1, 2, 5]))
+        index = self.node("argmax", (value,))
+        if self.random.random() < 0.3:
+            index = self.node("add", (index,), (self.constant(-entries),))
+        if self.random.random() < 0.5:
+            index = self.node("concat", (index, self.node("argmin", (value,))))
+        table = self.constant(self.random.standard_normal((entries, 1, width)))
+        self.node("gather", (index,), (table,), (self.columns[index] * width,))
+
     def _add_matmul(self, value: str) -> None:
         shape = self.columns[value], int(self.random.choice([1, 3, 8, 17]))
         self.node("matmul", (value,), (self.constant(self.random.standard_normal(shape) / np.sqrt(shape[0])),))

@@ -3,6 +3,8 @@
 A number, its seed, decides everything. A graph is made node by node beside a float64 run on its own inputs, so that each op gets values on
 which it is defined and well-conditioned: no logarithm of a negative number, no division by nearly zero, nothing that grows without end.
 
+What jumps, such as a comparison, gets values that are FAR from where it does, because there two right runs may differ.
+
 **The tolerance** is how far rounding may take a result. The graph runs in float64 some times, and before and behind every op each element
 is off by a few units in the last place of float32, at random. FACTOR times the largest difference to the exact run is allowed.
 """
@@ -20,13 +22,23 @@ from mlbench.ir import OPS, REFERENCES, FloatArray, Graph, Node, frozen, interpr
 Wide = npt.NDArray[np.float64]
 FACTOR, RUNS, NOISE = 8.0, 4, 4 * 2.0**-24
 WIDTHS = (1, 1, 2, 3, 5, 8, 16, 17, 33)
-LARGEST, SMALLEST = 50.0, 0.1
+LARGEST, SMALLEST, FAR = 50.0, 0.1, 1e-3
 _POSITIVE = ("log", "sqrt")
 _AWAY_FROM_ZERO = ("reciprocal", "divide_into")
-_PLAIN = [op.name for op in OPS.values() if op.elementwise and not op.constants]
+_TO_WHOLE = ("floor", "ceil", "round", "trunc", "sign")
+_COMPARISONS = ("equal", "less", "less_equal", "greater", "greater_equal")
+_COMPARISONS_OF_VALUES = ("equal_values", "less_values", "less_equal_values")
+_PLACES = ("argmax", "argmin")
+_EXACT = {*_TO_WHOLE, *_COMPARISONS, *_COMPARISONS_OF_VALUES, *_PLACES}
+"""Ops whose result is a whole number, without any rounding."""
+_PLAIN = [op.name for op in OPS.values() if op.elementwise and not op.constants and op.name not in _TO_WHOLE]
 _SCALARS = {"leaky_relu": 1, "elu": 1, "selu": 2, "celu": 1, "hard_sigmoid": 2, "clip": 2}
-_OF_ROW = [op.name for op in OPS.values() if op.elementwise and op.constants and op.name not in _SCALARS]
-_OF_VALUES = [op.name for op in OPS.values() if op.is_pointwise and not op.elementwise]
+_OF_ROW = [op.name for op in OPS.values() if op.elementwise and op.constants and op.name not in {*_SCALARS, *_COMPARISONS, "fmod"}]
+_OF_VALUES = [
+    op.name
+    for op in OPS.values()
+    if op.is_pointwise and not op.elementwise and op.name not in {*_COMPARISONS_OF_VALUES, "fmod_values", "where", "where_else"}
+]
 _ROW_WISE = [op.name for op in OPS.values() if op.is_row_wise]
 _REDUCTIONS = [name for name in OPS if name.startswith("reduce_")]
 _CANCELLING = ("gelu", "gelu_tanh", "silu", "mish", "sigmoid", "elu", "selu", "celu", "hard_swish", "softplus", "log_softmax", "sin", "cos")
@@ -89,16 +101,26 @@ def _noisy(graph: Graph, xs: Sequence[FloatArray], random: np.random.Generator) 
 
     bound = {name: x.astype(np.float64) for name, x in zip(graph.inputs, xs, strict=True)}
     constants = {name: array.astype(np.float64) for name, array in graph.constants.items()}
+    exact: set[str] = set()
     with np.errstate(all="ignore"):
         for node in graph.nodes:
-            values = [shaken(bound[name]) for name in node.values]
+            values = [bound[name] if name in exact else shaken(bound[name]) for name in node.values]
             operands = [
                 constants[name] if node.op == "power" else shaken(constants[name]) for name in node.operands
             ]  # (-2) ** 3 is a number
-            result = REFERENCES[node.op](*values, *operands, *node.attributes)
+            result = np.asarray(REFERENCES[node.op](*values, *operands, *node.attributes), np.float64)
             size = np.abs(values[0]).max(initial=1) if node.op in _CANCELLING else 0.0
-            bound[node.output] = shaken(np.asarray(result)) + size * NOISE * random.uniform(-1, 1, result.shape)
+            if _is_exact(node, exact):
+                exact.add(node.output)
+                bound[node.output] = result
+                continue
+            bound[node.output] = shaken(result) + size * NOISE * random.uniform(-1, 1, result.shape)
     return tuple(bound[name] for name in graph.outputs)
+
+
+def _is_exact(node: Node, exact: set[str]) -> bool:
+    """Whether a node binds whole numbers: it makes them, or moves those of others."""
+    return node.op in _EXACT or (node.op in {"concat", "slice", "repeat_column"} and all(name in exact for name in node.values))
 
 
 class _Maker:
@@ -118,7 +140,7 @@ class _Maker:
         pieces: tuple[Callable[[], str | None], ...] = (
             self._linear, self._linear, self._linear, self._plain, self._plain, self._of_scalars, self._of_row, self._of_row,
             self._of_values, self._of_values, self._row_wise, self._reduction, self._concat, self._slice, self._written_out,
-            self._batch_norm, self._residual,
+            self._batch_norm, self._residual, self._to_whole, self._comparison, self._comparison, self._place, self._where, self._gather,
         )  # fmt: skip
         for _ in range(int(self._random.integers(1, most + 1))):
             pieces[int(self._random.integers(len(pieces)))]()
@@ -158,7 +180,7 @@ class _Maker:
         """Add a node unless a value of it would be too large or not finite; return what it binds."""
         constants = [self._constants[name].astype(np.float64) for name in operands]
         with np.errstate(all="ignore"):
-            result = np.asarray(REFERENCES[op](*(self._values[name] for name in values), *constants, *attributes))
+            result = np.asarray(REFERENCES[op](*(self._values[name] for name in values), *constants, *attributes), np.float64)
         if not np.isfinite(result).all() or np.abs(result).max(initial=0) > LARGEST:
             return None
         name = f"h{len(self._nodes)}"
@@ -173,6 +195,11 @@ class _Maker:
 
     def _is_far(self, name: str) -> bool:
         return bool(np.abs(self._values[name]).min(initial=1) > SMALLEST)
+
+    def _is_above(self, name: str) -> bool:
+        """Whether each row has a largest element that leads by FAR, or is a single one."""
+        ranked = np.sort(self._values[name], axis=1)
+        return ranked.shape[1] == 1 or bool((ranked[:, -1] - ranked[:, -2]).min(initial=1) > FAR)
 
     # the pieces
 
@@ -247,6 +274,62 @@ class _Maker:
         value = self._value()
         first, last = sorted(self._random.choice(self._values[value].shape[1] + 1, 2, replace=False))
         return self._add("slice", value, attributes=(int(first), int(last)))
+
+    def _to_whole(self) -> str | None:
+        value, op = self._value(), str(self._random.choice(_TO_WHOLE))
+        numbers = self._values[value]
+        near = {"round": np.floor(numbers) + 0.5, "sign": np.zeros(())}.get(op, np.rint(numbers))
+        return self._add(op, value) if np.abs(numbers - near).min(initial=1) > FAR else None
+
+    def _threshold(self, value: str) -> str | None:
+        """Return a row that is far from all numbers of its column, in the middle of a gap between two of them; None without one."""
+        ranked = np.sort(self._values[value], axis=0)
+        if len(ranked) < 2:
+            return self._constant(ranked[0] + self._random.choice([-0.5, 0.5], ranked.shape[1]))
+        gaps = np.diff(ranked, axis=0)
+        if gaps.max(axis=0).min() < 2 * FAR:
+            return None
+        place = gaps.argmax(axis=0)[np.newaxis]
+        return self._constant((np.take_along_axis(ranked, place, 0) + np.take_along_axis(gaps, place, 0) / 2)[0])
+
+    def _comparison(self) -> str | None:
+        one = self._value()
+        if self._random.random() < 0.3:
+            fitting = [name for name, value in self._values.items() if value.shape[1] in {1, self._values[one].shape[1]}]
+            other = str(self._random.choice(fitting))
+            is_far = np.abs(self._values[one] - self._values[other]).min(initial=1) > FAR
+            return self._add(str(self._random.choice(_COMPARISONS_OF_VALUES)), one, other) if is_far else None
+        row = self._threshold(one)
+        return row and self._add(str(self._random.choice(_COMPARISONS)), one, operands=(row,))
+
+    def _place(self) -> str | None:
+        value = self._value()
+        op, source = ("argmax", value) if self._random.random() < 0.5 else ("argmin", self._add("neg", value))
+        return self._add(op, source) if source and self._is_above(value) else None
+
+    def _where(self) -> str | None:
+        condition = self._comparison()
+        if not condition:
+            return None
+        columns = self._values[condition].shape[1]
+        fitting = [name for name, value in self._values.items() if value.shape[1] in {1, columns}]
+        one, other = (str(each) for each in self._random.choice(fitting, 2))
+        if self._random.random() < 0.4:
+            row = self._row(max(columns, self._values[one].shape[1]))
+            return self._add("where_else", condition, one, operands=(self._constant(row),))
+        return self._add("where", condition, one, other)
+
+    def _gather(self) -> str | None:
+        place = self._place()
+        if not place:
+            return None
+        entries, width = self._values[self._nodes[-1].values[0]].shape[1], int(self._random.choice([1, 2, 8]))
+        columns = 1
+        if self._random.random() < 0.3:
+            both = self._add("concat", place, place)
+            place, columns = (both, 2) if both else (place, 1)
+        table = self._constant(self._random.standard_normal((entries, 1, width)))
+        return self._add("gather", place, operands=(table,), attributes=(columns * width,))
 
     def _residual(self) -> str | None:
         value = self._value()

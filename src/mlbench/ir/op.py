@@ -39,6 +39,7 @@ class Op:
         attributes: how many whole numbers it takes besides.
         is_view: `eager` gives a view of the value.
         is_row_wise: each row of the result depends on that row of its one value alone, and has as many columns.
+        is_lookup: it reads rows of its constant, and not all of it.
     """
 
     name: str
@@ -56,11 +57,12 @@ class Op:
     attributes: int = 0
     is_view: bool = False
     is_row_wise: bool = False
+    is_lookup: bool = False
 
     @property
     def is_pointwise(self) -> bool:
-        """Whether element (i, j) of the result depends on the elements (i, j) of its values alone, one value or two."""
-        return self.elementwise or (self.values == 2 and self.in_place)
+        """Whether element (i, j) of the result depends on the elements (i, j) of its values alone, one value or more."""
+        return self.elementwise or (self.values > 1 and self.in_place)
 
     def columns(self, columns: Sequence[int], shapes: Sequence[Shape], attributes: Sequence[int] = ()) -> int:
         """Return the columns of the result.
@@ -88,6 +90,8 @@ class Op:
     def traffic_bytes(self, rows: int, columns: int, inputs: int, shapes: Sequence[Shape]) -> int:
         """Bytes it must read and write at least once: the values, the constants and the result."""
         constants = sum(_size(shape) for shape in shapes)
+        if self.is_lookup:
+            constants = min(constants, rows * columns)
         return BYTES_PER_NUMBER * (rows * inputs + constants + rows * columns)
 
 
@@ -152,6 +156,25 @@ def alike(columns: Sequence[int], shapes: Sequence[Shape], attributes: Sequence[
     if len(set(columns) - {1}) > 1:
         raise GraphError(f"the values have {', '.join(map(str, columns))} columns; expected the same number, or 1")
     return max(columns)
+
+
+def alike_with_row(columns: Sequence[int], shapes: Sequence[Shape], attributes: Sequence[int]) -> int:
+    """The values have the same number of columns, or one of them has one; and one constant: a row, a strip or a scalar."""
+    return with_row([alike(columns, (), ())], shapes, attributes)
+
+
+def looked_up(columns: Sequence[int], shapes: Sequence[Shape], attributes: Sequence[int]) -> int:
+    """One constant, a table of shape (entries, 1, width); the attribute is the columns of the result, `width` for each of the value.
+
+    The table has three axes because a constant of two is a weight or a strip, and one of one axis is a row.
+    """
+    (table,), (found,) = shapes, attributes
+    if len(table) != 3 or table[1] != 1 or min(table) < 1 or found != columns[0] * table[2]:
+        raise GraphError(
+            f"the value has {columns[0]} columns, the table the shape {table}, and the attribute is {found}; "
+            "expected (entries, 1, width), and the columns times the width"
+        )
+    return found
 
 
 def side_by_side(columns: Sequence[int], shapes: Sequence[Shape], attributes: Sequence[int]) -> int:

@@ -2,9 +2,10 @@
 
 A kernel is a line of Python, not a function: both runners paste the lines of their nodes into one straight-line function
 (`mlbench.runtime.numpy_backend.lowering`). A loop over kernel objects would cost the baseline 10 to 20 % on small layers, and an
-interpreter that dawdles flatters everything it is compared with. `{x}` is the first value, `{other}` the second, `{values}` are all of
-them with commas between, `{0}`, `{1}` are constants, `{a0}`, `{a1}` are attributes, `{out}` is where the result goes, and `{s0}`, `{s1}`
-are scratch matrices. What does not fit on some lines is a function of `mlbench.runtime.numpy_backend.kernels`.
+interpreter that dawdles flatters everything it is compared with. `{x}` is the first value, `{other}` the last, `{second}` the one between
+of three, `{values}` are all of them with commas between, `{index}` is the first as whole numbers, `{0}`, `{1}` are constants, `{a0}`,
+`{a1}` are attributes, `{out}` is where the result goes, and `{s0}`, `{s1}` are scratch matrices. What does not fit on some lines is a
+function of `mlbench.runtime.numpy_backend.kernels` or of `selection` next to it.
 
 Adding an op is adding a row here and, for `mlbench.ir.reference`, one line of float64.
 """
@@ -27,9 +28,26 @@ def _of_row(name: str, flop: int, eager: str, *into: str, scratch: int = 0) -> O
     return Op(name, 1, rules.with_row, flop, eager, into, scratch, elementwise=True, in_place=True)
 
 
-def _of_values(name: str, flop: int, eager: str, into: str) -> Op:
+def _of_values(name: str, flop: int, eager: str, into: str, *, scratch: int = 0) -> Op:
     """Return an op of two values."""
-    return Op(name, 0, rules.alike, flop, eager, (into,), in_place=True, values=2)
+    return Op(name, 0, rules.alike, flop, eager, (into,), scratch, in_place=True, values=2)
+
+
+def _comparison(name: str, sign: str) -> Op:
+    """Return a comparison of a value with a constant, a row or a scalar: 1 where it holds, else 0."""
+    return _of_row(name, 1, f"({{x}} {sign} {{0}}).astype(np.float32)", f"compare_into({name}, {{x}}, {{0}}, {{out}}, {{s0}})", scratch=1)
+
+
+def _comparison_of_values(name: str, sign: str) -> Op:
+    """Return a comparison of two values."""
+    eager, into = f"({{x}} {sign} {{other}}).astype(np.float32)", f"compare_into({name}, {{x}}, {{other}}, {{out}}, {{s0}})"
+    return _of_values(f"{name}_values", 1, eager, into, scratch=1)
+
+
+def _place(name: str) -> Op:
+    """Return an op from the columns of a value to the index of one of them, the first where several are equal."""
+    eager, into = f"{{x}}.{name}(axis=1).astype(np.float32)[:, np.newaxis]", f"{name}_into({{x}}, {{out}}, {{s0}})"
+    return Op(name, 0, rules.one_column, 1, eager, (into,), scratch=1)
 
 
 def _row_wise(name: str, flop: int, constants: int = 0, *, scratch: int = 2) -> Op:
@@ -68,6 +86,11 @@ _ELEMENTWISE = (
     _elementwise("abs", 1, "np.abs({x})", "absolute({x}, out={out})"),
     _elementwise("neg", 1, "-{x}", "negative({x}, out={out})"),
     _elementwise("reciprocal", 4, "1 / {x}", "divide(1, {x}, out={out})"),
+    _elementwise("floor", 1, "np.floor({x})", "floor({x}, out={out})"),
+    _elementwise("ceil", 1, "np.ceil({x})", "ceil({x}, out={out})"),
+    _elementwise("round", 1, "np.rint({x})", "rint({x}, out={out})"),
+    _elementwise("trunc", 1, "np.trunc({x})", "trunc({x}, out={out})"),
+    _elementwise("sign", 1, "np.sign({x})", "sign({x}, out={out})"),
     _elementwise("sin", 8, "np.sin({x})", "sin({x}, out={out})"),
     _elementwise("cos", 8, "np.cos({x})", "cos({x}, out={out})"),
     _elementwise("erf", 30, "erf({x})", "erf_into({x}, {out}, {s0}, {s1})", scratch=2),
@@ -119,6 +142,12 @@ _ELEMENTWISE = (
     _of_row("subtract_from", 1, "{0} - {x}", "subtract({0}, {x}, out={out})"),
     _of_row("divide_into", 4, "{0} / {x}", "divide({0}, {x}, out={out})"),
     _of_row("power", 20, "{x} ** {0}", "power({x}, {0}, out={out})"),
+    _of_row("fmod", 8, "np.fmod({x}, {0})", "fmod({x}, {0}, out={out})"),
+    _comparison("equal", "=="),
+    _comparison("less", "<"),
+    _comparison("less_equal", "<="),
+    _comparison("greater", ">"),
+    _comparison("greater_equal", ">="),
     _of_row("prelu", 4, "np.maximum({x}, 0) + {0} * np.minimum({x}, 0)",
             "{s1}.fill(0)", "minimum({x}, {s1}, out={s0})", "multiply({s0}, {0}, out={s0})",
             "maximum({x}, {s1}, out={out})", "add({out}, {s0}, out={out})", scratch=2),
@@ -131,6 +160,14 @@ _OTHERS = (
     _of_values("minimum_values", 1, "np.minimum({x}, {other})", "minimum({x}, {other}, out={out})"),
     _of_values("maximum_values", 1, "np.maximum({x}, {other})", "maximum({x}, {other}, out={out})"),
     _of_values("power_values", 20, "{x} ** {other}", "power({x}, {other}, out={out})"),
+    _of_values("fmod_values", 8, "np.fmod({x}, {other})", "fmod({x}, {other}, out={out})"),
+    _comparison_of_values("equal", "=="),
+    _comparison_of_values("less", "<"),
+    _comparison_of_values("less_equal", "<="),
+    Op("where", 0, rules.alike, 1, "np.where({x}, {second}, {other})",
+       ("where_into({x}, {second}, {other}, {out}, {s0}, {s1})",), scratch=2, in_place=True, values=3),
+    Op("where_else", 1, rules.alike_with_row, 1, "np.where({x}, {other}, {0})",
+       ("where_into({x}, {other}, {0}, {out}, {s0}, {s1})",), scratch=2, in_place=True, values=2),
     _row_wise("softmax", 12),
     _row_wise("log_softmax", 13),
     _row_wise("layer_norm", 8, 3),
@@ -140,6 +177,10 @@ _OTHERS = (
     _reduction("reduce_max", 1, "{x}.max(axis=1, keepdims=True)"),
     _reduction("reduce_min", 1, "{x}.min(axis=1, keepdims=True)"),
     _reduction("reduce_l2", 2, "np.sqrt(np.square({x}).sum(axis=1, keepdims=True))"),
+    _place("argmax"),
+    _place("argmin"),
+    Op("gather", 1, rules.looked_up, 0, "{0}[{index}].reshape(-1, {a0})",
+       ("gather_into({x}, {0}, {out}, {s0})",), scratch=1, attributes=1, is_lookup=True),
     Op("concat", 0, rules.side_by_side, 0, "np.concatenate(({values},), axis=1)", ("concat_into(({values},), {out})",), values=ANY),
     Op("slice", 0, rules.part, 0, "{x}[:, {a0}:{a1}]", ("copyto({out}, {x}[:, {a0}:{a1}])",), attributes=2, is_view=True),
     Op("repeat_column", 0, rules.repeated, 0, "np.repeat({x}, {a0}, axis=1)", ("copyto({out}, {x})",), attributes=1),

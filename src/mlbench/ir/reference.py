@@ -64,6 +64,16 @@ def _exponential_below(x: Wide, alpha: Wide) -> Wide:
     return np.where(x > 0, x, alpha * np.expm1(x))
 
 
+def _where(condition: Wide, x: Wide, y: Wide) -> Wide:
+    return np.where(np.isnan(condition), np.nan, np.where(condition != 0, x, y))
+
+
+def _gather(x: Wide, table: Wide, columns: int) -> Wide:
+    entries, _, width = table.shape
+    found = table[np.nan_to_num(x).astype(np.int64) % entries].reshape((-1, columns))
+    return np.where(np.repeat(np.isnan(x), width, axis=1), np.nan, found)
+
+
 REFERENCES: dict[str, Callable[..., Any]] = {
     "matmul": lambda x, weight: x @ weight,
     "relu": lambda x: np.maximum(x, 0),
@@ -77,6 +87,11 @@ REFERENCES: dict[str, Callable[..., Any]] = {
     "abs": np.abs,
     "neg": np.negative,
     "reciprocal": lambda x: 1 / x,
+    "floor": np.floor,
+    "ceil": np.ceil,
+    "round": np.rint,
+    "trunc": np.trunc,
+    "sign": np.sign,
     "sin": np.sin,
     "cos": np.cos,
     "erf": _erf,
@@ -100,6 +115,12 @@ REFERENCES: dict[str, Callable[..., Any]] = {
     "subtract_from": lambda x, row: row - x,
     "divide_into": lambda x, row: row / x,
     "power": np.power,
+    "fmod": np.fmod,
+    "equal": np.equal,
+    "less": np.less,
+    "less_equal": np.less_equal,
+    "greater": np.greater,
+    "greater_equal": np.greater_equal,
     "prelu": lambda x, slope: np.where(x > 0, x, slope * x),
     "add_values": lambda x, y: x + y,
     "subtract_values": lambda x, y: x - y,
@@ -108,6 +129,12 @@ REFERENCES: dict[str, Callable[..., Any]] = {
     "minimum_values": np.minimum,
     "maximum_values": np.maximum,
     "power_values": np.power,
+    "fmod_values": np.fmod,
+    "equal_values": np.equal,
+    "less_values": np.less,
+    "less_equal_values": np.less_equal,
+    "where": _where,
+    "where_else": _where,
     "softmax": _softmax,
     "log_softmax": _log_softmax,
     "layer_norm": _layer_norm,
@@ -117,6 +144,9 @@ REFERENCES: dict[str, Callable[..., Any]] = {
     "reduce_max": lambda x: x.max(axis=1, keepdims=True),
     "reduce_min": lambda x: x.min(axis=1, keepdims=True),
     "reduce_l2": lambda x: np.linalg.norm(x, axis=1, keepdims=True),
+    "argmax": lambda x: x.argmax(axis=1)[:, np.newaxis],
+    "argmin": lambda x: x.argmin(axis=1)[:, np.newaxis],
+    "gather": _gather,
     "concat": lambda *values: np.concatenate(values, axis=1),
     "slice": lambda x, first, last: x[:, first:last],
     "repeat_column": lambda x, times: np.repeat(x, times, axis=1),

@@ -12,13 +12,15 @@ because an optimiser may have folded either into another product. A product over
 
 Copies come in pairs with opposite errors, so that one of them crosses the kink of a ReLU at zero. Where a number may overflow in float32
 in one order of operations and not in another, and where rounding may move a divisor or the argument of a logarithm to zero or below, one
-copy is NaN, and nothing is known about what depends on it.
+copy is NaN, and nothing is known about what depends on it. The same is done where rounding may move a number across a step, as in a
+comparison, a floor or the index of the largest: either side is right there.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -111,7 +113,9 @@ def _unless_squares_overflow(size: Wide, x: Wide) -> Wide:
 
 ROUNDINGS: dict[str, Rounding | None] = {
     **dict.fromkeys(("relu", "abs", "neg", "maximum", "minimum", "clip", "maximum_values", "minimum_values", "reduce_max", "reduce_min")),
-    **dict.fromkeys(("concat", "slice", "repeat_column")),
+    **dict.fromkeys(("concat", "slice", "repeat_column", "gather", "where", "where_else")),
+    **dict.fromkeys(("floor", "ceil", "round", "trunc", "sign", "fmod", "fmod_values", "argmax", "argmin")),
+    **dict.fromkeys(("equal", "less", "less_equal", "greater", "greater_equal", "equal_values", "less_values", "less_equal_values")),
     **dict.fromkeys(("add", "subtract_from", "add_values", "subtract_values"), _sum),
     **dict.fromkeys(("multiply", "divide", "divide_into", "multiply_values", "divide_values", "reciprocal"), _relative(1)),
     **dict.fromkeys(("square", "sqrt", "leaky_relu", "prelu"), _relative(1)),
@@ -136,6 +140,57 @@ ROUNDINGS: dict[str, Rounding | None] = {
 
 SINGULAR = {"sqrt": 0, "log": 0, "power": 0, "power_values": 0, "reciprocal": 0, "divide_into": 0, "divide_values": 1}
 """Ops that have no number, or no derivative, where one of their values is zero, and which value that is."""
+
+
+def _from_whole(rows: int, x: Wide) -> Wide:
+    return np.asarray(x - _again(np.rint(x[:rows])))
+
+
+def _from_whole_but_zero(rows: int, x: Wide) -> Wide:
+    nearest = _again(np.rint(x[:rows]))
+    return np.where(nearest == 0, np.inf, x - nearest)
+
+
+def _from_half(rows: int, x: Wide) -> Wide:
+    return np.asarray(x - _again(np.floor(x[:rows]) + 0.5))
+
+
+def _from_multiple(rows: int, x: Wide, y: Wide) -> Wide:
+    step = y if y.ndim < 2 else y[:rows]
+    multiple = _again(np.rint(x[:rows] / step))
+    return np.where(multiple == 0, np.inf, x - y * multiple)
+
+
+def _from_other(_: int, x: Wide, y: Wide) -> Wide:
+    return x - y
+
+
+def _lead(rows: int, x: Wide) -> Wide:
+    """Return by how much the largest of each row leads, in the copies of the row that of the exact row."""
+    if x.shape[1] == 1:
+        return np.full_like(x, np.inf)
+    first = _again(x[:rows].argmax(axis=1)[:, np.newaxis])
+    others = np.array(x)
+    np.put_along_axis(others, first, -np.inf, axis=1)
+    return np.asarray(np.take_along_axis(x, first, axis=1) - others.max(axis=1, keepdims=True))
+
+
+def _again(exact: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    return np.tile(exact, (COPIES + 1, 1))
+
+
+STEPS: dict[str, Callable[..., Wide]] = {
+    **dict.fromkeys(("floor", "ceil"), _from_whole),
+    "round": _from_half,
+    "trunc": _from_whole_but_zero,
+    "sign": lambda _, x: x,
+    **dict.fromkeys(("fmod", "fmod_values"), _from_multiple),
+    **dict.fromkeys(("equal", "less", "less_equal", "greater", "greater_equal"), _from_other),
+    **dict.fromkeys(("equal_values", "less_values", "less_equal_values"), _from_other),
+    "argmax": _lead,
+    "argmin": lambda rows, x: _lead(rows, -x),
+}
+"""Ops whose result jumps, and how far the values are from the nearest jump: of the rows, the values with their copies, the constants."""
 NEAR = 8.0
 """Standard deviations within which rounding may move a value."""
 
@@ -191,6 +246,8 @@ def _apply(
     else:
         value = np.asarray(REFERENCES[step.op](*values, *operands, *attributes), np.float64, order="C")
     rounding = ROUNDINGS[step.op]
+    if step.op in STEPS:
+        _open_near_steps(value, STEPS[step.op](rows, *values, *operands), rows)
     if rounding is None:
         return value
     size, factor = rounding(value[:rows], *(each[:rows] for each in values), *operands)
@@ -207,6 +264,14 @@ def _apply(
             is_open |= (exact < 0) & (_spread(_stacked(values[1], rows))[1] > 0)
     stacked[1][is_open] = np.where(np.isfinite(stacked[0][is_open]), np.nan, 0.0)
     return value
+
+
+def _open_near_steps(value: Wide, distance: Wide, rows: int) -> None:
+    """Make one copy NaN where rounding may move a number across a step."""
+    exact, spread = _spread(_stacked(distance, rows))
+    is_open = ~np.isfinite(spread) | ((np.abs(exact) <= NEAR * spread) & (spread > 0))
+    stacked = _stacked(value, rows)
+    stacked[1][is_open] = np.where(np.isfinite(stacked[0][is_open]), np.nan, 0.0)
 
 
 def _product_of_copies(x: Wide, weight: Wide, rows: int) -> Wide:

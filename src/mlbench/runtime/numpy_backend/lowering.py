@@ -21,18 +21,19 @@ import numpy as np
 
 from mlbench.errors import GraphError
 from mlbench.ir import FloatArray, Graph, Step, op_named
-from mlbench.runtime.numpy_backend import kernels
+from mlbench.runtime.numpy_backend import kernels, selection
 
 _serial = itertools.count()
 _UFUNCS = (
-    "absolute", "add", "cos", "divide", "exp", "log", "maximum", "minimum", "multiply", "negative", "power", "sin", "sqrt", "square",
-    "subtract", "tanh",
+    "absolute", "add", "ceil", "cos", "divide", "equal", "exp", "floor", "fmod", "greater", "greater_equal", "less", "less_equal", "log",
+    "maximum", "minimum", "multiply", "negative", "power", "rint", "sign", "sin", "sqrt", "square", "subtract", "tanh", "trunc",
 )  # fmt: skip
 _FUNCTIONS = (
     kernels.concat_into, kernels.erf, kernels.erf_into, kernels.gelu_into, kernels.layer_norm, kernels.layer_norm_into,
     kernels.log_softmax, kernels.log_softmax_into, kernels.reduce_l2_into, kernels.reduce_max_into, kernels.reduce_mean_into,
     kernels.reduce_min_into, kernels.reduce_sum_into, kernels.rms_norm, kernels.rms_norm_into, kernels.softmax, kernels.softmax_into,
-    kernels.softplus_into,
+    kernels.softplus_into, selection.argmax_into, selection.argmin_into, selection.compare_into, selection.gather_into,
+    selection.where_into,
 )  # fmt: skip
 NAMESPACE: dict[str, Any] = {
     "np": np,
@@ -104,7 +105,8 @@ def _eager(step: Step, values: list[str], attributes: Sequence[int] = ()) -> str
 
 def value_fields(values: Sequence[str]) -> dict[str, str]:
     """Return what the lines of the op table call the values that an op reads."""
-    return {"x": values[0], "other": values[-1], "values": ", ".join(values)}
+    second = values[1] if len(values) > 1 else ""
+    return {"x": values[0], "second": second, "other": values[-1], "values": ", ".join(values), "index": f"{values[0]}.astype(np.intp)"}
 
 
 def attribute_fields(attributes: Sequence[int]) -> dict[str, int]:

@@ -306,9 +306,10 @@ def kernel_lines(
     """Return the lines of a kernel.
 
     In place on a single element NumPy cannot tell that it may run, and mallocs; it does not when it reads the element's value instead.
+    What goes through scratch is not in place.
     """
     op = op_named(step.op)
-    if single and op.is_pointwise:
+    if single and op.is_pointwise and (op.elementwise or not op.scratch):
         elements = [f"{value}[0, 0]" for value in values]
         return [f"{result}[...] = {op.eager.format(*step.operands, **value_fields(elements))}"]
     places = {f"s{index}": name for index, name in enumerate(scratch)}
