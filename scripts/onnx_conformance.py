@@ -185,23 +185,31 @@ def tried(model: ModelProto, data_sets: Sequence[Data], case: Any) -> Outcome:
 
 def differing(network: Network, inputs: Sequence[Array], expected: Sequence[Array], case: Any) -> str:
     """Return how a result differs; "" where all agree."""
-    xs = tuple(np.asarray(x, np.float32) for x in inputs)
+    xs = tuple(np.asarray(x, dtype).reshape((len(x), -1)) for x, dtype in zip(inputs, network.input_dtypes, strict=True))
     graph = network.graph()
     runs: dict[str, Callable[[], Any]] = {
-        "reference": lambda: interpret(graph, xs),
+        "reference": lambda: tuple(each.astype(np.float32) for each in interpret(graph, xs)),
         "BaselineRunner": lambda: BaselineRunner(network).run(*xs),
         "OptimizedRunner": lambda: OptimizedRunner(network, max_batch=len(xs[0])).run(*xs),
     }
     for name, run in runs.items():
         found = run()
-        results = found if isinstance(found, tuple) else (found,)
+        results = network.as_declared(found if isinstance(found, tuple) else (found,))
         for result, right in zip(results, expected, strict=True):
             wanted = np.asarray(right)
-            if wanted.size != result.size or not np.allclose(
-                result.reshape(wanted.shape), wanted, rtol=case.rtol, atol=case.atol, equal_nan=True
-            ):
+            if not are_equal(result, wanted, case):
                 return f"{name}: {result.ravel()[:5]} of {result.shape}; expected {wanted.ravel()[:5]} of {wanted.shape}"
     return ""
+
+
+def are_equal(result: Array, wanted: Array, case: Any) -> bool:
+    """Whether a result has the numbers of another one, and its type, text aside."""
+    if wanted.size != result.size:
+        return False
+    shaped = result.reshape(wanted.shape)
+    if wanted.dtype.kind in "OUS":
+        return bool((shaped.astype(str) == wanted.astype(str)).all())
+    return shaped.dtype == wanted.dtype and bool(np.allclose(shaped, wanted, rtol=case.rtol, atol=case.atol, equal_nan=True))
 
 
 if __name__ == "__main__":

@@ -190,7 +190,7 @@ def _node(**changes: Any) -> Callable[[Arrays], Arrays]:
 FOREIGN: dict[str, tuple[Callable[[Arrays], Arrays], str]] = {
     "another-format": (_with(format="mlbench-model"), "its format is 'mlbench-model'; expected 'mlbench-network'"),
     "no-format": (_without("format"), "its format is 'None'"),
-    "another-version": (_with(version=2), "its version is 2; this mlbench reads version 1"),
+    "another-version": (_with(version=3), "its version is 3; this mlbench reads versions 1 to 2"),
     "no-version": (_without("version"), "its version is None"),
     "no-graph": (_without("graph"), "its graph is missing or no text"),
     "graph-of-numbers": (_with(graph=np.ones(3)), "its graph is missing or no text"),
@@ -215,7 +215,7 @@ FOREIGN: dict[str, tuple[Callable[[Arrays], Arrays], str]] = {
     "constants-of-numbers": (_text(constants=[1, 2]), "constants: found [1, 2]; expected names"),
     "float64": (_with(constant0=np.ones((6, 5))), "constant 'w0': found float64 of shape (6, 5)"),
     "other-byte-order": (_with(constant0=np.ones((6, 5), ">f4")), "constant 'w0': found >f4"),
-    "three-dimensions": (_with(constant0=np.ones((6, 5, 1), np.float32)), "constant 'w0': found float32 of shape (6, 5, 1)"),
+    "four-dimensions": (_with(constant0=np.ones((6, 5, 1, 1), np.float32)), "constant 'w0': found float32 of shape (6, 5, 1, 1)"),
     "weight-that-does-not-fit": (_with(constant0=np.ones((4, 5), np.float32)), "node 0 (p0 = matmul): matmul: the value has 6 columns"),
     "unknown-op": (_node(op="system"), "node 0 (p0 = system): no op is called 'system'"),
     "node-with-more": (_node(code="import os"), "node 0: found the keys attributes, code"),

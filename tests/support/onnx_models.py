@@ -35,10 +35,11 @@ def model(
     ml: int = 3,
     name: str = "brought",
     functions: Sequence[FunctionProto] = (),
+    kind: int = TensorProto.FLOAT,
 ) -> ModelProto:
-    """Return a model; an input of n columns is (batch, n), and outputs declare the shape that the package infers."""
+    """Return a model; an input of n columns is (batch, n), of the type `kind`, and outputs declare what the package infers."""
     shapes = {"x": 3} if inputs is None else inputs
-    infos = [tensor_info(key, (BATCH, shape) if isinstance(shape, int) else shape) for key, shape in shapes.items()]
+    infos = [tensor_info(key, (BATCH, shape) if isinstance(shape, int) else shape, kind) for key, shape in shapes.items()]
     graph = helper.make_graph(
         list(nodes),
         name,
@@ -52,8 +53,8 @@ def model(
     inferred = {each.name: each for each in (proto if functions else shape_inference.infer_shapes(proto)).graph.output}
     del proto.graph.output[:]
     for each in outputs:
-        kind = inferred[each].type.tensor_type
-        proto.graph.output.append(inferred[each] if kind.HasField("shape") else tensor_info(each, (None, None), kind.elem_type or 1))
+        found = inferred[each].type.tensor_type
+        proto.graph.output.append(inferred[each] if found.HasField("shape") else tensor_info(each, (None, None), found.elem_type or 1))
     return proto
 
 

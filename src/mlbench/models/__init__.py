@@ -2,9 +2,10 @@
 
 from mlbench.models.formats import load
 from mlbench.models.model import HIDDEN_ACTIVATIONS, IDENTITY, LEAKY_SLOPE, OUTPUT_ACTIVATIONS, Digits, Layer, Model, load_digits_mlp, mlp
-from mlbench.models.network import Network
+from mlbench.models.network import EXACT, Network
 
 __all__ = [
+    "EXACT",
     "HIDDEN_ACTIVATIONS",
     "IDENTITY",
     "LEAKY_SLOPE",

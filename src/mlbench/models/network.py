@@ -10,8 +10,8 @@ import keyword
 import os
 import re
 from collections import Counter
-from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,10 @@ from mlbench.models.network_file import arrays_of, parts_of
 from mlbench.units import format_bytes
 
 _HALF = re.compile("[\ud800-\udfff]")
+TEXT = "text"
+DTYPES = ("float32", "bool", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64")
+EXACT = 1 << 24
+"""Whole numbers up to this are float32 numbers."""
 MOST_COLUMNS = 1 << 28
 """Most columns of a value: 1 GB a row."""
 
@@ -44,6 +48,9 @@ class Network(ReadOnly):
         input_names: what the file calls the inputs, in its order; any text.
         output_names: what the file calls the outputs, in its order; any text.
         batch: the only batch it runs at; None for any.
+        input_dtypes: what the file says that each input is, one of DTYPES; float32 for all by default. Runners take whole numbers as such.
+        output_dtypes: the same of the outputs; "text" for labels. Runners give float32, and `as_declared` what is said here.
+        labels: name of each output of text to its labels, in the order of the indices that runners give.
 
     Raises:
         ModelError: when the graph breaks a law of `mlbench.ir.verify` or has an epilogue, or names or batch do not fit it.
@@ -54,6 +61,9 @@ class Network(ReadOnly):
     input_names: tuple[str, ...]
     output_names: tuple[str, ...]
     batch: int | None = None
+    input_dtypes: tuple[str, ...] = ()
+    output_dtypes: tuple[str, ...] = ()
+    labels: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         graph, where = self.program, f"network {self.name!r}"
@@ -68,10 +78,24 @@ class Network(ReadOnly):
         _check_names(self.output_names, "output", graph.outputs, where)
         if self.batch is not None and not _is_size(self.batch):
             raise ModelError(f"{where}: its batch is {self.batch!r}; expected a whole number of 1 or more, or None for any")
+        dtypes = {
+            what: tuple(found) or (DTYPES[0],) * len(names)
+            for what, found, names in (
+                ("input", self.input_dtypes, self.input_names),
+                ("output", self.output_dtypes, self.output_names),
+            )
+        }
+        labels = {name: tuple(texts) for name, texts in self.labels.items()}
+        _check_dtypes(dtypes["input"], "input", self.input_names, (), where)
+        _check_dtypes(dtypes["output"], "output", self.output_names, labels, where)
+        _check_labels(labels, where)
         copies = {name: frozen(array) for name, array in graph.constants.items()}
         object.__setattr__(self, "program", replace(graph, inputs=dict(graph.inputs), constants=copies))
         object.__setattr__(self, "input_names", tuple(self.input_names))
         object.__setattr__(self, "output_names", tuple(self.output_names))
+        object.__setattr__(self, "input_dtypes", dtypes["input"])
+        object.__setattr__(self, "output_dtypes", dtypes["output"])
+        object.__setattr__(self, "labels", labels)
         object.__setattr__(self, "batch", None if self.batch is None else int(self.batch))
 
     def graph(self) -> Graph:
@@ -89,6 +113,22 @@ class Network(ReadOnly):
         columns = [self.program.columns_of(name) for name in self.program.outputs]
         return dict(zip(self.output_names, columns, strict=True))
 
+    def as_declared(self, results: npt.NDArray[Any] | Sequence[npt.NDArray[Any]]) -> Any:
+        """Return what a runner gave in the types of the file: whole numbers as such, truth as bool, labels as text.
+
+        Args:
+            results: an array, or one for each output, as `run` returns them.
+        """
+        is_single = isinstance(results, np.ndarray)
+        found = (results,) if isinstance(results, np.ndarray) else tuple(results)
+        made = []
+        for name, dtype, array in zip(self.output_names, self.output_dtypes, found, strict=True):
+            if dtype == TEXT:
+                made.append(np.array(self.labels[name])[array.astype(np.intp)])
+            else:
+                made.append(array if dtype == DTYPES[0] else array.astype(dtype))
+        return made[0] if is_single else tuple(made)
+
     @property
     def parameter_bytes(self) -> int:
         """Bytes of all constants."""
@@ -100,7 +140,8 @@ class Network(ReadOnly):
         Raises:
             FileError: when the file cannot be written, or the graph is larger than a file holds.
         """
-        arrays = arrays_of(self.name, self.program, self.input_names, self.output_names, self.batch)
+        dtypes = self.input_dtypes, self.output_dtypes, self.labels
+        arrays = arrays_of(self.name, self.program, self.input_names, self.output_names, self.batch, *dtypes)
         content = io.BytesIO()
         np.savez_compressed(content, **arrays)  # type: ignore[arg-type]  # the stub wants the keywords to be options
         return write_atomically(path, content.getvalue())
@@ -139,8 +180,14 @@ class Network(ReadOnly):
         rows = "rows" if self.batch is None else str(self.batch)
         counts = Counter(node.op for node in self.program.nodes).most_common()
         lines = {
-            "inputs": ", ".join(f"{name} ({rows} x {columns})" for name, columns in self.inputs.items()),
-            "outputs": ", ".join(f"{name} ({rows} x {columns})" for name, columns in self.outputs.items()),
+            "inputs": ", ".join(
+                f"{name} ({rows} x {columns}{_typed(dtype)})"
+                for (name, columns), dtype in zip(self.inputs.items(), self.input_dtypes, strict=True)
+            ),
+            "outputs": ", ".join(
+                f"{name} ({rows} x {columns}{_typed(dtype)})"
+                for (name, columns), dtype in zip(self.outputs.items(), self.output_dtypes, strict=True)
+            ),
             "batch": "any" if self.batch is None else f"{self.batch} alone",
             "parameters": f"{self.parameter_bytes // 4:,} ({format_bytes(self.parameter_bytes)})",
             "nodes": f"{len(self.program.nodes)}: {', '.join(f'{number} {op}' for op, number in counts)}",
@@ -166,6 +213,27 @@ def _check_names(names: Iterable[str], what: str, values: tuple[str, ...], where
     twice = [name for name, number in Counter(found).items() if number > 1]
     if twice:
         raise ModelError(f"{where}: two {what}s are called {twice[0]!r}; expected a name for each")
+
+
+def _typed(dtype: str) -> str:
+    return "" if dtype == DTYPES[0] else f" {dtype}"
+
+
+def _check_dtypes(found: tuple[str, ...], what: str, names: tuple[str, ...], labelled: Iterable[str], where: str) -> None:
+    if len(found) != len(names):
+        raise ModelError(f"{where}: {len(found)} {what}_dtypes {found}; expected one for each of {', '.join(names)}")
+    for name, dtype in zip(names, found, strict=True):
+        if dtype not in DTYPES and not (dtype == TEXT and name in labelled):
+            raise ModelError(f"{where}: the {what} {name!r} is {dtype!r}; expected one of {', '.join(DTYPES)}, or {TEXT} with its labels")
+    others = [name for name in labelled if name not in names or found[names.index(name)] != TEXT]
+    if others:
+        raise ModelError(f"{where}: labels are given for {others[0]!r}; expected an {what} of the type {TEXT}")
+
+
+def _check_labels(labels: Mapping[str, tuple[str, ...]], where: str) -> None:
+    for name, texts in labels.items():
+        if not texts or not all(_is_text(each) for each in texts):
+            raise ModelError(f"{where}: the labels of {name!r} are {texts!r:.80}; expected one text or more")
 
 
 def _check_program(graph: Graph, where: str) -> None:

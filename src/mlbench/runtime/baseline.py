@@ -5,12 +5,10 @@ from __future__ import annotations
 import weakref
 from typing import NoReturn
 
-import numpy as np
-
 from mlbench.errors import CopyError
 from mlbench.runtime.dispatch import Run
 from mlbench.runtime.numpy_backend.lowering import eager_source, forget, load
-from mlbench.runtime.validation import Floats, Source, checked_all, graph_of, signature_of
+from mlbench.runtime.validation import Floats, Source, check_each, checked_all, graph_of, signature_of
 
 
 class BaselineRunner:
@@ -44,12 +42,19 @@ class BaselineRunner:
 
     def __init__(self, model: Source) -> None:
         graph, signature = graph_of(model), signature_of(model)
+        wholes = {name: signature.whole.get(name) for name in signature.inputs}
+        whole = {value: each.dtype for value, each in zip(graph.inputs, wholes.values(), strict=True) if each is not None}
+        kinds = [whole[value] if whole.get(value, "bool") != "bool" else "float32" for value in graph.inputs]
 
         def validate(*xs: object) -> Floats | tuple[Floats, ...]:
-            arrays = tuple(x.astype(np.float32, copy=False) for x in checked_all(xs, signature))
+            found = checked_all(xs, signature)
+            for x, (name, each) in zip(found, wholes.items(), strict=True):
+                if each is not None:
+                    check_each(x, each, name)
+            arrays = tuple(x.astype(kind, copy=False) for x, kind in zip(found, kinds, strict=True))
             return arrays if len(arrays) > 1 else arrays[0]
 
-        self.source = eager_source(graph, signature.batch)
+        self.source = eager_source(graph, signature.batch, whole)
         self.run, filename = load(self.source, "run", "eager", graph.constants, validate=validate)
         weakref.finalize(self.run, forget, filename)
 

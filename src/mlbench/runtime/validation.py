@@ -3,19 +3,36 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from mlbench.errors import InputError
-from mlbench.ir import FloatArray, Graph, verify
-from mlbench.models import Model, Network
+from mlbench.ir import FloatArray, Graph, table_entries, verify
+from mlbench.models import EXACT, Model, Network
 
 Source = Model | Network | Graph
 """What a runner runs."""
 Floats = npt.NDArray[np.floating[Any]]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class WholeInput:
+    """An input of whole numbers.
+
+    Attributes:
+        dtype: that the file has for it.
+        entries: for each column the entries of the table that it is an index of; 0 where it is of none.
+        least: the smallest number of all columns.
+        most: the largest number of all columns.
+    """
+
+    dtype: str
+    entries: npt.NDArray[np.int64]
+    least: int
+    most: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,12 +44,14 @@ class Signature:
         outputs: the same of the outputs.
         max_batch: most rows; None for any number.
         batch: the only number of rows; None for any.
+        whole: what callers call the inputs of whole numbers, to what fits.
     """
 
     inputs: Mapping[str, int]
     outputs: Mapping[str, int]
     max_batch: int | None = None
     batch: int | None = None
+    whole: Mapping[str, WholeInput] = field(default_factory=dict)
 
 
 def graph_of(model: Source) -> Graph:
@@ -47,10 +66,24 @@ def signature_of(model: Source, max_batch: int | None = None) -> Signature:
         GraphError: for a graph that breaks a law; models and networks keep them.
     """
     if isinstance(model, Network):
-        return Signature(model.inputs, model.outputs, max_batch, model.batch)
+        return Signature(model.inputs, model.outputs, max_batch, model.batch, whole_inputs(model))
     graph = graph_of(model)
     verify(graph)
     return Signature(graph.inputs, {name: graph.columns_of(name) for name in graph.outputs}, max_batch)
+
+
+def whole_inputs(model: Network) -> dict[str, WholeInput]:
+    """Return the inputs of a network that are whole numbers or truth."""
+    entries = table_entries(model.program) if any(dtype != "float32" for dtype in model.input_dtypes) else {}
+    named = zip(model.input_names, model.input_dtypes, model.program.inputs, strict=True)
+    found = {name: (dtype, entries[value]) for name, dtype, value in named if dtype != "float32"}
+    limits = {name: _limits(each) for name, (_, each) in found.items()}
+    return {name: WholeInput(*each, int(limits[name][0].min()), int(limits[name][1].max())) for name, each in found.items()}
+
+
+def _limits(entries: npt.NDArray[np.int64]) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """Return the smallest and the largest number of each column: an index, from the end below 0, or what float32 holds exactly."""
+    return np.where(entries > 0, -entries, -EXACT), np.where(entries > 0, entries - 1, EXACT)
 
 
 def checked_all(xs: Sequence[object], signature: Signature) -> tuple[Floats, ...]:
@@ -113,9 +146,43 @@ def checked(x: object, columns: int, signature: Signature, name: str = "x") -> F
         elif x.ndim == 2 and x.shape[1] == columns:
             hint = f"; make the runner with a larger max_batch or call it on parts of {name}"
         raise InputError(f"{name} has shape {x.shape}; this model takes {_fits(columns, signature)}{hint}")
+    if name in signature.whole:
+        return checked_whole(np.asarray(x), signature.whole[name], name)
     if x.dtype.kind != "f":
         raise InputError(f"{name} is {x.dtype}; this model takes float32 (float16 and float64 are converted): {name}.astype(np.float32)")
     return np.asarray(x)
+
+
+def checked_whole(x: npt.NDArray[Any], whole: WholeInput, name: str) -> npt.NDArray[Any]:
+    """Return an input of whole numbers if float32 holds them and tables have them, as far as one look at all of them tells.
+
+    The largest and the smallest are found by `argmax` and `argmin`, because `max` and `min` malloc an iterator. Where columns are indices of
+    tables of different sizes, the kernel looks at each.
+
+    Raises:
+        InputError: with the row and the number.
+    """
+    if x.dtype.kind not in "iub" and not (x.dtype.kind == "f" and np.array_equal(x, np.rint(x))):
+        raise InputError(f"{name} is {x.dtype}; this model takes whole numbers: {name}.astype(np.{np.dtype(whole.dtype)})")
+    if x.size and (x.item(int(x.argmin())) < whole.least or x.item(int(x.argmax())) > whole.most):
+        check_each(x, whole, name)
+    return x
+
+
+def check_each(x: npt.NDArray[Any], whole: WholeInput, name: str) -> None:
+    """Refuse a number that its column cannot have.
+
+    Raises:
+        InputError: with the row and the number.
+    """
+    lowest, highest = _limits(whole.entries)
+    places = np.argwhere((x < lowest) | (x > highest))
+    if len(places):
+        row, column = places[0]
+        entries, found = int(whole.entries[column]), x[row, column]
+        fits = f"an index of {entries} entries: 0 to {entries - 1}, or from the end {-entries} to -1" if entries else (
+            f"whole numbers up to {EXACT:,}, which float32 holds exactly")  # fmt: skip
+        raise InputError(f"{name} has {found} in row {row}, column {column}; expected {fits}")
 
 
 def checked_outs(out: object, signature: Signature, rows: int) -> tuple[FloatArray, ...]:

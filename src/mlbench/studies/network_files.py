@@ -142,7 +142,10 @@ def _with_outputs(model: AnyModel, outputs: tuple[str, ...], path: str) -> AnyMo
             needed |= set(node.values)
             kept.append(node)
     chosen = Graph(program.inputs, program.constants, (), tuple(places[name] for name in outputs)).with_nodes(tuple(reversed(kept)))
-    return Network(model.name, chosen, model.input_names, outputs, model.batch)
+    dtypes = dict(zip(model.output_names, model.output_dtypes, strict=True))
+    labels = {name: texts for name, texts in model.labels.items() if name in outputs}
+    output_dtypes = tuple(dtypes[name] for name in outputs)
+    return Network(model.name, chosen, model.input_names, outputs, model.batch, model.input_dtypes, output_dtypes, labels)
 
 
 @lru_cache(maxsize=1)

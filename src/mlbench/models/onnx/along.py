@@ -8,7 +8,8 @@ from collections.abc import Callable
 import numpy as np
 
 from mlbench.models.onnx.elementwise import BINARIES, combine
-from mlbench.models.onnx.values import Array, Call, Constant, Known, Lacking, RefusedError, Value, Writer
+from mlbench.models.onnx.lookup import known_label
+from mlbench.models.onnx.values import Array, Call, Constant, Known, RefusedError, Value, Writer
 
 Converter = Callable[[Call], Known]
 
@@ -48,7 +49,7 @@ def gemm(call: Call) -> Known:
         return result
     if isinstance(shift, Value):
         shift = call.writer.emit("multiply", [shift], beta) if beta != 1 else shift
-    elif isinstance(shift, Constant) and shift.array.dtype == np.float32:
+    elif shift.array.dtype == np.float32:
         shift = Constant(np.asarray(shift.array * beta))
     wide = combine(call.writer, BINARIES["Add"], result, shift)
     if wide.tail != result.tail:
@@ -142,35 +143,51 @@ def normalizer(call: Call) -> Known:
     if value.rank != 2:
         raise RefusedError(f"its value is {value.text}; expected (rows, columns)")
     if kind == "MAX":
-        raise RefusedError("its norm is MAX, which runtimes compute with and without signs; expected L1 or L2")
+        return _over_largest(call.writer, value)
     if kind == "L1":
         norm = call.writer.emit("reduce_sum", [call.writer.emit("abs", [value])], tail=(1,))
     elif kind == "L2":
         norm = call.writer.emit("reduce_l2", [value], tail=(1,))
     else:
-        raise RefusedError(f"its norm is {kind!r}; expected L1 or L2")
+        raise RefusedError(f"its norm is {kind!r}; expected L1, L2 or MAX")
     return call.writer.emit("divide_values", [value, call.writer.emit("maximum", [norm], np.float32(1e-30))])
+
+
+def _over_largest(writer: Writer, value: Value) -> Value:
+    """Write x over the largest number of its row, with its sign, as the text of ONNX-ML says; a row whose largest is 0 stays as it is.
+
+    ONNX Runtime reads the text like that. `onnx.reference` takes the largest without signs.
+    """
+    most = writer.emit("reduce_max", [value], tail=(1,))
+    is_zero = writer.emit("equal", [most], np.float32(0))
+    return writer.emit("divide_values", [value, writer.emit("add_values", [most, is_zero])])
 
 
 def linear_regressor(call: Call) -> Known:
     """Write the LinearRegressor of scikit-learn: x W + b."""
-    return _linear(call, int(call.attributes.get("targets") or 1), {"NONE": None})
+    return _transformed(call, _linear(call, int(call.attributes.get("targets") or 1)), {"NONE": None})
 
 
-def linear_classifier(call: Call) -> tuple[Lacking, Value]:
-    """Write the scores of a LinearClassifier of scikit-learn: x W + b, and what makes probabilities of them."""
+def linear_classifier(call: Call) -> tuple[Value | None, Value]:
+    """Write a LinearClassifier of scikit-learn: the label of the largest of x W + b, and what makes probabilities of these scores."""
     labels = call.attributes.get("classlabels_ints") or call.attributes.get("classlabels_strings") or ()
     columns, found = call.value().columns, len(call.attributes.get("coefficients") or ())
     if len(labels) < 2 or found != len(labels) * columns:
         raise RefusedError(f"it has {found} coefficients for {len(labels)} classes of {columns} columns; expected a row for each class")
-    scores = _linear(call, len(labels), {"NONE": None, "LOGISTIC": "sigmoid", "SOFTMAX": "softmax"})
-    return Lacking("its first output makes labels of numbers; the graph computes in float32 alone"), scores
+    scores = _linear(call, len(labels))
+    label = known_label(call, scores, labels) if call.used[0] else None
+    return label, _transformed(call, scores, {"NONE": None, "LOGISTIC": "sigmoid", "SOFTMAX": "softmax"})
 
 
-def _linear(call: Call, targets: int, transforms: dict[str, str | None]) -> Value:
+def _transformed(call: Call, scores: Value, transforms: dict[str, str | None]) -> Value:
     transform = call.attributes.get("post_transform", "NONE")
     if transform not in transforms:
         raise RefusedError(f"its post_transform is {transform!r}; expected {' or '.join(transforms)}")
+    op = transforms[transform]
+    return scores if op is None else call.writer.emit(op, [scores])
+
+
+def _linear(call: Call, targets: int) -> Value:
     weight = np.array(call.attributes.get("coefficients") or (), np.float32)
     if weight.size % targets:
         raise RefusedError(f"it has {weight.size} coefficients for {targets} targets")
@@ -180,5 +197,4 @@ def _linear(call: Call, targets: int, transforms: dict[str, str | None]) -> Valu
         value = combine(call.writer, BINARIES["Add"], value, Constant(shift))
     if value.tail != (targets,):
         raise RefusedError(f"it has {shift.size} intercepts for {targets} targets")
-    op = transforms[transform]
-    return value if op is None else call.writer.emit(op, [value])
+    return value

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mlbench.models.onnx.values import Above, Array, Call, Constant, Known, RefusedError, Value, Writer
+from mlbench.models.onnx.values import Array, Call, Constant, Known, RefusedError, Value, Writer
 
 Converter = Callable[[Call], Known]
 
@@ -53,7 +53,7 @@ def broadcast(writer: Writer, value: Value, array: Array) -> tuple[Value, Array]
 
 def widened(writer: Writer, value: Value, tail: tuple[int, ...]) -> Value:
     """Return a value of one column with each number repeated along its row."""
-    return writer.emit("repeat_column", [value], tail=tail, attributes=(math.prod(tail),))
+    return writer.emit("repeat_column", [value], tail=tail, attributes=(math.prod(tail),), kind=value.kind)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,12 +65,14 @@ class Binary:
         right: of a value and a constant behind it.
         left: of a constant and a value behind it; "" where the graph has no such op.
         is_negated: the constant on the right changes its sign first.
+        is_swapped: of two values the second comes first.
     """
 
     values: str
     right: str
     left: str
     is_negated: bool = False
+    is_swapped: bool = False
 
 
 BINARIES = {
@@ -109,12 +111,13 @@ def _two_values(writer: Writer, how: Binary, one: Value, other: Value) -> Value:
         raise RefusedError("both its inputs are computed from the inputs; expected the second to be a constant")
     if one.rank != other.rank or (one.tail != other.tail and 1 not in {one.columns, other.columns}):
         raise RefusedError(f"its values are {one.text} and {other.text}; expected the same columns, or one of one column")
-    return writer.emit(how.values, [one, other], tail=one.tail if other.columns == 1 else other.tail)
+    values = [other, one] if how.is_swapped else [one, other]
+    return writer.emit(how.values, values, tail=one.tail if other.columns == 1 else other.tail)
 
 
 def binary(call: Call) -> Known:
     """Write Add, Sub, Mul, Div, Pow."""
-    one, other = _aligned(call, call.input(0)), _aligned(call, call.input(1))
+    one, other = aligned(call, call.input(0)), aligned(call, call.input(1))
     if call.op == "Pow" and isinstance(other, Constant):
         other = Constant(_exactly_float(other.array, "its exponent"))
     return combine(call.writer, BINARIES[call.op], one, other)
@@ -126,7 +129,7 @@ def _exactly_float(array: Array, what: str) -> Array:
     return array.astype(np.float32)
 
 
-def _aligned(call: Call, found: Known | None) -> Known:
+def aligned(call: Call, found: Known | None) -> Known:
     """Return an input; before version 7 the axis where it begins was an attribute, which axes of 1 behind it say as well."""
     if found is None:
         raise RefusedError("an input is missing")
@@ -143,7 +146,7 @@ def _aligned(call: Call, found: Known | None) -> Known:
 def variadic(call: Call) -> Known:
     """Write Max, Min, Sum and Mean of one tensor or more."""
     how = BINARIES[call.op if call.op in BINARIES else "Add"]
-    found = [_aligned(call, each) for each in call.inputs]
+    found = [aligned(call, each) for each in call.inputs]
     result = found[0]
     values = [each for each in found if isinstance(each, Value)]
     for each in found[1:]:
@@ -189,28 +192,6 @@ def _bound(call: Call, name: str, index: int) -> Array | None:
     if found.size != 1:
         raise RefusedError(f"its {name} has the shape {found.shape}; expected a number")
     return found.reshape(())
-
-
-_SOFTPLUS_IS_EQUAL = 16.0
-"""From here on log(1 + exp(x)) is x in float32: they differ by exp(-x), which is below half a unit in the last place."""
-
-
-def greater(call: Call) -> Known:
-    """Keep what a Greater of a value and a number asks, for a Where."""
-    bound = call.constant(1, "its bound")
-    if bound.size != 1 or bound.ndim > call.value().rank:
-        raise RefusedError(f"it compares with a constant of shape {bound.shape}; expected a number")
-    return Above(call.value(), float(bound.ravel()[0]))
-
-
-def where(call: Call) -> Known:
-    """See through the Where that PyTorch writes around Softplus: x above a bound, from which on Softplus is x anyway."""
-    asked, one, other = call.input(0), call.input(1), call.input(2)
-    if isinstance(asked, Above) and isinstance(other, Value) and asked.value == one and asked.bound >= _SOFTPLUS_IS_EQUAL:
-        maker = next((each for each in call.writer.nodes if each.output == other.name), None)
-        if maker is not None and (maker.op, maker.values) == ("softplus", (asked.value.name,)):
-            return other
-    raise RefusedError("it chooses between tensors number by number; the graph has no such op, except around Softplus")
 
 
 def gelu(call: Call) -> Known:

@@ -268,6 +268,7 @@ _MOVES = {"Cast", "Concat", "Gather", "Identity", "Reshape", "Slice", "Squeeze",
 FOLDS: dict[str, Callable[[Call], Array]] = {
     "Abs": _unary(np.abs),
     "Add": _binary(np.add),
+    "And": _binary(np.logical_and),
     "Cast": cast,
     "CastLike": _cast_like,
     "Ceil": _unary(np.ceil),
@@ -282,8 +283,10 @@ FOLDS: dict[str, Callable[[Call], Array]] = {
     "Floor": _unary(np.floor),
     "Gather": _gathered,
     "Greater": _binary(np.greater),
+    "GreaterOrEqual": _binary(np.greater_equal),
     "Identity": array,
     "Less": _binary(np.less),
+    "LessOrEqual": _binary(np.less_equal),
     "Log": _unary(np.log),
     "MatMul": _product,
     "Max": _many(np.maximum),
@@ -291,6 +294,7 @@ FOLDS: dict[str, Callable[[Call], Array]] = {
     "Mul": _binary(np.multiply),
     "Neg": _unary(np.negative),
     "Not": _unary(np.logical_not),
+    "Or": _binary(np.logical_or),
     "Pow": _binary(_power),
     "Range": _range,
     "Reciprocal": _unary(np.reciprocal),
@@ -302,5 +306,6 @@ FOLDS: dict[str, Callable[[Call], Array]] = {
     "Transpose": _transposed,
     "Unsqueeze": lambda call: np.expand_dims(array(call), call.integers("axes", 1) or ()),
     "Where": _where,
+    "Xor": _binary(np.logical_xor),
 }
 """Each op that is computed at import, by name."""

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
-import onnx
 
 from mlbench.models.onnx.elementwise import widened
 from mlbench.models.onnx.fold import array, slices
-from mlbench.models.onnx.values import ROWS, Call, Constant, Known, RefusedError, Rows, Value, Writer
+from mlbench.models.onnx.kinds import joined
+from mlbench.models.onnx.values import ROWS, Call, Known, RefusedError, Rows, Value, Writer
 
 _MOST_RUNS = 256
 """Separate runs of columns that one node takes."""
@@ -38,32 +39,16 @@ def dropout(call: Call) -> Known:
     return call.value()
 
 
-def cast(call: Call) -> Known:
-    """See through Cast of float32 to float32; anything else would round, or make numbers that the graph does not have."""
-    value = call.value()
-    other = call.input(1)
-    if call.op == "Cast":
-        kind = call.attributes["to"]
-        names = dict(onnx.TensorProto.DataType.items())
-        kind = names.get(kind, 0) if isinstance(kind, str) else kind
-    else:
-        kind = onnx.helper.np_dtype_to_tensor_dtype(other.array.dtype) if isinstance(other, Constant) else onnx.TensorProto.FLOAT
-    if kind != onnx.TensorProto.FLOAT:
-        name = onnx.TensorProto.DataType.Name(kind) if kind in onnx.TensorProto.DataType.values() else str(kind)
-        raise RefusedError(f"it makes {name.lower()} of float32; the graph computes in float32 alone")
-    return value
-
-
 def flatten(call: Call) -> Known:
     """See through Flatten of all axes behind the rows."""
     value, axis = call.value(), call.attributes["axis"]
     if not -value.rank <= axis <= value.rank or axis % value.rank != 1:
         raise RefusedError(f"it makes rows of other axes than the first of {value.text}; expected axis=1")
-    return Value(value.name, (value.columns,))
+    return replace(value, tail=(value.columns,))
 
 
 def reshape(call: Call) -> Known:
-    """See through a Reshape that keeps the rows."""
+    """See through a Reshape that keeps the rows, or makes several of each, which the exporter of scikit-learn does to an output."""
     value = call.value()
     target = call.attributes["shape"] if "shape" in call.attributes else array(call, 1).ravel().tolist()
     own = [call.writer.rows or ROWS, *value.tail]
@@ -72,9 +57,12 @@ def reshape(call: Call) -> Known:
             raise RefusedError(f"it keeps axis {len(target) - 1} of {value.text}, which has {value.rank}")
         target = [own[axis] if length == 0 else length for axis, length in enumerate(target)]
     tail = _tail(value, target, call.writer.rows)
+    behind = math.prod(length for length in target[1:] if not isinstance(length, Rows))
+    if tail is None and target and target[0] == -1 and behind > 0 and value.columns % behind == 0:
+        return replace(value, is_stacked=True)
     if tail is None:
         raise RefusedError(f"it makes {tuple(target)} of {value.text}; expected a shape that keeps the rows")
-    return Value(value.name, tail)
+    return replace(value, tail=tail)
 
 
 def _tail(value: Value, target: Sequence[int | Rows], rows: int | None) -> tuple[int, ...] | None:
@@ -100,11 +88,11 @@ def squeeze(call: Call) -> Known:
     if axes is None:
         if call.writer.rows in {None, 1}:
             raise RefusedError("it names no axes, so that a batch of one row would lose its rows; expected axes")
-        return Value(value.name, tuple(length for length in value.tail if length != 1))
+        return replace(value, tail=tuple(length for length in value.tail if length != 1))
     lost = {axis % value.rank if -value.rank <= axis < value.rank else 0 for axis in axes}
     if 0 in lost or any(value.tail[axis - 1] != 1 for axis in lost):
         raise RefusedError(f"it removes axes {tuple(axes)} of {value.text}; expected axes of length 1 behind the rows")
-    return Value(value.name, tuple(length for axis, length in enumerate(value.tail, 1) if axis not in lost))
+    return replace(value, tail=tuple(length for axis, length in enumerate(value.tail, 1) if axis not in lost))
 
 
 def unsqueeze(call: Call) -> Known:
@@ -115,7 +103,7 @@ def unsqueeze(call: Call) -> Known:
     if 0 in new or len(new) < len(axes):
         raise RefusedError(f"it adds axes {tuple(axes)} to {value.text}; expected axes behind the rows")
     old = iter(value.tail)
-    return Value(value.name, tuple(1 if axis in new else next(old) for axis in range(1, rank)))
+    return replace(value, tail=tuple(1 if axis in new else next(old) for axis in range(1, rank)))
 
 
 def transpose(call: Call) -> Known:
@@ -127,7 +115,7 @@ def transpose(call: Call) -> Known:
     long = [axis for axis in order[1:] if value.tail[axis - 1] != 1]
     if long != sorted(long):
         raise RefusedError(f"it orders the axes of {value.text} as {order}; expected the order of a row to stay")
-    return Value(value.name, tuple(value.tail[axis - 1] for axis in order[1:]))
+    return replace(value, tail=tuple(value.tail[axis - 1] for axis in order[1:]))
 
 
 def expand(call: Call) -> Known:
@@ -159,9 +147,10 @@ def concat(call: Call) -> Known:
         raise RefusedError(f"it joins {shapes} on axis {axis}; expected columns of the same rows")
     if math.prod(first.tail[: axis - 1]) != 1:
         raise RefusedError(f"it joins {first.text} on axis {axis}; expected parts of rows, one behind another")
+    kind = joined(value.kind for value in values)
     total = sum(value.tail[axis - 1] for value in values)
     tail = (*first.tail[: axis - 1], total, *first.tail[axis:])
-    return Value(first.name, tail) if len(values) == 1 else call.writer.emit("concat", values, tail=tail)
+    return replace(first, tail=tail) if len(values) == 1 else call.writer.emit("concat", values, tail=tail, kind=kind)
 
 
 def _part(writer: Writer, value: Value, axis: int, first: int, last: int) -> Value:
@@ -174,7 +163,7 @@ def _part(writer: Writer, value: Value, axis: int, first: int, last: int) -> Val
     if last <= first:
         raise RefusedError(f"it takes nothing of axis {axis} of {value.text}; expected one column or more")
     inner = math.prod(value.tail[axis:])
-    return writer.emit("slice", [value], tail=tail, attributes=(first * inner, last * inner))
+    return writer.emit("slice", [value], tail=tail, attributes=(first * inner, last * inner), kind=value.kind)
 
 
 def split(call: Call) -> list[Known | None]:
@@ -212,11 +201,9 @@ def slice_columns(call: Call) -> Known:
     return value
 
 
-def gather(call: Call) -> Known:
-    """Write Gather of columns, which are known indices of the axis behind the rows."""
-    if not isinstance(call.input(0), Value):
-        raise RefusedError("it looks up a table by indices that are computed; expected known indices of columns")
-    value, indices, axis = call.value(), call.constant(1, "its indices"), call.attributes["axis"]
+def columns_at(call: Call, axis: int) -> Value:
+    """Write the parts of rows at known indices of an axis."""
+    value, indices = call.value(), call.constant(1, "its indices")
     axis = axis + value.rank if axis < 0 else axis
     if not 1 <= axis < value.rank or indices.ndim > 1 or not indices.size:
         raise RefusedError(f"it takes indices of shape {indices.shape} of axis {axis} of {value.text}; expected a list of columns")
@@ -234,4 +221,4 @@ def gather(call: Call) -> Known:
         raise RefusedError(f"it takes {len(runs)} separate runs of columns; expected {_MOST_RUNS} at most")
     parts = [_part(call.writer, value, axis, first, last) for first, last in runs]
     tail = (*value.tail[: axis - 1], *((len(wanted),) if indices.ndim else ()), *value.tail[axis:])
-    return Value(parts[0].name, tail) if len(parts) == 1 else call.writer.emit("concat", parts, tail=tail)
+    return replace(parts[0], tail=tail) if len(parts) == 1 else call.writer.emit("concat", parts, tail=tail, kind=value.kind)

@@ -16,13 +16,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from mlbench.errors import ModelError
 from mlbench.ir import FloatArray, Graph, Node, frozen
+from mlbench.models.onnx.kinds import FLOAT, Kind, RefusedError
 from mlbench.units import format_bytes
 
-
-class RefusedError(ModelError):
-    """A node of the file cannot be written as nodes of a graph; the message says why, and its caller says where."""
+__all__ = ["ROWS", "Array", "Call", "Constant", "Found", "Known", "RefusedError", "Rows", "Value", "Writer"]
 
 
 class Rows:
@@ -45,10 +43,15 @@ class Value:
     Attributes:
         name: what the graph calls it.
         tail: its axes in the file behind the rows; () where it has rows alone, and then the graph has one column.
+        kind: what its numbers stand for.
+        is_stacked: whether the file has its numbers in more rows, each row of the graph in some that follow each other. Only an output can
+            be so, and the graph has it as it was before.
     """
 
     name: str
     tail: tuple[int, ...]
+    kind: Kind = FLOAT
+    is_stacked: bool = False
 
     @property
     def columns(self) -> int:
@@ -87,27 +90,7 @@ class Constant:
         return self.array.dtype == object and any(isinstance(each, Rows) for each in self.array.ravel().tolist())
 
 
-@dataclass(frozen=True, slots=True)
-class Above:
-    """Whether each number of a value is above a bound; the graph has no such numbers, and only a Where can read it.
-
-    Attributes:
-        value: what is compared.
-        bound: with what.
-    """
-
-    value: Value
-    bound: float
-
-
-@dataclass(frozen=True, slots=True)
-class Lacking:
-    """An output of a node that the graph cannot hold while it holds others; it is refused where somebody needs it."""
-
-    reason: str
-
-
-Known = Value | Constant | Above
+Known = Value | Constant
 Found = Known | None
 
 
@@ -128,9 +111,9 @@ class Writer:
     spent_bytes: int = 0
     _names: dict[bytes, str] = field(default_factory=dict)
 
-    def input(self, tail: tuple[int, ...]) -> Value:
+    def input(self, tail: tuple[int, ...], kind: Kind = FLOAT) -> Value:
         """Add an input."""
-        value = Value(f"x{len(self.inputs)}", tail)
+        value = Value(f"x{len(self.inputs)}", tail, kind)
         self._check_columns(value)
         self.inputs[value.name] = value.columns
         return value
@@ -158,9 +141,10 @@ class Writer:
         *arrays: npt.ArrayLike,
         tail: tuple[int, ...] | None = None,
         attributes: tuple[int, ...] = (),
+        kind: Kind = FLOAT,
     ) -> Value:
         """Add a node and return its value, which has the axes of the first one unless `tail` says otherwise."""
-        value = Value(f"v{len(self.nodes)}", values[0].tail if tail is None else tail)
+        value = Value(f"v{len(self.nodes)}", values[0].tail if tail is None else tail, kind)
         self._check_columns(value)
         names = (*(each.name for each in values), *map(self.constant, arrays))
         self.nodes.append(Node(op, names, value.name, value.columns, attributes=attributes))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -13,9 +13,10 @@ from onnx import AttributeProto, ModelProto, NodeProto, TensorProto, ValueInfoPr
 from mlbench.errors import FileError, ModelError
 from mlbench.models.network import Network
 from mlbench.models.onnx.fold import FOLDS, fold, shape_of, size_of
-from mlbench.models.onnx.table import ML_RULES, NEWEST, NEWEST_ML, RULES, WHY_NOT, Rule
+from mlbench.models.onnx.kinds import EXACT, FLOAT, RANGES, Kind, exact, kind_after, kind_of, kind_of_array
+from mlbench.models.onnx.table import ML_RULES, NEWEST, NEWEST_ML, RULES, TAKES_ALL_KINDS, WHY_NOT, Rule
 from mlbench.models.onnx.tensors import Store
-from mlbench.models.onnx.values import Above, Call, Constant, Found, Known, Lacking, RefusedError, Value, Writer
+from mlbench.models.onnx.values import Call, Constant, Found, Known, RefusedError, Value, Writer
 
 _MOST_LISTED = 20
 _ML = "ai.onnx.ml"
@@ -72,7 +73,17 @@ def network_of(model: ModelProto, checked: ModelProto, name: str, outputs: Seque
         raise ModelError(_refusal(walk, name, outputs))
     if not walk.writer.inputs:
         raise ModelError(f"{name!r}: no output depends on an input; expected a network with inputs")
-    return Network(name, walk.writer.graph(values), tuple(each.name for each in inputs), tuple(outputs), rows)
+    kinds = [value.kind if isinstance(value := walk.found.get(each.name), Value) else FLOAT for each in inputs]
+    return Network(
+        name,
+        walk.writer.graph(values),
+        tuple(each.name for each in inputs),
+        tuple(outputs),
+        rows,
+        tuple(kind.dtype for kind in kinds),
+        tuple(value.kind.dtype for value in values),
+        {each: value.kind.labels for each, value in zip(outputs, values, strict=True) if value.kind.labels},
+    )
 
 
 def _domain(domain: str) -> str:
@@ -84,7 +95,7 @@ def _batch(inputs: Sequence[ValueInfoProto]) -> tuple[int | None, list[str]]:
     lengths = {}
     for each in inputs:
         dims = each.type.tensor_type.shape.dim
-        if len(dims) == 2:
+        if len(dims) == 2 or (len(dims) == 1 and not dims[0].HasField("dim_value")):
             lengths[each.name] = dims[0].dim_value if dims[0].HasField("dim_value") else None
     if len(set(lengths.values())) > 1:
         shown = ", ".join(
@@ -101,22 +112,29 @@ def _add_input(walk: _Walk, info: ValueInfoProto) -> None:
     shown = f"({', '.join(map(str, lengths))})"
     if not info.type.HasField("tensor_type"):
         walk.refused.append(f"{where} is no tensor; expected a float32 tensor (rows, columns)")
-    elif kind.elem_type != TensorProto.FLOAT:
+    elif (held := _kind(kind.elem_type)) is None:
         names = {number: text.lower() for text, number in TensorProto.DataType.items()}
-        walk.refused.append(
-            f"{where} is {names.get(kind.elem_type, 'of an unknown type')}; expected float32, in which every value is computed"
-        )
+        found = names.get(kind.elem_type, "of an unknown type")
+        walk.refused.append(f"{where} is {found}; expected float32, in which every value is computed, whole numbers or truth")
     elif not kind.HasField("shape"):
         walk.refused.append(f"{where} has no shape; expected (rows, columns)")
-    elif len(lengths) != 2:
-        walk.refused.append(f"{where} has the shape {shown}; expected two axes (rows, columns)")
-    elif not isinstance(lengths[1], int) or lengths[1] < 1 or lengths[0] == 0:
+    elif len(lengths) != 2 and (len(lengths) != 1 or isinstance(lengths[0], int)):
+        walk.refused.append(f"{where} has the shape {shown}; expected two axes (rows, columns), or one of any length (rows)")
+    elif not all(isinstance(each, int) and each >= 1 for each in lengths[1:]) or lengths[0] == 0:
         walk.refused.append(f"{where} has the shape {shown}; expected a known number of columns, and any or a known number of rows")
     else:
         try:
-            walk.found[info.name] = walk.writer.input((lengths[1],))
+            walk.found[info.name] = walk.writer.input(tuple(each for each in lengths[1:] if isinstance(each, int)), held)
         except RefusedError as error:
             walk.refused.append(f"{where}: {error}")
+
+
+def _kind(number: int) -> Kind | None:
+    """Return the kind of an input of a type of ONNX; None where float32 does not hold it."""
+    try:
+        return kind_of(np.dtype(onnx.helper.tensor_dtype_to_np_dtype(number)).name)
+    except KeyError:
+        return None
 
 
 def _look_up(walk: _Walk, name: str) -> Found:
@@ -134,7 +152,7 @@ def _add_node(walk: _Walk, node: NodeProto, position: int, users: set[str]) -> N
         rule, version = _rule(walk, node)
         inputs = [_look_up(walk, name) if name else None for name in node.input]
         if any(name and found is None for name, found in zip(node.input, inputs, strict=True)):
-            results: Sequence[Found | Lacking] = ()
+            results: Sequence[Found] = ()
         else:
             call = Call(
                 node.op_type,
@@ -151,16 +169,11 @@ def _add_node(walk: _Walk, node: NodeProto, position: int, users: set[str]) -> N
         walk.fine[label] = False
         walk.refused.append(f"{called}: {error}")
     for index, name in enumerate(node.output):
-        result = results[index] if index < len(results) else None
-        if isinstance(result, Lacking) and name in users:
-            walk.refused.append(f"{called}: {result.reason}")
         if name:
-            walk.found[name] = None if isinstance(result, Lacking) else result
+            walk.found[name] = results[index] if index < len(results) else None
 
 
-def _written(call: Call, rule: Rule | None) -> Sequence[Found | Lacking]:
-    if call.op != "Where" and any(isinstance(each, Above) for each in call.inputs):
-        raise RefusedError("it reads whether numbers are above a bound; the graph has numbers alone")
+def _written(call: Call, rule: Rule | None) -> Sequence[Found]:
     if call.op == "Constant":
         return [_literal(call)]
     if call.op in _SHAPES:
@@ -171,8 +184,26 @@ def _written(call: Call, rule: Rule | None) -> Sequence[Found | Lacking]:
         or (call.op == "CastLike" and isinstance(call.input(0), Constant))
     ):
         return [fold(call)]
+    if any(isinstance(each, Value) and each.is_stacked for each in call.inputs):
+        raise RefusedError("it reads several rows made of each row; expected a shape that keeps the rows")
+    kinds = [each.kind for each in call.inputs if isinstance(each, Value)]
+    if call.op not in TAKES_ALL_KINDS and any(not kind.is_float for kind in kinds):
+        return [_of_whole_numbers(call, rule, kinds)]
     found = rule(call)
     return found if isinstance(found, Sequence) else [found]
+
+
+def _of_whole_numbers(call: Call, rule: Rule, kinds: Sequence[Kind]) -> Value:
+    """Write an op that computes with whole numbers, as far as float32 holds them exactly."""
+    if call.op not in RANGES:
+        odd = next(kind.dtype for kind in kinds if not kind.is_float)
+        raise RefusedError(f"it computes with {odd}; of whole numbers the graph computes {', '.join(sorted(RANGES))}")
+    inputs = tuple(Constant(exact(each.array)) if isinstance(each, Constant) else each for each in call.inputs)
+    after = [each.kind if isinstance(each, Value) else None if each is None else kind_of_array(each.array) for each in call.inputs]
+    found = rule(replace(call, inputs=inputs))
+    if not isinstance(found, Value):
+        raise RefusedError("it makes several tensors of whole numbers; expected one")
+    return replace(found, kind=kind_after(call.op, after))
 
 
 def _rule(walk: _Walk, node: NodeProto) -> tuple[Rule | None, int]:
@@ -229,12 +260,12 @@ def _results(walk: _Walk, outputs: Sequence[str]) -> list[Value]:
         found: Known | None = _look_up(walk, name)
         if isinstance(found, Constant):
             walk.refused.append(f"the output {name!r} is a constant; expected a value that depends on the inputs")
-        elif isinstance(found, Above):
-            walk.refused.append(f"the output {name!r} is of truth values; expected float32")
+        elif isinstance(found, Value) and not found.kind.is_exact:
+            walk.refused.append(f"the output {name!r} may be a whole number above {EXACT:,}, which float32 does not hold exactly")
         elif found is not None:
             taken = {value.name for value in values} | set(walk.writer.inputs)
             if found.name in taken:
-                found = walk.writer.emit("slice", [found], attributes=(0, found.columns))
+                found = walk.writer.emit("slice", [found], attributes=(0, found.columns), kind=found.kind)
             values.append(found)
     return values
 

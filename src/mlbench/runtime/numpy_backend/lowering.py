@@ -15,15 +15,17 @@ import linecache
 import re
 import string
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 
-from mlbench.errors import GraphError
+from mlbench.errors import GraphError, InputError
 from mlbench.ir import FloatArray, Graph, Step, op_named
 from mlbench.runtime.numpy_backend import kernels, selection
 
 _serial = itertools.count()
+WHOLE_DTYPES = ("int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64")
 _UFUNCS = (
     "absolute", "add", "ceil", "cos", "divide", "equal", "exp", "floor", "fmod", "greater", "greater_equal", "less", "less_equal", "log",
     "maximum", "minimum", "multiply", "negative", "power", "rint", "sign", "sin", "sqrt", "square", "subtract", "tanh", "trunc",
@@ -39,6 +41,8 @@ NAMESPACE: dict[str, Any] = {
     "np": np,
     "ndarray": np.ndarray,
     "float32": np.dtype(np.float32),
+    **{name: np.dtype(name) for name in WHOLE_DTYPES},
+    "InputError": InputError,
     "empty": np.empty,
     "copyto": np.copyto,
     **{name: getattr(np, name) for name in _UFUNCS},
@@ -52,10 +56,11 @@ _TAKEN = re.compile(
 """Names that the generated code uses for its own."""
 
 
-def eager_source(graph: Graph, batch: int | None = None) -> str:
+def eager_source(graph: Graph, batch: int | None = None, whole: Mapping[str, str] = MappingProxyType({})) -> str:
     """Return the source of `run(x)`, or of `run(x0, x1, ...)` for several inputs: a line a node, each of which allocates its result.
 
-    It returns a tuple for several outputs. With a batch it refuses any other number of rows.
+    It returns a tuple for several outputs. With a batch it refuses any other number of rows. `whole` has the inputs of whole numbers and
+    their types. These stay what they are until something computes with them, because a table is looked up as `table[x]`.
 
     A result takes the name of the value that dies there, as in `h = h + b`: the old storage is freed where
     reference counting would free it. What does not fit is explained by `validate` after it failed, because a `try` costs nothing
@@ -65,42 +70,68 @@ def eager_source(graph: Graph, batch: int | None = None) -> str:
     letters = (letter for letter in _letters() if letter not in graph.constants)
     arguments = argument_names("x", len(graph.inputs), is_single=len(graph.inputs) == 1)
     names = dict(zip(graph.inputs, arguments, strict=True))
-    body = _validation(graph, batch)
+    body = _validation(graph, batch, whole)
+    indices = _whole_values(graph, whole)
     for position, node in enumerate(graph.nodes):
         dead = next((value for value in node.values if graph.dies_at(value, position)), None)
         name = next(letters) if dead is None else names[dead]
-        values = [names[value] for value in node.values]
+        is_kept = node.output in indices or op_named(node.op).is_lookup
+        values = [names[value] if is_kept or value not in indices else f"{names[value]}.astype(float32)" for value in node.values]
         names[node.output] = name
-        line = _eager(Step(node.op, node.operands), values, node.attributes)
+        line = _eager(Step(node.op, node.operands), values, node.attributes, is_index=node.values[0] in indices)
         is_shown = op_named(node.op).is_view and node.output in graph.outputs
         body.append(f"{name} = {line}{'.copy()' * is_shown}")
         body += [f"{name} = {_eager(step, [name])}" for step in node.epilogue]
-    body.append(f"return {', '.join(names[output] for output in graph.outputs)}")
+    results = [f"{names[output]}{'.astype(float32)' * (output in indices)}" for output in graph.outputs]
+    body.append(f"return {', '.join(results)}")
+    given = ", ".join(arguments)
+    looked_up = ["    except IndexError as error:", f"        validate({given})", "        raise InputError(str(error)) from error"]
+    looked_up *= any(op_named(node.op).is_lookup for node in graph.nodes)
     if len(arguments) > 1:
-        return "\n".join([f"def run({', '.join(f'{name}=None' for name in arguments)}, *more):", *(f"    {line}" for line in body)]) + "\n"
+        head = f"def run({', '.join(f'{name}=None' for name in arguments)}, *more):"
+        if not looked_up:
+            return "\n".join([head, *(f"    {line}" for line in body)]) + "\n"
+        return "\n".join([head, "    try:", *(f"        {line}" for line in body), *looked_up]) + "\n"
     lines = ["def run(x):", "    try:", *(f"        {line}" for line in body)]
-    lines += ["    except (AttributeError, ValueError):", "        validate(x)", "        raise"]
+    lines += ["    except (AttributeError, ValueError):", "        validate(x)", "        raise", *looked_up]
     return "\n".join(lines) + "\n"
 
 
-def _validation(graph: Graph, batch: int | None) -> list[str]:
+def _whole_values(graph: Graph, whole: Mapping[str, str]) -> frozenset[str]:
+    """Return the values that are whole numbers in NumPy's sense: some inputs, and columns of them that were moved."""
+    found = {name for name, dtype in whole.items() if dtype != "bool"}
+    for node in graph.nodes:
+        if node.op in {"slice", "concat", "repeat_column"} and all(name in found for name in node.values):
+            found.add(node.output)
+    return frozenset(found)
+
+
+def _validation(graph: Graph, batch: int | None, whole: Mapping[str, str]) -> list[str]:
     """Return the lines that let inputs in as they are, or hand them to `validate`."""
     if len(graph.inputs) == 1:
         # A product refuses a wrong width by itself; anything else would take it.
-        (columns,) = graph.inputs.values()
+        ((name, columns),) = graph.inputs.items()
         unfit = "" if op_named(graph.nodes[0].op).is_product else f" or x.shape[1] != {columns}"
         unfit += "" if batch is None else f" or x.shape[0] != {batch}"
-        return [f"if x.__class__ is not ndarray or x.dtype is not float32 or x.ndim != 2{unfit}:", "    x = validate(x)"]
+        kind = _kept_dtype(whole.get(name))
+        return [f"if x.__class__ is not ndarray or x.dtype is not {kind} or x.ndim != 2{unfit}:", "    x = validate(x)"]
     names, widths = argument_names("x", len(graph.inputs), is_single=False), graph.inputs.values()
     rows = [str(batch or "x0.shape[0]"), *["x0.shape[0]"] * (len(names) - 1)]
-    tests = [f"{name}.__class__ is not ndarray or {name}.dtype is not float32" for name in names]
+    kinds = [_kept_dtype(whole.get(name)) for name in graph.inputs]
+    tests = [f"{name}.__class__ is not ndarray or {name}.dtype is not {kind}" for name, kind in zip(names, kinds, strict=True)]
     tests += ["x0.ndim != 2", *(f"{name}.shape != ({row}, {columns})" for name, row, columns in zip(names, rows, widths, strict=True))]
     given = ", ".join(names)
     return [f"if {' or '.join(tests)} or more:", f"    {given} = validate(*[x for x in ({given}, *more) if x is not None])"]
 
 
-def _eager(step: Step, values: list[str], attributes: Sequence[int] = ()) -> str:
-    return op_named(step.op).eager.format(*step.operands, **value_fields(values), **attribute_fields(attributes))
+def _kept_dtype(dtype: str | None) -> str:
+    """Return the type that an input has in the lines of the baseline: truth is float32 there."""
+    return "float32" if dtype in {None, "bool"} else str(dtype)
+
+
+def _eager(step: Step, values: list[str], attributes: Sequence[int] = (), *, is_index: bool = False) -> str:
+    fields = value_fields(values) | ({"index": values[0]} if is_index else {})
+    return op_named(step.op).eager.format(*step.operands, **fields, **attribute_fields(attributes))
 
 
 def value_fields(values: Sequence[str]) -> dict[str, str]:
