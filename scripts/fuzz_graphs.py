@@ -7,7 +7,8 @@ Development only. A number, its seed, decides everything: the graph with its bra
 threads, and the batches. So a range of seeds can be run again, or gone on with. A run ends with 1 at a wrong output, and prints its seed.
 
 **What is right** says `tests/support/random_graphs.py`: what rounding explains. Every tenth graph also gets NaN and infinities among its
-inputs. What comes out must be a number, a NaN or an infinity where the eager runner gives one.
+inputs. What comes out must be a number where the eager runner gives one, and no number where it gives none: two Linears that become one
+give an infinity for NaN. A comparison makes a number of either, another one of each, so graphs with such steps get none.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
 from mlbench.compiler.pipeline import PASSES, compile_graph, passes_named
 from mlbench.compiler.schedule.program import FEATURES, ROWS
 from mlbench.compiler.schedule.schedule import BLAS, ONE, ORDERS, SPLIT, TILES, OpSchedule, Schedule, products_of
-from mlbench.ir import FloatArray, graph_text
+from mlbench.ir import FloatArray, graph_text, rounding
 from mlbench.runtime import BaselineRunner, OptimizedRunner
 from support.random_graphs import RandomGraph, expected, judge, random_graph, results_of
 
@@ -65,7 +66,7 @@ def case_of(seed: int) -> Case:
     threads = int(random.choice([1, 1, 1, 2]))
     schedule = _schedule(random, made, max_batch, passes) if random.random() < 0.6 else None
     chosen = "heuristics" if schedule is None else f"{schedule.threading}, tiles of {schedule.tile_rows}, {schedule.ops}"
-    poisoned = bool(random.random() < 0.1)
+    poisoned = bool(random.random() < 0.1) and not any(node.op in rounding.STEPS for node in made.graph.nodes)
     story = f"{graph_text(made.graph)}\n  {'+'.join(passes) or 'no passes'}; {threads} threads; batch {max_batch}; {chosen}"
     return Case(made, passes, schedule, threads, poisoned, story + "; NaN" * poisoned)
 
@@ -108,7 +109,7 @@ def _poisoned(case: Case, eager: BaselineRunner, runner: OptimizedRunner) -> str
     with np.errstate(all="ignore"):
         plain, fast = results_of(eager.run(*xs)), results_of(runner.run(*xs))
     for name, one, other in zip(case.made.graph.outputs, plain, fast, strict=True):
-        alike = (np.isfinite(one) & np.isfinite(other)) | (one == other) | (np.isnan(one) & np.isnan(other))
+        alike = np.isfinite(one) == np.isfinite(other)
         if not alike.all():
             row, column = np.argwhere(~alike)[0]
             return f"odd inputs: {name} at row {row}, column {column} is {other[row, column]}; the eager runner gives {one[row, column]}"

@@ -60,7 +60,7 @@ COMPARISONS = ("Equal", "Greater", "GreaterOrEqual", "Less", "LessOrEqual")
 def test_comparisons(op: str, inputs: str) -> None:
     """Of values, of one column, and with a number or a row on either side; equal numbers are among them."""
     nodes = [node("ReduceMax", "x axis", "m"), node("Neg", "x", "n"), node(op, inputs)]
-    agree(model(nodes, constants={"c": np.float32(2), "r": np.float32([0, 2, 2]), "axis": np.array([1])}), NUMBERS)
+    agree(model(nodes, constants={"c": np.float32(2), "r": np.array([0, 2, 2], np.float32), "axis": np.array([1])}), NUMBERS)
 
 
 @pytest.mark.parametrize("op", COMPARISONS)
@@ -92,17 +92,22 @@ def test_infinities_of_one_sign(positive: int, negative: int) -> None:
     agree(model([node("IsInf", "x", detect_positive=positive, detect_negative=negative)]), x)
 
 
-@pytest.mark.parametrize(
-    "inputs", ["g x n", "g x c", "g c x", "g c r", "g r c", "g i c", "g x m", "h x n", "h r c", "k x n", "k x c", "g x x"]
-)
+CHOICES = ("g x n", "g x c", "g c x", "g c r", "g r c", "g i c", "g x m", "h x n", "h r c", "k x n", "k x c", "g x x")
+
+
+@pytest.mark.parametrize("inputs", CHOICES)
 def test_where(inputs: str) -> None:
     """Of values and constants in each place, of one column, and of infinities."""
-    nodes = [
-        node("ReduceMax", "x axis", "m"), node("Neg", "x", "n"), node("Greater", "x z", "g"), node("Greater", "m z", "h"), node("Where", inputs),
-    ]  # fmt: skip
-    constants = {"z": np.float32(1), "c": np.float32(5), "r": np.float32([1, 2, 3]), "i": np.float32([-np.inf, 0, np.inf]),
-                 "k": np.array([True, False, True]), "axis": np.array([1])}  # fmt: skip
-    agree(model(nodes, constants=constants), NUMBERS)
+    asked = [node("ReduceMax", "x axis", "m"), node("Neg", "x", "n"), node("Greater", "x z", "g"), node("Greater", "m z", "h")]
+    constants = {
+        "z": np.float32(1),
+        "c": np.float32(5),
+        "r": np.array([1, 2, 3], np.float32),
+        "i": np.array([-np.inf, 0, np.inf], np.float32),
+        "k": np.array([True, False, True]),
+        "axis": np.array([1]),
+    }
+    agree(model([*asked, node("Where", inputs)], constants=constants), NUMBERS)
 
 
 def test_where_does_not_calculate() -> None:
@@ -186,7 +191,7 @@ def test_a_remainder_of_whole_numbers(fmod: int) -> None:
 
 def test_a_remainder_of_numbers() -> None:
     """C's."""
-    agree(model([node("Mod", "x c", fmod=1)], constants={"c": np.float32([0.75, -0.5, 2])}), NUMBERS)
+    agree(model([node("Mod", "x c", fmod=1)], constants={"c": np.array([0.75, -0.5, 2], np.float32)}), NUMBERS)
 
 
 @pytest.mark.parametrize("texts", [False, True])

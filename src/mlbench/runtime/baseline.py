@@ -5,6 +5,8 @@ from __future__ import annotations
 import weakref
 from typing import NoReturn
 
+import numpy as np
+
 from mlbench.errors import CopyError
 from mlbench.runtime.dispatch import Run
 from mlbench.runtime.numpy_backend.lowering import eager_source, forget, load
@@ -43,15 +45,15 @@ class BaselineRunner:
     def __init__(self, model: Source) -> None:
         graph, signature = graph_of(model), signature_of(model)
         wholes = {name: signature.whole.get(name) for name in signature.inputs}
-        whole = {value: each.dtype for value, each in zip(graph.inputs, wholes.values(), strict=True) if each is not None}
-        kinds = [whole[value] if whole.get(value, "bool") != "bool" else "float32" for value in graph.inputs]
+        indices = [each.dtype if each is not None and each.is_index else "" for each in wholes.values()]
+        whole = {value: dtype for value, dtype in zip(graph.inputs, indices, strict=True) if dtype}
 
         def validate(*xs: object) -> Floats | tuple[Floats, ...]:
             found = checked_all(xs, signature)
             for x, (name, each) in zip(found, wholes.items(), strict=True):
                 if each is not None:
                     check_each(x, each, name)
-            arrays = tuple(x.astype(kind, copy=False) for x, kind in zip(found, kinds, strict=True))
+            arrays = tuple(x.astype(dtype or np.float32, copy=False) for x, dtype in zip(found, indices, strict=True))
             return arrays if len(arrays) > 1 else arrays[0]
 
         self.source = eager_source(graph, signature.batch, whole)

@@ -41,7 +41,7 @@ _FUNCTION_ULPS = 16
 """Units in the last place that a float32 tanh or exp and the arithmetic around it may be off."""
 
 Wide = npt.NDArray[np.float64]
-Given = npt.NDArray[np.floating] | Sequence[npt.NDArray[np.floating]] | Mapping[str, npt.NDArray[np.floating]]
+Given = npt.NDArray[Any] | Sequence[npt.NDArray[Any]] | Mapping[str, npt.NDArray[Any]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +116,7 @@ def check_result(
     return max(found, key=lambda each: each.worst)
 
 
-def _arrays(model: Model | Network | Graph, x: Given) -> tuple[npt.NDArray[np.floating], ...]:
+def _arrays(model: Model | Network | Graph, x: Given) -> tuple[npt.NDArray[Any], ...]:
     """Return an array for each input, in order."""
     if isinstance(x, Mapping):
         names = model.input_names if isinstance(model, Network) else (model if isinstance(model, Graph) else model.graph()).inputs

@@ -34,6 +34,11 @@ class WholeInput:
     least: int
     most: int
 
+    @property
+    def is_index(self) -> bool:
+        """Whether each column is an index, so that a table refuses whatever does not fit."""
+        return self.dtype != "bool" and bool((self.entries > 0).all())
+
 
 @dataclass(frozen=True, slots=True)
 class Signature:
@@ -156,8 +161,8 @@ def checked(x: object, columns: int, signature: Signature, name: str = "x") -> F
 def checked_whole(x: npt.NDArray[Any], whole: WholeInput, name: str) -> npt.NDArray[Any]:
     """Return an input of whole numbers if float32 holds them and tables have them, as far as one look at all of them tells.
 
-    The largest and the smallest are found by `argmax` and `argmin`, because `max` and `min` malloc an iterator. Where columns are indices of
-    tables of different sizes, the kernel looks at each.
+    The largest and the smallest are found by `argmax` and `argmin`, because `max` and `min` malloc an iterator. Where columns are indices
+    of tables of different sizes, the kernel looks at each.
 
     Raises:
         InputError: with the row and the number.

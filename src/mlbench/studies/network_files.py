@@ -14,19 +14,21 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from mlbench.errors import FileError, MissingExtraError, ModelError, UsageError
+from mlbench.errors import FileError, InputError, MissingExtraError, ModelError, UsageError
 from mlbench.files import read_limited
-from mlbench.ir import FloatArray, Graph, graph_text
-from mlbench.models import Model, Network, load
+from mlbench.ir import Graph, graph_text
+from mlbench.models import EXACT, Model, Network, load
 from mlbench.models.archive import MOST_BYTES, read_arrays
 from mlbench.models.zoo import load_zoo
+from mlbench.runtime.validation import WholeInput, check_each, checked_whole, whole_inputs
 
 MODEL_INPUT = "x"
 """What the input of a `Model` is called, which has one and no names."""
 AnyModel: TypeAlias = Model | Network
 ZOO_PREFIX = "zoo:"
-_EXACT = 2**24
-"""Whole numbers up to this are float32 numbers."""
+_FEW = 100
+"""Random whole numbers that are no index are below this."""
+Arrays: TypeAlias = tuple[npt.NDArray[Any], ...]
 
 
 def input_columns(model: AnyModel) -> dict[str, int]:
@@ -148,14 +150,28 @@ def _with_outputs(model: AnyModel, outputs: tuple[str, ...], path: str) -> AnyMo
     return Network(model.name, chosen, model.input_names, outputs, model.batch, model.input_dtypes, output_dtypes, labels)
 
 
+def random_inputs(model: AnyModel, batch: int, random: np.random.Generator) -> Arrays:
+    """Return numbers of a normal distribution for each input, or whole numbers that fit where the file declares them."""
+    whole = whole_inputs(model) if isinstance(model, Network) else {}
+    found: list[npt.NDArray[Any]] = []
+    for name, columns in input_columns(model).items():
+        if name not in whole:
+            found.append(random.standard_normal((batch, columns), dtype=np.float32))
+            continue
+        most = 2 if whole[name].dtype == "bool" else _FEW
+        limits = np.where(whole[name].entries > 0, whole[name].entries, most)
+        found.append(random.integers(0, limits, (batch, columns)).astype(whole[name].dtype))
+    return tuple(found)
+
+
 @lru_cache(maxsize=1)
-def read_inputs(path: str, sha256: str, columns: tuple[tuple[str, int], ...], most_bytes: int = MOST_BYTES) -> tuple[FloatArray, ...]:
-    """Return the array of each input from an archive that has this hash, all of the same number of rows, as float32.
+def read_inputs(path: str, sha256: str, model: AnyModel, most_bytes: int = MOST_BYTES) -> Arrays:
+    """Return the array of each input from an archive that has this hash, all of the same number of rows, in the types of the network.
 
     Args:
         path: of the archive.
         sha256: of its content.
-        columns: name and columns of each input.
+        model: which has the inputs.
         most_bytes: of the file, and of its arrays together.
 
     Raises:
@@ -164,25 +180,31 @@ def read_inputs(path: str, sha256: str, columns: tuple[tuple[str, int], ...], mo
     """
     _check_same(path, sha256, most_bytes)
     arrays = read_arrays(path, most_bytes)
-    wanted = dict(columns)
+    wanted, whole = input_columns(model), whole_inputs(model) if isinstance(model, Network) else {}
     if arrays.keys() != wanted.keys():
         raise UsageError(
             f"--inputs {path}: found the arrays {_listed(arrays)}; expected one for each input of the network: {_listed(wanted)}"
         )
-    found = tuple(_rows(arrays[name], name, width, path) for name, width in wanted.items())
+    found = tuple(_rows(arrays[name], name, width, path, whole.get(name)) for name, width in wanted.items())
     if len({len(array) for array in found}) > 1:
         rows = ", ".join(f"{name} {len(array)}" for name, array in zip(wanted, found, strict=True))
         raise UsageError(f"--inputs {path}: the arrays differ in their rows ({rows}); expected the same number")
     return found
 
 
-def _rows(array: npt.NDArray[Any], name: str, width: int, path: str) -> FloatArray:
+def _rows(array: npt.NDArray[Any], name: str, width: int, path: str, whole: WholeInput | None) -> npt.NDArray[Any]:
     if array.ndim != 2 or array.shape[1] != width or len(array) < 1:
         raise UsageError(f"--inputs {path}: {name} has shape {array.shape}; expected (rows, {width}) with one row or more")
     if array.dtype.kind not in "fiub":
         raise UsageError(f"--inputs {path}: {name} is {array.dtype}; expected numbers")
-    if array.dtype.kind in "iu" and int(np.abs(array.astype(np.float64)).max()) > _EXACT:
-        raise UsageError(f"--inputs {path}: {name} has whole numbers above {_EXACT:,}, which float32 does not hold exactly")
+    if whole is not None:
+        try:
+            check_each(checked_whole(array, whole, name), whole, name)
+        except InputError as error:
+            raise UsageError(f"--inputs {path}: {error}") from error
+        return np.ascontiguousarray(array, whole.dtype)
+    if array.dtype.kind in "iu" and int(np.abs(array.astype(np.float64)).max()) > EXACT:
+        raise UsageError(f"--inputs {path}: {name} has whole numbers above {EXACT:,}, which float32 does not hold exactly")
     return np.ascontiguousarray(array, np.float32)
 
 

@@ -25,7 +25,17 @@ from mlbench.ir import FloatArray, Graph, op_named
 from mlbench.models import Digits, Model, load_digits_mlp, mlp
 from mlbench.models.archive import MOST_BYTES
 from mlbench.models.zoo import ZOO
-from mlbench.studies.network_files import ZOO_PREFIX, AnyModel, input_columns, is_onnx, is_zoo, read_inputs, read_network, sha256_of
+from mlbench.studies.network_files import (
+    ZOO_PREFIX,
+    AnyModel,
+    Arrays,
+    is_onnx,
+    is_zoo,
+    random_inputs,
+    read_inputs,
+    read_network,
+    sha256_of,
+)
 
 DIGITS = "digits"
 MLP = "mlp"
@@ -166,14 +176,14 @@ class NetworkFile:
         """
         return read_network(self.path, self.sha256, self.outputs, self.most_bytes)
 
-    def arrays(self, batch: int) -> tuple[FloatArray, ...]:
-        """Return the rows of the archive, from the first on again where it has fewer, or else seeded normal numbers.
+    def arrays(self, batch: int) -> Arrays:
+        """Return the rows of the archive, from the first on again where it has fewer, or else seeded random numbers that fit.
 
         Raises:
             FileError: when a file is missing or has changed.
         """
         if not self.inputs_path:
-            return _normal(batch, list(input_columns(self.model()).values()))
+            return random_inputs(self.model(), batch, np.random.default_rng(INPUT_SEED))
         given = self._given()
         rows = np.arange(batch) % len(given[0])
         return tuple(np.ascontiguousarray(array[rows]) for array in given)
@@ -183,9 +193,8 @@ class NetworkFile:
         """Rows of the archive with the inputs; None for random ones."""
         return len(self._given()[0]) if self.inputs_path else None
 
-    def _given(self) -> tuple[FloatArray, ...]:
-        columns = tuple(input_columns(self.model()).items())
-        return read_inputs(self.inputs_path, self.inputs_sha256, columns, self.most_bytes)
+    def _given(self) -> Arrays:
+        return read_inputs(self.inputs_path, self.inputs_sha256, self.model(), self.most_bytes)
 
     def identity(self) -> dict[str, Any]:
         """Return where the file is, and the hash of everything that decides what runs."""

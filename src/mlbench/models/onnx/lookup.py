@@ -172,13 +172,11 @@ def _searched(writer: Writer, value: Value, mapping: Mapping[Any, Any], default:
     zeros = writer.emit("equal", [value], np.float32(np.nan))  # nothing is
     found, row = broadcast(writer, zeros, np.asarray(first))
     found = writer.emit("add", [found], row, kind=kind)
-    for key, result in zip(mapping, others, strict=True):
-        if key != key:  # noqa: PLR0124  # NaN
-            is_other = writer.emit("equal_values", [value, value])
-        else:
-            is_other = opposite(
-                writer, writer.emit("equal", [value], exact(np.asarray(key, np.float32 if isinstance(key, float) else None), "a key"))
-            )
+    numbers = exact(np.array(list(mapping), np.float32 if isinstance(next(iter(mapping)), float) else None), "its key")
+    for key, result in zip(numbers, others, strict=True):
+        same = [value, value] if np.isnan(key) else [value]
+        is_key = writer.emit("equal_values", same) if len(same) > 1 else writer.emit("equal", same, key)
+        is_other = is_key if len(same) > 1 else opposite(writer, is_key)  # NaN is what is not equal to itself
         found = writer.emit("where_else", [is_other, found], result, kind=kind)
     return found
 

@@ -59,7 +59,7 @@ _TAKEN = re.compile(
 def eager_source(graph: Graph, batch: int | None = None, whole: Mapping[str, str] = MappingProxyType({})) -> str:
     """Return the source of `run(x)`, or of `run(x0, x1, ...)` for several inputs: a line a node, each of which allocates its result.
 
-    It returns a tuple for several outputs. With a batch it refuses any other number of rows. `whole` has the inputs of whole numbers and
+    It returns a tuple for several outputs. With a batch it refuses any other number of rows. `whole` has the inputs that are indices, and
     their types. These stay what they are until something computes with them, because a table is looked up as `table[x]`.
 
     A result takes the name of the value that dies there, as in `h = h + b`: the old storage is freed where
@@ -99,7 +99,7 @@ def eager_source(graph: Graph, batch: int | None = None, whole: Mapping[str, str
 
 def _whole_values(graph: Graph, whole: Mapping[str, str]) -> frozenset[str]:
     """Return the values that are whole numbers in NumPy's sense: some inputs, and columns of them that were moved."""
-    found = {name for name, dtype in whole.items() if dtype != "bool"}
+    found = set(whole)
     for node in graph.nodes:
         if node.op in {"slice", "concat", "repeat_column"} and all(name in found for name in node.values):
             found.add(node.output)
@@ -113,20 +113,15 @@ def _validation(graph: Graph, batch: int | None, whole: Mapping[str, str]) -> li
         ((name, columns),) = graph.inputs.items()
         unfit = "" if op_named(graph.nodes[0].op).is_product else f" or x.shape[1] != {columns}"
         unfit += "" if batch is None else f" or x.shape[0] != {batch}"
-        kind = _kept_dtype(whole.get(name))
+        kind = whole.get(name, "float32")
         return [f"if x.__class__ is not ndarray or x.dtype is not {kind} or x.ndim != 2{unfit}:", "    x = validate(x)"]
     names, widths = argument_names("x", len(graph.inputs), is_single=False), graph.inputs.values()
     rows = [str(batch or "x0.shape[0]"), *["x0.shape[0]"] * (len(names) - 1)]
-    kinds = [_kept_dtype(whole.get(name)) for name in graph.inputs]
+    kinds = [whole.get(name, "float32") for name in graph.inputs]
     tests = [f"{name}.__class__ is not ndarray or {name}.dtype is not {kind}" for name, kind in zip(names, kinds, strict=True)]
     tests += ["x0.ndim != 2", *(f"{name}.shape != ({row}, {columns})" for name, row, columns in zip(names, rows, widths, strict=True))]
     given = ", ".join(names)
     return [f"if {' or '.join(tests)} or more:", f"    {given} = validate(*[x for x in ({given}, *more) if x is not None])"]
-
-
-def _kept_dtype(dtype: str | None) -> str:
-    """Return the type that an input has in the lines of the baseline: truth is float32 there."""
-    return "float32" if dtype in {None, "bool"} else str(dtype)
 
 
 def _eager(step: Step, values: list[str], attributes: Sequence[int] = (), *, is_index: bool = False) -> str:
