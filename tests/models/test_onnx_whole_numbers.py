@@ -173,6 +173,18 @@ def test_offsets_into_one_table() -> None:
     agree(with_ids(nodes, {"o": np.array([0, 5, 10]), "t": floats((15, 2))}), np.array([[4, 4, 4], [0, 0, 0]]))
 
 
+def test_an_embedding_as_keras_writes_it() -> None:
+    """An index below 0 is counted from the end before the table is read."""
+    nodes = [
+        node("Less", "x zero", "below"),
+        node("Add", "x count", "sum"),
+        node("Where", "below sum x", "i"),
+        node("Gather", "t i", "e"),
+        node("Flatten", "e"),
+    ]
+    agree(with_ids(nodes, {"zero": np.array(0), "count": np.array(5), "t": TABLE}), WHOLE)
+
+
 def test_the_entry_of_the_largest() -> None:
     """A place is an index as well."""
     agree(model([node("ArgMax", "x", "i", axis=1, keepdims=0), node("Gather", "t i")], constants={"t": floats((3, 4))}), NUMBERS)

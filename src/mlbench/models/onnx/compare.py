@@ -22,24 +22,28 @@ _SOFTPLUS_IS_EQUAL = 16.0
 """From here on log(1 + exp(x)) is x in float32: they differ by exp(-x), which is below half a unit in the last place."""
 
 
-def numbers(found: Known) -> Known:
+def numbers(found: Known, *, moved: bool = False) -> Known:
     """Return an input whose numbers are computed with: whole ones are numbers as well, text is not.
+
+    Args:
+        found: the input.
+        moved: whether they stay what they are, so that a look-up behind may refuse those that were rounded.
 
     Raises:
         RefusedError: where it is text, or float32 does not hold its numbers.
     """
     if isinstance(found, Value):
-        return number(found)
+        return number(found, moved=moved)
     if found.array.dtype == object:
         raise RefusedError("it reads text, or a shape with the rows in it; expected numbers")
     return Constant(exact(found.array))
 
 
-def number(value: Value) -> Value:
+def number(value: Value, *, moved: bool = False) -> Value:
     """Return a value whose numbers are computed with; same errors."""
     if value.kind.dtype == TEXT:
         raise RefusedError("it reads text, of which the graph has the index; expected numbers")
-    if not value.kind.is_exact:
+    if not value.kind.is_exact and not moved:
         raise RefusedError(f"its whole numbers may be above {EXACT:,}, which float32 does not hold exactly")
     return value
 
@@ -91,7 +95,7 @@ def binarizer(call: Call) -> Known:
 
 def where(call: Call) -> Known:
     """Write Where; constants that it chooses from become operands, or values where there is no op for them."""
-    condition, one, other = (numbers(aligned(call, call.input(index))) for index in range(3))
+    condition, one, other = (numbers(aligned(call, call.input(index)), moved=index > 0) for index in range(3))
     kind = joined([each.kind if isinstance(each, Value) else kind_of_array(each.array)
                    for each in call.inputs[1:] if isinstance(each, (Value, Constant))])  # fmt: skip
     if _is_softplus(call.writer, condition, one, other):
