@@ -21,7 +21,7 @@ HAS_NEW_EXPORTER = importlib.util.find_spec("onnxscript") is not None
 ENTRIES, WIDTH, COLUMNS = 50, 6, 4
 
 
-class Embedding(nn.Module):
+class Embedding(nn.Module):  # type: ignore[misc]  # PyTorch may be missing
     """Indices with an offset for each column into one table."""
 
     def __init__(self) -> None:
@@ -36,7 +36,7 @@ class Embedding(nn.Module):
         return self.head(entries.flatten(1))
 
 
-class Gate(nn.Module):
+class Gate(nn.Module):  # type: ignore[misc]  # as above
     """Comparisons, a choice and the place of the largest."""
 
     def __init__(self) -> None:

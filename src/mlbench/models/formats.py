@@ -36,7 +36,6 @@ _FOREIGN_SUFFIXES = {
     ".gguf": _TENSORS,
     ".tflite": _TENSORFLOW,
     ".pb": _TENSORFLOW,
-    ".skops": f"a file of skops. Load it with skops.io.load where you trust it, {_ESTIMATOR}",
 }
 _FOREIGN_STARTS = {b"\x80\x02": _PICKLE, b"\x80\x03": _PICKLE, b"\x80\x04": _PICKLE, b"\x80\x05": _PICKLE, b"\x89HDF": _KERAS}
 _ARCHIVES = (b"PK\x03\x04", b"PK\x05\x06", b"\x93NUMPY")
@@ -45,7 +44,7 @@ _ONNX_START = b"\x08"
 
 
 def load(path: str | os.PathLike[str], *, most_bytes: int = MOST_BYTES) -> Model | Network:
-    """Read a model from a file: a `.npz` that `save` wrote, or `.onnx`.
+    """Read a model from a file: a `.npz` that `save` wrote, `.onnx`, or `.skops` with a fitted scikit-learn estimator.
 
     Args:
         path: the file.
@@ -54,7 +53,7 @@ def load(path: str | os.PathLike[str], *, most_bytes: int = MOST_BYTES) -> Model
     Raises:
         FileError: when the file is missing, damaged, foreign, of an unknown version, or too large.
         ModelError: when an ONNX graph has an op or a shape that is not supported.
-        MissingExtraError: for `.onnx` without the extra `onnx`.
+        MissingExtraError: for `.onnx` without the extra `onnx`, for `.skops` without `skops`.
 
     >>> import tempfile, pathlib
     >>> from mlbench import load, mlp
@@ -69,11 +68,13 @@ def load(path: str | os.PathLike[str], *, most_bytes: int = MOST_BYTES) -> Model
     for start, advice in _FOREIGN_STARTS.items():
         if content.startswith(start):
             raise FileError(f"{path}: {advice}")
+    if suffix == ".skops":
+        return _skops(path, content, most_bytes)
     if suffix == ".onnx" or (suffix != ".npz" and content.startswith(_ONNX_START)):
         return _onnx(path, most_bytes)
     if suffix == ".npz" or content.startswith(_ARCHIVES):
         return _archive(path, content, most_bytes)
-    raise FileError(f"{path}: no file that mlbench knows; expected an .npz that save wrote, or .onnx")
+    raise FileError(f"{path}: no file that mlbench knows; expected an .npz that save wrote, .onnx or .skops")
 
 
 def _archive(path: str | os.PathLike[str], content: bytes, most_bytes: int) -> Model | Network:
@@ -90,3 +91,9 @@ def _onnx(path: str | os.PathLike[str], most_bytes: int) -> Network:
     from mlbench.models.onnx import load_onnx  # noqa: PLC0415  # which needs the extra
 
     return load_onnx(path, most_bytes=most_bytes)
+
+
+def _skops(path: str | os.PathLike[str], content: bytes, most_bytes: int) -> Network:
+    from mlbench.models.skops import load_skops  # noqa: PLC0415  # which needs the extra
+
+    return load_skops(path, content, most_bytes)
