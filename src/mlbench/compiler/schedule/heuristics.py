@@ -12,7 +12,7 @@ from mlbench.compiler import blas
 from mlbench.compiler.schedule.program import Program
 from mlbench.compiler.schedule.schedule import BLAS, ONE, SPLIT, TILES, OpSchedule, Schedule, products_of, weight_shape
 from mlbench.compiler.x86 import find
-from mlbench.ir import BYTES_PER_NUMBER, Graph
+from mlbench.ir import BYTES_PER_NUMBER, Graph, op_named
 
 TILE_BYTES = 128 * 1024
 LEAST_ROWS = 128
@@ -109,8 +109,9 @@ def _generated_tile(program: Program) -> int | None:
     batch, hidden = program.schedule.max_batch, _hidden(program.graph)
     if not hidden:
         return None
-    rows = STREAMED_ROWS if sum(_weights_bytes(program.graph)) > STREAMED_BYTES else GENERATED_ROWS
-    budget = memory_budget_bytes(program, generated=True)
+    looks_up = any(op_named(node.op).is_lookup for node in program.graph.nodes)  # by NumPy, some ten calls a tile
+    rows = STREAMED_ROWS if looks_up or sum(_weights_bytes(program.graph)) > STREAMED_BYTES else GENERATED_ROWS
+    budget = memory_budget_bytes(program, generated=not looks_up)
     if budget is not None:
         rows = max(LEAST_GENERATED_ROWS, min(rows, (budget - CODE_BYTES) // (BYTES_PER_NUMBER * max(hidden))))
     if batch <= rows * LITTLE_MORE:

@@ -13,6 +13,8 @@ import numpy.typing as npt
 from mlbench.errors import InputError
 from mlbench.ir import FloatArray
 
+_INDEX_BYTES = np.dtype(np.intp).itemsize
+
 
 def compare_into(ufunc: np.ufunc, x: FloatArray, y: FloatArray, out: FloatArray, scratch: FloatArray) -> None:
     """Write 1 where a comparison of `x` and `y` holds and 0 elsewhere to `out`, which may be either, and allocate nothing."""
@@ -57,7 +59,7 @@ def argmin_into(x: FloatArray, out: FloatArray, scratch: FloatArray) -> None:
 
 def _indices(scratch: FloatArray, count: int) -> npt.NDArray[np.intp]:
     """Return the beginning of a scratch matrix as some whole numbers, which take two float32 numbers each."""
-    return scratch.reshape(-1).view(np.uint8)[: count * np.intp().itemsize].view(np.intp)
+    return scratch.reshape(-1)[: count * _INDEX_BYTES // 4].view(np.intp)
 
 
 def gather_into(x: FloatArray, table: FloatArray, out: FloatArray, scratch: FloatArray) -> None:
@@ -77,9 +79,9 @@ def gather_into(x: FloatArray, table: FloatArray, out: FloatArray, scratch: Floa
     """
     entries, _, width = table.shape
     flat, places = x.reshape(-1), out.reshape(-1, 1, width)
-    most = max(1, 4 * scratch.size // np.intp().itemsize)
+    most = max(1, 4 * scratch.size // _INDEX_BYTES)
     for first in range(0, flat.size, most):
-        part, target = flat[first : first + most], places[first : first + most]
+        part, target = (flat, places) if flat.size <= most else (flat[first : first + most], places[first : first + most])
         if part.size == 1:
             index = part.item()
             _check_index(index, index, entries)
