@@ -314,6 +314,7 @@ def quickened() -> tuple[tuple[Any, str, Any], ...]:
         (cli, "command_parser", functools.cache(cli.command_parser)),
         (memory_record, "memory_of", _not_recorded),
         (tuning, "best_schedule", lambda program, names, _: heuristic_schedule(program, names)),
+        (tuning, "settle", lambda found, *_: tuning.Settled(found, may_be_remembered=True)),
     )
 
 

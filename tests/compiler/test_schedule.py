@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 import mlbench.studies.autotune
+import mlbench.studies.contest
 from mlbench import Layer, Model, OptimizedRunner, mlp, tune
 from mlbench.cache import CacheWarning, cache_folder, remember
 from mlbench.compiler import blas
@@ -296,6 +297,16 @@ def test_every_choice_compiles_and_is_explained(activation: str, has_biases: boo
         assert all(note.endswith(".") for _, note in compiled.notes), schedule
 
 
+@pytest.fixture
+def _quiet(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Search for a moment, and take it for a quiet one, because an answer of a busy one is not remembered."""
+    monkeypatch.setattr(mlbench.studies.contest, "QUIET_SPREAD", np.inf)
+    monkeypatch.setattr(mlbench.studies.contest, "SET_S", 0.0)
+    monkeypatch.setattr(mlbench.studies.contest, "SETS", 2)
+    monkeypatch.setattr(mlbench.studies.autotune, "COMPARISON_S", 0.01)
+
+
+@pytest.mark.usefixtures("_quiet")
 def test_a_model_without_biases_is_tuned() -> None:
     """A ReLU that stays, of a value that lies feature after feature, stops no search."""
     assert len(tune(_without_biases(MODEL), 30).ops) == 2
@@ -304,6 +315,7 @@ def test_a_model_without_biases_is_tuned() -> None:
 # --- tuning -------------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.usefixtures("_quiet")
 def test_a_tuned_schedule_is_right_and_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
     """The search runs for real once; the second time nothing is measured, and the answer is the same."""
     model = mlp(20, 40, 13)
@@ -330,6 +342,7 @@ def test_what_an_earlier_version_remembered_is_recalled(monkeypatch: pytest.Monk
     assert tune(model, 60) == found
 
 
+@pytest.mark.usefixtures("_quiet")
 def test_a_damaged_memory_is_ignored_with_a_warning(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> None:
     """A file that holds no schedule is warned about and searched anew."""
     monkeypatch.setenv("MLBENCH_CACHE", str(tmp_path))
@@ -344,6 +357,7 @@ def test_a_damaged_memory_is_ignored_with_a_warning(monkeypatch: pytest.MonkeyPa
         tune(model, 4)
 
 
+@pytest.mark.usefixtures("_quiet")
 @pytest.mark.parametrize(
     ("damage", "told"),
     [
@@ -377,6 +391,7 @@ def test_a_remembered_schedule_is_checked_by_the_program(
         tune(model, 4)
 
 
+@pytest.mark.usefixtures("_quiet")
 def test_without_the_cache_nothing_is_remembered(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> None:
     """A search that must not use the cache leaves nothing in it, and does not look into it."""
     monkeypatch.setenv("MLBENCH_CACHE", str(tmp_path))
@@ -396,6 +411,7 @@ def test_a_large_batch_has_a_memory_budget() -> None:
     assert memory_budget_bytes(graph_of(mlp(64, 64, 256), 512), generated=True) == 64 * 512 * 4 // 10
 
 
+@pytest.mark.usefixtures("_quiet")
 def test_what_needs_too_much_memory_is_not_chosen() -> None:
     """A candidate over the budget takes for ever, and one within it does not."""
     model = mlp(20, 400, 12)

@@ -1,8 +1,9 @@
 """The search with a clock: which tile, layouts, packing and threads are fastest on this machine, and remembering the answer.
 
 The search itself (`mlbench.compiler.schedule.search`) knows no clock; here it is handed one. Candidates are timed in this process,
-interleaved as everything else is. The answer is remembered for this machine, its BLAS and these shapes, so that the second time costs a
-look into a file.
+interleaved as everything else is. What the search found replaces the default rules only where it beats them again in a contest of fresh
+rounds, twice. The answer is remembered for this machine, its BLAS and these shapes, so that the second time costs a look into a file. An
+answer of a moment in which the machine was busy is not remembered.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import math
 import time
 import warnings
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -18,16 +20,17 @@ import numpy as np
 
 from mlbench.cache import CacheWarning, recall, remember
 from mlbench.compiler.pipeline import OLDER_NAMES, PASSES, compile_graph, passes_named
-from mlbench.compiler.schedule.heuristics import memory_budget_bytes, output_bytes
+from mlbench.compiler.schedule.heuristics import heuristic_schedule, memory_budget_bytes, output_bytes
 from mlbench.compiler.schedule.program import Program
 from mlbench.compiler.schedule.schedule import Schedule, schedule_from_json, schedule_to_json
 from mlbench.compiler.schedule.search import best_schedule, check_findable
 from mlbench.errors import ModelError
-from mlbench.ir import Graph
+from mlbench.ir import FloatArray, Graph
 from mlbench.measure import kernel_key, time_interleaved
 from mlbench.measure.stats import median
 from mlbench.models import Model, Network
 from mlbench.runtime import OptimizedRunner
+from mlbench.studies.contest import CONTROL, DEFAULT, FOUND, Contest, contest
 from mlbench.studies.network_files import only_batch
 
 COMPARISON_S = 0.3
@@ -53,7 +56,7 @@ def tune(
         max_batch: rows of a call; the schedule is for that size, smaller batches run with it too.
         threads: threads that a call may use.
         passes: names of the optimisations that will be switched on; all of them by default.
-        use_cache: recall an earlier answer and remember this one.
+        use_cache: recall an earlier answer and remember this one, unless the machine was busy meanwhile.
 
     Raises:
         ModelError: for unknown names or sizes below 1.
@@ -68,9 +71,40 @@ def tune(
     if use_cache and (known := _recalled(key, program, names)) is not None:
         return known
     found = best_schedule(program, names, partial(_compared, model, max_batch, threads, names))
-    if use_cache:
-        remember(KIND, key, schedule_to_json(found))
-    return found
+    settled = settle(found, heuristic_schedule(program, names), partial(_contested, model, max_batch, threads, names))
+    if use_cache and settled.may_be_remembered:
+        remember(KIND, key, schedule_to_json(settled.schedule))
+    return settled.schedule
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """What a search ended with.
+
+    Attributes:
+        schedule: the one that was found where it won every contest, or else the default one.
+        may_be_remembered: whether the machine was quiet in every contest.
+    """
+
+    schedule: Schedule
+    may_be_remembered: bool
+
+
+def settle(found: Schedule, default: Schedule, compete: Callable[[Schedule, Schedule], Contest]) -> Settled:
+    """Return the found schedule where it beats the default one in one contest, and again before it is remembered; or else the default.
+
+    A default schedule competes as well, against itself, which says whether the machine was quiet while others lost to it.
+
+    Args:
+        found: by a search.
+        default: what the rules say.
+        compete: a contest of the first against the second, in fresh rounds.
+    """
+    contests = [compete(found, default)]
+    if found != default and contests[0].is_won:
+        contests.append(compete(found, default))
+    is_won = found != default and all(each.is_won for each in contests)
+    return Settled(found if is_won else default, all(each.is_quiet for each in contests))
 
 
 def undecided(source: Graph, max_batch: int, threads: int, names: Sequence[str]) -> Program:
@@ -117,8 +151,7 @@ def _compared(model: Model | Network, max_batch: int, threads: int, names: Seque
     A candidate that needs more memory than the budget takes for ever. Candidates that use threads in different ways are timed apart,
     after a pause: the threads of BLAS spin for a while after a call, on a core that the next one would need.
     """
-    random, rows = np.random.default_rng(1), only_batch(model) or min(max_batch, MOST_SEARCH_ROWS)
-    xs = [random.standard_normal((rows, columns), dtype=np.float32) for columns in model.graph().inputs.values()]
+    xs = _inputs(model, max_batch)
     costs = dict.fromkeys(candidates, math.inf)
     for threading in dict.fromkeys(each.threading for each in candidates):
         arms: dict[Schedule, Callable[[], object]] = {}
@@ -131,6 +164,23 @@ def _compared(model: Model | Network, max_batch: int, threads: int, names: Seque
             time.sleep(PAUSE_S)
         costs |= _seconds(arms)
     return [costs[each] for each in candidates]
+
+
+def _contested(model: Model | Network, max_batch: int, threads: int, names: Sequence[str], found: Schedule, default: Schedule) -> Contest:
+    """Return how a found schedule does against the default one, with runners that are built for it."""
+    xs = _inputs(model, max_batch)
+
+    def call_of(schedule: Schedule) -> Callable[[], object]:
+        return partial(OptimizedRunner(model, max_batch, passes=names, schedule=schedule, threads=threads).run, *xs)
+
+    makers = {DEFAULT: partial(call_of, default), CONTROL: partial(call_of, default), FOUND: partial(call_of, found)}
+    return contest(makers, apart=found.threading != default.threading)
+
+
+def _inputs(model: Model | Network, max_batch: int) -> list[FloatArray]:
+    """Return seeded inputs of as many rows as a search calls with."""
+    random, rows = np.random.default_rng(1), only_batch(model) or min(max_batch, MOST_SEARCH_ROWS)
+    return [random.standard_normal((rows, columns), dtype=np.float32) for columns in model.graph().inputs.values()]
 
 
 def _seconds(arms: dict[Schedule, Callable[[], object]]) -> dict[Schedule, float]:
