@@ -119,11 +119,35 @@ def test_a_file_of_version_1_is_read(tmp_path: Path) -> None:
     assert read(path, PEERS_FILE) == made
 
 
+def test_a_file_of_version_2_is_read(tmp_path: Path) -> None:
+    """There no outcome names a switch, and the bytes are what they are."""
+    made = result(cell(mlbench=10.0, a=20.0))
+    path = write(made, tmp_path / "peers.json", PEERS_FILE)
+    data = json.loads(path.read_text())
+    data["schema"] = 2
+    for each in data["cells"][0]["outcomes"].values():
+        del each["chosen"]
+    path.write_text(json.dumps(data))
+    assert read(path, PEERS_FILE) == made
+
+
+def test_the_table_names_the_switch_that_was_faster() -> None:
+    """A runtime that was measured with a documented switch has a note with its cells; the usual settings have none."""
+
+    def switched(found: PeerCell) -> PeerCell:
+        return dataclasses.replace(found, outcomes=found.outcomes | {"a": dataclasses.replace(found.outcomes["a"], chosen="a switch")})
+
+    found = [switched(cell(mlbench=10.0, a=20.0)), switched(cell(64, mlbench=10.0, a=20.0)), cell(512, mlbench=10.0, a=20.0)]
+    notes = times_table(result(*found)).notes
+    assert "a with a switch, which was faster there than its usual settings: 64-64-10 b8, 64-64-10 b64." in notes
+    assert len(times_table(result(found[2])).notes) == len(notes) - 1
+
+
 @pytest.mark.parametrize(
     ("edit", "message"),
     [
         (lambda data: data.update(kind="mlbench-result"), "its kind is not 'mlbench-peers'"),
-        (lambda data: data.update(schema=3), "schema version 3; this mlbench reads version 2"),
+        (lambda data: data.update(schema=4), "schema version 4; this mlbench reads version 3"),
         (lambda data: data["cells"][0]["outcomes"]["a"].update(state="fine"), "$.cells[0].outcomes.a.state"),
         (lambda data: data["cells"][0]["outcomes"]["a"].update(rounds_s=[[0]]), "$.cells[0].outcomes.a.rounds_s[0][0]"),
         (lambda data: data["environment"].pop("cpu"), "$.environment"),

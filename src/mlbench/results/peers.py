@@ -18,7 +18,10 @@ MEASURED, WRONG, FAILED, SLOW = "measured", "wrong", "failed", "slow"
 Rounds = tuple[tuple[Duration, ...], ...]
 """Of each process; a process that was lost has none."""
 OURS = "mlbench"
-HISTORY = "1: first version. 2: the held bytes of ours have its copies of weights among them; version 1 is read and they are added."
+HISTORY = (
+    "1: first version. 2: the held bytes of ours have its copies of weights among them; version 1 is read and they are added. "
+    "3: an outcome names the documented switch that was chosen; version 2 is read, and names none."
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +55,7 @@ class Outcome:
         peak_bytes: of one call.
         held_bytes: between calls, without one set of weights; a bound output is among them.
         weight_copies: how many of the held bytes are weights in another form, where the runtime says so.
+        chosen: which of its documented switches was the faster one here, in the first process; empty for the usual settings.
     """
 
     state: Annotated[str, Bounds(one_of=(MEASURED, WRONG, FAILED, SLOW))]
@@ -63,6 +67,7 @@ class Outcome:
     peak_bytes: Size | None = None
     held_bytes: Size | None = None
     weight_copies: Size | None = None
+    chosen: Annotated[str, MAY_LACK] = ""
 
     @property
     def time_s(self) -> float | None:
@@ -161,8 +166,10 @@ class PeerResult(Run):
     cells: tuple[PeerCell, ...]
 
 
-def _upgrade(cell: Any, _version: int) -> None:  # whatever JSON holds
-    """Bring a cell of version 1 to version 2: copies of weights are among the held bytes; what is damaged stays, to be refused."""
+def _upgrade(cell: Any, version: int) -> None:  # whatever JSON holds
+    """Bring a cell of version 1 to version 3: copies of weights are among the held bytes; what is damaged stays, to be refused."""
+    if version > 1:
+        return
     try:
         for each in cell["outcomes"].values():
             if each["held_bytes"] is not None and each["weight_copies"] is not None:
@@ -183,5 +190,5 @@ def _trouble(result: PeerResult) -> Iterator[tuple[str, str]]:
 
 
 PEERS_FILE = Schema(
-    "mlbench-peers", 2, PeerResult, "peers file", HISTORY, items="cells", old_versions=(1,), upgrade=_upgrade, trouble=_trouble
+    "mlbench-peers", 3, PeerResult, "peers file", HISTORY, items="cells", old_versions=(1, 2), upgrade=_upgrade, trouble=_trouble
 )

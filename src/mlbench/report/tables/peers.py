@@ -36,7 +36,11 @@ def times_table(result: PeerResult) -> Table:
         "faster; the interval is Student's over sets of processes.",
     ]
     if any(each.state == SLOW for cell in result.cells for each in cell.outcomes.values()):
-        notes.append("~: one call by itself; it takes too long for turns.")
+        notes.append("~: one sample by itself; a call takes too long for turns, or 100 times the fastest one's, and is not timed further.")
+    notes += [
+        f"{name} with {chosen}, which was faster there than its usual settings: {', '.join(cells)}."
+        for (name, chosen), cells in _chosen(result).items()
+    ]
     notes += [
         f"{cell.name}, {name}: {each.detail}" for cell in result.cells for name, each in cell.outcomes.items() if _is_worth_a_note(each)
     ]
@@ -139,6 +143,16 @@ def _time(cell: PeerCell, name: str) -> str:
     timed = [each.time_s for each in cell.outcomes.values() if each.state == MEASURED and each.time_s is not None]
     mark = FASTEST if outcome.state == MEASURED and seconds == min(timed) else ""
     return f"{'~' if outcome.state == SLOW else ''}{format_duration(seconds)}{mark}"
+
+
+def _chosen(result: PeerResult) -> dict[tuple[str, str], list[str]]:
+    """Return in which cells a runtime was measured with which of its documented switches, or a warm heap."""
+    found: dict[tuple[str, str], list[str]] = {}
+    for cell in result.cells:
+        for name, each in cell.outcomes.items():
+            if each.chosen:
+                found.setdefault((name, each.chosen), []).append(cell.name)
+    return found
 
 
 def _is_worth_a_note(outcome: Outcome) -> bool:
