@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from mlbench.results.storage import read
 from mlbench.studies.cases import Cell, mlp_cell
 from mlbench.studies.peers import PEERS
 from mlbench.studies.peers.measure import PeerEffort
+from mlbench.studies.subjects import Subject
 
 HERE = Environment("Some CPU", 2, "Linux 6", "3.12.1", "2.1.0", "openblas 0.3", 1, "fresh", None, "0.1.0", None, None, None, {})
 SMALL = ("peers", "--only", "onnxruntime", "--shapes", "4-8-3", "--batch", "1,2")
@@ -42,7 +44,7 @@ class Measured:
         self.interrupt_at = 99
         self.version = "1.0"
 
-    def find(self, modules: Mapping[str, str | None], threads: int) -> tuple[Runtime, ...]:
+    def find(self, modules: Mapping[str, str | None], threads: int, subject: Subject) -> tuple[Runtime, ...]:
         """Say that TensorRT is missing."""
         return tuple(Runtime(name, self.version, "fast", "needs an NVIDIA GPU" if name == "tensorrt" else None) for name in modules)
 
@@ -83,7 +85,27 @@ def test_the_default_cells(measured: Measured) -> None:
     assert len(measured.cells) == 24
     assert max(cell.work_flop for cell in measured.cells) <= 1e10
     assert list(measured.modules) == [OURS, *(name for name in PEERS if name != "tensorrt")]
-    assert (measured.effort.processes, measured.effort.rounds) == (5, 15)
+    assert (measured.effort.processes, measured.effort.rounds, measured.effort.weigh) == (5, 15, True)
+
+
+def test_a_quick_run(measured: Measured) -> None:
+    """Four cells in one set of processes, without bytes; what is chosen besides holds."""
+    assert main(["peers", "--quick"]) == 0
+    assert measured.cells == [
+        mlp_cell(batch, (h,), i, o, 1, tuned=True) for i, h, o in ((64, 64, 10), (256, 256, 256)) for batch in (1, 64)
+    ]
+    assert measured.effort == PeerEffort(1, 7, weigh=False)
+    assert main(["peers", "--quick", "--shapes", "4-8-3", "--processes", "2"]) == 0
+    assert [cell.batch for cell in measured.cells] == [1, 64]
+    assert measured.effort == PeerEffort(2, 7, weigh=False)
+
+
+def test_it_says_how_long_it_takes(measured: Measured, capsys: pytest.CaptureFixture[str]) -> None:
+    """Cells, runtimes, sets and the expected time come before anything is measured, and the time it took at the end."""
+    main([*SMALL, "--processes", "1"])
+    first, *_, last = capsys.readouterr().err.splitlines()
+    assert re.fullmatch(r"mlbench: 2 cells, 2 runtimes, 1 set of processes: about \d+ s", first)
+    assert last == "mlbench: took 0 s"
 
 
 def test_the_options_choose(measured: Measured) -> None:
@@ -104,7 +126,7 @@ def test_it_prints_tables_headline_and_machine(measured: Measured, capsys: pytes
     for part in ("4-8-3 b2", "10.0 us*", "2.00x", "geometric mean 2.00x", "onnxruntime: 1.0; fast", "tensorrt: needs an NVIDIA GPU",
                  "Machine: Some CPU"):  # fmt: skip
         assert part in captured.out
-    assert captured.err.splitlines() == [
+    assert captured.err.splitlines()[1:-1] == [
         f"[{batch}/2] 4-8-3 b{batch} (processes 5/5): mlbench 10.0 us, onnxruntime 20.0 us, 2.00x" for batch in (1, 2)
     ]
 
@@ -154,7 +176,7 @@ def test_show_and_compare_read_the_file(measured: Measured, tmp_path: Path, caps
         (("--shapes", "64-64"), "found '64-64'; expected inputs-hidden-outputs"),
         (("--shapes", "0-8-3"), "found '0' in '0'"),
         (("--shapes", "99999-99999-9", "--batch", "99999"), "more than 10 GFLOP"),
-        (("--only", "caffe"), "no peer is called 'caffe'; there are onnxruntime"),
+        (("--only", "caffe"), "argument --only: no peer is called 'caffe'; there are onnxruntime"),
         (("--threads", "99"), "more threads would wait for each other"),
         (("--resume",), "--resume needs --json FILE"),
         (("--json", "no/such/folder/peers.json"), "its folder does not exist"),

@@ -23,7 +23,8 @@ from mlbench.results.peers import PEERS_FILE, PeerCell, Runtime
 from mlbench.results.roofline import ROOFLINE_FILE, Distance
 from mlbench.results.storage import read
 from mlbench.studies.cases import Case, Cell
-from mlbench.studies.subjects import NetworkFile
+from mlbench.studies.peers import cannot_take
+from mlbench.studies.subjects import NetworkFile, Subject
 from support.branched import TWO_HEADS, network_of
 from support.records import CEILINGS, HERE, PEAKS, distance, made_up, measured, peer_cell
 
@@ -59,6 +60,11 @@ class Study:
         key = network_key(cell.identity())
         return tuple(dataclasses.replace(distance(f"{runner}-{cell.id}"), network=key) for runner in RUNNERS)
 
+    def runtimes(self, modules: Mapping[str, str | None], _: object, subject: Subject) -> tuple[Runtime, ...]:
+        """Stand for processes of runtimes that are all installed."""
+        reasons = {name: None if module is None else cannot_take(module, subject) for name, module in modules.items()}
+        return tuple(Runtime(name, "1.0", "fast", reason) for name, reason in reasons.items())
+
     def peers(self, cells: Sequence[Cell], modules: Mapping[str, object], _: object, known: Mapping[str, PeerCell]) -> Iterator[PeerCell]:
         """Stand for the measuring of peers, of ours and those that are there."""
         for cell in cells:
@@ -87,7 +93,7 @@ def study(monkeypatch: pytest.MonkeyPatch) -> Study:
     monkeypatch.setattr(roofline, "distances", made.roofline)
     monkeypatch.setattr(roofline, "find_ceilings", lambda threads: CEILINGS)
     monkeypatch.setattr(peers, "measure", made.peers)
-    monkeypatch.setattr(peers, "find_runtimes", lambda names, _: tuple(Runtime(name, "1.0", "fast", None) for name in names))
+    monkeypatch.setattr(peers, "find_runtimes", made.runtimes)
     monkeypatch.setattr(explain, "explanation", made.explain)
     return made
 

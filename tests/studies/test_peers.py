@@ -6,23 +6,30 @@ import os
 import re
 import sys
 import tomllib
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from mlbench.errors import ModelError
 from mlbench.measure import Worker
 from mlbench.models import mlp
-from mlbench.results.peers import MEASURED
-from mlbench.studies.cases import mlp_cell
+from mlbench.results.peers import MEASURED, OURS
+from mlbench.studies.cases import Cell, mlp_cell
 from mlbench.studies.peers import PEERS, Package, adapter, as_numpy, as_outputs, cannot_take, versions
 from mlbench.studies.peers.adapters import tensorrt as tensor_rt
+from mlbench.studies.peers.adapters.sklearn import estimator
+from mlbench.studies.peers.measure import PeerEffort, find_runtimes, measure
 from mlbench.studies.peers.packages import absent
+from mlbench.studies.peers.plugins import brought_peers
 from mlbench.studies.peers.worker import introduce, prepare, turn
 from mlbench.studies.subjects import NetworkFile, brought
 from support.agree import agree, agree_on_a_file, cores
 from support.branched import TWO_HEADS, network_of
+
+TAKE_ONNX = ["onnxruntime", "torch", "torch.compile", "torch.aot", "openvino", "iree", "tract"]
 
 
 @pytest.fixture(autouse=True)
@@ -40,18 +47,17 @@ def installed(request: pytest.FixtureRequest) -> str:
     return PEERS[request.param]
 
 
+CASES = [(1, (8,), "relu", "softmax"), (7, (5, 9), "leaky_relu", "sigmoid"), (3, (8,), "sigmoid", "tanh"), (2, (4,), "tanh", "identity")]
+CASES_OF = {PEERS["sklearn"]: [CASES[0], (7, (5, 9), "sigmoid", "sigmoid"), CASES[3]], PEERS["torch.aot"]: CASES[:2]}
+"""Of one that cannot take every model, and of one that builds a model for half a minute."""
+
+
 @pytest.mark.parametrize("installed", PEERS, indirect=True)
 def test_an_adapter_agrees_with_float64(installed: str) -> None:
     """Every activation, one and two hidden layers, batches 1 and 7, after 200 calls, when nobody else holds the input any more."""
-    cases = [
-        (1, (8,), "relu", "softmax"),
-        (7, (5, 9), "leaky_relu", "sigmoid"),
-        (3, (8,), "sigmoid", "tanh"),
-        (2, (4,), "tanh", "identity"),
-    ]
     with Worker() as worker:
         worker.call(introduce, "a peer", installed, 1)
-        for batch, hidden, activation, output in cases:
+        for batch, hidden, activation, output in CASES_OF.get(installed, CASES):
             how = {"activation": activation, "output_activation": output}
             worst = worker.call(agree, installed, batch, hidden, how)
             assert 0 <= worst <= 1
@@ -73,26 +79,136 @@ def test_a_process_goes_from_cell_to_cell(installed: str) -> None:
 
 
 @pytest.mark.parametrize("double", [False, True], ids=["float32", "float64-and-integers"])
-@pytest.mark.parametrize("installed", ["onnxruntime", "openvino"], indirect=True)
+@pytest.mark.parametrize("installed", [*TAKE_ONNX], indirect=True)
 def test_an_adapter_that_reads_onnx_agrees_with_float64(installed: str, double: bool, tmp_path: Path) -> None:
     """Inputs and outputs by any names, in any order, in the types and ranks that the file declares, after 200 calls."""
     pytest.importorskip("onnx", reason="ONNX files are written by the onnx package")
     with Worker() as worker:
         worker.call(introduce, "a peer", installed, 1)
+        lacking = absent(getattr(adapter(installed), "ONNX_PACKAGES", ()))
+        if lacking is not None:
+            pytest.skip(lacking)
         assert max(worker.call(agree_on_a_file, installed, str(tmp_path / "two.onnx"), double)) <= 1
 
 
-def test_who_takes_what(tmp_path: Path) -> None:
-    """Every peer takes an MLP of ours, those that read ONNX take such a file, and nobody else's network is taken by any."""
+def test_who_takes_what(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every peer takes an MLP of ours, those that read ONNX take such a file and the zoo, and nobody else's network is taken by any."""
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: object())
     ours = brought(mlp(4, 8, 2).save(tmp_path / "mlp.npz"))
     network = brought(network_of(TWO_HEADS).save(tmp_path / "net.npz"))
     file = NetworkFile(network.path, network.sha256, "net")
     assert [name for name, module in PEERS.items() if cannot_take(module, ours) is None] == list(PEERS)
     assert [name for name, module in PEERS.items() if cannot_take(module, file) is None] == []
-    with pytest.MonkeyPatch.context() as patched:
-        patched.setattr("mlbench.studies.peers.onnx_path", lambda subject: "net.onnx")
-        takes = [name for name, module in PEERS.items() if cannot_take(module, file) is None]
-    assert takes == ["onnxruntime", "openvino"]
+    assert [name for name, module in PEERS.items() if cannot_take(module, brought("zoo:policy")) is None] == TAKE_ONNX
+    monkeypatch.setattr("mlbench.studies.peers.onnx_path", lambda subject: "net.onnx")
+    assert [name for name, module in PEERS.items() if cannot_take(module, file) is None] == TAKE_ONNX
+
+
+def test_without_its_converter_a_runtime_cannot_take_a_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    """PyTorch takes a network in a file only where the converter is installed, and says which package that is."""
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None if name == "onnx2torch" else object())
+    reason = cannot_take(PEERS["torch"], brought("zoo:policy"))
+    assert reason == "cannot take it: what brings ONNX files to it is not installed (python -m pip install onnx2torch)"
+    assert "takes no ONNX file" in str(cannot_take(PEERS["litert"], brought("zoo:policy")))
+
+
+@pytest.mark.parametrize("installed", TAKE_ONNX, indirect=True)
+def test_a_network_of_the_zoo_is_right(installed: str) -> None:
+    """It gets the network as an ONNX file with the batch of the cell, and gives what float64 gives."""
+    reason = cannot_take(installed, brought("zoo:policy"))
+    if reason is not None:
+        pytest.skip(reason)
+    with Worker() as worker:
+        worker.call(introduce, "a peer", installed, 1)
+        prepared = worker.call(prepare, installed, Cell(2, brought("zoo:policy"), 1))
+    assert (prepared.state, prepared.detail) == (MEASURED, "")
+
+
+@pytest.mark.parametrize(
+    ("how", "told"),
+    [
+        ({"activation": "leaky_relu"}, "cannot take it: hidden layers with leaky_relu"),
+        ({"output_activation": "tanh"}, "and tanh at the end"),
+        ({"hidden": (4, 4)}, None),
+    ],
+    ids=["hidden", "output", "both-have-it"],
+)
+def test_scikit_learn_takes_what_its_estimators_have(how: dict[str, Any], told: str | None) -> None:
+    """One activation for all hidden layers, and softmax, sigmoid or none at the end; else the message says which are there."""
+    pytest.importorskip("sklearn")
+    model = mlp(**{"inputs": 6, "hidden": 8, "outputs": 4} | how)
+    if told is None:
+        assert estimator(model).n_layers_ == 4
+        return
+    with pytest.raises(ModelError, match=told):
+        estimator(model)
+
+
+# --- peers of other packages --------------------------------------------------------------------------------------------
+
+BROUGHT = """
+import numpy as np
+from mlbench.studies.peers import Package
+PACKAGES, SETTINGS = (Package("numpy", "numpy"),), "by hand"
+def missing(): return None
+def load(model, x, threads):
+    from mlbench.runtime import BaselineRunner
+    run = BaselineRunner(model).run
+    return lambda: run(x)
+class Broken:
+    SETTINGS = "none"
+    @staticmethod
+    def missing(): raise OSError("its library is of another system")
+"""
+
+
+@pytest.fixture
+def distribution(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
+    """Return a function that installs a distribution on the path, as pip leaves it, with these entry points."""
+    folder = tmp_path / "brought"
+    (folder / "tiny_peer-1.0.dist-info").mkdir(parents=True)
+    (folder / "tiny_peer.py").write_text(BROUGHT)
+    (folder / "tiny_peer-1.0.dist-info" / "METADATA").write_text("Metadata-Version: 2.1\nName: tiny-peer\nVersion: 1.0\n")
+    monkeypatch.syspath_prepend(str(folder))
+    monkeypatch.setenv("PYTHONPATH", str(folder), prepend=os.pathsep)
+    place = folder / "tiny_peer-1.0.dist-info" / "entry_points.txt"
+
+    def install(lines: str) -> None:
+        place.write_text(f"[mlbench.peers]\n{lines}\n")
+
+    return install
+
+
+def test_a_package_brings_a_peer(distribution: Callable[[str], None]) -> None:
+    """Its entry point makes it a peer by that name, whose module is imported by the process that measures it alone."""
+    distribution("tiny = tiny_peer")
+    found, trouble = brought_peers(frozenset(PEERS))
+    assert (found, trouble) == ({"tiny": "tiny_peer"}, [])
+    assert "tiny_peer" not in sys.modules
+    (cell,) = measure([mlp_cell(2, (8,), 4, 3)], {OURS: None, **found}, PeerEffort(1, 1, weigh=False))
+    assert cell.outcomes["tiny"].state == MEASURED
+
+
+def test_a_broken_peer_of_a_package_is_a_row_with_its_error(distribution: Callable[[str], None]) -> None:
+    """A module that is not there, one without the object, and one that raises are missing with the reason, and the others are there."""
+    distribution("gone = no_such_peer\nempty = tiny_peer:nothing\nraising = tiny_peer:Broken\ntiny = tiny_peer")
+    found, _ = brought_peers(frozenset(PEERS))
+    rows = {each.name: str(each.missing) for each in find_runtimes(found, 1, mlp_cell(2, (8,), 4, 3).subject)}
+    assert list(rows) == ["empty", "gone", "raising", "tiny"]
+    assert "No module named 'no_such_peer'" in rows["gone"]
+    assert "no attribute 'nothing'" in rows["empty"]
+    assert rows["raising"] == "OSError: its library is of another system"
+    assert rows["tiny"] == "None"
+
+
+def test_a_name_that_is_taken_is_left_out(distribution: Callable[[str], None]) -> None:
+    """A package cannot take the place of a peer of ours, or of ours itself, and it is said which package tried."""
+    distribution("torch = tiny_peer\nmlbench = tiny_peer\ntiny = tiny_peer")
+    found, trouble = brought_peers(frozenset(PEERS))
+    assert list(found) == ["tiny"]
+    assert [line.split(";")[0] for line in trouble] == [
+        f"{name}: tiny-peer brings a peer of this name, which is taken" for name in ("mlbench", "torch")
+    ]
 
 
 def test_a_column_of_labels_is_a_column() -> None:
@@ -143,7 +259,8 @@ def test_the_extra_installs_every_peer() -> None:
     """What an adapter asks for is in the extra `peers`; TensorRT, which needs a GPU, and what jax brings along are not."""
     project = tomllib.loads((Path(__file__).resolve().parents[2] / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     listed = {re.split(r"[>;]", line)[0] for line in project["optional-dependencies"]["peers"]}
-    asked = {package.distribution for name, module in PEERS.items() if name != "tensorrt" for package in adapter(module).PACKAGES}
+    adapters = [adapter(module) for name, module in PEERS.items() if name != "tensorrt"]
+    asked = {package.distribution for each in adapters for package in (*each.PACKAGES, *getattr(each, "ONNX_PACKAGES", ()))}
     assert asked - {"jaxlib"} == listed - {"tensorflow"}
 
 

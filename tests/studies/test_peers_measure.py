@@ -7,17 +7,22 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from mlbench.errors import WorkerError
-from mlbench.measure import Environment, has_memray
+from mlbench.measure import Environment, Worker, has_memray
 from mlbench.results.peers import FAILED, MEASURED, OURS, SLOW, WRONG, PeerCell
 from mlbench.studies.cases import Cell, mlp_cell
+from mlbench.studies.peers import heap, scratch
 from mlbench.studies.peers import measure as peering
-from mlbench.studies.peers.measure import LEAST_ROUNDS, PeerEffort, Processes, find_runtimes, measure, time_interleaved
+from mlbench.studies.peers import worker as peer_worker
+from mlbench.studies.peers.estimate import expected_s
+from mlbench.studies.peers.measure import LEAST_ROUNDS, PeerEffort, Processes, find_runtimes, measure, time_interleaved, too_slow
 from mlbench.studies.peers.worker import turn
+from support.agree import faults
 
 HERE = Environment("Some CPU", 2, "Linux 6", "3.12.1", "2.1.0", "openblas 0.3", 1, "fresh", None, "0.1.0", None, None, None, {})
 US = 1e-6
@@ -46,6 +51,9 @@ PEERS = {
     "    def call():\n        time.sleep(0.08)\n        return run(x)\n    return call\n",
     "hungry": "def load(model, x, threads):\n    run, held = BaselineRunner(model).run, np.ones(3_000_000, np.uint8)\n"
     "    def call():\n        taken = np.ones(5_000_000 + 0 * len(held), np.uint8)\n        return run(x)\n    return call\n",
+    "switched": "VARIANTS = {'': {}, 'a switch': {'fast': True}}\n"
+    "def load(model, x, threads, fast=False):\n    run = BaselineRunner(model).run\n"
+    "    def call():\n        time.sleep(0 if fast else 0.005)\n        return run(x)\n    return call\n",
     "chatty": "def load(model, x, threads):\n    print('{\"ok\": 1}', flush=True)\n    os.write(2, b'noise')\n"
     "    run = BaselineRunner(model).run\n    return lambda: run(x)\n",
 }
@@ -57,6 +65,7 @@ def fake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., dict[
     for name, source in PEERS.items():
         (tmp_path / f"peer_{name}.py").write_text(HEAD + source)
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    monkeypatch.setattr(peering, "FAR_TIMES", float("inf"))  # a busy moment makes any of these slow
     return lambda *names: {OURS: None, **{name: f"peer_{name}" for name in names}}
 
 
@@ -125,6 +134,53 @@ def test_a_slow_peer_takes_no_turns(fake: Callable[..., dict[str, str | None]]) 
     assert found.fastest_peer == "right"
 
 
+def test_the_faster_variant_is_measured_and_named(fake: Callable[..., dict[str, str | None]]) -> None:
+    """Of the switches that a peer documents the fastest is kept in each cell, and its name is in the result; the usual one has none."""
+    found = measured(fake("switched", "right"), PeerEffort(processes=1, rounds=1, weigh=False))
+    assert found.outcomes["switched"].chosen == "a switch"
+    assert found.outcomes["switched"].time_s is not None
+    assert found.outcomes["right"].chosen == ""
+    assert (found.processes, found.weighed) == (1, False)
+
+
+@pytest.mark.skipif(not hasattr(heap._c_library(), "mallopt"), reason="this system's allocator has no such switch")
+def test_a_heap_that_keeps_memory_stops_the_faults(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A call that frees 8 MB faults in a new process, on a warm heap no more, and again when that is taken back."""
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[1]), prepend=os.pathsep)
+    with Worker() as worker:
+        assert [count > 4 for count in worker.call(faults)] == [True, False, True]
+
+
+def say(said: list[str], word: str) -> bool:
+    """Write down what was done, which worked."""
+    said.append(word)
+    return True
+
+
+def test_a_peer_that_faults_gets_a_warm_heap(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is kept where the call is faster with it, and given back where it is not; a call that does not fault gets none."""
+    said: list[str] = []
+    costs = iter([2.0, 2.0, 2.0, 1.5, 1.5, 1.5, 1.5] + [2.0] * 7)
+    monkeypatch.setattr(peer_worker, "_cost_s", lambda first_s: next(costs))
+    monkeypatch.setattr(peer_worker, "keep_freed_memory", partial(say, said, "kept"))
+    monkeypatch.setattr(peer_worker, "release_freed_memory", partial(say, said, "released"))
+    assert (peer_worker._warm_cost_s(2.0), said) == (1.5, ["kept"])
+    assert (peer_worker._warm_cost_s(2.0), said) == (None, ["kept", "kept", "released"])
+    monkeypatch.setattr(peer_worker, "keep_freed_memory", lambda: False)
+    costs = iter([2.0] * 3)
+    assert peer_worker._warm_cost_s(2.0) is None
+
+
+def test_a_peer_far_behind_takes_no_turns_either() -> None:
+    """A call that takes 100 times the fastest one's, or 20 times and 0.05 s, has one sample and the reason; ours has its turns."""
+    assert too_slow({OURS: 1e-6, "near": 99e-6, "far": 250e-6}) == {
+        "far": "a call takes 250 times the fastest one's; one sample, and not timed further"
+    }
+    assert list(too_slow({OURS: 4e-3, "near": 49e-3, "behind": 81e-3})) == ["behind"]
+    assert too_slow({OURS: 1.0, "fast": 1e-3}) == {}
+    assert too_slow({}) == {}
+
+
 def test_what_a_runtime_prints_is_no_answer(fake: Callable[..., dict[str, str | None]], capfd: pytest.CaptureFixture[str]) -> None:
     """Frameworks that print disturb neither the answers nor the terminal."""
     assert measured(fake("chatty")).outcomes["chatty"].state == MEASURED
@@ -161,7 +217,7 @@ def test_bytes_of_a_call_and_between_calls(
 
 def test_missing_runtimes_are_found(fake: Callable[..., dict[str, str | None]]) -> None:
     """A runtime that is not installed is known by its reason, and one whose module cannot even be imported as well."""
-    found = find_runtimes({**fake("right", "absent"), "gone": "no_such_module"}, 1)
+    found = find_runtimes({**fake("right", "absent"), "gone": "no_such_module"}, 1, TINY.subject)
     assert [each.name for each in found] == [OURS, "right", "absent", "gone"]
     assert [each.missing for each in found[:3]] == [None, None, "not installed (python -m pip install absent)"]
     assert "no_such_module" in str(found[3].missing)
@@ -187,6 +243,36 @@ def test_known_cells_are_gone_on_with(fake: Callable[..., dict[str, str | None]]
     assert second.processes == 2
     assert second.outcomes["right"].rounds_s[0] == first.outcomes["right"].rounds_s[0]
     assert list(measure([TINY], fake("right"), QUICK, {second.name: second})) == []
+
+
+def test_what_is_compiled_is_kept_until_the_run_ends(tmp_path: Path) -> None:
+    """The same content is compiled once in a folder, other content or another compiler anew, and every time without a folder."""
+    made: list[str] = []
+
+    def make() -> bytes:
+        made.append("")
+        return b"code %d" % len(made)
+
+    try:
+        scratch.use_folder(str(tmp_path))
+        assert [scratch.compiled_once("a 1.0", b"net", make) for _ in range(2)] == [b"code 1"] * 2
+        assert scratch.compiled_once("a 1.0", b"other", make) == b"code 2"
+        assert scratch.compiled_once("a 2.0", b"net", make) == b"code 3"
+    finally:
+        scratch.use_folder("")
+    assert [scratch.compiled_once("a 1.0", b"net", make) for _ in range(2)] == [b"code 4", b"code 5"]
+
+
+def test_the_expected_time_grows_with_what_is_left() -> None:
+    """More cells, runtimes and sets take longer; cells that were measured before, and a run without bytes, take less."""
+    names, effort = [OURS, "onnxruntime", "iree"], PeerEffort(processes=5)
+    whole = expected_s(4, names, effort)
+    done = PeerCell(TINY.identity(), {}, processes=5)
+    assert expected_s(4, names, PeerEffort(processes=1)) < whole < expected_s(8, names, effort)
+    assert expected_s(4, names[:2], effort) < whole
+    assert expected_s(4, names, effort, {"one": done, "two": done}) < whole
+    assert expected_s(1, names, effort, {"one": done}) == 0
+    assert expected_s(4, names, dataclasses.replace(effort, weigh=False)) < whole
 
 
 class Diary:

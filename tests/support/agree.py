@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ import numpy as np
 from mlbench.models import mlp
 from mlbench.runtime import check_result
 from mlbench.studies.peers import OnnxFile, adapter, as_numpy, as_outputs
+from mlbench.studies.peers.heap import faults_per_call, keep_freed_memory, release_freed_memory
 
 
 def agree(module: str, batch: int, hidden: tuple[int, ...], how: dict[str, Any]) -> float:
@@ -29,6 +31,17 @@ def agree(module: str, batch: int, hidden: tuple[int, ...], how: dict[str, Any])
 def cores() -> list[int]:
     """Return the cores that this process may use."""
     return sorted(os.sched_getaffinity(0))
+
+
+def faults() -> list[float]:
+    """Return the page faults of a call that frees 8 MB: in a new process, on a warm heap, and with that taken back."""
+    call = partial(bytearray, 8_000_000)
+    found = [faults_per_call(call)]
+    keep_freed_memory()
+    call()
+    found.append(faults_per_call(call))
+    release_freed_memory()
+    return [*found, faults_per_call(call)]
 
 
 def agree_on_a_file(module: str, path: str, double: bool) -> tuple[float, float]:

@@ -6,8 +6,8 @@ import argparse
 import re
 import sys
 import textwrap
+import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 
 from mlbench.cli.options import EXIT_DONE, Commands, listed, positive, remark, say, sizes
@@ -23,12 +23,14 @@ from mlbench.results.peers import OURS, PEERS_FILE, PeerCell, PeerResult, Runtim
 from mlbench.results.storage import read
 from mlbench.studies.cases import BATCHES, LARGE_BATCHES, MOST_FLOP, Cell, mlp_cell
 from mlbench.studies.driver import Step, Study
-from mlbench.studies.peers import PEERS, cannot_take
+from mlbench.studies.peers import PEERS
+from mlbench.studies.peers.estimate import expected_s
 from mlbench.studies.peers.measure import PROCESSES, ROUNDS, PeerEffort, find_runtimes, measure
-from mlbench.studies.subjects import Subject
+from mlbench.studies.peers.plugins import brought_peers
 from mlbench.units import format_duration, format_ratio
 
 SHAPES = ((64, 64, 10), (256, 256, 256), (64, 1024, 64), (784, 512, 10), (1024, 4096, 1024))
+QUICK_SHAPES, QUICK_BATCHES, QUICK_PROCESSES, QUICK_ROUNDS = SHAPES[:2], (1, 64), 1, 7
 
 
 def add(commands: Commands) -> None:
@@ -36,14 +38,16 @@ def add(commands: Commands) -> None:
     parser = commands.add_parser(
         "peers",
         help="measure other runtimes against the compiled runner",
-        description="Measure ONNX Runtime, PyTorch, XLA, OpenVINO, TensorFlow, TVM and TensorRT, if they are installed, against the "
-        "compiled runner. Each has the same weights, the settings that its documentation recommends, and a process of its own. Outputs are "
-        "checked against float64.",
+        description="Measure ONNX Runtime, PyTorch (eager, torch.compile, AOTInductor), XLA, OpenVINO, LiteRT, TensorFlow, IREE, tract, "
+        "scikit-learn, TVM and TensorRT, if they are installed, and the peers that other packages bring, against the compiled runner. "
+        "Each has the same weights, the settings that its documentation recommends, and a process of its own. Outputs are checked against "
+        "float64.",
         epilog=textwrap.dedent("""\
             examples:
-              mlbench peers --json peers.json                       everything, in about fifteen minutes
+              mlbench peers --json peers.json                       everything; it says first how long that takes
+              mlbench peers --quick                                 four cells in one set of processes, for a first look
               mlbench peers --only onnxruntime --batch 1,8          one runtime, some cells
-              mlbench peers model.onnx --batch 1,8                  a network of yours, on the runtimes that read ONNX files
+              mlbench peers model.onnx --batch 1,8                  a network of yours, on the runtimes that take ONNX files
               mlbench peers --json peers.json --resume              continue after Ctrl-C
               mlbench peers --compare first.json second.json        do two runs agree?
               mlbench show peers.json                               the tables again"""),
@@ -54,18 +58,21 @@ def add(commands: Commands) -> None:
         "--threads", type=positive, default=1, metavar="N", help="threads of each runtime, and cores it may use (default 1)"
     )
     parser.add_argument(
-        "--shapes", type=shapes, metavar="I-H-O,…",
+        "--shapes", type=parse_shapes, metavar="I-H-O,…",
         help=f"inputs-hidden-outputs (default {','.join('-'.join(map(str, shape)) for shape in SHAPES)})",
     )  # fmt: skip
     parser.add_argument(
         "--batch", type=sizes, metavar="N,…",
         help=f"rows of a call (default {listed(LARGE_BATCHES)}, without cells above 10 GFLOP; with MODEL {listed(BATCHES)})",
     )  # fmt: skip
-    parser.add_argument("--only", type=names, metavar="NAME,…", help=f"these peers only: {', '.join(PEERS)}")
-    parser.add_argument("--processes", type=positive, default=PROCESSES, metavar="N", help="sets of fresh processes (default %(default)s)")
+    parser.add_argument("--only", type=names, metavar="NAME,…", help=f"these peers only: {', '.join(PEERS)}, or one that a package brings")
+    parser.add_argument("--processes", type=positive, metavar="N", help=f"sets of fresh processes (default {PROCESSES})")
+    parser.add_argument("--rounds", type=positive, metavar="N", help=f"interleaved rounds in each, at most (default {ROUNDS})")
     parser.add_argument(
-        "--rounds", type=positive, default=ROUNDS, metavar="N", help="interleaved rounds in each, at most (default %(default)s)"
-    )
+        "--quick", action="store_true",
+        help=f"a first look: {QUICK_PROCESSES} set of processes, {QUICK_ROUNDS} rounds, no bytes, and unless chosen "
+        f"{' and '.join('-'.join(map(str, shape)) for shape in QUICK_SHAPES)} at batch {' and '.join(map(str, QUICK_BATCHES))}",
+    )  # fmt: skip
     add_places(parser)
     parser.add_argument("--compare", type=Path, nargs=2, metavar="FILE", help="measure nothing; print how two saved runs differ")
     parser.set_defaults(act=_peers)
@@ -79,8 +86,11 @@ def _peers(options: argparse.Namespace) -> int:
     check_places(options)
     cells = _chosen_cells(options)
     here = environment(options.threads, FRESH_HEAP)
-    modules: dict[str, str | None] = {OURS: None, **{name: module for name, module in PEERS.items() if name in (options.only or PEERS)}}
-    runtimes = _that_take(cells[0].subject, modules, find_runtimes(modules, options.threads))
+    modules = _chosen_modules(options)
+    runtimes = find_runtimes(modules, options.threads, cells[0].subject)
+    for each in runtimes:
+        if each.missing is not None and (each.missing.startswith("cannot take it") or each.name not in PEERS):
+            remark(f"{each.name}: {each.missing}")
     earlier = earlier_run(options, PEERS_FILE, here)
     if earlier is not None and _versions(earlier.runtimes) != _versions(runtimes):
         raise FileError(f"{options.json}: was measured with other runtimes; measure anew into another file")
@@ -89,7 +99,8 @@ def _peers(options: argparse.Namespace) -> int:
             options.json, [(each.name, network_key(each.cell)) for each in earlier.cells], {_name(cell): cell for cell in cells}
         )
     there = {each.name: modules[each.name] for each in runtimes if each.missing is None}
-    effort = PeerEffort(options.processes, options.rounds)
+    effort = _effort(options)
+    options.processes = effort.processes  # of which the bar counts the steps
 
     def measured(known: Mapping[str, PeerCell], step: Step) -> Iterator[tuple[str, PeerCell, str]]:
         for done in measure(cells, there, effort, known):
@@ -100,7 +111,40 @@ def _peers(options: argparse.Namespace) -> int:
         return PeerResult(here, options.command_line, now(), status, options.processes, runtimes, tuple(found))
 
     known = {} if earlier is None else {cell.name: cell for cell in earlier.cells}
-    return conduct(options, Study(PEERS_FILE, tuple(map(_name, cells)), known, measured, run), peers_text)
+    remark(_expectation(len(cells), list(there), effort, known))
+    start = time.monotonic()
+    code = conduct(options, Study(PEERS_FILE, tuple(map(_name, cells)), known, measured, run), peers_text)
+    remark(f"took {_minutes(time.monotonic() - start)}")
+    return code
+
+
+def _chosen_modules(options: argparse.Namespace) -> dict[str, str | None]:
+    """Return ours and the peers to measure, by name, with their adapters; a peer that cannot be had is said on standard error."""
+    brought, trouble = brought_peers(frozenset(PEERS))
+    for line in trouble:
+        remark(line)
+    known = {**PEERS, **brought}
+    for name in options.only or ():
+        if name not in known:
+            raise UsageError(f"argument --only: no peer is called {name!r}; there are {', '.join(known)}")
+    return {OURS: None, **{name: module for name, module in known.items() if name in (options.only or known)}}
+
+
+def _effort(options: argparse.Namespace) -> PeerEffort:
+    """Return how much is measured: what was asked for, or else five sets of processes, or one for a first look."""
+    processes, rounds = (QUICK_PROCESSES, QUICK_ROUNDS) if options.quick else (PROCESSES, ROUNDS)
+    return PeerEffort(options.processes or processes, options.rounds or rounds, weigh=not options.quick)
+
+
+def _expectation(cells: int, names: Sequence[str], effort: PeerEffort, known: Mapping[str, PeerCell]) -> str:
+    """Return how much will be measured, and about how long that takes."""
+    sets = f"{effort.processes} set{'s' * (effort.processes > 1)} of processes"
+    seconds = expected_s(cells, names, effort, known)
+    return f"{cells} cell{'s' * (cells > 1)}, {len(names)} runtimes, {sets}: about {_minutes(seconds)}"
+
+
+def _minutes(seconds: float) -> str:
+    return f"{seconds:.0f} s" if seconds < 90 else f"{seconds / 60:.0f} minutes"
 
 
 def _line(cell: PeerCell, effort: PeerEffort) -> str:
@@ -121,14 +165,16 @@ def _chosen_cells(options: argparse.Namespace) -> list[Cell]:
         raise UsageError(f"--threads {options.threads}: this process may use {cores} cores; more threads would wait for each other")
     subjects = chosen_subjects(options, ("shapes",))
     if subjects:
-        return [cell for each in subjects for cell in subject_cells(each, options.batch, BATCHES, options.threads, tuned=True)]
+        usual = QUICK_BATCHES if options.quick else BATCHES
+        return [cell for each in subjects for cell in subject_cells(each, options.batch, usual, options.threads, tuned=True)]
     for name in ("inputs", "outputs"):
         if getattr(options, name):
             raise UsageError(f"--{name} belongs to a network in a file; name it, or choose sizes by --shapes")
+    shapes, batches = (QUICK_SHAPES, QUICK_BATCHES) if options.quick else (SHAPES, LARGE_BATCHES)
     every = [
         mlp_cell(batch, shape[1:-1], shape[0], shape[-1], options.threads, tuned=True)
-        for shape in dict.fromkeys(options.shapes or SHAPES)
-        for batch in options.batch or LARGE_BATCHES
+        for shape in dict.fromkeys(options.shapes or shapes)
+        for batch in options.batch or batches
     ]
     cells = [cell for cell in dict.fromkeys(every) if cell.work_flop <= MOST_FLOP]
     if not cells:
@@ -140,26 +186,14 @@ def _name(cell: Cell) -> str:
     return PeerCell(cell.identity(), {}).name
 
 
-def _that_take(subject: Subject, modules: Mapping[str, str | None], found: Sequence[Runtime]) -> tuple[Runtime, ...]:
-    """Return the runtimes, of which those that cannot take the model are missing, with the reason; each is said on standard error."""
-    runtimes = []
-    for each in found:
-        module = modules[each.name]
-        reason = cannot_take(module, subject) if module is not None and each.missing is None else None
-        if reason is not None:
-            remark(f"{each.name}: {reason}")
-        runtimes.append(each if reason is None else replace(each, missing=reason))
-    return tuple(runtimes)
-
-
 def _versions(runtimes: Sequence[Runtime]) -> list[tuple[str, str]]:
     return [(each.name, each.versions) for each in runtimes]
 
 
-def shapes(text: str) -> tuple[tuple[int, ...], ...]:
+def parse_shapes(text: str) -> tuple[tuple[int, ...], ...]:
     """Parse a list of shapes for argparse.
 
-    >>> shapes("64-64-10,784-512-10")
+    >>> parse_shapes("64-64-10,784-512-10")
     ((64, 64, 10), (784, 512, 10))
     """
     parts = text.split(",")
@@ -169,9 +203,5 @@ def shapes(text: str) -> tuple[tuple[int, ...], ...]:
 
 
 def names(text: str) -> tuple[str, ...]:
-    """Parse a list of peers for argparse."""
-    found = tuple(part.strip() for part in text.split(","))
-    for name in found:
-        if name not in PEERS:
-            raise argparse.ArgumentTypeError(f"no peer is called {name!r}; there are {', '.join(PEERS)}")
-    return found
+    """Parse a list of peers for argparse; which there are is known later, because packages bring some."""
+    return tuple(part.strip() for part in text.split(","))

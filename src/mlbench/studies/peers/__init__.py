@@ -5,16 +5,20 @@ runtime's own documentation recommends for latency on a CPU; its docstring says 
 inside `load`, so that a runtime that is missing is a reason to state and nothing more. Each runs in a worker process of its own,
 because thread pools that meet in one process disturb each other.
 
-To add a runtime, add a file with what `Adapter` asks for, and its row here. A runtime that reads ONNX files has `load_onnx` besides, and
-is then measured on the networks that people bring, from their own file.
+To add a runtime, add a file with what `Adapter` asks for, and its row here; another package names its module in an entry point. A runtime
+that reads ONNX files, or has a public converter, has `load_onnx` besides, and is then measured on the networks that people bring, from
+their own file.
 """
 
 from __future__ import annotations
 
+import functools
 import importlib
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
+from pathlib import Path
 from typing import Any, Protocol, cast
 
 import numpy as np
@@ -23,16 +27,23 @@ from mlbench.errors import UsageError
 from mlbench.ir import FloatArray
 from mlbench.models import Model
 from mlbench.studies.cases import Cell, inputs_of, model_of
-from mlbench.studies.peers.packages import Package, versions
-from mlbench.studies.subjects import Subject, onnx_path
+from mlbench.studies.network_files import ZOO_PREFIX, is_zoo
+from mlbench.studies.peers.packages import ONNX, Package, absent, versions
+from mlbench.studies.peers.zoo_files import zoo_bytes
+from mlbench.studies.subjects import NetworkFile, Subject, onnx_path
 
 PEERS = {
     "onnxruntime": "mlbench.studies.peers.adapters.onnxruntime",
     "torch": "mlbench.studies.peers.adapters.torch_eager",
     "torch.compile": "mlbench.studies.peers.adapters.torch_compile",
+    "torch.aot": "mlbench.studies.peers.adapters.aot_inductor",
     "xla": "mlbench.studies.peers.adapters.jax",
     "openvino": "mlbench.studies.peers.adapters.openvino",
+    "litert": "mlbench.studies.peers.adapters.litert",
     "tensorflow": "mlbench.studies.peers.adapters.tensorflow",
+    "iree": "mlbench.studies.peers.adapters.iree",
+    "tract": "mlbench.studies.peers.adapters.tract",
+    "sklearn": "mlbench.studies.peers.adapters.sklearn",
     "tvm": "mlbench.studies.peers.adapters.tvm",
     "tensorrt": "mlbench.studies.peers.adapters.tensorrt",
 }
@@ -45,6 +56,10 @@ class Adapter(Protocol):
     Attributes:
         PACKAGES: what must be installed.
         SETTINGS: how it is made fast, in one line.
+
+    It may have further ones. `VARIANTS` is for documented switches of which none is the faster one everywhere: a name, empty for the usual
+    settings, to keyword arguments of `load` and `load_onnx`; all are built in each cell, and the fastest is measured. `ONNX_PACKAGES` is
+    what `load_onnx` needs besides `PACKAGES`.
     """
 
     PACKAGES: tuple[Package, ...]
@@ -86,8 +101,15 @@ class OnnxFile:
 
 
 def adapter(module: str) -> Adapter:
-    """Return the adapter that a module holds."""
-    return cast("Adapter", importlib.import_module(module))
+    """Return the adapter that a module is, or that it holds under a name: `module:name`."""
+    place, _, name = module.partition(":")
+    found = importlib.import_module(place)
+    return cast("Adapter", functools.reduce(getattr, name.split("."), found) if name else found)
+
+
+def variants_of(module: str) -> Mapping[str, Mapping[str, object]]:
+    """Return the documented switches of a runtime: name to keyword arguments, the usual settings first."""
+    return cast("Mapping[str, Mapping[str, object]]", getattr(adapter(module), "VARIANTS", {"": {}}))
 
 
 def as_numpy(result: Any) -> FloatArray:  # an array of some framework
@@ -108,25 +130,54 @@ def cannot_take(module: str, subject: Subject) -> str | None:
     """Return why a runtime cannot take what is to be measured, in one line; None where it can."""
     if isinstance(subject.model(), Model):
         return None
-    if onnx_path(subject) is None:
+    if not _has_onnx_file(subject):
         return "cannot take it: this network is in a file of mlbench, which no other runtime reads; name its .onnx"
-    return None if hasattr(adapter(module), "load_onnx") else "cannot take it: its adapter builds MLPs of ours, and reads no ONNX file"
+    found = adapter(module)
+    if not hasattr(found, "load_onnx"):
+        return "cannot take it: this runtime takes no ONNX file, and its adapter builds MLPs alone"
+    lacking = absent(getattr(found, "ONNX_PACKAGES", (ONNX,) if onnx_path(subject) is None else ()))
+    return None if lacking is None else f"cannot take it: what brings ONNX files to it is {lacking}"
 
 
-def peer_loader(module: str, cell: Cell) -> Callable[[], Callable[[], object]]:
+def peer_loader(module: str, cell: Cell, variant: str = "") -> Callable[[], Callable[[], object]]:
     """Return what builds the cell in a runtime, whose arrays are there before.
+
+    Args:
+        module: the adapter.
+        cell: what is built.
+        variant: which of its documented switches.
 
     Raises:
         UsageError: where the runtime cannot take it.
     """
-    model, xs = model_of(cell), inputs_of(cell)
+    model, xs, how = model_of(cell), inputs_of(cell), variants_of(module)[variant]
     if isinstance(model, Model):
-        return partial(adapter(module).load, model, xs[0], cell.threads)
-    path, reason = onnx_path(cell.subject), cannot_take(module, cell.subject)
-    if path is None or reason is not None:
+        return partial(adapter(module).load, model, xs[0], cell.threads, **how)
+    reason = cannot_take(module, cell.subject)
+    if reason is not None:
         raise UsageError(f"{module}: {reason}")
-    file = OnnxFile(path, model.input_names, model.output_names)
-    return partial(cast("OnnxAdapter", adapter(module)).load_onnx, file, xs, cell.threads)
+    load: Callable[[OnnxFile], Callable[[], object]] = partial(
+        cast("Any", adapter(module)).load_onnx,  # which takes the arguments of its variants
+        xs=xs,
+        threads=cell.threads,
+        **how,
+    )
+    path = onnx_path(cell.subject)
+    return partial(_load_file, load, OnnxFile("" if path is None else path, model.input_names, model.output_names), cell.subject)
+
+
+def _load_file(load: Callable[[OnnxFile], Callable[[], object]], file: OnnxFile, subject: Subject) -> Callable[[], object]:
+    """Build a network in a runtime from its file; one of the zoo is written for it."""
+    if file.path:
+        return load(file)
+    with tempfile.TemporaryDirectory(prefix="mlbench-") as folder:
+        path = Path(folder) / "network.onnx"
+        path.write_bytes(zoo_bytes(cast("NetworkFile", subject).path.removeprefix(ZOO_PREFIX)))
+        return load(replace(file, path=str(path)))
+
+
+def _has_onnx_file(subject: Subject) -> bool:
+    return onnx_path(subject) is not None or (isinstance(subject, NetworkFile) and is_zoo(subject.path))
 
 
 __all__ = [
@@ -140,5 +191,6 @@ __all__ = [
     "as_outputs",
     "cannot_take",
     "peer_loader",
+    "variants_of",
     "versions",
 ]

@@ -11,6 +11,7 @@ With several threads a process that has had its turn is stopped by a signal: ONN
 from __future__ import annotations
 
 import dataclasses
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -21,7 +22,8 @@ from mlbench.errors import WorkerError
 from mlbench.measure import Worker, interleaved
 from mlbench.results.peers import FAILED, MEASURED, OURS, SLOW, WRONG, Outcome, PeerCell, Runtime
 from mlbench.studies.cases import Cell
-from mlbench.studies.peers.worker import footprint_of, introduce, prepare, turn
+from mlbench.studies.peers.worker import WARM, footprint_of, introduce, prepare, refusal, turn
+from mlbench.studies.subjects import Subject
 
 PROCESSES = 5
 ROUNDS = 15
@@ -30,8 +32,9 @@ WARM_UP_S = 1e-3
 ROUNDS_S = 3.0
 """Time for the rounds of a cell in one set of processes; cells with long calls get fewer rounds."""
 LEAST_ROUNDS = 3
-SLOW_S, SLOW_TIMES = 0.05, 20.0
-"""A call that takes so many seconds, and so many times the fastest one's, takes no turns: it would take them from the others."""
+SLOW_S, SLOW_TIMES, FAR_TIMES = 0.05, 20.0, 100.0
+"""A call that takes so many seconds, and so many times the fastest one's, takes no turns: it would take them from the others. Nor does one
+that takes FAR_TIMES the fastest one's, however short it is, because more rounds would say nothing new of it."""
 PAUSE_S = 0.05
 """Where a process cannot be stopped, the wait for its threads to end spinning."""
 P = ParamSpec("P")
@@ -46,11 +49,13 @@ class PeerEffort:
         processes: sets of fresh processes; each is one replicate.
         rounds: ABBA rounds in each, at most.
         turn_s: length of a turn, in seconds.
+        weigh: count bytes as well.
     """
 
     processes: int = PROCESSES
     rounds: int = ROUNDS
     turn_s: float = TURN_S
+    weigh: bool = True
 
 
 class Processes:
@@ -59,11 +64,13 @@ class Processes:
     Args:
         modules: name of the runtime to its adapter; None for ours.
         threads: of each process; with more than one, a process is stopped while it is not asked.
+        scratch: folder in which compilers keep what they made; empty for none.
     """
 
-    def __init__(self, modules: Mapping[str, str | None], threads: int) -> None:
+    def __init__(self, modules: Mapping[str, str | None], threads: int, scratch: str = "") -> None:
         self._modules = modules
         self._threads = threads
+        self._scratch = scratch
         self._workers: dict[str, Worker] = {}
 
     def __enter__(self) -> Self:
@@ -82,7 +89,7 @@ class Processes:
         if name in self._workers:
             self._workers.pop(name).stop()
         worker = self._workers[name] = Worker(self._threads)
-        return worker.call(introduce, name, self._modules[name], self._threads)
+        return worker.call(introduce, name, self._modules[name], self._threads, self._scratch)
 
     def ask(self, name: str, function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
         """Let the runtime's process, and no other one, do something.
@@ -109,19 +116,21 @@ class Processes:
     def add_footprint(self, name: str, cell: Cell, outcome: Outcome) -> Outcome:
         """Return the outcome with its bytes, where memray can tell them."""
         try:
-            answer = self.ask(name, footprint_of, self._modules[name], cell)
+            answer = self.ask(name, footprint_of, self._modules[name], cell, outcome.chosen.removesuffix(WARM).removesuffix(", "))
         except WorkerError:  # bytes are an extra, and the times stand without them
             return outcome
         return dataclasses.replace(outcome, **answer)  # type: ignore[arg-type]  # its fields of bytes
 
 
-def find_runtimes(modules: Mapping[str, str | None], threads: int) -> tuple[Runtime, ...]:
-    """Ask each runtime for its versions, and what it lacks; a process that fails at that is a runtime that is missing."""
+def find_runtimes(modules: Mapping[str, str | None], threads: int, subject: Subject) -> tuple[Runtime, ...]:
+    """Ask each runtime for its versions, what it lacks, and whether it takes this; a process that fails is a runtime that is missing."""
     found = []
     with Processes(modules, threads) as processes:
         for name in modules:
             try:
-                found.append(processes.introduce(name))
+                each, module = processes.introduce(name), modules[name]
+                reason = processes.ask(name, refusal, module, subject) if module is not None and each.missing is None else None
+                found.append(each if reason is None else dataclasses.replace(each, missing=reason))
             except WorkerError as error:
                 found.append(Runtime(name, "", "", _reason(error)))
     return tuple(found)
@@ -139,19 +148,20 @@ def measure(
         known: cells measured before, by name, to go on with.
     """
     so_far = {cell: (known or {}).get(_empty(cell).name, _empty(cell)) for cell in cells}
-    for number in range(effort.processes):
-        waiting = [cell for cell in cells if so_far[cell].processes <= number]
-        if waiting:
-            with Processes(modules, waiting[0].threads) as processes:
-                for cell in waiting:
-                    so_far[cell] = _replicate(processes, cell, list(modules), effort, so_far[cell])
-                    yield so_far[cell]
-        left = [cell for cell in cells if not so_far[cell].weighed]
-        if left:
-            with Processes(modules, left[0].threads) as processes:
-                for cell in left:
-                    so_far[cell] = _with_footprints(processes, cell, so_far[cell])
-                    yield so_far[cell]
+    with tempfile.TemporaryDirectory(prefix="mlbench-peers-", ignore_cleanup_errors=True) as scratch:
+        for number in range(effort.processes):
+            waiting = [cell for cell in cells if so_far[cell].processes <= number]
+            if waiting:
+                with Processes(modules, waiting[0].threads, scratch) as processes:
+                    for cell in waiting:
+                        so_far[cell] = _replicate(processes, cell, list(modules), effort, so_far[cell])
+                        yield so_far[cell]
+            left = [cell for cell in cells if effort.weigh and not so_far[cell].weighed]
+            if left:
+                with Processes(modules, left[0].threads, scratch) as processes:
+                    for cell in left:
+                        so_far[cell] = _with_footprints(processes, cell, so_far[cell])
+                        yield so_far[cell]
 
 
 def time_interleaved(
@@ -187,21 +197,34 @@ def time_interleaved(
     return {name: tuple(each) for name, each in times.items() if name not in lost}, lost
 
 
+def too_slow(costs_s: Mapping[str, float]) -> dict[str, str]:
+    """Return the runtimes that are not timed in turns in a cell, each with the reason in a line; ours always is.
+
+    Args:
+        costs_s: name of the runtime to the seconds of a call.
+    """
+    fastest_s = min(costs_s.values(), default=0.0)
+    most_s = min(max(SLOW_S, SLOW_TIMES * fastest_s), FAR_TIMES * fastest_s)
+    return {
+        name: f"a call takes {cost / fastest_s:.0f} times the fastest one's; one sample, and not timed further"
+        for name, cost in costs_s.items()
+        if cost > most_s and name != OURS
+    }
+
+
 def _replicate(processes: Processes, cell: Cell, names: Sequence[str], effort: PeerEffort, before: PeerCell) -> PeerCell:
     """Return the cell with the rounds of one more set of processes."""
     is_first = before.processes == 0
     asked = names if is_first else [name for name in names if name in before.outcomes and before.outcomes[name].state == MEASURED]
     prepared = {name: processes.prepare(name, cell) for name in asked}
     costs_s = {name: each.cost_s for name, each in prepared.items() if each.cost_s is not None}
-    fastest_s = min(costs_s.values(), default=0.0)
-    too_slow_s = max(SLOW_S, SLOW_TIMES * fastest_s)
-    slow = {name for name, cost in costs_s.items() if is_first and cost > too_slow_s and name != OURS}
+    slow = too_slow(costs_s) if is_first else {}
     times, lost = time_interleaved(processes, {name: cost for name, cost in costs_s.items() if name not in slow}, effort)
     outcomes = dict(before.outcomes)
     for name, each in prepared.items():
         new = each
         if name in slow:
-            new = dataclasses.replace(each, state=SLOW, detail="a call takes too long for turns; timed by itself")
+            new = dataclasses.replace(each, state=SLOW, detail=slow[name])
         if name in lost:
             new = dataclasses.replace(each, state=FAILED, detail=lost[name])
         rounds = times.get(name, ())

@@ -24,6 +24,10 @@ class Package:
     also: tuple[str, ...] = ()
 
 
+ONNX = Package("onnx", "onnx")
+"""What reads and writes ONNX files."""
+
+
 def absent(packages: Sequence[Package]) -> str | None:
     """Return how to install what is missing, in one line; None where nothing is."""
     needed = [package.distribution for package in packages if not _is_there(package.module)]

@@ -14,16 +14,25 @@ from functools import partial
 
 from mlbench.compiler import blas
 from mlbench.errors import MlbenchError, WrongResultError
-from mlbench.measure import footprint, has_memray, held_bytes
+from mlbench.measure import footprint, has_memray, held_bytes, time_interleaved
+from mlbench.measure.stats import median
 from mlbench.results import OPTIMIZED
 from mlbench.results.peers import MEASURED, OURS, WRONG, Outcome, Runtime
 from mlbench.studies.cases import Case, Cell, call_of, check_outputs, mlp_cell, model_of, static_bytes
-from mlbench.studies.peers import adapter, as_outputs, peer_loader, versions
+from mlbench.studies.peers import adapter, as_outputs, cannot_take, peer_loader, variants_of, versions
+from mlbench.studies.peers.heap import faults_per_call, keep_freed_memory, release_freed_memory
+from mlbench.studies.peers.scratch import use_folder
+from mlbench.studies.subjects import Subject
 
 WARM_UPS = 3
 COST_S = 2e-3
 """Time spent on finding out how long a call takes."""
 LONG_S = 1.0
+CHOICE_ROUNDS, CHOICE_TURN_S = 15, 1e-3
+"""Rounds in which the variants of a runtime alternate, before the fastest is measured."""
+LEAST_FAULTS = 4.0
+"""A call that makes so many page faults gets a warm heap."""
+WARM = "warm heap"
 _WARM_UP_CELL = mlp_cell(256, (256,), 256, 256)
 """Its products are large enough for whatever a runtime's library packs and keeps workspace for."""
 _NOTHING: dict[str, int | None] = {"peak_bytes": None, "held_bytes": None, "weight_copies": None}
@@ -31,14 +40,16 @@ _kept: list[Callable[[], object]] = []
 """The call of the cell that is under way."""
 
 
-def introduce(name: str, module: str | None, threads: int) -> Runtime:
+def introduce(name: str, module: str | None, threads: int, scratch: str = "") -> Runtime:
     """Keep this process to its cores, before a thread pool counts them, and say what runs in it.
 
     Args:
         name: of the runtime.
         module: its adapter; None for ours.
         threads: the first so many of the cores this process may use; the same ones for every runtime.
+        scratch: folder in which compilers of this run keep what they made; empty for none.
     """
+    use_folder(scratch)
     quiet = os.open(os.devnull, os.O_WRONLY)
     for stream in (1, 2):  # where frameworks tell about themselves; what is raised goes to the parent by another way
         os.dup2(quiet, stream)
@@ -51,27 +62,65 @@ def introduce(name: str, module: str | None, threads: int) -> Runtime:
     return Runtime(name, "" if missing else versions(found.PACKAGES), found.SETTINGS, missing)
 
 
+def refusal(module: str, subject: Subject) -> str | None:
+    """Return why a runtime cannot take what is to be measured, in one line; None where it can."""
+    return cannot_take(module, subject)
+
+
 def prepare(module: str | None, cell: Cell) -> Outcome:
-    """Build the cell in place of the one before, check its output and warm it up."""
+    """Build the cell in place of the one before, check its output and warm it up; of several variants the fastest is kept."""
     _kept.clear()
     gc.collect()
+    release_freed_memory()
     start = time.perf_counter()
-    call = call_of(Case(cell, OPTIMIZED)) if module is None else peer_loader(module, cell)()
-    built = time.perf_counter()
-    result = call()
-    end = time.perf_counter()
-    try:
-        agreement = check_outputs(cell, as_outputs(result), module or OURS)
-    except WrongResultError as error:
-        return Outcome(WRONG, str(error))
-    _kept.append(call)
-    return Outcome(MEASURED, "", agreement.worst, end - start, _cost_s(end - built))
+    found: dict[str, Callable[[], object]] = {}
+    checked: dict[str, Outcome] = {}
+    for variant in ("",) if module is None else variants_of(module):
+        begin = time.perf_counter() if found else start
+        call = call_of(Case(cell, OPTIMIZED)) if module is None else peer_loader(module, cell, variant)()
+        built = time.perf_counter()
+        result = call()
+        end = time.perf_counter()
+        try:
+            agreement = check_outputs(cell, as_outputs(result), module or OURS)
+        except WrongResultError as error:
+            return Outcome(WRONG, str(error))
+        found[variant] = call
+        checked[variant] = Outcome(MEASURED, "", agreement.worst, end - begin, end - built)
+    chosen = _fastest(found, checked)
+    _kept.append(found[chosen])
+    outcome = dataclasses.replace(checked[chosen], cost_s=_cost_s(checked[chosen].cost_s or 0.0), chosen=chosen)
+    if module is None or outcome.cost_s is None or outcome.cost_s > LONG_S or faults_per_call(_kept[0]) < LEAST_FAULTS:
+        return outcome
+    warm_s = _warm_cost_s(outcome.cost_s)
+    return outcome if warm_s is None else dataclasses.replace(outcome, cost_s=warm_s, chosen=", ".join(filter(None, (chosen, WARM))))
+
+
+def _fastest(calls: dict[str, Callable[[], object]], checked: dict[str, Outcome]) -> str:
+    """Return the variant whose call is the fastest; a very long call is not made again to find out."""
+    first = {name: each.cost_s or 0.0 for name, each in checked.items()}
+    if len(calls) == 1 or max(first.values()) > LONG_S:
+        return min(first, key=first.__getitem__)
+    timed = time_interleaved(calls, CHOICE_ROUNDS, CHOICE_TURN_S, 0.0, count_faults=False)
+    return min(timed, key=lambda name: median(timed[name].rounds_s))
+
+
+def _warm_cost_s(cost_s: float) -> float | None:
+    """Warm the heap for a call that faults, and return the seconds it takes then; None where that is no less, and the heap is as before."""
+    fresh_s = min(cost_s, *(_cost_s(cost_s) for _ in range(WARM_UPS)))
+    if not keep_freed_memory():
+        return None
+    warm_s = min(_cost_s(cost_s) for _ in range(1 + WARM_UPS))
+    if warm_s < fresh_s:
+        return warm_s
+    release_freed_memory()
+    return None
 
 
 def _cost_s(first_s: float) -> float:
-    """Return about how long a call takes, in seconds; a very long one is not made again to find out."""
-    cost_s = first_s if first_s > LONG_S else min(turn(1, 0) for _ in range(WARM_UPS))
-    return turn(1 + int(COST_S / cost_s), 0) if cost_s < COST_S else cost_s
+    """Return about how long a call takes, in seconds; a very long one is made once more, because a first call may compile."""
+    cost_s = min(turn(1, 0) for _ in range(1 if first_s > LONG_S else WARM_UPS))
+    return min(turn(1 + int(COST_S / cost_s), 0) for _ in range(WARM_UPS)) if cost_s < COST_S else cost_s
 
 
 def turn(calls: int, warm_ups: int) -> float:
@@ -90,7 +139,7 @@ def turn(calls: int, warm_ups: int) -> float:
         gc.enable()
 
 
-def footprint_of(module: str | None, cell: Cell) -> dict[str, int | None]:
+def footprint_of(module: str | None, cell: Cell, variant: str = "") -> dict[str, int | None]:
     """Return the bytes of the cell's runtime, each None where memray cannot tell.
 
     What a runtime holds is counted by memray, from before it is built until after its first calls, without the bytes of one set of
@@ -114,7 +163,7 @@ def footprint_of(module: str | None, cell: Cell) -> dict[str, int | None]:
         blas.set_up()
         _build(module, dataclasses.replace(_WARM_UP_CELL, threads=cell.threads))
         _kept.clear()
-        load = peer_loader(module, cell)
+        load = peer_loader(module, cell, variant)
         held = held_bytes(partial(_keep, load)) - model_of(cell).parameter_bytes
         return {"peak_bytes": footprint(_kept[0]).peak_bytes, "held_bytes": max(0, held), "weight_copies": None}
     except MlbenchError:  # another tracker, or no place for the recording

@@ -56,4 +56,5 @@ def load(model: Model, x: FloatArray, threads: int) -> Callable[[], object]:
         return value
 
     given, run = jax.device_put(x), jax.jit(network)
+    run(given).block_until_ready()  # compiles
     return lambda: run(given).block_until_ready()

@@ -1,12 +1,16 @@
 """ONNX Runtime on the CPU.
 
-Every graph optimisation is on, which fuses Gemm and activation, and weights are initializers, which the session packs once. Operators run
-one after the other, as the documentation advises for a model without branches, and threads may spin while they wait. Input and output
-are bound to arrays that stay where they are, so that a call neither looks names up nor allocates its result.
+Every graph optimisation is on, which fuses Gemm and activation. Operators run one after the other, as the documentation advises for a
+model without branches, and threads may spin while they wait. Input and output are bound to arrays that stay where they are, so that a call
+neither looks names up nor allocates its result.
+
+Weights are initializers, which the session packs once, or not: `session.disable_prepacking` is a documented switch, and neither is the
+faster one everywhere. Both are built in each cell, and the faster one is measured.
 
 Sources: onnxruntime.ai/docs/performance/model-optimizations/graph-optimizations.html (levels),
 onnxruntime.ai/docs/performance/tune-performance/threading.html (threads, execution mode, spinning),
-onnxruntime.ai/docs/performance/tune-performance/iobinding.html (binding).
+onnxruntime.ai/docs/performance/tune-performance/iobinding.html (binding),
+github.com/microsoft/onnxruntime/blob/main/include/onnxruntime/core/session/onnxruntime_session_options_config_keys.h (prepacking).
 """
 
 from __future__ import annotations
@@ -17,21 +21,15 @@ from typing import Any
 import numpy as np
 
 from mlbench.ir import FloatArray
-from mlbench.models import IDENTITY, LEAKY_SLOPE, Model
+from mlbench.models import Model
 from mlbench.studies.peers import OnnxFile
-from mlbench.studies.peers.packages import Package, absent
+from mlbench.studies.peers.onnx_models import onnx_bytes
+from mlbench.studies.peers.packages import ONNX, Package, absent
 
-PACKAGES = (Package("onnxruntime", "onnxruntime"), Package("onnx", "onnx"))
+PACKAGES = (Package("onnxruntime", "onnxruntime"), ONNX)
 SETTINGS = "ORT_ENABLE_ALL, sequential, weights as initializers, input and output bound"
-_OPS: dict[str, tuple[str, dict[str, Any]]] = {
-    "relu": ("Relu", {}),
-    "leaky_relu": ("LeakyRelu", {"alpha": LEAKY_SLOPE}),
-    "sigmoid": ("Sigmoid", {}),
-    "tanh": ("Tanh", {}),
-    "softmax": ("Softmax", {"axis": 1}),
-}
-_OPSET, _IR_VERSION = 17, 8
-"""Old enough for each ONNX Runtime that the extra allows; these operators have not changed since."""
+VARIANTS: dict[str, dict[str, Any]] = {"": {}, "session.disable_prepacking": {"prepacking": False}}
+"""Packing pays where products are large; reading packed weights takes longer at batch 1, by 8 to 13 % of a call in three of four shapes."""
 
 
 def missing() -> str | None:
@@ -39,9 +37,9 @@ def missing() -> str | None:
     return absent(PACKAGES)
 
 
-def load(model: Model, x: FloatArray, threads: int) -> Callable[[], object]:
+def load(model: Model, x: FloatArray, threads: int, *, prepacking: bool = True) -> Callable[[], object]:
     """Return a call that computes the output for `x`."""
-    session = _session(onnx_bytes(model, x.shape[0]), threads)
+    session = _session(onnx_bytes(model, x.shape[0]), threads, prepacking=prepacking)
     y = np.empty((x.shape[0], model.outputs), np.float32)
     binding = session.io_binding()
     binding.bind_input("x", "cpu", 0, np.float32, x.shape, x.ctypes.data)
@@ -55,9 +53,9 @@ def load(model: Model, x: FloatArray, threads: int) -> Callable[[], object]:
     return call
 
 
-def load_onnx(file: OnnxFile, xs: Sequence[FloatArray], threads: int) -> Callable[[], object]:
+def load_onnx(file: OnnxFile, xs: Sequence[FloatArray], threads: int, *, prepacking: bool = True) -> Callable[[], object]:
     """Return a call that computes the outputs of somebody's file for `xs`, which get the types that it declares."""
-    session = _session(file.path, threads)
+    session = _session(file.path, threads, prepacking=prepacking)
     declared = {each.name: each for each in session.get_inputs()}
     given = {name: _as_declared(x, declared[name]) for name, x in zip(file.inputs, xs, strict=True)}
     names = list(file.outputs)
@@ -79,7 +77,7 @@ def load_onnx(file: OnnxFile, xs: Sequence[FloatArray], threads: int) -> Callabl
     return call
 
 
-def _session(model: bytes | str, threads: int) -> Any:  # onnxruntime.InferenceSession
+def _session(model: bytes | str, threads: int, *, prepacking: bool) -> Any:  # onnxruntime.InferenceSession
     """Return a session of a file's bytes or its path."""
     import onnxruntime as ort  # noqa: PLC0415  # only where this runtime is measured
 
@@ -88,6 +86,8 @@ def _session(model: bytes | str, threads: int) -> Any:  # onnxruntime.InferenceS
     options.execution_mode = ort.ExecutionMode.ORT_SEQUENTIAL
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
+    if not prepacking:
+        options.add_session_config_entry("session.disable_prepacking", "1")
     return ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
 
 
@@ -99,26 +99,3 @@ def _as_declared(x: FloatArray, declared: Any) -> Any:  # onnxruntime.NodeArg; a
     kind = declared.type.removeprefix("tensor(").removesuffix(")")
     array: Any = np.ascontiguousarray(x, _TYPES[kind])  # of any of these types
     return array.reshape(len(x)) if len(declared.shape) == 1 else array
-
-
-def onnx_bytes(model: Model, batch: int) -> bytes:
-    """Return the model as an ONNX file, a Gemm for each layer."""
-    from onnx import TensorProto, helper, numpy_helper  # noqa: PLC0415  # as above
-
-    nodes, weights, value = [], [], "x"
-    for index, layer in enumerate(model.layers):
-        last = "y" if index == len(model.layers) - 1 else f"v{index}"
-        gemm = last if layer.activation == IDENTITY else f"z{index}"
-        nodes.append(helper.make_node("Gemm", [value, f"w{index}", f"b{index}"], [gemm]))
-        if layer.activation != IDENTITY:
-            op, attributes = _OPS[layer.activation]
-            nodes.append(helper.make_node(op, [gemm], [last], **attributes))
-        weights += [numpy_helper.from_array(layer.weight, f"w{index}"), numpy_helper.from_array(layer.bias, f"b{index}")]
-        value = last
-    ends = [
-        helper.make_tensor_value_info(name, TensorProto.FLOAT, [batch, width])
-        for name, width in (("x", model.inputs), ("y", model.outputs))
-    ]
-    graph = helper.make_graph(nodes, "mlp", ends[:1], ends[1:], weights)
-    made = helper.make_model(graph, opset_imports=[helper.make_opsetid("", _OPSET)], ir_version=_IR_VERSION)
-    return bytes(made.SerializeToString())

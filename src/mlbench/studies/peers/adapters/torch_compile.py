@@ -16,14 +16,17 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import Any
 
 from mlbench.ir import FloatArray
 from mlbench.models import Model
-from mlbench.studies.peers.adapters.torch_eager import sequential
+from mlbench.studies.peers import OnnxFile
+from mlbench.studies.peers.adapters.torch_eager import ONNX_PACKAGES, as_tuple, converted, sequential
 from mlbench.studies.peers.packages import Package, absent
 
 PACKAGES = (Package("torch", "torch"),)
+__all__ = ["ONNX_PACKAGES", "PACKAGES", "SETTINGS", "load", "load_onnx", "missing"]
 SETTINGS = "max-autotune-no-cudagraphs, freezing, cpp_wrapper, static shapes"
 _COMPILERS = ("g++", "clang++", "cl")
 
@@ -36,6 +39,18 @@ def missing() -> str | None:
 
 def load(model: Model, x: FloatArray, threads: int) -> Callable[[], object]:
     """Return a call that computes the output for `x`; a C++ compiler must be installed."""
+    compiled, (given,) = _compiled(sequential(model), [x], threads)
+    return lambda: compiled(given)
+
+
+def load_onnx(file: OnnxFile, xs: Sequence[FloatArray], threads: int) -> Callable[[], object]:
+    """Return a call that computes the outputs of somebody's file for `xs`, converted as for eager PyTorch."""
+    compiled, given = _compiled(*converted(file, xs), threads)
+    return lambda: as_tuple(compiled(*given))
+
+
+def _compiled(module: Any, xs: Sequence[Any], threads: int) -> tuple[Any, list[Any]]:  # torch.nn.Module, arrays of the declared types
+    """Return the compiled forward pass of a module, which has run once, and its inputs as tensors."""
     import torch  # noqa: PLC0415  # only where this runtime is measured
     import torch._inductor.config as inductor  # noqa: PLC0415  # as above
 
@@ -45,7 +60,7 @@ def load(model: Model, x: FloatArray, threads: int) -> Callable[[], object]:
     inductor.cpp_wrapper = True
     inductor.compile_threads = 1  # no compiler processes that outlive the build
     torch.set_grad_enabled(False)  # for good: freezing wants it when compiling, and the guards check it in every call
-    compiled = torch.compile(sequential(model).forward, mode="max-autotune-no-cudagraphs", fullgraph=True, dynamic=False)
-    given = torch.from_numpy(x)
-    compiled(given)
-    return lambda: compiled(given)
+    compiled = torch.compile(module.forward, mode="max-autotune-no-cudagraphs", fullgraph=True, dynamic=False)
+    given = [torch.from_numpy(x) for x in xs]
+    compiled(*given)
+    return compiled, given

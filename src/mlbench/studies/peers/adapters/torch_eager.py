@@ -1,15 +1,17 @@
 """PyTorch, eager: `nn.Sequential` as most people run it, in `inference_mode`, which neither records gradients nor counts versions.
 
-Threads are set with `torch.set_num_threads`; operators run one after the other.
+Threads are set with `torch.set_num_threads`; operators run one after the other. A network in an ONNX file is converted by the package
+onnx2torch, because PyTorch reads no such file.
 
 Sources: docs.pytorch.org/tutorials/recipes/recipes/tuning_guide.html (no gradients for inference),
 docs.pytorch.org/docs/stable/generated/torch.autograd.grad_mode.inference_mode.html,
-docs.pytorch.org/docs/stable/notes/cpu_threading_torchscript_inference.html (threads).
+docs.pytorch.org/docs/stable/notes/cpu_threading_torchscript_inference.html (threads),
+github.com/ENOT-AutoDL/onnx2torch (conversion).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from typing import Any
 
@@ -17,9 +19,13 @@ import numpy as np
 
 from mlbench.ir import FloatArray
 from mlbench.models import IDENTITY, LEAKY_SLOPE, Model
-from mlbench.studies.peers.packages import Package, absent
+from mlbench.studies.peers import OnnxFile
+from mlbench.studies.peers.onnx_models import fixed_file
+from mlbench.studies.peers.packages import ONNX, Package, absent
 
 PACKAGES = (Package("torch", "torch"),)
+ONNX_PACKAGES = (Package("onnx2torch", "onnx2torch"), ONNX)
+"""What a network in an ONNX file needs besides."""
 SETTINGS = "nn.Sequential in eval and inference_mode"
 _mode = ExitStack()
 """Inference mode is entered once and for good, as a loop that serves requests does; entering it takes 2 us."""
@@ -39,6 +45,31 @@ def load(model: Model, x: FloatArray, threads: int) -> Callable[[], object]:
     _mode.enter_context(torch.inference_mode())
     given = torch.from_numpy(x)
     return lambda: module(given)
+
+
+def load_onnx(file: OnnxFile, xs: Sequence[FloatArray], threads: int) -> Callable[[], object]:
+    """Return a call that computes the outputs of somebody's file for `xs`, in the types that it declares."""
+    import torch  # noqa: PLC0415  # as above
+
+    torch.set_num_threads(threads)
+    module, arrays = converted(file, xs)
+    _mode.enter_context(torch.inference_mode())
+    given = [torch.from_numpy(each) for each in arrays]
+    return lambda: as_tuple(module(*given))
+
+
+def converted(file: OnnxFile, xs: Sequence[FloatArray]) -> tuple[Any, list[Any]]:  # torch.nn.Module, arrays of the declared types
+    """Return somebody's file as a module of PyTorch, with its inputs in their order."""
+    import onnx2torch  # noqa: PLC0415  # as above
+
+    with fixed_file(file, xs) as (path, given):
+        module = onnx2torch.convert(path)
+    return module.eval().requires_grad_(requires_grad=False), list(given.values())
+
+
+def as_tuple(found: Any) -> tuple[Any, ...]:  # torch.Tensor, or several
+    """Return what a converted module gave as a tuple."""
+    return tuple(found) if isinstance(found, (tuple, list)) else (found,)
 
 
 def sequential(model: Model) -> Any:  # torch.nn.Sequential
