@@ -164,3 +164,10 @@ def test_a_file_that_was_edited_is_refused(tmp_path: Path, edit: Callable[[Any],
         read(path, PEERS_FILE)
     assert message in str(raised.value)
     assert str(path) in str(raised.value)
+
+
+def test_a_run_without_bytes_has_no_table_of_them() -> None:
+    """A quick run counts no bytes, so a table of dashes is left out."""
+    weighed = cell(mlbench=10.0, a=20.0)
+    assert "Peak of a call" in peers_text(result(dataclasses.replace(weighed, weighed=True)), colour=False)
+    assert "Peak of a call" not in peers_text(result(dataclasses.replace(weighed, weighed=False)), colour=False)

@@ -16,7 +16,9 @@ FASTEST = "*"
 
 def peers_text(result: PeerResult, *, colour: bool) -> str:
     """Return everything a person should see of a result."""
-    tables = [render(table, colour=colour) for table in (times_table(result), bytes_table(result)) if result.cells]
+    made = [times_table(result)] if result.cells else []
+    made += [bytes_table(result)] if any(cell.weighed for cell in result.cells) else []
+    tables = [render(table, colour=colour) for table in made]
     return "\n\n".join([f"$ {result.command}   ({result.date})", *tables, headline(result), runtimes_text(result)])
 
 
