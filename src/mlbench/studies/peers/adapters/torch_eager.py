@@ -26,6 +26,8 @@ from mlbench.studies.peers.packages import ONNX, Package, absent
 PACKAGES = (Package("torch", "torch"),)
 ONNX_PACKAGES = (Package("onnx2torch", "onnx2torch"), ONNX)
 """What a network in an ONNX file needs besides."""
+_NEWEST_OPSET = 17
+"""That onnx2torch knows."""
 SETTINGS = "nn.Sequential in eval and inference_mode"
 _mode = ExitStack()
 """Inference mode is entered once and for good, as a loop that serves requests does; entering it takes 2 us."""
@@ -59,11 +61,15 @@ def load_onnx(file: OnnxFile, xs: Sequence[FloatArray], threads: int) -> Callabl
 
 
 def converted(file: OnnxFile, xs: Sequence[FloatArray]) -> tuple[Any, list[Any]]:  # torch.nn.Module, arrays of the declared types
-    """Return somebody's file as a module of PyTorch, with its inputs in their order."""
+    """Return somebody's file as a module of PyTorch, with its inputs in their order; the converter wants an older operator set."""
+    import onnx  # noqa: PLC0415  # as above
     import onnx2torch  # noqa: PLC0415  # as above
 
     with fixed_file(file, xs) as (path, given):
-        module = onnx2torch.convert(path)
+        model = onnx.load(path)
+    if any(each.domain in {"", "ai.onnx"} and each.version > _NEWEST_OPSET for each in model.opset_import):
+        model = onnx.version_converter.convert_version(model, _NEWEST_OPSET)
+    module = onnx2torch.convert(model)
     return module.eval().requires_grad_(requires_grad=False), list(given.values())
 
 
