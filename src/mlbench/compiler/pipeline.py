@@ -13,6 +13,7 @@ import numpy as np
 from mlbench.compiler.passes import (
     canonicalize,
     codegen,
+    codegen_decisions,
     fold_bias,
     fold_scale,
     fuse,
@@ -25,7 +26,7 @@ from mlbench.compiler.passes import (
     tile,
     widen,
 )
-from mlbench.compiler.passes.base import Pass, graph_pass
+from mlbench.compiler.passes.base import Decision, Pass, graph_pass
 from mlbench.compiler.schedule.heuristics import heuristic_schedule
 from mlbench.compiler.schedule.program import Program, plain_program
 from mlbench.compiler.schedule.schedule import Schedule, check_schedule
@@ -42,7 +43,7 @@ PASSES = (
     static.PASS,
     tile.PASS,
     layout.PASS,
-    codegen.PASS,
+    codegen_decisions.explained(codegen.PASS),
     fold_bias.PASS,
     strips.PASS,
     in_place.PASS,
@@ -70,6 +71,50 @@ def passes_named(names: Sequence[str]) -> tuple[Pass, ...]:
 
 
 @dataclass(frozen=True, slots=True)
+class PassStep:
+    """What one pass did to a program.
+
+    Attributes:
+        by: the pass.
+        before: the program it was given.
+        after: the program it returned; the same object where it changed nothing.
+    """
+
+    by: Pass
+    before: Program
+    after: Program
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether the pass changed nothing."""
+        return self.after is self.before
+
+    @property
+    def note(self) -> str:
+        """The pass's paragraph on what it did."""
+        return self.by.explain(self.before, self.after)
+
+    @property
+    def decisions(self) -> tuple[Decision, ...]:
+        """What the pass decided, value by value."""
+        return self.by.decide(self.before, self.after)
+
+    @property
+    def idle_reason(self) -> str:
+        """Why the pass changed nothing, in one clause; empty where it did something or says nothing."""
+        return "; ".join(_summed_up(self.decisions)) if self.is_idle else ""
+
+
+def _summed_up(decisions: Sequence[Decision]) -> list[str]:
+    """Return each reason once, with the values that it is about; the reason for the whole program alone where there is one."""
+    whole = [each.reason for each in decisions if not each.value]
+    values: dict[str, list[str]] = {}
+    for each in decisions:
+        values.setdefault(each.reason, []).append(each.value)
+    return whole or [f"{', '.join(names)}: {reason}" for reason, names in values.items()]
+
+
+@dataclass(frozen=True, slots=True)
 class Compiled:
     """A program after its passes.
 
@@ -94,7 +139,12 @@ class Compiled:
 
     @property
     def notes(self) -> tuple[tuple[Pass, str], ...]:
-        """Each pass and its paragraph on what it did, in order.
+        """Each pass and its paragraph on what it did, in order; raises what `steps` does."""
+        return tuple((each.by, each.note) for each in self.steps)
+
+    @property
+    def steps(self) -> tuple[PassStep, ...]:
+        """What each pass did, in order.
 
         The passes run once more for it. So no explanation is made, or can fail, while a graph is compiled, and no graph between two passes
         is kept with its copies of weights.
@@ -104,15 +154,14 @@ class Compiled:
         """
         if self.is_released:
             raise GraphError(
-                "a runner forgets the constants that it does not read; compile_graph(model.graph(), max_batch).notes has the notes"
+                "a runner forgets the constants that it does not read; compile_graph(model.graph(), max_batch) has notes and steps"
             )
         program = plain_program(self.source, self.program.schedule.max_batch, self.program.schedule.threads)
-        notes = []
+        steps = []
         for each in self.passes:
-            after = _after(each, program, self.schedule)
-            notes.append((each, each.explain(program, after)))
-            program = after
-        return tuple(notes)
+            steps.append(PassStep(each, program, _after(each, program, self.schedule)))
+            program = steps[-1].after
+        return tuple(steps)
 
 
 def released(compiled: Compiled) -> Compiled:
@@ -176,4 +225,4 @@ def _after(each: Pass, program: Program, schedule: Schedule | None) -> Program:
     return after
 
 
-__all__ = ["OLDER_NAMES", "PASSES", "Compiled", "Pass", "compile_graph", "graph_pass", "passes_named", "released"]
+__all__ = ["OLDER_NAMES", "PASSES", "Compiled", "Decision", "Pass", "PassStep", "compile_graph", "graph_pass", "passes_named", "released"]

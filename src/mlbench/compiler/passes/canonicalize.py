@@ -22,12 +22,14 @@ comes behind: an output that is NaN is NaN or infinite after the merge, and neve
 from __future__ import annotations
 
 import itertools
+from collections.abc import Iterator
 from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
 
-from mlbench.compiler.passes.base import graph_pass
+from mlbench.compiler.passes.base import Decision, Decisions, graph_pass, private_reason
+from mlbench.compiler.schedule.program import Program
 from mlbench.ir import FloatArray, Graph, Node, frozen, new_name
 
 LARGEST_VALUE = 1e16
@@ -57,6 +59,53 @@ def explain(before: Graph, after: Graph) -> str:
         return "Nothing to do: no two adjacent Linears can become one, and every node matters."
     merged = sum(node.op == "matmul" for node in before.nodes) - sum(node.op == "matmul" for node in after.nodes)
     return f"{gone} nodes are gone, {merged} matrix products among them."
+
+
+def decide(before: Program, after: Program) -> Decisions:
+    """Return the nodes that are gone, and the Linears that follow each other and stay two."""
+    left = {node.output: node for node in after.graph.nodes}
+    gone = [
+        Decision(node.output, is_done=True, reason=_why_gone(before.graph, node)) for node in before.graph.nodes if node.output not in left
+    ]
+    kept = [Decision(window[2].output, is_done=False, reason=_why_two(after.graph, position)) for position, window in _pairs(after.graph)]
+    if gone or kept:
+        return (*gone, *kept)
+    return (Decision("", is_done=False, reason="no Linear follows another one directly, and every node changes what it reads"),)
+
+
+def _pairs(graph: Graph) -> Iterator[tuple[int, tuple[Node, ...]]]:
+    """Give the Linears that follow each other."""
+    for position in range(len(graph.nodes) - len(_PATTERN) + 1):
+        window = graph.nodes[position : position + len(_PATTERN)]
+        chained = all(later.values == (node.output,) for node, later in itertools.pairwise(window))
+        if tuple(node.op for node in window) == _PATTERN and chained:
+            yield position, window
+
+
+def _why_gone(graph: Graph, node: Node) -> str:
+    if node.output not in graph.outputs and not graph.readers_of(node.output):
+        return "nobody reads it"
+    if node.op == "matmul":
+        return "two Linears without an activation between them take fewer operations as one"
+    constants = [graph.constants[name] for name in node.operands]
+    if node.op == "add" and any(each.any() for each in constants):
+        return "its bias is part of the bias of the merged Linear"
+    return "it changes nothing of what it reads, or only feeds what is gone"
+
+
+def _why_two(graph: Graph, position: int) -> str:
+    """Return why two Linears stay two."""
+    window = graph.nodes[position : position + len(_PATTERN)]
+    first, second = (graph.constants[window[place].operands[0]] for place in (0, 2))
+    (inputs, hidden), columns = first.shape, second.shape[1]
+    if inputs * columns >= inputs * hidden + hidden * columns:
+        one, two = inputs * columns, inputs * hidden + hidden * columns
+        return f"one Linear would take {one:,} multiplications a row, and the two take {two:,}"
+    maker = next((node for node in graph.nodes[position:] if node.op not in _KEEP_INFINITIES), None)
+    if maker is not None:
+        return f"{maker.output}, a {maker.op} behind them, would make a number of an infinity that was NaN"
+    shared = [private_reason(graph, node.output) for node in window[:-1]]
+    return next(filter(None, shared), "rounding, or the range of float32, could make a difference")
 
 
 def _merged(graph: Graph) -> Graph:
@@ -157,5 +206,11 @@ def _without_dead(graph: Graph) -> Graph:
 
 
 PASS = graph_pass(
-    "canonicalize", "fold constants: merge Linears without an activation between them, drop what changes nothing", apply, explain
+    "canonicalize",
+    "fold constants: merge Linears without an activation between them, drop what changes nothing",
+    apply,
+    explain,
+    rule="Two Linears without an activation between them become one where that takes fewer operations and rounds no worse; a node that "
+    "changes nothing, or that nobody reads, is dropped.",
+    decide=decide,
 )

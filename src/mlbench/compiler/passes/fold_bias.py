@@ -33,7 +33,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from mlbench.compiler.passes.base import Pass
+from mlbench.compiler.passes.base import Decision, Decisions, Pass, private_reason
 from mlbench.compiler.schedule.program import Program
 from mlbench.ir import FloatArray, Graph, Node, Step, frozen, new_name
 
@@ -81,6 +81,7 @@ class _Place:
         return self.position, self.index
 
 
+_INACCURATE = "the bias is large against the activation, and folding it would make the rounding error more than twice as large"
 _Match = tuple[_Place, ...]
 """Linear -> ReLU -> Linear as five steps that follow each other."""
 _Edits = dict[tuple[int, int], Step | None]
@@ -116,6 +117,39 @@ def explain(before: Program, after: Program) -> str:
         f"{folded} of {relus} ReLU became max(z, -b), and the bias b moved into the next layer's bias as b @ W, "
         f"computed once in float64. A call makes {folded} fewer passes over a hidden activation."
     )
+
+
+def decide(before: Program, after: Program) -> Decisions:
+    """Return for each ReLU whether the bias before it moved on, and why."""
+    graph, generated = before.graph, {node.output for node in before.graph.nodes if before.of(node).is_generated}
+    places = tuple(_places(graph))
+    folded = {place.key for place in _places(after.graph) if place.op == "maximum"} - {
+        place.key for place in places if place.op == "maximum"
+    }
+    found = []
+    for index, place in enumerate(places):
+        if place.op == "relu":
+            node = graph.nodes[place.position]
+            window = places[max(0, index - 2) : index + 3]
+            reason = _refusal(graph, window, generated)
+            is_done = not reason and bool(folded)
+            allowed = "the bias is small against the activation, so rounding grows by a factor of 2 at most"
+            found.append(Decision(node.output, is_done, allowed if is_done else reason or _INACCURATE))
+    if found:
+        return tuple(found)
+    return (Decision("", is_done=False, reason="there is no ReLU, the only activation that a bias can move through"),)
+
+
+def _refusal(graph: Graph, window: _Match, generated: Collection[str]) -> str:
+    """Return why no bias moves through the ReLU in the middle of a window; empty where rounding alone decides."""
+    if any(graph.nodes[place.position].output in generated for place in window):
+        return "generated code adds the bias in registers, where it costs nothing"
+    if tuple(place.op for place in window) != _PATTERN:
+        return "it is not between two Linears"
+    if not _is_private_chain(graph, window):
+        names = dict.fromkeys(graph.nodes[place.position].output for place in window[:-1])
+        return next(filter(None, (private_reason(graph, name) for name in names)), "its nodes do not follow each other")
+    return "" if _has_rows(graph, window) else "a bias is no row, or a number is not finite"
 
 
 def _places(graph: Graph, generated: Collection[str] = ()) -> Iterator[_Place]:
@@ -225,4 +259,7 @@ PASS = Pass(
     "move hidden biases through the ReLU into the next layer's bias, between products that NumPy computes",
     explain,
     apply=apply,
+    rule="The bias before a ReLU between two Linears of NumPy's moves into the second one's bias, if rounding errs no more than twice as "
+    "much for it.",
+    decide=decide,
 )

@@ -31,7 +31,8 @@ from dataclasses import replace
 import numpy as np
 import numpy.typing as npt
 
-from mlbench.compiler.passes.base import graph_pass
+from mlbench.compiler.passes.base import Decision, Decisions, graph_pass, private_reason
+from mlbench.compiler.schedule.program import Program
 from mlbench.ir import FloatArray, Graph, Node, frozen, new_name
 
 GROWTH = 2.0
@@ -63,6 +64,44 @@ def explain(before: Graph, after: Graph) -> str:
             "Nothing folded: no row scales or shifts a value before or behind a Linear, or folding it would change the rounding too much."
         )
     return f"{scales} rows that scale and {max(shifts, 0)} that shift a value went into weights and biases of Linears."
+
+
+def decide(before: Program, after: Program) -> Decisions:
+    """Return the rows that went into a Linear, and those that stay with the reason."""
+    left = {node.output: node for node in after.graph.nodes}
+    rows = [node for node in before.graph.nodes if node.op in (*_SCALES, *_SHIFTS)]
+    done = [
+        Decision(node.output, is_done=True, reason="its row went into the Linear next to it, and nobody else reads what lies between")
+        for node in rows
+        if node.output not in left or left[node.output].op != node.op
+    ]
+    refused = [
+        Decision(node.output, is_done=False, reason=_why_left(after.graph, node))
+        for node in after.graph.nodes
+        if _is_candidate(after.graph, node)
+    ]
+    if done or refused:
+        return (*done, *refused)
+    return (Decision("", is_done=False, reason="no row scales a value, and every row that shifts one is the bias of a Linear"),)
+
+
+def _is_candidate(graph: Graph, node: Node) -> bool:
+    """Whether a row scales or shifts a value, and is no bias of a Linear."""
+    writer = next((each for each in graph.nodes if each.output == node.values[0]), None)
+    is_bias = node.op in _SHIFTS and writer is not None and writer.op == "matmul"
+    return node.op in (*_SCALES, *_SHIFTS) and not is_bias
+
+
+def _why_left(graph: Graph, node: Node) -> str:
+    """Return why a row stays where it is."""
+    writer = next((each for each in graph.nodes if each.output == node.values[0]), None)
+    readers = [graph.nodes[position] for position in graph.readers_of(node.output)]
+    linear = ("matmul", *_SHIFTS)
+    is_near = (writer is not None and writer.op in linear) or any(each.op == "matmul" for each in readers)
+    if not is_near:
+        return "no Linear is before or behind it"
+    shared = [private_reason(graph, name) for name in (node.values[0], node.output) if name not in graph.inputs]
+    return next(filter(None, shared), "folding it would change the rounding too much, or overflow")
 
 
 def _once(graph: Graph) -> Graph:
@@ -210,4 +249,12 @@ def _added(constants: dict[str, FloatArray], name: str, array: Wide) -> str:
     return new
 
 
-PASS = graph_pass("fold_scale", "move rows that scale or shift a value into the Linear before or behind", apply, explain)
+PASS = graph_pass(
+    "fold_scale",
+    "move rows that scale or shift a value into the Linear before or behind",
+    apply,
+    explain,
+    rule="A row that scales or shifts a value goes into the weight and the bias of the Linear next to it, if nobody else reads what lies "
+    "between and rounding stays as good.",
+    decide=decide,
+)

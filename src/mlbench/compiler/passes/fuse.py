@@ -12,7 +12,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from mlbench.compiler.passes.base import graph_pass
+from mlbench.compiler.passes.base import Decision, Decisions, graph_pass, private_reason
+from mlbench.compiler.schedule.program import Program
 from mlbench.ir import Graph, Node, Step, op_named
 
 
@@ -41,11 +42,42 @@ def explain(before: Graph, after: Graph) -> str:
     )
 
 
+def decide(before: Program, after: Program) -> Decisions:
+    """Return for each element-wise node whether it moved into the node before it, and why."""
+    graph = before.graph
+    heads = {node.output: node for node in graph.nodes}
+    found = []
+    for node in graph.nodes:
+        if not op_named(node.op).elementwise:
+            continue
+        source = node.values[0]
+        head = heads.get(source)
+        reason = private_reason(graph, source) or ("" if head is None or _takes(head) else f"{head.op} takes no epilogue")
+        if head is not None and not reason:
+            heads[node.output] = head
+        found.append(Decision(node.output, not reason, reason or f"{source} is read by nobody else"))
+    if found:
+        return tuple(found)
+    what = "a matrix product" if all(op_named(node.op).is_product for node in graph.nodes) else "one that is not element-wise"
+    return (Decision("", is_done=False, reason=f"every node left is {what}"),)
+
+
+def _takes(node: Node) -> bool:
+    op = op_named(node.op)
+    return op.is_product or op.is_pointwise or op.is_row_wise
+
+
 def _extends(graph: Graph, before: Node, node: Node) -> bool:
-    op = op_named(before.op)
-    takes = op.is_product or op.is_pointwise or op.is_row_wise
     is_private = before.output not in graph.outputs and len(graph.readers_of(before.output)) == 1
-    return takes and is_private and op_named(node.op).elementwise
+    return _takes(before) and is_private and op_named(node.op).elementwise
 
 
-PASS = graph_pass("fuse", "make a Linear, or other arithmetic, and the element-wise arithmetic behind it one node", apply, explain)
+PASS = graph_pass(
+    "fuse",
+    "make a Linear, or other arithmetic, and the element-wise arithmetic behind it one node",
+    apply,
+    explain,
+    rule="An element-wise node moves into the node that binds what it reads, if nobody else reads that value and the node is a matrix "
+    "product, arithmetic or a function of rows.",
+    decide=decide,
+)

@@ -20,7 +20,7 @@ from dataclasses import replace
 from functools import partial
 
 from mlbench.compiler import blas
-from mlbench.compiler.passes.base import Pass
+from mlbench.compiler.passes.base import Decision, Decisions, Pass
 from mlbench.compiler.schedule.program import FEATURES, ROWS, NodeSchedule, Program
 from mlbench.compiler.schedule.schedule import OpSchedule, Schedule, products_of, weight_shape
 from mlbench.compiler.shared_copies import shared_copy
@@ -53,6 +53,22 @@ def explain(before: Program, after: Program) -> str:
     orders = [f"{', '.join(fortran)} in Fortran order"] if fortran else []
     layouts = [f"{', '.join(features)} feature-major"] if features else []
     return f"{'; '.join([*orders, *layouts, *parts])}."
+
+
+def decide(before: Program, after: Program) -> Decisions:
+    """Return for each matrix product where its weight and its result lie, and why."""
+    products = {node.output: node for node in before.graph.nodes if op_named(node.op).is_product}
+    found = []
+    for node in after.graph.nodes:
+        if node.output in products:
+            is_turned = node.operands != products[node.output].operands
+            is_features = after.of(node).layout == FEATURES
+            why = (
+                "its weight in Fortran order" * is_turned + " and " * (is_turned and is_features) + "its result feature-major" * is_features
+            )
+            reason = f"the schedule has {why}" if why else "no other order was chosen, or generated code will pack its weight"
+            found.append(Decision(node.output, is_turned or is_features, reason))
+    return tuple(found) or (Decision("", is_done=False, reason="there is no matrix product"),)
 
 
 def _may_be_transposed(program: Program, node: Node) -> bool:
@@ -96,5 +112,11 @@ def _order(program: Program, node: Node, op: OpSchedule) -> str:
 
 
 PASS = Pass(
-    "layout", "choose the memory order of each weight, and whether an activation lies row-major or feature-major", explain, choose=choose
+    "layout",
+    "choose the memory order of each weight, and whether an activation lies row-major or feature-major",
+    explain,
+    choose=choose,
+    rule="A weight may lie in either order, and an activation that only matrix products read may lie feature after feature; the schedule "
+    "says which.",
+    decide=decide,
 )

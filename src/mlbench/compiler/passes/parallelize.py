@@ -10,7 +10,7 @@ several inputs or outputs, even where there are tiles to share.
 
 from __future__ import annotations
 
-from mlbench.compiler.passes.base import Pass
+from mlbench.compiler.passes.base import Decision, Decisions, Pass
 from mlbench.compiler.schedule.program import COLUMNS, ROWS, Program
 from mlbench.compiler.schedule.schedule import BLAS, SPLIT, TILES, Schedule
 
@@ -46,4 +46,24 @@ def explain(before: Program, after: Program) -> str:
     return "One thread."
 
 
-PASS = Pass("parallelize", "share the tiles of a batch, or each matrix product, among threads", explain, choose=choose)
+def decide(before: Program, after: Program) -> Decisions:
+    """Say why the work is shared, or is not."""
+    schedule = after.schedule
+    if schedule.threads == 1:
+        return (Decision("", is_done=False, reason="one thread may be used"),)
+    if schedule.workers > 1:
+        shared = "columns of each product" if schedule.shared == COLUMNS else "rows of the batch"
+        return (Decision("", is_done=True, reason=f"{shared} do not depend on each other, and {schedule.workers} threads may be used"),)
+    if schedule.blas_threads > 1:
+        return (Decision("", is_done=True, reason="there are too few rows to share, and BLAS can share each product"),)
+    return (Decision("", is_done=False, reason="a call is too short to be worth waking another thread"),)
+
+
+PASS = Pass(
+    "parallelize",
+    "share the tiles of a batch, or each matrix product, among threads",
+    explain,
+    choose=choose,
+    rule="Rows of a batch, and columns of a product, do not depend on each other, so threads may share them where a call is long enough.",
+    decide=decide,
+)

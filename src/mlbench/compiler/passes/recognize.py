@@ -19,7 +19,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from mlbench.compiler.passes.base import graph_pass
+from mlbench.compiler.passes.base import Decision, Decisions, graph_pass, private_reason
+from mlbench.compiler.schedule.program import Program
 from mlbench.ir import FloatArray, Graph, Node, frozen, new_name
 
 RELATIVE = 1e-6
@@ -181,6 +182,33 @@ def explain(before: Graph, after: Graph) -> str:
     return f"{', '.join(found)}: {len(before.nodes)} nodes became {len(after.nodes)}."
 
 
+def decide(before: Program, after: Program) -> Decisions:
+    """Return what was recognised, and what was written out but is read in between."""
+    known = {node.output: node.op for node in before.graph.nodes}
+    gone = len(before.graph.nodes) - len(after.graph.nodes)
+    done = [
+        Decision(node.output, is_done=True, reason=f"the numbers in it are those of a {node.op}, and nobody else reads what lies between")
+        for node in after.graph.nodes
+        if known[node.output] != node.op or (gone and node.op.endswith("_norm"))
+    ]
+    view = _View(after.graph)
+    refused = {
+        node.output: Decision(node.output, is_done=False, reason=f"it is a {op} written out, but {_read_inside(after.graph, found, node)}")
+        for node in after.graph.nodes
+        for op, pattern in _PATTERNS
+        for found in pattern(view, node.output, _Found({}, frozenset()))
+    }
+    if done or refused:
+        return (*done, *refused.values())
+    return (Decision("", is_done=False, reason="no activation and no norm is written out in simple ops"),)
+
+
+def _read_inside(graph: Graph, found: _Found, root: Node) -> str:
+    """Return which value between the nodes of a match somebody else reads."""
+    reasons = [private_reason(graph, name) for name in sorted(found.nodes - {root.output})]
+    return next(filter(None, reasons), "somebody else reads what lies between")
+
+
 def _recognized(graph: Graph) -> Graph:
     """Replace the last function that is written out."""
     view = _View(graph)
@@ -243,4 +271,12 @@ def _added(constants: dict[str, FloatArray], name: str, array: object) -> str:
     return new
 
 
-PASS = graph_pass("recognize", "make one node of an activation or a norm that is written out in simple ops", apply, explain)
+PASS = graph_pass(
+    "recognize",
+    "make one node of an activation or a norm that is written out in simple ops",
+    apply,
+    explain,
+    rule="Nodes that together are an activation or a norm become one node, if the numbers in them are the right ones and nobody else reads "
+    "what lies between.",
+    decide=decide,
+)

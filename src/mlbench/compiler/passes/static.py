@@ -7,7 +7,7 @@ whose lifetimes do not meet share their bytes. The result is a view of the arena
 
 from __future__ import annotations
 
-from mlbench.compiler.passes.base import Pass
+from mlbench.compiler.passes.base import Decision, Decisions, Pass
 from mlbench.compiler.schedule.program import Program
 
 
@@ -21,4 +21,17 @@ def explain(before: Program, after: Program) -> str:
     return f"{len(after.graph.nodes)} values live in one arena; a call allocates none of them."
 
 
-PASS = Pass("static", "give every value a place in one arena that is allocated once", explain, apply=apply)
+def decide(before: Program, after: Program) -> Decisions:
+    """Say why every size is known before the first call."""
+    rows = after.schedule.max_batch
+    return (Decision("", is_done=True, reason=f"the most rows of a call are known, {rows}, and so is the largest size of each value"),)
+
+
+PASS = Pass(
+    "static",
+    "give every value a place in one arena that is allocated once",
+    explain,
+    apply=apply,
+    rule="Every size is known before the first call, because the most rows of a call are; so every value can have its place from then on.",
+    decide=decide,
+)

@@ -22,7 +22,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from mlbench.compiler.passes.base import Pass
+from mlbench.compiler.passes.base import Decision, Decisions, Pass
 from mlbench.compiler.schedule.program import FEATURES, Program
 from mlbench.ir import BYTES_PER_NUMBER, FloatArray, Node, Step, frozen, new_name, op_named
 
@@ -50,6 +50,34 @@ def explain(before: Program, after: Program) -> str:
     shapes = ", ".join(" x ".join(map(str, array.shape)) for array in strips.values())
     size = sum(array.nbytes for array in strips.values())
     return f"{len(strips)} strips replace row operands and the zero of ReLU ({shapes}), {size:,} bytes of static memory."
+
+
+def decide(before: Program, after: Program) -> Decisions:
+    """Return for each node whether its row operands became strips, and why."""
+    read = {node.output: node.constants for node in before.graph.nodes}
+    found = []
+    for node in after.graph.nodes:
+        made = [name for name in node.constants if name not in read[node.output]]
+        if made:
+            rows = max((after.graph.constants[name].shape[0] for name in made if after.graph.constants[name].ndim == 2), default=1)
+            found.append(Decision(node.output, is_done=True, reason=f"{', '.join(made)} of {rows} rows stays in the first cache"))
+        else:
+            found.append(Decision(node.output, is_done=False, reason=_refusal(before, node)))
+    return tuple(found)
+
+
+def _refusal(program: Program, node: Node) -> str:
+    """Return why a node has no strips."""
+    outer = program.outer_steps(node)
+    own = () if op_named(node.op).is_product else (Step(node.op, node.operands),)
+    rows = [name for step in (*own, *outer) for name in step.operands if program.graph.constants[name].ndim == 1]
+    if program.of(node).is_generated and not outer:
+        return "generated code runs its epilogue in registers"
+    if not rows and not any(step.op == "relu" for step in (*own, *outer)):
+        return "NumPy reads no row there"
+    if op_named(node.op).is_row_wise:
+        return f"a {node.op} runs on the whole tile, because it makes ten calls or more"
+    return "a batch of one has the shape of the row already"
 
 
 class _Strips:
@@ -117,5 +145,10 @@ def _strip_bytes(node: Node, steps: tuple[Step, ...]) -> int:
 
 
 PASS = Pass(
-    "strips", "repeat row operands over a strip of rows, so that what reads them allocates nothing and vectorises", explain, apply=apply
+    "strips",
+    "repeat row operands over a strip of rows, so that what reads them allocates nothing and vectorises",
+    explain,
+    apply=apply,
+    rule="A row that NumPy would broadcast is repeated over as many rows as stay in the first cache, and the node runs on so many.",
+    decide=decide,
 )

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 
-from mlbench.compiler.passes.base import Pass
+from mlbench.compiler.passes.base import Decision, Decisions, Pass
 from mlbench.compiler.schedule.program import Program
 from mlbench.compiler.schedule.schedule import Schedule
 
@@ -35,4 +35,21 @@ def explain(before: Program, after: Program) -> str:
     )
 
 
-PASS = Pass("tile", "run the chain on a tile of the batch at a time, so that hidden activations stay in cache", explain, choose=choose)
+def decide(before: Program, after: Program) -> Decisions:
+    """Say why the batch is cut, or is not."""
+    batch, rows = after.schedule.max_batch, after.schedule.tile_rows
+    if len(after.graph.nodes) == 1:
+        return (Decision("", is_done=False, reason="there is one node, so no hidden activation would stay in cache"),)
+    if not after.schedule.is_tiled:
+        return (Decision("", is_done=False, reason=f"the batch of {batch} is no higher than the tile that was chosen"),)
+    return (Decision("", is_done=True, reason=f"no row depends on another one, and {rows} of {batch} rows were chosen as a tile"),)
+
+
+PASS = Pass(
+    "tile",
+    "run the chain on a tile of the batch at a time, so that hidden activations stay in cache",
+    explain,
+    choose=choose,
+    rule="Rows of a batch do not depend on each other, so the whole graph may run on some of them, then on the next ones.",
+    decide=decide,
+)

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from mlbench.compiler.passes.base import graph_pass
+from mlbench.compiler.passes.base import Decision, Decisions, graph_pass
+from mlbench.compiler.schedule.program import Program
 from mlbench.ir import Graph, Node, new_name, op_named
 
 
@@ -44,4 +45,22 @@ def _is_narrow(node: Node, columns: int) -> bool:
     return op.is_pointwise and not op.elementwise and columns == 1 < node.columns
 
 
-PASS = graph_pass("widen", "repeat a value of one column where it meets a wider one", apply, explain)
+def decide(before: Program, after: Program) -> Decisions:
+    """Return the values that were repeated and who reads them."""
+    known = {node.output for node in before.graph.nodes}
+    found = []
+    for node in after.graph.nodes:
+        if node.output not in known:
+            readers = [after.graph.nodes[position].output for position in after.graph.readers_of(node.output)]
+            found.append(Decision(node.values[0], is_done=True, reason=f"{' and '.join(readers)} reads it with {node.columns} columns"))
+    return tuple(found) or (Decision("", is_done=False, reason="no value of one column meets a wider one"),)
+
+
+PASS = graph_pass(
+    "widen",
+    "repeat a value of one column where it meets a wider one",
+    apply,
+    explain,
+    rule="A value of one column is copied to the width of the value that it meets, because NumPy allocates a buffer for broadcasting it.",
+    decide=decide,
+)
