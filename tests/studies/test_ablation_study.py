@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
 from collections.abc import Mapping
@@ -15,7 +16,7 @@ from mlbench.compiler.pipeline import PASSES
 from mlbench.errors import FileError
 from mlbench.measure import ArmTimes, Environment
 from mlbench.models import mlp
-from mlbench.report.tables.ablation import ablation_tables, effects_table, shares_table
+from mlbench.report.tables.ablation import ablation_tables, effects_table, memory_verdict, shares_table
 from mlbench.report.terminal import render_plain
 from mlbench.results import BASELINE, COMPLETE, now
 from mlbench.results.ablation import ABLATION_FILE, Ablation, Ablations, Effect, Shares, Variant
@@ -31,7 +32,7 @@ from mlbench.studies.ablation.breakdown import (
     programs,
     shares_of,
 )
-from mlbench.studies.ablation.measure import ablate, evaluate
+from mlbench.studies.ablation.measure import SAME_PROGRAM, ablate, evaluate, idle_reasons
 from mlbench.studies.ablation.tiny import tiny_graph
 from mlbench.studies.ablation.variants import CONTROL, NOTHING, ORDER, name_of, rungs, variants
 from mlbench.studies.cases import inputs_of, mlp_cell, model_of
@@ -217,6 +218,55 @@ def test_one_row_has_nothing_to_tile() -> None:
     idle = {each.rung.label for each in found.effects if each.is_idle}
     assert {"+ tile", "only tile", "all but tile"} <= idle
     assert "only fuse" not in idle
+
+
+def with_memory(sizes: Mapping[str, int], reasons: Mapping[str, str] | None = None) -> dict[str, Effect]:
+    """Return effects by their label, where each runner holds as many bytes as given, 1000 where nothing is."""
+    arms = {name: [ArmTimes((10 * US,) * 4, (), None) for _ in range(5)] for name in {BASELINE, CONTROL, *ARMS} | names()}
+    held = {name: Variant(name, sizes.get(name, 1000), 0, 50 * US) for name in {BASELINE} | names()}
+    return {each.rung.label: each for each in evaluate("b1-h8", held, arms, reasons or {}).effects}
+
+
+def test_memory_is_compared_as_time_is() -> None:
+    """Alone, and taken from all of them: bytes without the optimisation less bytes with it."""
+    without = " + ".join(each.name for each in PASSES if each.name != "tile")
+    found = with_memory({NOTHING: 5000, "tile": 2000, without: 900, EVERYTHING: 1000})
+    assert (found["only tile"].saved_bytes, found["all but tile"].saved_bytes) == (3000, -100)
+
+
+def test_the_first_rung_is_compared_with_the_baseline() -> None:
+    """What compiling costs without any pass is the difference to the eager runner."""
+    assert with_memory({BASELINE: 4000, NOTHING: 4200})[NOTHING].saved_bytes == -200
+
+
+@pytest.mark.parametrize(("size", "verdict"), [(500, "500 B"), (1000, "no bytes"), (1100, "-100 B")])
+def test_the_table_answers_for_memory(size: int, verdict: str) -> None:
+    """Bytes that are saved, none, or a minus where the optimisation costs memory."""
+    assert memory_verdict(with_memory({"fuse": size})["only fuse"]) == verdict
+
+
+def test_a_file_that_does_not_say_has_no_verdict_on_memory() -> None:
+    """Files of earlier versions have no bytes of the runner without."""
+    assert memory_verdict(dataclasses.replace(evaluated({})["only fuse"], without_bytes=None)) == "-"
+
+
+def test_an_idle_optimisation_has_its_reason() -> None:
+    """The reason of the pass, or that the same program comes of it; one that did something has none."""
+    same = dict.fromkeys(names(), "the same program")
+    arms = {name: [ArmTimes((10 * US,) * 4, (), None) for _ in range(5)] for name in {BASELINE, CONTROL, *ARMS} | names()}
+    held = {name: Variant(same[name], 1000, 0, 50 * US) for name in names()}
+    found = evaluate("b1-h8", held, arms, {"only tile": "one tile is enough"})
+    reasons = {each.rung.label: each.idle_reason for each in found.effects}
+    assert (reasons["only tile"], reasons["only fuse"]) == ("one tile is enough", SAME_PROGRAM)
+    assert {each.idle_reason for each in with_memory({}).values()} == {""}
+    assert "Nothing done in only tile: one tile is enough." in effects_table(found).notes
+
+
+def test_reasons_are_the_compilers() -> None:
+    """In-place does nothing to an MLP whose steps are all fused, because every node left is a matrix product."""
+    found = idle_reasons(mlp_cell(2, (8,)))
+    assert found["all but in_place"] == "every node left is a matrix product"
+    assert "only fuse" not in found
 
 
 def test_what_is_saved_is_what_is_read(tmp_path: Path) -> None:

@@ -83,6 +83,9 @@ class Effect:
         effect: time without / time with the optimisation; above 1 it helps.
         is_idle: both runners are the same program, so there is nothing to measure.
         is_beyond_noise: the whole interval lies on one side of 1, farther away than the two identical baselines are apart.
+        without_bytes: memory of the runner without the optimisation, as `Variant.memory_bytes`; None where a file does not say.
+        with_bytes: memory of the runner with it.
+        idle_reason: why the optimisation changed nothing; empty where it did something or a file does not say.
     """
 
     rung: Rung
@@ -91,6 +94,14 @@ class Effect:
     effect: Interval
     is_idle: bool
     is_beyond_noise: bool
+    without_bytes: Annotated[Size | None, MAY_LACK] = None
+    with_bytes: Annotated[Size | None, MAY_LACK] = None
+    idle_reason: Annotated[str, MAY_LACK] = ""
+
+    @property
+    def saved_bytes(self) -> int | None:
+        """What the optimisation saves, negative where it costs memory; None where a file does not say."""
+        return None if self.without_bytes is None or self.with_bytes is None else self.without_bytes - self.with_bytes
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from mlbench.measure.stats import Interval
 from mlbench.report.charts.chart import Chart, Spec, base_spec
 from mlbench.report.tables.cases import Table
+from mlbench.results.ablation import Ablation
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +24,20 @@ class Step:
     name: str
     total: Interval
     says: str
+
+
+def steps_of(ablation: Ablation) -> tuple[Step, ...]:
+    """Return the ladder of an ablation: the effects of which each has what the one before had, and one optimisation more."""
+    steps: list[Step] = []
+    before = None
+    for effect in ablation.effects:
+        if effect.rung.without_it != before:
+            break
+        before = effect.rung.with_it
+        gained = "helps" if effect.effect.estimate > 1 else "costs"
+        says = gained if effect.is_beyond_noise and not effect.is_idle else "within the noise"
+        steps.append(Step(effect.rung.label, effect.total, says))
+    return tuple(steps)
 
 
 LEAST_SPAN = 0.5

@@ -15,8 +15,10 @@ import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from types import MappingProxyType
 
 from mlbench.compiler import blas
+from mlbench.compiler.pipeline import compile_graph, passes_named
 from mlbench.compiler.schedule.printer import program_text
 from mlbench.measure import ArmTimes, Footprint, Worker, caches, eviction_bytes, eviction_text, evictor, footprint, time_interleaved
 from mlbench.measure.stats import median, ratio_interval, typical
@@ -28,6 +30,9 @@ from mlbench.studies.ablation.breakdown import measured_shares, programs
 from mlbench.studies.ablation.variants import CONTROL, ORDER, Passes, name_of, ordered, rungs, variants
 from mlbench.studies.cases import Cell, check_outputs, inputs_of, model_of
 from mlbench.studies.sweep import Arms, Effort, Step, affordable_rounds, per_round, silent, time_in_process
+
+SAME_PROGRAM = "the passes around it lead to the same program without it"
+"""Why a pass that does something in a runner makes no difference there."""
 
 
 def ablate(cell: Cell, effort: Effort, step: Step = silent, *, cold: bool = False) -> Ablation:
@@ -44,6 +49,7 @@ def ablate(cell: Cell, effort: Effort, step: Step = silent, *, cold: bool = Fals
     """
     with Worker(cell.threads) as worker:
         checked = worker.call(checked_variants, cell)
+        reasons = worker.call(idle_reasons, cell)
     step(cell.id)
     found = caches()
     evicted = eviction_bytes(found) if cold else None
@@ -51,17 +57,23 @@ def ablate(cell: Cell, effort: Effort, step: Step = silent, *, cold: bool = Fals
     for _ in range(effort.processes):
         time_in_process(times_of_variants if evicted is None else cold_times_of_variants, cell, effort, arms)
         step(cell.id)
-    measured = dataclasses.replace(evaluate(cell.id, checked, arms), network=network_key(cell.identity()))
+    measured = dataclasses.replace(evaluate(cell.id, checked, arms, reasons), network=network_key(cell.identity()))
     return measured if evicted is None else dataclasses.replace(measured, evicted_bytes=evicted, eviction=eviction_text(evicted, found))
 
 
-def evaluate(cell: str, checked: Mapping[str, Variant], arms: Mapping[str, Sequence[ArmTimes]]) -> Ablation:
+def evaluate(
+    cell: str,
+    checked: Mapping[str, Variant],
+    arms: Mapping[str, Sequence[ArmTimes]],
+    reasons: Mapping[str, str] = MappingProxyType({}),
+) -> Ablation:
     """Turn times into effects and shares.
 
     Args:
         cell: its id.
-        checked: each compiled runner, by name as in `name_of`.
+        checked: each compiled runner, by name as in `name_of`, and the baseline.
         arms: times of the same, of the two baselines, and of the programs behind the shares.
+        reasons: label of a rung to why its pass changed nothing, as `idle_reasons` gives them.
     """
     control = ratio_interval(per_round(arms[BASELINE], arms[CONTROL]))
     noise = max(abs(math.log(control.low)), abs(math.log(control.high)))
@@ -74,7 +86,7 @@ def evaluate(cell: str, checked: Mapping[str, Variant], arms: Mapping[str, Seque
         baseline_s=baseline_s,
         baseline_faults=median(faults) if faults else None,
         shares=measured_shares(arms[BASELINE], arms),
-        effects=tuple(_effect(rung, checked, arms, noise) for rung in rungs()),
+        effects=tuple(_effect(rung, checked, arms, noise, reasons.get(rung.label, "")) for rung in rungs()),
         noise=math.exp(noise),
         compile_s=compile_s,
         break_even_calls=compile_s / saved_s if saved_s > 0 else None,
@@ -86,7 +98,17 @@ def checked_variants(cell: Cell) -> dict[str, Variant]:
     model, xs = model_of(cell), inputs_of(cell)
     blas.set_up()  # which is no compile time
     OptimizedRunner(model, cell.batch).run(*xs)
-    return {name_of(passes): _variant(cell, passes) for passes in variants()}
+    return {BASELINE: _baseline(cell)} | {name_of(passes): _variant(cell, passes) for passes in variants()}
+
+
+def idle_reasons(cell: Cell) -> dict[str, str]:
+    """Return for each rung whose pass changes nothing in the runner that has it, why; a worker is asked for it."""
+    graph = model_of(cell).graph()
+    found = {}
+    for rung in rungs():
+        steps = compile_graph(graph, cell.batch, passes_named(rung.with_it), threads=cell.threads).steps
+        found[rung.label] = next((step.idle_reason for step in steps if step.by.name == rung.optimisation), "")
+    return {label: reason for label, reason in found.items() if reason}
 
 
 def times_of_variants(cell: Cell, effort: Effort) -> dict[str, ArmTimes]:
@@ -129,6 +151,17 @@ def _variant(cell: Cell, passes: Passes) -> Variant:
     return Variant(_digest(runner), found.peak_bytes + runner.memory.total_bytes, found.allocations, compile_s)
 
 
+def _baseline(cell: Cell) -> Variant:
+    """Return the eager runner as a variant, for what it holds."""
+    model, xs = model_of(cell), inputs_of(cell)
+    start = time.perf_counter()
+    runner = BaselineRunner(model)
+    runner.run(*xs)
+    compile_s = time.perf_counter() - start
+    found = footprint(partial(runner.run, *xs))
+    return Variant(BASELINE, found.peak_bytes, found.allocations, compile_s)
+
+
 def _digest(runner: OptimizedRunner) -> str:
     """Return a digest of the graph, the plan, the code and the layout of the constants: everything that could make a difference."""
     program = runner.compiled.program
@@ -137,14 +170,16 @@ def _digest(runner: OptimizedRunner) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-def _effect(rung: Rung, checked: Mapping[str, Variant], arms: Mapping[str, Sequence[ArmTimes]], noise: float) -> Effect:
+def _effect(rung: Rung, checked: Mapping[str, Variant], arms: Mapping[str, Sequence[ArmTimes]], noise: float, reason: str) -> Effect:
     with_it, without_it = name_of(rung.with_it), name_of(rung.without_it)
     effect = ratio_interval(per_round(arms[without_it], arms[with_it]))
     distance = max(math.log(effect.low), -math.log(effect.high))  # of the interval from 1, negative where 1 lies inside
     is_idle = rung.without_it is not None and checked[with_it].program == checked[without_it].program
     shown = without_it if rung.label.startswith("all but") else with_it
     total = ratio_interval(per_round(arms[BASELINE], arms[shown]))
-    return Effect(rung, checked[shown], total, effect, is_idle, not is_idle and distance > noise)
+    without_bytes, with_bytes = (checked[name].memory_bytes if name in checked else None for name in (without_it, with_it))
+    why = (reason or SAME_PROGRAM) if is_idle else ""
+    return Effect(rung, checked[shown], total, effect, is_idle, not is_idle and distance > noise, without_bytes, with_bytes, why)
 
 
 def _seconds(times: Sequence[ArmTimes]) -> float:
