@@ -1,4 +1,4 @@
-"""What the compiler does to a model, told in order: the graph as written, each optimisation, what runs, and the memory map."""
+"""What the compiler does to a model as text: the graph as written, each optimisation and its reasons, what runs, and the memory map."""
 
 from __future__ import annotations
 
@@ -6,12 +6,15 @@ import textwrap
 import time
 from collections.abc import Sequence
 
-from mlbench.compiler.pipeline import PASSES, compile_graph, passes_named
+from mlbench.compiler.pipeline import PASSES, Compiled, PassStep, compile_graph, passes_named
 from mlbench.compiler.schedule.printer import program_text
 from mlbench.ir import Graph, graph_text, op_named
-from mlbench.runtime import OptimizedRunner
+from mlbench.results.explanation import Counts, State
+from mlbench.runtime import BaselineRunner, OptimizedRunner
 from mlbench.studies.autotune import tune
 from mlbench.studies.cases import Cell, inputs_of, model_of
+from mlbench.studies.explain.counts import counts_of
+from mlbench.studies.explain.states import state_of, written
 from mlbench.units import format_bytes, format_duration, paragraph
 
 
@@ -32,11 +35,16 @@ def explanation(cell: Cell, passes: Sequence[str] | None = None, *, tuned: bool 
     schedule = tune(model, cell.batch, threads=cell.threads, passes=names) if tuned else None
     chosen = time.perf_counter()
     runner = OptimizedRunner(model, cell.batch, passes=names, schedule=schedule, threads=cell.threads)
-    runner.run(*inputs_of(cell))
+    xs = inputs_of(cell)
+    runner.run(*xs)
     compiled_s = time.perf_counter() - chosen
     compiled, plan, memory = runner.compiled, runner.plan, runner.memory
     # A runner forgets constants that it does not read, and a pass that looked at them again would tell another story.
-    written = compile_graph(model.graph(), cell.batch, passes_named(names), schedule, cell.threads)
+    told = compile_graph(model.graph(), cell.batch, passes_named(names), schedule, cell.threads)
+    counted = {
+        "the eager runner": counts_of(BaselineRunner(model), xs, cell.threads),
+        "the compiled runner": counts_of(runner, xs, cell.threads),
+    }
     arena = (
         f"{len(plan.buffers)} buffers in an arena of {format_bytes(plan.arena_bytes)}; no plan can take less than "
         f"{format_bytes(plan.lower_bound_bytes)}. A call allocates nothing."
@@ -49,8 +57,12 @@ def explanation(cell: Cell, passes: Sequence[str] | None = None, *, tuned: bool 
         f"The graph as written ({model.name}, batch {cell.batch})",
         _indented(f"{graph_text(compiled.source)}\n{_work(compiled.source, cell.batch)}"),
         "What each optimisation did",
-        *(_paragraph(each.name, each.summary, note) for each, note in written.notes),
+        *map(_step, told.steps),
         *([_paragraph("the plan", "place everything that is left in one arena", arena)] if compiled.program.schedule.is_static else []),
+        "What a call moves, at least",
+        _indented(_moved(told)),
+        "What was counted in a call",
+        _indented("\n".join(_counted(who, each) for who, each in counted.items())),
         "The graph as it runs",
         _indented(program_text(compiled.program)),
         "What runs",
@@ -72,6 +84,43 @@ def _work(graph: Graph, batch: int) -> str:
         flop += op.work_flop(batch, node.columns, inputs)
         traffic += op.traffic_bytes(batch, node.columns, inputs, [graph.constants[name].shape for name in node.operands])
     return f"a call: {flop / 1e6:,.2f} MFLOP; its nodes read and write {format_bytes(traffic)} one by one"
+
+
+def _step(step: PassStep) -> str:
+    """Return a pass's rule, what it did, and for each reason the values that it is about."""
+    lines = [_paragraph(step.by.name, step.by.summary, step.note)]
+    reasons: dict[tuple[bool, str], list[str]] = {}
+    for each in step.decisions:
+        reasons.setdefault((each.is_done, each.reason), []).append(each.value)
+    for (is_done, reason), values in reasons.items():
+        about = f"{'done' if is_done else 'refused'}: {', '.join(values)}:" if any(values) else "because"
+        lines.append(paragraph(f"    {about} {reason}", "      "))
+    return "\n".join(lines)
+
+
+def _moved(told: Compiled) -> str:
+    """Return what a call moves as written and after each pass that changed something."""
+    states = [("as written", state_of(written(told)))]
+    states += [(step.by.name, state_of(step.after)) for step in told.steps if not step.is_idle]
+    rows = [("after", "reads", "writes", "arrays made", "arena", "lower bound"), *(_row(name, state) for name, state in states)]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return "\n".join("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows)
+
+
+def _row(name: str, state: State) -> tuple[str, ...]:
+    arena = format_bytes(state.arena_bytes) if state.is_static else "-"
+    return (
+        name, format_bytes(state.read_bytes), format_bytes(state.written_bytes), str(state.arrays), arena,
+        format_bytes(state.lower_bound_bytes),
+    )  # fmt: skip
+
+
+def _counted(who: str, counts: Counts) -> str:
+    allocations = "" if counts.allocations is None else f"{counts.allocations:,} allocations, "
+    return (
+        f"{who}: {counts.calls:,} calls from Python, {allocations}{format_bytes(counts.peak_bytes)} at the peak, "
+        f"{format_bytes(counts.held_bytes)} held between calls"
+    )
 
 
 def _indented(text: str) -> str:

@@ -1,0 +1,92 @@
+"""The listing of a block: each instruction has its bytes and its meaning, which the arithmetic of the block confirms."""
+
+from __future__ import annotations
+
+import re
+import sys
+
+import pytest
+
+from mlbench.compiler.pipeline import compile_graph, passes_named
+from mlbench.compiler.schedule.program import Program
+from mlbench.compiler.x86 import find
+from mlbench.models import mlp
+from mlbench.results.explanation import Listing
+from mlbench.studies.explain.code import listings_of
+
+
+def program() -> Program:
+    """Return an MLP whose second product has a ragged last vector."""
+    return compile_graph(mlp(20, 24, 10).graph(), 40).program
+
+
+@pytest.fixture
+def listings() -> tuple[Listing, ...]:
+    """The blocks of its products, where this machine runs generated code."""
+    pytest.importorskip("capstone", reason="needs the extra 'report'")
+    if find()[0] is None:
+        pytest.skip("needs a machine that generated code runs on")
+    return listings_of(program())[0]
+
+
+def test_a_block_stores_every_element_once(listings: tuple[Listing, ...]) -> None:
+    """The stores name each row with the same columns, one after the other, and no place twice."""
+    for listing in listings:
+        stored = [each.what.removeprefix("store the result of ") for each in listing.instructions if each.what.startswith("store")]
+        rows = {each.partition(", ")[0] for each in stored}
+        columns = {each.partition(", ")[2] for each in stored}
+        assert len(stored) == len(set(stored)) == len(rows) * len(columns)
+        assert listing.title.partition(": ")[2].startswith(f"{len(rows)} rows by ")
+
+
+def test_the_last_vector_ends_with_the_result(listings: tuple[Listing, ...]) -> None:
+    """Of 10 columns no store reaches beyond column 9."""
+    last = listings[1]
+    assert max(int(each) for row in last.instructions for each in re.findall(r"columns \d+ to (\d+)", row.what)) == 9
+
+
+def test_every_product_is_of_one_k(listings: tuple[Listing, ...]) -> None:
+    """What is multiplied belongs to one k, and to the row of the sum that it is added to."""
+    for listing in listings:
+        fused = [each.what for each in listing.instructions if each.text.startswith("vfmadd")]
+        assert fused
+        for what in fused:
+            assert len(set(re.findall(r"k \+ \d+", what))) == 1
+            row = re.search(r"^row (\d+)", what)
+            assert row is None or f"[row {row[1]}, " in what
+
+
+def test_the_bias_has_its_name(listings: tuple[Listing, ...]) -> None:
+    """What a step reads is called by its constant."""
+    assert any("b0[columns" in each.what for each in listings[0].instructions)
+
+
+def test_the_loop_is_where_the_jump_goes(listings: tuple[Listing, ...]) -> None:
+    """It ends with the jump back to its first instruction."""
+    listing = listings[0]
+    first, end = listing.loop
+    assert listing.instructions[end - 1].text == f"jne {listing.instructions[first].offset:#x}"
+
+
+def test_the_bytes_are_whole(listings: tuple[Listing, ...]) -> None:
+    """Each instruction begins where the one before it ended."""
+    place = 0
+    for each in listings[0].instructions:
+        assert each.offset == place
+        place += len(bytes.fromhex(each.code))
+
+
+def test_without_generated_code_there_is_a_reason() -> None:
+    """A program that NumPy runs has no listing."""
+    found = listings_of(compile_graph(mlp(20, 24, 10).graph(), 40, passes_named(["fuse"])).program)
+    assert found[0] == ()
+    assert found[1] != ""
+
+
+def test_without_a_disassembler_there_is_a_reason(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The package that is missing is named."""
+    if find()[0] is None:
+        pytest.skip("needs a machine that generated code runs on")
+
+    monkeypatch.setitem(sys.modules, "capstone", None)
+    assert "install capstone" in listings_of(program())[1]
