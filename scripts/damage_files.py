@@ -256,6 +256,7 @@ def kinds(folder: Path) -> dict[str, tuple[Path, Use]]:
         "baseline": (folder / "baseline.json", through("gate", "{}", str(folder / "c.json"), "--format", "markdown")),
         "peers": (folder / "peers.json", both(shown, report)),
         "ablation": (folder / "ablation.json", both(shown, report)),
+        "explanation": (folder / "explain.json", report),
         "roofline": (folder / "roofline.json", both(shown, report)),
         "verdicts": (folder / "gate.json", report),
         "ab": (folder / "ab.json", both(shown, report)),

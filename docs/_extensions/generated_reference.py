@@ -30,6 +30,7 @@ from mlbench.report.machine_readable import VERDICTS_FILE
 from mlbench.results import RESULT_FILE
 from mlbench.results.ablation import ABLATION_FILE
 from mlbench.results.comparison import COMPARISON_FILE
+from mlbench.results.explanation import EXPLANATION_FILE
 from mlbench.results.peers import PEERS_FILE
 from mlbench.results.roofline import ROOFLINE_FILE
 from mlbench.results.schema import Schema, json_schema
@@ -37,7 +38,8 @@ from mlbench.results.schema import Schema, json_schema
 ROOT = Path(__file__).resolve().parents[2]
 GENERATED = ROOT / "docs" / "reference" / "generated"
 FILES: tuple[Schema[Any], ...] = (
-    RESULT_FILE, ABLATION_FILE, ROOFLINE_FILE, PEERS_FILE, COMPARISON_FILE, VERDICTS_FILE, TOLERANCES_FILE,
+    RESULT_FILE, ABLATION_FILE, EXPLANATION_FILE, ROOFLINE_FILE, PEERS_FILE, COMPARISON_FILE, VERDICTS_FILE,
+    TOLERANCES_FILE,
 )  # fmt: skip
 
 

@@ -44,7 +44,7 @@ OPTIONS = {
     "roofline": "MODEL --most-mb --tuned --ceilings --quick --large --batch --hidden --inputs --outputs --threads --depth --no-digits "
     "--processes --rounds --heap --json --resume --output",
     "doctor": "",
-    "explain": "MODEL --most-mb --batch --hidden --inputs --outputs --threads --depth --passes --tuned",
+    "explain": "MODEL --most-mb --batch --hidden --inputs --outputs --threads --depth --passes --tuned --html --json --measure",
     "flamegraph": "MODEL --most-mb --inputs --outputs CASE --folder",
 }
 

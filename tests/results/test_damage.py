@@ -24,6 +24,7 @@ from mlbench.report.machine_readable import VERDICTS_FILE
 from mlbench.results import RESULT_FILE, save
 from mlbench.results.ablation import ABLATION_FILE
 from mlbench.results.comparison import COMPARISON_FILE, MOST_SETS
+from mlbench.results.explanation import EXPLANATION_FILE
 from mlbench.results.peers import PEERS_FILE
 from mlbench.results.roofline import ROOFLINE_FILE
 from mlbench.results.schema import Schema, json_schema
@@ -38,11 +39,11 @@ from support.saved_results import case, result
 
 FILES = tries(40, 120)
 KINDS = (
-    "model", "result", "pytest-benchmark", "baseline", "peers", "ablation", "roofline", "verdicts", "ab", "calibration", "tolerances",
-    "cache",
+    "model", "result", "pytest-benchmark", "baseline", "peers", "ablation", "explanation", "roofline", "verdicts", "ab", "calibration",
+    "tolerances", "cache",
 )  # fmt: skip
 SCHEMAS: tuple[Schema[Any], ...] = (
-    RESULT_FILE, ABLATION_FILE, ROOFLINE_FILE, PEERS_FILE, COMPARISON_FILE, VERDICTS_FILE, TOLERANCES_FILE
+    RESULT_FILE, ABLATION_FILE, EXPLANATION_FILE, ROOFLINE_FILE, PEERS_FILE, COMPARISON_FILE, VERDICTS_FILE, TOLERANCES_FILE,
 )  # fmt: skip
 EVIL = "b1\x1b]0;title\x07\x1b[2J\x9b1m\u202etxt\r\x7f"
 

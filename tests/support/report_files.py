@@ -10,17 +10,19 @@ from mlbench.report import verdicts_json
 from mlbench.results import COMPLETE, now, save
 from mlbench.results.ablation import ABLATION_FILE, Ablations
 from mlbench.results.comparison import COMPARISON_FILE
+from mlbench.results.explanation import EXPLANATION_FILE
 from mlbench.results.peers import PEERS_FILE
 from mlbench.results.roofline import ROOFLINE_FILE, Roofline
 from mlbench.results.storage import write
 from support.comparisons import comparison, visit
+from support.explanations import explanation, run_of
 from support.records import CEILINGS, distance, interval, made_up, measured, peers_result
 from support.records import peer_cell as cell
 from support.saved_results import ENVIRONMENT, callable_of_a_user, result
 
 SIZES = (64, 256, 1024)
 RUNS = ("a.json", "b.json", "c.json")
-KINDS = (*RUNS[-1:], "ablation.json", "roofline.json", "peers.json", "ab.json", "gate.json")
+KINDS = (*RUNS[-1:], "ablation.json", "roofline.json", "peers.json", "explain.json", "ab.json", "gate.json")
 EVIL = 'b1<img src=x onerror="document.title=1">'
 
 
@@ -36,6 +38,7 @@ def write_every_kind(folder: Path) -> list[Path]:
     write(Ablations(ENVIRONMENT, "mlbench ablation", now(), COMPLETE, (made_up("b8-h64"),)), folder / "ablation.json", ABLATION_FILE)
     dots = [distance(f"{runner}-b8-h{size}") for size in SIZES for runner in ("baseline", "optimized")]
     write(Roofline(ENVIRONMENT, "mlbench roofline", now(), COMPLETE, CEILINGS, tuple(dots)), folder / "roofline.json", ROOFLINE_FILE)
+    write(run_of(explanation()), folder / "explain.json", EXPLANATION_FILE)
     cells = [cell(batch, mlbench=10.0, onnxruntime=12.0, **{"torch.compile": 20.0}) for batch in (1, 8, 64, 512, 4096)]
     write(peers_result(*cells, runtimes=("onnxruntime", "torch.compile")), folder / "peers.json", PEERS_FILE)
     write(comparison([[visit(head=1.1)] for _ in range(8)]), folder / "ab.json", COMPARISON_FILE)

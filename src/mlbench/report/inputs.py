@@ -15,6 +15,7 @@ from mlbench.report.machine_readable import VERDICTS_FILE, load_verdicts
 from mlbench.results import RESULT_FILE, Result
 from mlbench.results.ablation import ABLATION_FILE, Ablations
 from mlbench.results.comparison import COMPARISON_FILE, Comparison
+from mlbench.results.explanation import EXPLANATION_FILE, Explanations
 from mlbench.results.memory import MemoryRecord
 from mlbench.results.newest import by_date
 from mlbench.results.peers import PEERS_FILE, PeerResult
@@ -37,6 +38,7 @@ class Files:
         comparisons: of `mlbench ab`.
         judgements: of `mlbench gate --format json`.
         memory: of cells of a result, recorded for the page.
+        explanations: of `mlbench explain`.
         graphs: names of memray's pages that were kept, and their addresses as seen from the page.
         refused: why a file was not used.
     """
@@ -48,6 +50,7 @@ class Files:
     peers: list[tuple[str, PeerResult]] = field(default_factory=list)
     comparisons: list[tuple[str, Comparison]] = field(default_factory=list)
     judgements: list[tuple[str, Judgement]] = field(default_factory=list)
+    explanations: list[tuple[str, Explanations]] = field(default_factory=list)
     graphs: list[tuple[str, str]] = field(default_factory=list)
     memory: MemoryRecord | None = None
     refused: list[str] = field(default_factory=list)
@@ -70,6 +73,7 @@ def read_files(paths: Sequence[Path], step: Callable[[str], object] = str) -> Fi
         (ROOFLINE_FILE, found.rooflines),
         (PEERS_FILE, found.peers),
         (COMPARISON_FILE, found.comparisons),
+        (EXPLANATION_FILE, found.explanations),
     )
     names = {path: path.name if [each.name for each in paths].count(path.name) == 1 else str(path) for path in paths}
     for path in paths:

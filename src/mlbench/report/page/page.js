@@ -40,7 +40,7 @@ document.addEventListener("keydown", (event) => {
 });
 
 const filter = document.getElementById("filter");
-filter.addEventListener("input", () => {
+filter?.addEventListener("input", () => {
   const wanted = filter.value.trim().toLowerCase();
   const cases = [...document.querySelectorAll("[data-case]")];
   for (const each of cases) each.hidden = !each.dataset.case.toLowerCase().includes(wanted);
@@ -50,7 +50,7 @@ filter.addEventListener("input", () => {
 // A link to a case shows it, whatever the filter hides.
 window.addEventListener("hashchange", () => {
   const target = document.getElementById(decodeURIComponent(location.hash.slice(1)));
-  if (!target?.hidden) return;
+  if (!filter || !target?.hidden) return;
   filter.value = "";
   filter.dispatchEvent(new Event("input"));
   target.scrollIntoView();

@@ -2,12 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 from mlbench.report import Figure, Table
 from mlbench.report.charts import Chart
 from mlbench.report.charts.labels import told_apart
+from mlbench.results.explanation import Explanation
+
+
+@dataclass(frozen=True, slots=True)
+class Widget:
+    """A part of a section that the reader moves: `steps`, `switches`; or that has a form of its own: `values`.
+
+    Attributes:
+        kind: which of them.
+        explanation: what it shows.
+        data: the same for the page's script, with what only the page says; empty for `values`, which needs no script.
+        prefix: of addresses in it, so that a page may have several.
+    """
+
+    kind: str
+    explanation: Explanation
+    data: Mapping[str, Any]
+    prefix: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +44,7 @@ class Section:
         links: addresses of other pages, with what they are called.
         command: what would fill it, where it is empty.
         gaps: what could not be shown although there are data, and why.
+        widget: a part with a form of its own.
     """
 
     key: str
@@ -37,11 +57,17 @@ class Section:
     links: tuple[tuple[str, str], ...] = ()
     command: str = ""
     gaps: tuple[str, ...] = ()
+    widget: Widget | None = None
+
+    @property
+    def is_case(self) -> bool:
+        """Whether it is about one case, which the filter may hide."""
+        return self.key.startswith("case-")
 
     @property
     def is_empty(self) -> bool:
         """Whether it has nothing to show."""
-        return not (self.charts or self.tables or self.preformatted or self.figures or self.links or self.gaps)
+        return not (self.charts or self.tables or self.preformatted or self.figures or self.links or self.gaps or self.widget)
 
 
 def charts_apart(found: Sequence[tuple[str, Chart]]) -> tuple[Chart, ...]:

@@ -16,7 +16,6 @@ from mlbench.report.charts import (
     Chart,
     Dot,
     Race,
-    Step,
     fastest_chart,
     heat_maps,
     ladder_chart,
@@ -24,17 +23,18 @@ from mlbench.report.charts import (
     rounds_chart,
     speedup_bars,
 )
+from mlbench.report.charts.ablation import steps_of
 from mlbench.report.charts.memory import memory_charts
 from mlbench.report.doubts import doubt_lines
 from mlbench.report.inputs import Files
 from mlbench.report.page.changed import changes
 from mlbench.report.page.compared import beside, history, verdicts_section
+from mlbench.report.page.explained import explained
 from mlbench.report.page.section import Section, charts_apart, tables_apart
 from mlbench.report.tables.ablation import effects_table, shares_table
 from mlbench.report.tables.peers import bytes_table, headline, times_table
 from mlbench.report.tables.roofline import ceilings_table, distances_table
 from mlbench.results import RUNNERS, Result
-from mlbench.results.ablation import Ablation
 from mlbench.results.newest import newest
 from mlbench.results.pairs import Pair, pairs
 from mlbench.results.peers import PeerResult
@@ -58,7 +58,25 @@ def sections_of(files: Files) -> tuple[Section, ...]:
         *cases,
         ("graphs", "Flame graphs", _graphs),
     )
-    return tuple(_made(key, title, make, files) for key, title, make in makers)
+    sections = [_made(key, title, make, files) for key, title, make in makers]
+    after = next(place for place, (key, _, _) in enumerate(makers, start=1) if key == "ladder")
+    return (*sections[:after], *_compiler(files), *sections[after:])
+
+
+def _compiler(files: Files) -> tuple[Section, ...]:
+    """Return what the compiler does to each network that a file explains, with an ablation of the same cell where another file has it."""
+    ablations = {each.cell: each for _, run in files.ablations for each in run.ablations if each.evicted_bytes is None}
+    found = [each for _, run in files.explanations for each in run.explanations]
+    if not found:
+        return (Section("explain", "What the compiler does", command="mlbench explain --json explain.json"),)
+    try:
+        return tuple(
+            section
+            for number, each in enumerate(found, start=1)
+            for section in explained(each, f"explain{number}-", ablations.get(each.cell))
+        )
+    except Exception as error:  # noqa: BLE001  # as in `_made`
+        return (Section("explain", "What the compiler does", gaps=(_gap("this section", error),)),)
 
 
 def _made(key: str, title: str, make: Callable[[Files], Section], files: Files) -> Section:
@@ -165,20 +183,6 @@ def _ladder(files: Files) -> Section:
     drawn = [(name, table) for name, each in found for table in (effects_table(each), shares_table(each))]
     return Section("ladder", "What each optimisation buys", (), charts_apart(charts), tables_apart(drawn),
                    command="mlbench ablation --json ablation.json")  # fmt: skip
-
-
-def steps_of(ablation: Ablation) -> tuple[Step, ...]:
-    """Return the ladder of an ablation: the effects of which each has what the one before had, and one optimisation more."""
-    steps: list[Step] = []
-    before = None
-    for effect in ablation.effects:
-        if effect.rung.without_it != before:
-            break
-        before = effect.rung.with_it
-        gained = "helps" if effect.effect.estimate > 1 else "costs"
-        says = gained if effect.is_beyond_noise and not effect.is_idle else "within the noise"
-        steps.append(Step(effect.rung.label, effect.total, says))
-    return tuple(steps)
 
 
 def _memory(files: Files) -> Section:

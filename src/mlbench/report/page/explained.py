@@ -1,0 +1,135 @@
+"""The sections about what the compiler does to a network: step by step, what each pass is worth, values, and passes to switch."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from mlbench.report import Figure
+from mlbench.report.charts import ladder_chart
+from mlbench.report.charts.ablation import steps_of
+from mlbench.report.charts.steps import steps_charts
+from mlbench.report.page.section import Section, Widget
+from mlbench.report.tables.ablation import effect_cells, effects_table
+from mlbench.results.ablation import Ablation
+from mlbench.results.explanation import Counts, Explanation, Flow, Shown
+from mlbench.units import format_bytes
+
+_RUNGS = (("+ ", "added to those before it on the ladder"), ("only ", "alone"), ("all but ", "taken from all of them"))
+_LADDER = (
+    "The ladder begins with what every textbook has and ends with what only measuring suggests, which is not the order in which passes "
+    "run. So each pass is measured in three ways: added to those before it, alone, and taken from all of them."
+)
+
+
+def explained(found: Explanation, prefix: str = "", ablation: Ablation | None = None) -> tuple[Section, ...]:
+    """Return the sections about a network.
+
+    Args:
+        found: what the compiler did to it.
+        prefix: of the addresses, so that a page may have several.
+        ablation: of the same cell from another file, where it has none of its own.
+    """
+    measured = found.ablation or ablation
+    data = _data(found, measured)
+    introduction = (*_INTRODUCTION, f"No instructions are shown, because {found.code_gap}.") if found.code_gap else _INTRODUCTION
+    name = found.cell
+    parts = [
+        Section(f"{prefix}steps", f"Step by step: {name}", introduction, widget=Widget("steps", found, data, prefix)),
+        Section(f"{prefix}totals", f"All steps: {name}", (), steps_charts(found, prefix), figures=figures_of(found)),
+        _worth(found, measured, prefix),
+        Section(f"{prefix}values", f"Values on their way: {name}", _flow_text(found), widget=Widget("values", found, {}, prefix)),
+    ]  # fmt: skip
+    if found.switches is not None:
+        text = (
+            f"Every subset of the passes was compiled when this page was made, for {found.switches.network}. "
+            f"Left out, because they change nothing here: {', '.join(found.switches.fixed)}.",
+        )
+        parts.append(Section(f"{prefix}switches", f"Switch passes: {name}", text, widget=Widget("switches", found, data, prefix)))
+    if found.code:
+        parts.append(Section(f"{prefix}code", f"Generated code: {name}", _CODE, widget=Widget("code", found, data, prefix)))
+    return tuple(parts)
+
+
+def figures_of(found: Explanation) -> tuple[Figure, ...]:
+    """Return what all passes come to, and which of them saves most memory."""
+    first, last = found.states[0], found.states[found.steps[-1].state] if found.steps else found.states[0]
+    was, now = (state.read_bytes + state.written_bytes for state in (first, last))
+    figures = [Figure(f"{format_bytes(was)} to {format_bytes(now)}", "Bytes that a call moves at least", "as written, and after all steps")]
+    counted = [each for each in (found.counts, *(step.counts for step in found.steps)) if each is not None]
+    if found.steps and len(counted) == 1 + len(found.steps):
+        sizes = [each.memory_bytes for each in counted]
+        saved, name = max((before - after, step.name) for before, after, step in zip(sizes[:-1], sizes[1:], found.steps, strict=True))
+        figures.append(Figure(f"{format_bytes(sizes[0])} to {format_bytes(sizes[-1])}", "Memory: peak of a call and bytes held",
+                              f"{name} saves most, {format_bytes(saved)}" if saved > 0 else "no pass saves any"))  # fmt: skip
+        figures.append(
+            Figure(f"{counted[0].calls:,} to {counted[-1].calls:,}", "Calls from Python in a call of the runner", _allocations(counted))
+        )
+    return tuple(figures)
+
+
+def _allocations(counted: Sequence[Counts]) -> str:
+    first, last = counted[0].allocations, counted[-1].allocations
+    return "" if first is None or last is None else f"allocations: {first:,} to {last:,}"
+
+
+_CODE = (
+    "A product is computed in blocks that stay in registers. These are the instructions of one block of each of the first products. "
+    "Row, k and columns are those of the block and of the panel; k moves on by the turns of the loop.",
+)
+_INTRODUCTION = (
+    "Move through the passes by the slider, by the buttons, or with the arrow keys while one of them has the focus. The address of the "
+    "page names the step.",
+)
+
+
+def _data(found: Explanation, ablation: Ablation | None) -> Mapping[str, Any]:
+    """Return what the page's script needs."""
+    data = dataclasses.asdict(found)
+    for name in ("flow", "ablation", "network"):
+        del data[name]
+    return {**data, "worth": {} if ablation is None else worth_of(ablation)}
+
+
+def worth_of(ablation: Ablation) -> dict[str, list[list[str]]]:
+    """Return for each pass its three comparisons: what was compared, effect, interval, verdict, memory."""
+    found: dict[str, list[list[str]]] = {}
+    for effect in ablation.effects:
+        how = next((text for beginning, text in _RUNGS if effect.rung.label.startswith(beginning)), "")
+        if how:
+            found.setdefault(effect.rung.optimisation, []).append([how, *effect_cells(effect)])
+    return found
+
+
+def _worth(found: Explanation, ablation: Ablation | None, prefix: str) -> Section:
+    """Return what each pass is worth, or which command would measure it."""
+    title = f"What each pass is worth: {found.cell}"
+    if ablation is None:
+        return Section(f"{prefix}worth", title, command=found.measure)
+    chart = ladder_chart(ablation.cell, steps_of(ablation))
+    charts = () if chart is None else (dataclasses.replace(chart, name=f"{prefix}{chart.name}"),)
+    return Section(f"{prefix}worth", title, (_LADDER,), charts, (effects_table(ablation),))
+
+
+def pairs_of(flow: Flow) -> list[tuple[str, Shown | None, Shown | None]]:
+    """Return each value with what the eager runner and the compiled one have of it, in the order in which they are bound."""
+    eager, compiled = ({each.name: each for each in values} for values in (flow.eager, flow.compiled))
+    names = list(eager)
+    for place, name in enumerate(compiled):
+        if name not in eager:
+            before = [each for each in list(compiled)[:place] if each in names]
+            names.insert(names.index(before[-1]) + 1 if before else 0, name)
+    return [(name, eager.get(name), compiled.get(name)) for name in names]
+
+
+def _flow_text(found: Explanation) -> tuple[str, ...]:
+    flow = found.flow
+    return (
+        f"The first rows of the input go through both runners; at most {flow.columns} numbers of each are shown. The eager runner makes a "
+        "new array for every value. The compiled one writes into its arena, where values share bytes.",
+        f"At the end the eager result is at most {flow.eager_error} from float64, the compiled one {flow.compiled_error}. "
+        f"Rounding explains up to {flow.tolerance} there.",
+        "Values between are computed by NumPy from the graph as it runs, because generated code keeps them in registers and the arena "
+        "overwrites them. The results are those of the runners themselves.",
+    )
