@@ -24,7 +24,7 @@ from mlbench.results.roofline import ROOFLINE_FILE, Distance
 from mlbench.results.storage import read
 from mlbench.studies.cases import Case, Cell
 from mlbench.studies.peers import cannot_take
-from mlbench.studies.subjects import NetworkFile, Subject
+from mlbench.studies.subjects import NetworkFile, Sizes, Subject
 from support.branched import TWO_HEADS, network_of
 from support.records import CEILINGS, HERE, PEAKS, distance, made_up, measured, peer_cell
 
@@ -119,6 +119,21 @@ def test_a_command_measures_the_network(study: Study, heads: str, command: str) 
     (cell,) = study.cells
     assert isinstance(cell.subject, NetworkFile)
     assert (cell.subject.path, cell.subject.outputs, cell.batch, cell.threads) == (heads, ("a2",), 3, 2)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_a_command_measures_layers_of_uneven_sizes(study: Study, command: str) -> None:
+    """Sizes with dashes are one MLP: input, hidden activations, output."""
+    assert exit_code(command, "6-30-20-4", "--batch", "3") == 0
+    (cell,) = study.cells
+    assert (cell.subject, cell.batch) == (Sizes((30, 20), 6, 4), 3)
+
+
+@pytest.mark.parametrize("option", [("--hidden", "8"), ("--inputs", "8"), ("--outputs", "8")], ids=lambda option: option[0])
+def test_layers_have_their_own_sizes(option: tuple[str, str], capsys: pytest.CaptureFixture[str]) -> None:
+    """An option that chooses sizes contradicts them."""
+    assert exit_code("explain", "6-30-20-4", *option) == 2
+    assert option[0] in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(("command", "batches"), [("run", [1, 8, 64, 512]), ("ablation", [1, 64, 512]), ("roofline", [1, 8, 64, 512]),

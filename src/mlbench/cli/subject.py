@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import math
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -27,9 +28,11 @@ from mlbench.studies.cases import (
     sweep,
 )
 from mlbench.studies.network_files import ZOO_PREFIX
-from mlbench.studies.subjects import DIGITS, MLP, NetworkFile, Subject, TrainedDigits, brought_all
+from mlbench.studies.subjects import DIGITS, MLP, NetworkFile, Sizes, Subject, TrainedDigits, brought_all
 
 MODEL_HELP = "a network of yours: an .onnx file, or an .npz that mlbench saved; or one of the zoo, such as zoo:policy; zoo is all of them"
+_LAYERS = re.compile(r"[1-9]\d{0,8}(-[1-9]\d{0,8}){2,}")
+"""Columns of the input, of each hidden activation, and of the output, such as 64-300-200-10."""
 
 
 _MB = 1024**2
@@ -40,7 +43,7 @@ OUTPUTS = 10
 
 def add_model(parser: argparse.ArgumentParser, without: str) -> None:
     """Add the model to a command that has sizes as well; `without` says what is measured without one."""
-    named = f"'{DIGITS}' is the trained model, whose --batch is its number of images"
+    named = f"'{DIGITS}' is the trained model, whose --batch is its number of images; 64-300-200-10 is an MLP with layers of these sizes"
     parser.add_argument("model", nargs="?", metavar="MODEL", help=f"{MODEL_HELP}; {named}; without it {without}")
     _add_limit(parser)
 
@@ -76,8 +79,10 @@ def chosen_subject(options: argparse.Namespace) -> Subject | None:
     return found[0] if found else None
 
 
-def chosen_subjects(options: argparse.Namespace, refused: Iterable[str] = _SIZES) -> tuple[TrainedDigits] | tuple[NetworkFile, ...]:
-    """Return what the options name: one thing, or each network of the zoo; none where they name no model, and sizes choose.
+def chosen_subjects(
+    options: argparse.Namespace, refused: Iterable[str] = _SIZES
+) -> tuple[TrainedDigits] | tuple[Sizes] | tuple[NetworkFile, ...]:
+    """Return what the options name: one thing, or each network of the zoo; none where they name no model, and options choose sizes.
 
     Args:
         options: of the command.
@@ -92,12 +97,17 @@ def chosen_subjects(options: argparse.Namespace, refused: Iterable[str] = _SIZES
     for name in refused:
         if getattr(options, name, None):
             raise UsageError(f"--{name.replace('_', '-')} chooses sizes, and {options.model} has its own; leave one of them out")
-    if options.model != DIGITS:
+    is_layers = _LAYERS.fullmatch(options.model) is not None
+    if options.model != DIGITS and not is_layers:
         names = tuple(part.strip() for part in options.outputs.split(",")) if options.outputs else ()
         return brought_all(options.model, names, options.inputs, options.most_mb * _MB)
     for name in ("inputs", "outputs"):
         if getattr(options, name):
-            raise UsageError(f"--{name} belongs to a network in a file; the trained digits have their own images and sizes")
+            owner = f"{options.model} has its own sizes" if is_layers else "the trained digits have their own images and sizes"
+            raise UsageError(f"--{name} belongs to a network in a file; {owner}")
+    if is_layers:
+        inputs, *hidden, outputs = map(int, options.model.split("-"))
+        return (Sizes(tuple(hidden), inputs, outputs),)
     return (TrainedDigits(),)
 
 
@@ -150,6 +160,8 @@ def subject_cells(subject: Subject, batches: Sequence[int] | None, default: Sequ
         for note in network_notes(cells):
             remark(note)
         return list(cells)
+    if isinstance(subject, Sizes):
+        return [Cell(batch, subject, threads, tuned) for batch in dict.fromkeys(batches or default)]
     whole = digits_cell(threads).batch
     if max(batches or (whole,)) > whole:
         raise UsageError(f"--batch {max(batches or ())}: the digits have {whole} held-out images")
