@@ -243,8 +243,8 @@ function stepper(root) {
     at.slider.value = String(step);
     at.slider.setAttribute("aria-valuetext", names[step]);
     at.count.textContent = `${step} of ${names.length - 1}`;
-    at.previous.disabled = isFirst;
-    at.next.disabled = step === names.length - 1;
+    at.previous.setAttribute("aria-disabled", String(isFirst));
+    at.next.setAttribute("aria-disabled", String(step === names.length - 1));
     stops.forEach((button, number) => (number === step ? button.setAttribute("aria-current", "step") : button.removeAttribute("aria-current")));
     const isAsked = at.teach.checked && !answered.has(step);
     const idle = !isFirst && !isAsked && found.steps[step - 1].is_idle ? " changes nothing here" : "";
@@ -393,8 +393,8 @@ function walk(root, { instructions, registers, loop }) {
     at.slider.value = String(place);
     at.slider.setAttribute("aria-valuetext", instructions[place].text);
     at.count.textContent = `${place + 1} of ${rows.length}`;
-    at.previous.disabled = place === 0;
-    at.next.disabled = place === rows.length - 1;
+    at.previous.setAttribute("aria-disabled", String(place === 0));
+    at.next.setAttribute("aria-disabled", String(place === rows.length - 1));
     at.said.textContent = `${instructions[place].text}: ${instructions[place].what}${place >= loop[0] && place < loop[1] ? ", in the loop over k" : ""}.`;
   }
 
