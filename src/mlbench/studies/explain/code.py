@@ -16,6 +16,7 @@ from typing import Any
 from mlbench.compiler.schedule.program import Program
 from mlbench.compiler.schedule.schedule import weight_shape
 from mlbench.compiler.x86 import Shape, Vectors, find
+from mlbench.compiler.x86.blocks import STEP, unrolled_for
 from mlbench.compiler.x86.gemm import CHUNK_INPUTS, most_rows, split_rows
 from mlbench.compiler.x86.microkernel import Block, Chunk, block_code
 from mlbench.ir import BYTES_PER_NUMBER, Node
@@ -97,7 +98,8 @@ def _block_of(program: Program, node: Node, vectors: Vectors) -> _Block:
 
 def _code(block: _Block) -> bytes:
     """Return the bytes of a block: the one place that asks the code generator."""
-    chunk = Chunk(0, min(block.shape.inputs, CHUNK_INPUTS), is_last=True)
+    unrolled = unrolled_for(block.rows * block.width)
+    chunk = Chunk(min(block.shape.inputs, CHUNK_INPUTS), adds=False, ends=True, lines=0, step=STEP, unrolled=unrolled)
     return block_code(block.vectors, block.shape, chunk, Block(block.rows, block.width), block.last_lanes)
 
 

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 from mlbench.compiler.pipeline import PASSES, Compiled, PassStep, compile_graph, passes_named
 from mlbench.compiler.schedule.printer import program_text
+from mlbench.errors import MissingExtraError
 from mlbench.ir import Graph, graph_text, op_named
 from mlbench.results.explanation import Counts, State
 from mlbench.runtime import BaselineRunner, OptimizedRunner
@@ -15,7 +16,7 @@ from mlbench.studies.autotune import tune
 from mlbench.studies.cases import Cell, inputs_of, model_of
 from mlbench.studies.explain.counts import counts_of
 from mlbench.studies.explain.states import state_of, written
-from mlbench.units import format_bytes, format_duration, paragraph
+from mlbench.units import format_bytes, format_duration, format_percent, paragraph
 
 
 def explanation(cell: Cell, passes: Sequence[str] | None = None, *, tuned: bool = False) -> str:
@@ -62,7 +63,7 @@ def explanation(cell: Cell, passes: Sequence[str] | None = None, *, tuned: bool 
         "What a call moves, at least",
         _indented(_moved(told)),
         "What was counted in a call",
-        _indented("\n".join(_counted(who, each) for who, each in counted.items())),
+        _indented("\n".join([*(_counted(who, each) for who, each in counted.items()), *_executed(runner, cell.batch)])),
         "The graph as it runs",
         _indented(program_text(compiled.program)),
         "What runs",
@@ -121,6 +122,22 @@ def _counted(who: str, counts: Counts) -> str:
         f"{who}: {counts.calls:,} calls from Python, {allocations}{format_bytes(counts.peak_bytes)} at the peak, "
         f"{format_bytes(counts.held_bytes)} held between calls"
     )
+
+
+def _executed(runner: OptimizedRunner, rows: int) -> list[str]:
+    """Return what generated code executes in a call, in a line; none where NumPy or several threads have a part in it."""
+    try:
+        found = runner.count_instructions(rows)
+    except MissingExtraError as error:
+        return [f"generated code: not counted, because {error}"]
+    if found is None:
+        return []
+    share = format_percent(found.multiply_adds / found.instructions)
+    return [
+        f"generated code: {found.instructions:,} instructions, {found.multiply_adds:,} of them multiply-adds ({share}); "
+        f"{found.loads:,} loads of {format_bytes(found.load_bytes)}, {found.stores:,} stores of {format_bytes(found.store_bytes)}, "
+        f"{found.prefetches:,} lines asked for in advance"
+    ]
 
 
 def _indented(text: str) -> str:
