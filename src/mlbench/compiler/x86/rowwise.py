@@ -81,7 +81,7 @@ def _kept(sweep: Sweep) -> Mapping[Expression, int]:
         for argument in each.arguments
         if not argument.is_wide and argument.kind != "number"
     ]
-    found += [each for _, each in sweep.writes if not each.is_wide and each.kind != "number"]
+    found += [each for _, each in sweep.writes if not each.is_wide]
     return {each: index for index, each in enumerate(dict.fromkeys(found))}
 
 
@@ -153,11 +153,7 @@ class _SweepWriter:
             a.vmove(kept_register(a, self._kept[each]), self._emitter.register(allocated, root, 0))
         for view, each in writes:
             index = self._places[view]
-            if each.kind == "number":
-                a.vload(0, self._pool.place(_bits(f, each.number)))
-                a.vstore_first(Mem(POINTERS[index], -self._moved[index]), 0)
-            else:
-                a.vstore_first(Mem(POINTERS[index], -self._moved[index]), kept_register(a, self._kept[each]))
+            a.vstore_first(Mem(POINTERS[index], -self._moved[index]), kept_register(a, self._kept[each]))
 
     def _narrow(self, f: Formula, each: Expression, known: dict[Expression, int]) -> int:
         if each not in known:
@@ -346,7 +342,3 @@ class _Loop:
     def spare(self) -> int:
         """A register that holds nothing."""
         return self.first + len(self.reduced) * self.width
-
-
-def _bits(f: Formula, value: float) -> int:
-    return f.instructions[f.number(value)].number
