@@ -30,6 +30,7 @@ COST_S = 2e-3
 LONG_S = 1.0
 CHOICE_ROUNDS, CHOICE_TURN_S = 15, 1e-3
 """Rounds in which the variants of a runtime alternate, before the fastest is measured."""
+SPIN_S = 0.05
 LEAST_FAULTS = 4.0
 """A call that makes so many page faults gets a warm heap."""
 WARM = "warm heap"
@@ -72,37 +73,50 @@ def prepare(module: str | None, cell: Cell) -> Outcome:
     _kept.clear()
     gc.collect()
     release_freed_memory()
-    start = time.perf_counter()
     found: dict[str, Callable[[], object]] = {}
-    checked: dict[str, Outcome] = {}
+    outcomes: dict[str, Outcome] = {}
     for variant in ("",) if module is None else variants_of(module):
-        begin = time.perf_counter() if found else start
-        call = call_of(Case(cell, OPTIMIZED)) if module is None else peer_loader(module, cell, variant)()
-        built = time.perf_counter()
-        result = call()
-        end = time.perf_counter()
-        try:
-            agreement = check_outputs(cell, as_outputs(result), module or OURS)
-        except WrongResultError as error:
-            return Outcome(WRONG, str(error))
-        found[variant] = call
-        checked[variant] = Outcome(MEASURED, "", agreement.worst, end - begin, end - built)
-    chosen = _fastest(found, checked)
+        found[variant], outcomes[variant] = _checked(module, cell, variant)
+        if outcomes[variant].state == WRONG:
+            return outcomes[variant]
+    chosen = _fastest(found, outcomes, cell.threads)
     _kept.append(found[chosen])
-    outcome = dataclasses.replace(checked[chosen], cost_s=_cost_s(checked[chosen].cost_s or 0.0), chosen=chosen)
-    if module is None or outcome.cost_s is None or outcome.cost_s > LONG_S or faults_per_call(_kept[0]) < LEAST_FAULTS:
+    cost_s = _cost_s(outcomes[chosen].cost_s or 0.0)
+    outcome = dataclasses.replace(outcomes[chosen], cost_s=cost_s, chosen=chosen)
+    if module is None or cost_s > LONG_S or faults_per_call(_kept[0]) < LEAST_FAULTS:
         return outcome
-    warm_s = _warm_cost_s(outcome.cost_s)
+    warm_s = _warm_cost_s(cost_s)
     return outcome if warm_s is None else dataclasses.replace(outcome, cost_s=warm_s, chosen=", ".join(filter(None, (chosen, WARM))))
 
 
-def _fastest(calls: dict[str, Callable[[], object]], checked: dict[str, Outcome]) -> str:
-    """Return the variant whose call is the fastest; a very long call is not made again to find out."""
-    first = {name: each.cost_s or 0.0 for name, each in checked.items()}
+def _checked(module: str | None, cell: Cell, variant: str) -> tuple[Callable[[], object], Outcome]:
+    """Build a variant of the cell and check its output; the cost is that of the first call."""
+    start = time.perf_counter()
+    call = call_of(Case(cell, OPTIMIZED)) if module is None else peer_loader(module, cell, variant)()
+    built = time.perf_counter()
+    result = call()
+    end = time.perf_counter()
+    try:
+        agreement = check_outputs(cell, as_outputs(result), module or OURS)
+    except WrongResultError as error:
+        return call, Outcome(WRONG, str(error))
+    return call, Outcome(MEASURED, "", agreement.worst, end - start, end - built)
+
+
+def _fastest(calls: dict[str, Callable[[], object]], outcomes: dict[str, Outcome], threads: int) -> str:
+    """Return the variant whose call is the fastest; a very long call is not made again to find out.
+
+    With several threads the variants are timed apart, because the threads of one spin for a while after its call.
+    """
+    first = {name: each.cost_s or 0.0 for name, each in outcomes.items()}
     if len(calls) == 1 or max(first.values()) > LONG_S:
         return min(first, key=first.__getitem__)
-    timed = time_interleaved(calls, CHOICE_ROUNDS, CHOICE_TURN_S, 0.0, count_faults=False)
-    return min(timed, key=lambda name: median(timed[name].rounds_s))
+    times: dict[str, float] = {}
+    for group in [calls] if threads == 1 else [{name: call} for name, call in calls.items()]:
+        time.sleep(0 if threads == 1 else SPIN_S)
+        timed = time_interleaved(group, CHOICE_ROUNDS, CHOICE_TURN_S, 0.0, count_faults=False)
+        times |= {name: median(each.rounds_s) for name, each in timed.items()}
+    return min(times, key=times.__getitem__)
 
 
 def _warm_cost_s(cost_s: float) -> float | None:
