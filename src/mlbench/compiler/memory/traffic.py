@@ -1,7 +1,8 @@
 """What a call of a program must move: bytes read and written by each node, and the arrays that it makes.
 
 It is a count and no measurement. A node reads its values and its constants and writes its result; each step of an epilogue that NumPy runs
-reads and writes the result once more. A step inside generated code works in registers and moves its constant alone. A constant is read once
+reads and writes the result once more. A step inside generated code works in registers and moves its constant alone; a sweep
+behind a product goes over the result once for all its steps. A constant is read once
 for each tile. Scratch of kernels is left out, so a kernel of several passes moves more than this.
 """
 
@@ -38,7 +39,7 @@ def traffic_of(program: Program, node: Node) -> Traffic:
         schedule.packed.get(mine.packed, graph.constants[name]) if mine.packed else graph.constants[name] for name in node.operands
     ]
     constants += [graph.constants[name] for step in node.epilogue for name in step.operands]
-    outer = len(program.outer_steps(node))
+    outer = len(program.outer_steps(node)) + bool(mine.packed and program.swept_steps(node))
     return Traffic(values + tiles * sum(array.nbytes for array in constants) + outer * result, result * (1 + outer))
 
 

@@ -7,6 +7,7 @@ from dataclasses import replace
 from mlbench.compiler.passes.base import Decision, Decisions, Pass
 from mlbench.compiler.schedule.program import FEATURES, Program
 from mlbench.compiler.schedule.schedule import weight_shape
+from mlbench.compiler.sweeps import why_not
 from mlbench.compiler.x86 import MOST_SIZE, find
 from mlbench.ir import Node, op_named
 
@@ -36,17 +37,21 @@ def _of_node(before: Program, after: Program, node: Node) -> Decision:
     schedule = after.of(node)
     if not schedule.is_generated:
         return Decision(node.output, is_done=False, reason=_refusal(before, node))
-    outer = after.outer_steps(node)
+    if not schedule.packed:
+        return Decision(node.output, is_done=True, reason="there is code that sweeps its rows")
     inside = f"{schedule.inner} of {len(node.epilogue)} element-wise steps run inside"
+    outer = after.outer_steps(node)
     if outer:
-        inside += f"; there is no code for {outer[0].op} with what it reads, so NumPy runs it and what follows"
+        inside += f"; NumPy runs what follows, because {why_not(after.graph, node, outer) or 'it was not chosen'}"
+    elif schedule.swept:
+        inside += "; code sweeps the rows for the others"
     return Decision(node.output, is_done=True, reason=inside if node.epilogue else "there is code for it")
 
 
 def _refusal(program: Program, node: Node) -> str:
     """Return why a node is left to NumPy."""
     if not op_named(node.op).is_product:
-        return f"there is no code for {node.op} as a node of its own"
+        return why_not(program.graph, node, node.epilogue) or "the schedule left it to NumPy"
     if FEATURES in (program.of(node).layout, program.layout_of(node.values[0])):
         return "a value lies feature after feature, and the code reads row after row"
     inputs, columns = weight_shape(program.graph, node)

@@ -16,9 +16,8 @@ from typing import Any
 from mlbench.compiler.schedule.program import Program
 from mlbench.compiler.schedule.schedule import weight_shape
 from mlbench.compiler.x86 import Shape, Vectors, find
-from mlbench.compiler.x86.blocks import STEP, unrolled_for
 from mlbench.compiler.x86.gemm import CHUNK_INPUTS, most_rows, split_rows
-from mlbench.compiler.x86.microkernel import Block, Chunk, block_code
+from mlbench.compiler.x86.microkernel import UNROLLED, Block, Chunk, block_code
 from mlbench.ir import BYTES_PER_NUMBER, Node
 from mlbench.results.explanation import Instruction, Listing
 
@@ -98,8 +97,7 @@ def _block_of(program: Program, node: Node, vectors: Vectors) -> _Block:
 
 def _code(block: _Block) -> bytes:
     """Return the bytes of a block: the one place that asks the code generator."""
-    unrolled = unrolled_for(block.rows * block.width)
-    chunk = Chunk(min(block.shape.inputs, CHUNK_INPUTS), adds=False, ends=True, lines=0, step=STEP, unrolled=unrolled)
+    chunk = Chunk(min(block.shape.inputs, CHUNK_INPUTS), adds=False, ends=True, lines=0, step=0, unrolled=UNROLLED)
     return block_code(block.vectors, block.shape, chunk, Block(block.rows, block.width), block.last_lanes)
 
 
