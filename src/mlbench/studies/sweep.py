@@ -13,12 +13,24 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from mlbench.errors import MissingExtraError
 from mlbench.ir import FloatArray
 from mlbench.measure import FRESH_HEAP, WARM_HEAP, ArmTimes, Footprint, Worker, footprint, time_interleaved
 from mlbench.measure.latency import TURN_S
 from mlbench.measure.peaks import Floor
 from mlbench.measure.stats import FEWEST_PROCESSES, Interval, ratio_interval
-from mlbench.results import BASELINE, COMPLETE, INTERRUPTED, RUNNER, RUNNERS, SPREAD_LIMIT, Measurement, fastest_rounds, timing_of
+from mlbench.results import (
+    BASELINE,
+    COMPLETE,
+    INTERRUPTED,
+    RUNNER,
+    RUNNERS,
+    SPREAD_LIMIT,
+    CodeCounts,
+    Measurement,
+    fastest_rounds,
+    timing_of,
+)
 from mlbench.studies.cases import Case, Cell, call_of, check, code_of, inputs_of, model_of, plan_of, static_bytes
 from mlbench.studies.products import product_sources
 
@@ -232,6 +244,7 @@ def measurement(
             ratios["speedup_kept_heap"] = ratio_interval(per_round(warm[BASELINE], warm[case.runner]))
         else:
             deaf = (_ALLOCATOR_DEAF,)
+    code, not_counted = _code(case) if status == COMPLETE else (None, ())
     return Measurement(
         case=case.identity(),
         status=status,
@@ -243,10 +256,18 @@ def measurement(
         floor_s=None if floor is None else floor.seconds,
         ratios=ratios,
         arms={name: fastest_rounds(each) for name, each in arms.items()},
-        warnings=(*doubts({name: each for name, each in ratios.items() if name != "products_ratio"}, found), *deaf),
+        warnings=(*doubts({name: each for name, each in ratios.items() if name != "products_ratio"}, found), *deaf, *not_counted),
         plan=plan_of(case),
-        code=code_of(case) if status == COMPLETE else None,
+        code=code,
     )
+
+
+def _code(case: Case) -> tuple[CodeCounts | None, tuple[str, ...]]:
+    """Return what generated code executes in a call, and what the reader should know where it could not be counted."""
+    try:
+        return code_of(case), ()
+    except MissingExtraError as error:
+        return None, (str(error),)
 
 
 def measure_cells(cells: Mapping[Cell, Floor], effort: Effort, step: Step = silent) -> list[Measurement]:
