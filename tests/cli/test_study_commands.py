@@ -101,7 +101,7 @@ def study(monkeypatch: pytest.MonkeyPatch) -> Study:
     monkeypatch.setattr(roofline, "distances", made.distances)
     monkeypatch.setattr(roofline, "find_ceilings", lambda threads: CEILINGS)
     monkeypatch.setattr(peers, "measure", made.peers)
-    monkeypatch.setattr(peers, "find_runtimes", lambda names, _: tuple(Runtime(name, "1.0", "fast", None) for name in names))
+    monkeypatch.setattr(peers, "find_runtimes", lambda names, *_: tuple(Runtime(name, "1.0", "fast", None) for name in names))
     return made
 
 

@@ -32,15 +32,24 @@ MNEMONICS: dict[str, Feature | None] = {
     "multiply_number": EVERY, "sub": EVERY,
 }  # fmt: skip
 """Each method of the assembler that puts one instruction, and the bit of CPUID that the manual has on its page."""
-NO_INSTRUCTION = {"finish", "put", "put_distance", "vex", "evex", "usable"}
+NO_INSTRUCTION = {"finish", "put", "put_data", "put_distance", "vex", "evex", "usable"}
 VEX_OPCODES: dict[tuple[int, int, int], Feature] = {
     (1, 0, 0x10): AVX, (1, 0, 0x11): AVX, (1, 0, 0x57): AVX, (1, 0, 0x58): AVX, (1, 0, 0x59): AVX, (1, 0, 0x5F): AVX,
     (2, 1, 0x18): AVX, (2, 1, 0x2C): AVX, (2, 1, 0x2E): AVX, (2, 1, 0xB8): FMA,
+    (1, 0, 0x28): AVX, (1, 0, 0x51): AVX, (1, 0, 0x54): AVX, (1, 0, 0x55): AVX, (1, 0, 0x56): AVX, (1, 0, 0x5B): AVX, (1, 0, 0x5C):
+    AVX, (1, 0, 0x5D): AVX, (1, 0, 0x5E): AVX, (1, 0, 0xC2): AVX, (1, 1, 0x5B): AVX, (1, 2, 0x11): AVX, (3, 1, 0x06): AVX, (3, 1,
+    0x08): AVX, (3, 1, 0x4A): AVX, (2, 1, 0xA8): FMA, (2, 1, 0xAC): FMA, (2, 1, 0xBC): FMA, (1, 1, 0x72): HAS_AVX2, (1, 1, 0xFA):
+    HAS_AVX2, (1, 1, 0xFE): HAS_AVX2,
 }  # fmt: skip
 """Table, prefix and opcode of what is encoded with VEX."""
 EVEX_OPCODES: dict[tuple[int, int, int], Feature] = {
     (1, 0, 0x10): AVX512F, (1, 0, 0x11): AVX512F, (1, 0, 0x58): AVX512F, (1, 0, 0x59): AVX512F, (1, 0, 0x5F): AVX512F,
     (1, 1, 0xEF): AVX512F, (2, 1, 0x18): AVX512F, (2, 1, 0xB8): AVX512F,
+    (1, 0, 0x28): AVX512F, (1, 0, 0x51): AVX512F, (1, 0, 0x5B): AVX512F, (1, 0, 0x5C): AVX512F, (1, 0, 0x5D): AVX512F, (1, 0, 0x5E):
+    AVX512F, (1, 0, 0xC2): AVX512F, (1, 1, 0x5B): AVX512F, (1, 1, 0x72): AVX512F, (1, 1, 0xDB): AVX512F, (1, 1, 0xDF): AVX512F, (1, 1,
+    0xEB): AVX512F, (1, 1, 0xFA): AVX512F, (1, 1, 0xFE): AVX512F, (1, 2, 0x11): AVX512F, (2, 1, 0x27): AVX512F, (2, 1, 0x65): AVX512F,
+    (2, 1, 0xA8): AVX512F, (2, 1, 0xAC): AVX512F, (2, 1, 0xBC): AVX512F, (3, 1, 0x08): AVX512F, (3, 1, 0x23): AVX512F, (3, 1, 0x25):
+    AVX512F,
 }  # fmt: skip
 VECTOR: dict[str, Sequence[Callable[[VectorAssembler], object]]] = {
     "set_mask": [lambda a: a.set_mask(3, 64)],
@@ -53,6 +62,31 @@ VECTOR: dict[str, Sequence[Callable[[VectorAssembler], object]]] = {
     "vmul": [lambda a: a.vmul(1, 2, 3)],
     "vstore": [lambda a: a.vstore(Mem(RAX), 1), lambda a: a.vstore(Mem(RAX), 1, masked=True)],
     "vzero": [lambda a: a.vzero(1)],
+    "vsub": [lambda a: a.vsub(1, 2, 3)],
+    "vdiv": [lambda a: a.vdiv(1, 2, 3)],
+    "vmin": [lambda a: a.vmin(1, 2, 3)],
+    "vsqrt": [lambda a: a.vsqrt(1, 2)],
+    "vmove": [lambda a: a.vmove(1, 2)],
+    "vfma_over": [lambda a: a.vfma_over(1, 2, 3)],
+    "vfnma": [lambda a: a.vfnma(1, 2, 3)],
+    "vfnma_over": [lambda a: a.vfnma_over(1, 2, 3)],
+    "vand": [lambda a: a.vand(1, 2, 3)],
+    "vandnot": [lambda a: a.vandnot(1, 2, 3)],
+    "vor": [lambda a: a.vor(1, 2, 3)],
+    "vxor": [lambda a: a.vxor(1, 2, 3)],
+    "vadd_whole": [lambda a: a.vadd_whole(1, 2, 3)],
+    "vsub_whole": [lambda a: a.vsub_whole(1, 2, 3)],
+    "vshift_left": [lambda a: a.vshift_left(1, 2, 23)],
+    "vshift_right": [lambda a: a.vshift_right(1, 2, 23)],
+    "vshift_signed": [lambda a: a.vshift_signed(1, 2, 23)],
+    "vfloat": [lambda a: a.vfloat(1, 2)],
+    "vwhole": [lambda a: a.vwhole(1, 2)],
+    "vround": [lambda a: a.vround(1, 2, 1)],
+    "vcompare": [lambda a: a.vcompare(1, 2, 3, 1)],
+    "vblend": [lambda a: a.vblend(1, 2, 3, 1)],
+    "vkeep": [lambda a: a.vkeep(1, 2, 3)],
+    "vswap": [lambda a: a.vswap(1, 2, 4)],
+    "vstore_first": [lambda a: a.vstore_first(Mem(RAX), 1)],
 }
 """Each method that puts an instruction of the chosen set, in every form that it has."""
 ONE_SET_ALONE = {"vfma_broadcast": AVX512}

@@ -185,7 +185,7 @@ def test_a_package_brings_a_peer(distribution: Callable[[str], None]) -> None:
     found, trouble = brought_peers(frozenset(PEERS))
     assert (found, trouble) == ({"tiny": "tiny_peer"}, [])
     assert "tiny_peer" not in sys.modules
-    (cell,) = measure([mlp_cell(2, (8,), 4, 3)], {OURS: None, **found}, PeerEffort(1, 1, weigh=False))
+    (cell,) = measure([mlp_cell(64, (256,))], {OURS: None, **found}, PeerEffort(1, 1, weigh=False))
     assert cell.outcomes["tiny"].state == MEASURED
 
 

@@ -55,6 +55,10 @@ class VectorAssembler(Assembler):
         """Vector registers that hold no mask."""
         return self.vectors.registers if self._wide else self.vectors.registers - 1
 
+    def put_data(self, data: bytes) -> None:
+        """Put bytes that are read and never run."""
+        self.code += data
+
     def set_mask(self, lanes: int, table: int) -> None:
         """Let masked loads and stores take the first `lanes` lanes.
 

@@ -132,7 +132,7 @@ class _SweepWriter:
         a.jump(end)
         a.align(32)
         a.put(pool)
-        a.code += self._pool.data()
+        a.put_data(self._pool.data())
         a.put(end)
 
     # --- numbers of a row ---------------------------------------------------------------------------------------------------

@@ -50,7 +50,7 @@ def held_chart(found: Explanation, prefix: str = "") -> Chart | None:
     amounts = [
         (name, what, size)
         for name, each in known
-        for what, size in (("held between calls", each.held_bytes), ("more at the peak of a call", each.peak_bytes))
+        for what, size in (("held between calls", each.held_bytes), ("peak of a call", each.peak_bytes))
     ]
     spec = _bars(amounts, [name for name, _ in known], f"Bytes that {found.cell} holds", "KB held")
     rows = tuple(
