@@ -12,7 +12,8 @@ from mlbench.compiler.schedule.program import Program
 from mlbench.compiler.x86 import find
 from mlbench.models import mlp
 from mlbench.results.explanation import Listing
-from mlbench.studies.explain.code import listings_of
+from mlbench.runtime import OptimizedRunner
+from mlbench.studies.explain.code import executed, listings_of
 
 
 def program() -> Program:
@@ -90,3 +91,15 @@ def test_without_a_disassembler_there_is_a_reason(monkeypatch: pytest.MonkeyPatc
 
     monkeypatch.setitem(sys.modules, "capstone", None)
     assert "install capstone" in listings_of(program())[1]
+
+
+def test_a_call_is_counted_exactly() -> None:
+    """The multiply-adds of a call are the arithmetic of its products; what NumPy runs is not counted."""
+    pytest.importorskip("capstone", reason="needs the extra 'report'")
+    vectors, why = find()
+    if vectors is None:
+        pytest.skip(why)
+    model = mlp(64, 32, 16)
+    told = " ".join(executed(OptimizedRunner(model, 16), 16))
+    assert f"{16 * (64 * 32 + 32 * 16) // vectors.lanes:,} of them multiply-adds" in told
+    assert executed(OptimizedRunner(model, 16, passes=["fuse", "static"]), 16) == ()

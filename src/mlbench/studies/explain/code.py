@@ -20,6 +20,8 @@ from mlbench.compiler.x86.gemm import CHUNK_INPUTS, most_rows, split_rows
 from mlbench.compiler.x86.microkernel import UNROLLED, Block, Chunk, block_code
 from mlbench.ir import BYTES_PER_NUMBER, Node
 from mlbench.results.explanation import Instruction, Listing
+from mlbench.runtime import OptimizedRunner
+from mlbench.units import format_bytes, format_percent
 
 MOST_LISTINGS = 2
 VALUE, RESULT, WEIGHT, OPERANDS = "r8", "r9", "rbx", ("r10", "r12", "r13")
@@ -82,6 +84,19 @@ def listings_of(program: Program) -> tuple[tuple[Listing, ...], str]:
     except ImportError:
         return (), "the disassembler is missing; install capstone, which the extra 'report' brings"
     return tuple(_listing(_block_of(program, node, vectors), disassembler) for node in mine[:MOST_LISTINGS]), ""
+
+
+def executed(runner: OptimizedRunner, rows: int) -> tuple[str, ...]:
+    """Return in sentences what generated code executes in a call, counted; none where NumPy or several threads take part."""
+    found = runner.count_instructions(rows)
+    if found is None:
+        return ()
+    share = format_percent(found.multiply_adds / found.instructions)
+    return (
+        f"A call of {rows:,} rows executes {found.instructions:,} instructions, {found.multiply_adds:,} of them multiply-adds ({share}).",
+        f"Its loads read {format_bytes(found.load_bytes)} and its stores write {format_bytes(found.store_bytes)}, from whatever cache.",
+        f"At two multiply-adds in a cycle it takes {math.ceil(found.multiply_adds / 2):,} cycles at least: that is the peak of the core.",
+    )
 
 
 def _block_of(program: Program, node: Node, vectors: Vectors) -> _Block:

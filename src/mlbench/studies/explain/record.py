@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from mlbench.compiler.pipeline import PASSES, Compiled, PassStep, compile_graph, passes_named
 from mlbench.compiler.schedule.program import Program
@@ -12,7 +13,7 @@ from mlbench.results.network import network_key
 from mlbench.runtime import BaselineRunner, OptimizedRunner
 from mlbench.studies.autotune import tune
 from mlbench.studies.cases import Cell, inputs_of, model_of
-from mlbench.studies.explain.code import listings_of
+from mlbench.studies.explain.code import executed, listings_of
 from mlbench.studies.explain.counts import counts_of
 from mlbench.studies.explain.flow import ROWS, flow_of
 from mlbench.studies.explain.questions import question_of
@@ -54,6 +55,10 @@ def explain(
     )
     graph = model.graph()
     switches = switches_of(graph, model.name, cell.batch, steps, states.number_of, cell.threads) if passes is None and not tuned else None
+    listings, why = listings_of(compiled.program)
+    if listings:
+        counted = (*listings[0].counts, *executed(runner, cell.batch))
+        listings = (replace(listings[0], counts=counted), *listings[1:])
     return Explanation(
         cell.id,
         model.name,
@@ -65,7 +70,8 @@ def explain(
         switches,
         ablation,
         measure,
-        *listings_of(compiled.program),
+        listings,
+        why,
         network_key(cell.identity()),
     )
 
