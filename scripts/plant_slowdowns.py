@@ -22,7 +22,7 @@ import numpy as np
 
 from mlbench.cli import main as mlbench
 from mlbench.cli.gate import today
-from mlbench.compiler.x86 import chains as program
+from mlbench.compiler.x86 import body as bodies
 from mlbench.compiler.x86 import microkernel as blocks
 from mlbench.compiler.x86.assembler import RAX, RCX, Assembler, Label, Mem
 from mlbench.compiler.x86.executable import Code, builtin
@@ -81,17 +81,18 @@ def plant_in_kernel(share: float) -> None:
 
     def slower(finish: Any) -> Any:
         def repeat_and_finish(writer: Any) -> None:
-            turns, left = divmod(round(share * writer._chunk.inputs), blocks.UNROLLED)
+            unrolled = writer._chunk.unrolled
+            turns, left = divmod(round(share * writer._chunk.inputs), unrolled)
             if turns:
                 again = Label()
                 writer._a.mov_number(RAX, turns)
                 writer._a.put(again)
-                for k in range(blocks.UNROLLED):
-                    writer._multiply(k - blocks.UNROLLED)
+                for k in range(unrolled):
+                    writer._multiply(k - unrolled)
                 writer._a.sub_number(RAX, 1)
                 writer._a.jump_if("ne", again)
-            for k in range(left if writer._chunk.inputs >= blocks.UNROLLED else 0):
-                writer._multiply(k - blocks.UNROLLED)
+            for k in range(left if writer._chunk.inputs >= unrolled else 0):
+                writer._multiply(k - unrolled)
             finish(writer)
 
         return repeat_and_finish
@@ -101,16 +102,16 @@ def plant_in_kernel(share: float) -> None:
 
 
 def plant_in_call(turns: int) -> None:
-    """Let every function of generated code wait where it begins."""
+    """Let every body of generated code wait where it begins."""
 
     def slower(enter: Any) -> Any:
-        def enter_and_wait(writer: Any, *arguments: Any, **named: Any) -> None:
-            enter(writer, *arguments, **named)
+        def wait_and_enter(writer: Any, plan: Any) -> None:
             put_wait(writer.a, turns)
+            enter(writer, plan)
 
-        return enter_and_wait
+        return wait_and_enter
 
-    put_instead(program._ChainWriter, "enter", slower)
+    put_instead(bodies, "_emit_body", slower)
 
 
 def plant_in_both(turns: int) -> None:
