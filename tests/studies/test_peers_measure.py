@@ -172,12 +172,13 @@ def test_a_peer_that_faults_gets_a_warm_heap(monkeypatch: pytest.MonkeyPatch) ->
 
 
 def test_a_peer_far_behind_takes_no_turns_either() -> None:
-    """A call that takes 100 times the fastest one's, or 20 times and 0.05 s, has one sample and the reason; ours has its turns."""
-    assert too_slow({OURS: 1e-6, "near": 99e-6, "far": 250e-6}) == {
+    """A call that takes 100 times the fastest one's and 1 ms, or 20 times and 0.05 s, has one sample and the reason; ours has its turns."""
+    assert too_slow({OURS: 1e-5, "near": 99e-5, "far": 250e-5}) == {
         "far": "a call takes 250 times the fastest one's; one sample, and not timed further"
     }
     assert list(too_slow({OURS: 4e-3, "near": 49e-3, "behind": 81e-3})) == ["behind"]
     assert too_slow({OURS: 1.0, "fast": 1e-3}) == {}
+    assert too_slow({OURS: 1e-7, "short": 250e-6}) == {}
     assert too_slow({}) == {}
 
 

@@ -32,9 +32,9 @@ WARM_UP_S = 1e-3
 ROUNDS_S = 3.0
 """Time for the rounds of a cell in one set of processes; cells with long calls get fewer rounds."""
 LEAST_ROUNDS = 3
-SLOW_S, SLOW_TIMES, FAR_TIMES = 0.05, 20.0, 100.0
+SLOW_S, SLOW_TIMES, FAR_S, FAR_TIMES = 0.05, 20.0, 1e-3, 100.0
 """A call that takes so many seconds, and so many times the fastest one's, takes no turns: it would take them from the others. Nor does one
-that takes FAR_TIMES the fastest one's, however short it is, because more rounds would say nothing new of it."""
+that takes FAR_S and FAR_TIMES the fastest one's, because more rounds would say nothing new of it. Shorter ones cost little."""
 PAUSE_S = 0.05
 """Where a process cannot be stopped, the wait for its threads to end spinning."""
 P = ParamSpec("P")
@@ -204,7 +204,7 @@ def too_slow(costs_s: Mapping[str, float]) -> dict[str, str]:
         costs_s: name of the runtime to the seconds of a call.
     """
     fastest_s = min(costs_s.values(), default=0.0)
-    most_s = min(max(SLOW_S, SLOW_TIMES * fastest_s), FAR_TIMES * fastest_s)
+    most_s = min(max(SLOW_S, SLOW_TIMES * fastest_s), max(FAR_S, FAR_TIMES * fastest_s))
     return {
         name: f"a call takes {cost / fastest_s:.0f} times the fastest one's; one sample, and not timed further"
         for name, cost in costs_s.items()
