@@ -227,6 +227,6 @@ def test_reading_a_result_with_numpy_alone_names_the_extra(
     assert ran.returncode == 2
     assert ran.stdout == ""
     assert ran.stderr == (
-        "mlbench: reading a result file needs msgspec, which is not installed: install the extra with "
-        "python -m pip install '.[bench]' in the checkout\n"
+        "mlbench: reading a result file needs msgspec, which is not installed: install mlbench with the extra 'bench'; "
+        "in a checkout: python -m pip install '.[bench]'\n"
     )

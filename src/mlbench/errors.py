@@ -92,5 +92,6 @@ class MissingExtraError(MlbenchError, ImportError):
 
     def __init__(self, feature: str, package: str, extra: str = "bench") -> None:
         super().__init__(
-            f"{feature} needs {package}, which is not installed: install the extra with python -m pip install '.[{extra}]' in the checkout"
+            f"{feature} needs {package}, which is not installed: install mlbench with the extra {extra!r}; "
+            f"in a checkout: python -m pip install '.[{extra}]'"
         )

@@ -47,7 +47,9 @@ def add(commands: Commands) -> None:
     parser.add_argument(
         "--tuned", action="store_true", help="search tile, layouts, packing and threads on this machine, and report how long it took"
     )
-    parser.add_argument("--html", type=Path, metavar="PAGE", help="make a page instead, which opens from disk and needs no network")
+    parser.add_argument(
+        "--html", type=Path, metavar="PAGE", help="make a page instead, which opens from disk and needs no network; needs the extra report"
+    )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the data of the page here, for mlbench report")
     parser.add_argument(
         "--measure", action="store_true", help="measure what each optimisation is worth on this machine, as mlbench ablation does"

@@ -46,7 +46,9 @@ def explained(found: Explanation, prefix: str = "", ablation: Ablation | None = 
             f"Every subset of the passes was compiled when this page was made, for {found.switches.network}. "
             f"Left out, because they change nothing here: {', '.join(found.switches.fixed)}.",
         )
-        parts.append(Section(f"{prefix}switches", f"Switch passes: {name}", text, widget=Widget("switches", found, data, prefix)))
+        parts.append(
+            Section(f"{prefix}switches", f"Switch passes: {found.switches.network}", text, widget=Widget("switches", found, data, prefix))
+        )
     if found.code:
         parts.append(Section(f"{prefix}code", f"Generated code: {name}", _CODE, widget=Widget("code", found, data, prefix)))
     return tuple(parts)

@@ -6,7 +6,7 @@ runners themselves, and float64 judges them.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -44,6 +44,8 @@ def flow_of(model: AnyModel, program: Program, runner: OptimizedRunner, xs: Sequ
     compiled = _named(program.graph, _run(program.graph, xs))
     ours, theirs = runner.run(*xs), BaselineRunner(model).run(*xs)
     given = tuple(xs) if len(xs) > 1 else xs[0]
+    results = ours if isinstance(ours, tuple) else (ours,)
+    compiled |= dict(zip(program.graph.outputs, results, strict=True))
     found, plain = check_result(model, given, ours, "the compiled runner"), check_result(model, given, theirs, "the eager runner")
     places = _places(runner.plan, is_static=program.schedule.is_static)
     return Flow(
@@ -77,7 +79,7 @@ def _run(graph: Graph, xs: Sequence[FloatArray]) -> tuple[FloatArray, ...]:
     return found if isinstance(found, tuple) else (found,)
 
 
-def _named(graph: Graph, values: Sequence[npt.NDArray[np.floating]]) -> Mapping[str, npt.NDArray[np.floating]]:
+def _named(graph: Graph, values: Sequence[npt.NDArray[np.floating]]) -> dict[str, npt.NDArray[np.floating]]:
     return dict(zip((node.output for node in graph.nodes), values, strict=True))
 
 

@@ -10,7 +10,7 @@ from mlbench.compiler.schedule.program import Program
 from mlbench.results.ablation import Ablation
 from mlbench.results.explanation import Counts, ExplainedStep, Explanation, Reason, State
 from mlbench.results.network import network_key
-from mlbench.runtime import BaselineRunner, OptimizedRunner
+from mlbench.runtime import OptimizedRunner
 from mlbench.studies.autotune import tune
 from mlbench.studies.cases import Cell, inputs_of, model_of
 from mlbench.studies.explain.code import executed, listings_of
@@ -97,16 +97,15 @@ class _States:
 
 
 def _counts(cell: Cell, model: AnyModel, compiled: Compiled, steps: Sequence[PassStep]) -> list[Counts]:
-    """Return what a call counts as written and after each pass; after one that changed nothing, what it counted before."""
+    """Return what a call of the compiled runner counts with no pass and after each; an idle pass has the counts before it."""
     xs = inputs_of(cell)
-    found = [counts_of(BaselineRunner(model), xs, cell.threads)]
-    for number, step in enumerate(steps, start=1):
-        if step.is_idle and number > 1:
+    found: list[Counts] = []
+    for number in range(len(steps) + 1):
+        if number and steps[number - 1].is_idle:
             found.append(found[-1])
             continue
-        runner = OptimizedRunner(
-            model, cell.batch, passes=[each.by for each in steps[:number]], schedule=compiled.schedule, threads=cell.threads
-        )
+        passes = [each.by for each in steps[:number]]
+        runner = OptimizedRunner(model, cell.batch, passes=passes, schedule=compiled.schedule, threads=cell.threads)
         found.append(counts_of(runner, xs, cell.threads))
     return found
 

@@ -267,7 +267,7 @@ function stepper(root) {
         answered.add(step);
         show();
         at.question.hidden = false;
-        at.question.replaceChildren(made("p", { role: "status" }, made("strong", {}, number === right ? "Right. " : `No, the answer is “${choices[right]}”. `), why));
+        at.question.replaceChildren(made("p", { role: "status" }, made("strong", {}, number === right ? "Right. " : `Not quite. Right is: ${choices[right]}. `), why));
         at.name.focus();
       });
       return button;
