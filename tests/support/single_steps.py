@@ -57,7 +57,10 @@ def executed(call: Callable[[], object], first: int, size: int) -> Mapping[int, 
     words = (ctypes.c_uint64 * _WORDS)()
     found: Counter[int] = Counter()
     while True:
-        libc.ptrace(_STEP, child, None, None)
+        if libc.ptrace(_STEP, child, None, None):
+            os.kill(child, signal.SIGKILL)
+            os.waitpid(child, 0)
+            return None
         _, status = os.waitpid(child, 0)
         if not os.WIFSTOPPED(status):
             return found
