@@ -10,7 +10,7 @@ import struct
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from mlbench.compiler.x86.isa import EQUAL, LESS, LESS_EQUAL, UNORDERED
+from mlbench.compiler.x86.isa import EQUAL, LESS, UNORDERED
 
 CONSTANT, SOURCE, NARROW, KEPT, LOAD = "constant", "source", "narrow", "kept", "load"
 """Names of the instructions that bring something in; LOAD is a constant in a register."""
@@ -165,10 +165,6 @@ class Formula:
     def is_less(self, one: int, other: int) -> int:
         """Where one < other."""
         return self.compare(one, other, LESS)
-
-    def is_at_most(self, one: int, other: int) -> int:
-        """Where one <= other."""
-        return self.compare(one, other, LESS_EQUAL)
 
     def is_equal(self, one: int, other: int) -> int:
         """Where one == other."""

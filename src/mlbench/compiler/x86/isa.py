@@ -31,7 +31,7 @@ AVX512 = Vectors("AVX-512", 16, 32, has_masks=True)
 AVX2 = Vectors("AVX2", 8, 16, has_masks=False)
 MASK, _FREE_MASK = 1, 2
 """The mask register that keeps the lanes of the last vector of a row, and one for what a comparison finds."""
-LESS, UNORDERED, LESS_EQUAL, NOT_EQUAL, EQUAL = 1, 3, 2, 4, 0
+LESS, UNORDERED, NOT_EQUAL, EQUAL = 1, 3, 4, 0
 """Predicates of `vcompare`; of a NaN all are false but UNORDERED and NOT_EQUAL."""
 NEAREST, DOWN, TOWARDS_ZERO = 8, 9, 11
 """How `vround` rounds, without raising a flag for it."""
