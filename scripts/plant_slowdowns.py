@@ -23,9 +23,9 @@ import numpy as np
 from mlbench.cli import main as mlbench
 from mlbench.cli.gate import today
 from mlbench.compiler.x86 import body as bodies
-from mlbench.compiler.x86 import microkernel as blocks
-from mlbench.compiler.x86.assembler import RAX, RCX, Assembler, Label, Mem
-from mlbench.compiler.x86.executable import Code, builtin
+from mlbench.compiler.x86.encoding.assembler import RAX, RCX, Assembler, Label, Mem
+from mlbench.compiler.x86.encoding.executable import Code, builtin
+from mlbench.compiler.x86.products import microkernel as blocks
 from mlbench.gate import INCONCLUSIVE, RED, Judgement, judge_results
 from mlbench.measure import ArmTimes, Worker
 from mlbench.measure.ceilings import fastest_s

@@ -20,12 +20,12 @@ from hypothesis import strategies as st
 
 from mlbench.compiler import x86 as machine
 from mlbench.compiler.x86 import AVX2, AVX512, Arena, Argument, Body, BodyPlan, Product, Shape, Stored, Team, Vectors, View, Writer, pack
-from mlbench.compiler.x86.assembler import RAX, RBX, RCX, RSI, RSP, Label, Mem
-from mlbench.compiler.x86.blocks import heights_of
 from mlbench.compiler.x86.body import code_of_plan
-from mlbench.compiler.x86.gemm import CHUNK_INPUTS, split_rows
-from mlbench.compiler.x86.isa import VectorAssembler
-from mlbench.compiler.x86.microkernel import STEPS
+from mlbench.compiler.x86.encoding.assembler import RAX, RBX, RCX, RSI, RSP, Label, Mem
+from mlbench.compiler.x86.encoding.isa import VectorAssembler
+from mlbench.compiler.x86.products.blocks import heights_of
+from mlbench.compiler.x86.products.gemm import CHUNK_INPUTS, split_rows
+from mlbench.compiler.x86.products.microkernel import STEPS
 from mlbench.compiler.x86.sharing import CLOSED, DONE, few_rows
 from mlbench.errors import CrewError
 from support.machine_code import expected_of, guarded, numbers
@@ -442,7 +442,7 @@ def test_a_team_sleeps_wakes_and_ends() -> None:
 @needs_code
 def test_a_team_works_on_one_core(monkeypatch: pytest.MonkeyPatch) -> None:
     """With fewer cores than threads nobody watches, and the answer is right."""
-    monkeypatch.setattr("mlbench.compiler.x86.threads.os.sched_getaffinity", lambda _: {0})
+    monkeypatch.setattr("mlbench.compiler.x86.team.threads.os.sched_getaffinity", lambda _: {0})
     made, arena, team = chain_of(20, 70, 13), np.zeros(16 + 40 * 70, np.float32), Team(3)
     assert team.looks == 1
     body = Body(HERE[0], made.plan(HERE[0], 1, 40, [arena]), team=team)

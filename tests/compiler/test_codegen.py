@@ -436,7 +436,7 @@ def test_the_first_call_of_a_batch_size_makes_nothing(threading: str, threads: i
     def no(*_: object) -> None:
         raise AssertionError("code is written")
 
-    monkeypatch.setattr("mlbench.compiler.x86.executable.Code.__init__", no)
+    monkeypatch.setattr("mlbench.compiler.x86.encoding.executable.Code.__init__", no)
     for _ in range(5):
         found = footprint(lambda: runner.run(next(left)))
         assert (found.peak_bytes, found.allocations) == (0, 0)

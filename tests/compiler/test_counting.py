@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 
 from mlbench.compiler.x86 import AVX2, AVX512, Argument, BodyPlan, Product, Shape, Vectors, View, find
-from mlbench.compiler.x86.assembler import RAX, RBX, RCX, RDI, RSI, Label, Mem
 from mlbench.compiler.x86.body import code_of_plan
-from mlbench.compiler.x86.counting import counted
-from mlbench.compiler.x86.decoding import listing
-from mlbench.compiler.x86.isa import VectorAssembler
+from mlbench.compiler.x86.counts.counting import counted
+from mlbench.compiler.x86.counts.decoding import listing
+from mlbench.compiler.x86.encoding.assembler import RAX, RBX, RCX, RDI, RSI, Label, Mem
+from mlbench.compiler.x86.encoding.isa import VectorAssembler
 from mlbench.errors import CountingError
 
 FOUND, WHY = find()

@@ -15,9 +15,9 @@ import pytest
 
 from mlbench.compiler.x86 import AVX2, AVX512, Vectors
 from mlbench.compiler.x86 import cpu as processor
-from mlbench.compiler.x86.assembler import RAX, Assembler, Mem
 from mlbench.compiler.x86.cpu import AVX, AVX512F, FMA, HAS_AVX2, NEEDS, OSXSAVE, RDPID, RDTSCP, Feature
-from mlbench.compiler.x86.isa import VectorAssembler
+from mlbench.compiler.x86.encoding.assembler import RAX, Assembler, Mem
+from mlbench.compiler.x86.encoding.isa import VectorAssembler
 
 EVERY = None
 """What every x86-64 processor has; the first of them had SSE2, which prefetching came before."""

@@ -19,14 +19,14 @@ import pytest
 
 from mlbench.arrays import aligned_bytes
 from mlbench.compiler.x86 import cpu, layout
-from mlbench.compiler.x86.arrays import Arrays
-from mlbench.compiler.x86.assembler import RAX, RCX, RDI, RDX, RSI, Assembler, Label, Mem
-from mlbench.compiler.x86.entry import Own, Work, entry, inner
-from mlbench.compiler.x86.executable import Code, known_of
-from mlbench.compiler.x86.guard import FREE, IN_CODE, TAKEN, Guard
-from mlbench.compiler.x86.results import MADE_AT_ONCE, Results
+from mlbench.compiler.x86.calls.arrays import Arrays
+from mlbench.compiler.x86.calls.entry import Own, Work, entry, inner
+from mlbench.compiler.x86.calls.guard import FREE, IN_CODE, TAKEN, Guard
+from mlbench.compiler.x86.calls.results import MADE_AT_ONCE, Results
+from mlbench.compiler.x86.encoding.assembler import RAX, RCX, RDI, RDX, RSI, Assembler, Label, Mem
+from mlbench.compiler.x86.encoding.executable import Code, known_of
 from mlbench.compiler.x86.sharing import CLOSED, DONE
-from mlbench.compiler.x86.threads import Team
+from mlbench.compiler.x86.team.threads import Team
 from mlbench.errors import CopyError
 from mlbench.ir import FloatArray
 

@@ -14,7 +14,7 @@ from mlbench.compiler.schedule.printer import program_text
 from mlbench.compiler.schedule.program import FEATURES, ROWS, NodeSchedule
 from mlbench.compiler.schedule.verify import verify_program
 from mlbench.compiler.x86 import Product, Stage, find
-from mlbench.compiler.x86.rowwise import Sweep
+from mlbench.compiler.x86.sweeps.rowwise import Sweep
 from mlbench.errors import GraphError
 from mlbench.ir import Graph, Node, Step, frozen, interpret
 from mlbench.models.zoo import load_zoo

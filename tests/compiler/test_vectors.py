@@ -10,15 +10,15 @@ import numpy.typing as npt
 import pytest
 
 from mlbench.compiler.x86 import AVX2, AVX512, Argument, Body, BodyPlan, Vectors, View, find
-from mlbench.compiler.x86 import vector_math as functions
-from mlbench.compiler.x86.assembler import R9, R12, RBX, RDI, Mem
 from mlbench.compiler.x86.body import code_of_plan
-from mlbench.compiler.x86.elementwise import BINARY, UNARY
-from mlbench.compiler.x86.expressions import MAX, MIN, SUM, Expression, apply, number, read, reduce, spread
-from mlbench.compiler.x86.formula import Formula
-from mlbench.compiler.x86.isa import LESS, NEAREST, UNORDERED, VectorAssembler
-from mlbench.compiler.x86.registers import allocate
-from mlbench.compiler.x86.rowwise import Sweep
+from mlbench.compiler.x86.encoding.assembler import R9, R12, RBX, RDI, Mem
+from mlbench.compiler.x86.encoding.isa import LESS, NEAREST, UNORDERED, VectorAssembler
+from mlbench.compiler.x86.sweeps import vector_math as functions
+from mlbench.compiler.x86.sweeps.elementwise import BINARY, UNARY
+from mlbench.compiler.x86.sweeps.expressions import MAX, MIN, SUM, Expression, apply, number, read, reduce, spread
+from mlbench.compiler.x86.sweeps.formula import Formula
+from mlbench.compiler.x86.sweeps.registers import allocate
+from mlbench.compiler.x86.sweeps.rowwise import Sweep
 from mlbench.ir import OPS
 from mlbench.ir.reference import REFERENCES
 from support.emulator import OBJDUMP, Emulator

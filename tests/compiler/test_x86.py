@@ -21,12 +21,31 @@ from hypothesis import strategies as st
 from mlbench.arrays import aligned_bytes
 from mlbench.compiler import x86 as machine
 from mlbench.compiler.x86 import AVX2, AVX512, Team, Vectors, pack
-from mlbench.compiler.x86 import affinity as cores_code
 from mlbench.compiler.x86 import cpu as processor
-from mlbench.compiler.x86.assembler import R8, R9, R10, R11, R12, R13, R15, RAX, RBP, RBX, RCX, RDI, RDX, RSI, RSP, Assembler, Label, Mem
-from mlbench.compiler.x86.executable import Code, builtin
-from mlbench.compiler.x86.gemm import SET_BYTES, SET_ROWS, most_rows, split_rows
-from mlbench.compiler.x86.isa import VectorAssembler
+from mlbench.compiler.x86.encoding.assembler import (
+    R8,
+    R9,
+    R10,
+    R11,
+    R12,
+    R13,
+    R15,
+    RAX,
+    RBP,
+    RBX,
+    RCX,
+    RDI,
+    RDX,
+    RSI,
+    RSP,
+    Assembler,
+    Label,
+    Mem,
+)
+from mlbench.compiler.x86.encoding.executable import Code, builtin
+from mlbench.compiler.x86.encoding.isa import VectorAssembler
+from mlbench.compiler.x86.products.gemm import SET_BYTES, SET_ROWS, most_rows, split_rows
+from mlbench.compiler.x86.team import affinity as cores_code
 from mlbench.errors import CodeError, CrewError, UsageError
 
 FOUND, WHY = machine.find()
@@ -402,7 +421,7 @@ def test_memory_that_may_not_run_is_an_error_of_ours(monkeypatch: pytest.MonkeyP
             ctypes.set_errno(13)
             return -1
 
-    monkeypatch.setattr("mlbench.compiler.x86.executable.ctypes.CDLL", lambda *_, **__: Libc())
+    monkeypatch.setattr("mlbench.compiler.x86.encoding.executable.ctypes.CDLL", lambda *_, **__: Libc())
     with pytest.raises(CodeError, match=r"this system gives no memory that code may run in \(Permission denied\)"):
         Code(b"\xc3")
 

@@ -38,7 +38,7 @@ def refuse(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
     def no(*_: object) -> None:
         raise CodeError(errno.EACCES, "Permission denied")
 
-    return lambda: monkeypatch.setattr("mlbench.compiler.x86.executable.Code.__init__", no)
+    return lambda: monkeypatch.setattr("mlbench.compiler.x86.encoding.executable.Code.__init__", no)
 
 
 @needs_code

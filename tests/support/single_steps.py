@@ -21,8 +21,8 @@ from functools import partial
 import numpy as np
 
 from mlbench.compiler.x86 import Argument, Body, BodyPlan, Product, Shape, View, find, pack
-from mlbench.compiler.x86.counting import counted
-from mlbench.compiler.x86.decoding import KINDS, Decoder
+from mlbench.compiler.x86.counts.counting import counted
+from mlbench.compiler.x86.counts.decoding import KINDS, Decoder
 
 _TRACEME, _CONTINUE, _STEP, _REGISTERS = 0, 7, 9, 12
 _RIP, _WORDS = 16, 27
@@ -78,7 +78,7 @@ def executed(call: Callable[[], object], first: int, size: int) -> Mapping[int, 
 
 
 def totals(found: Mapping[int, int], code: bytes) -> dict[str, int]:
-    """Return what was executed in the same terms as `mlbench.compiler.x86.counting.counted`."""
+    """Return what was executed in the same terms as `mlbench.compiler.x86.counts.counting.counted`."""
     total = dict.fromkeys(KINDS, 0)
     decoder = Decoder(code, 0)
     for offset, times in found.items():

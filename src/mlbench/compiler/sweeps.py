@@ -7,10 +7,10 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 
 from mlbench.compiler.x86 import AVX2, Argument, View
-from mlbench.compiler.x86.along_rows import REDUCTIONS, exponentials, layer_norm, log_softmax, rms_norm, softmax
-from mlbench.compiler.x86.elementwise import BINARY, UNARY
-from mlbench.compiler.x86.expressions import Expression, apply, number, read, spread
-from mlbench.compiler.x86.rowwise import Sweep
+from mlbench.compiler.x86.sweeps.along_rows import REDUCTIONS, exponentials, layer_norm, log_softmax, rms_norm, softmax
+from mlbench.compiler.x86.sweeps.elementwise import BINARY, UNARY
+from mlbench.compiler.x86.sweeps.expressions import Expression, apply, number, read, spread
+from mlbench.compiler.x86.sweeps.rowwise import Sweep
 from mlbench.ir import BYTES_PER_NUMBER, FloatArray, Graph, Node, Step, op_named
 
 Place = Callable[[str], View]

@@ -13,8 +13,8 @@ import numpy.typing as npt
 from mlbench.compiler.memory import MemoryPlan
 from mlbench.compiler.schedule.program import Program
 from mlbench.compiler.x86 import Arrays, Body, BodyPlan, Team, Work, code_of, few_rows, inner
-from mlbench.compiler.x86.counting import counted
-from mlbench.compiler.x86.decoding import InstructionCounts
+from mlbench.compiler.x86.counts.counting import counted
+from mlbench.compiler.x86.counts.decoding import InstructionCounts
 from mlbench.ir import FloatArray
 from mlbench.runtime.x86_backend import Run, array_columns, instructions, stages_of
 

@@ -1,7 +1,7 @@
 """The ways into a runner: the shortest ones for an x that can be read where it lies, and the one for whatever else a caller may give.
 
-Where generated code runs all of a call, `run` is a function in machine code (`mlbench.compiler.x86.entry`), and a function of Python takes
-what that does not. Elsewhere `run` is that function of Python.
+Where generated code runs all of a call, `run` is a function in machine code (`mlbench.compiler.x86.calls.entry`), and a function of Python
+takes what that does not. Elsewhere `run` is that function of Python.
 
 One call runs at a time, whoever comes second: another thread, or a signal handler, a finalizer or a trace function on the same thread. A
 word in memory, the guard, says whether somebody is inside. Generated code that keeps the interpreter's lock only looks at it, because

@@ -17,7 +17,7 @@ from mlbench.arrays import aligned_bytes, aligned_floats
 from mlbench.compiler.memory import MemoryPlan
 from mlbench.compiler.pipeline import Compiled
 from mlbench.compiler.x86 import IS_READABLE, Guard, Own, Results, known_of
-from mlbench.compiler.x86.decoding import InstructionCounts
+from mlbench.compiler.x86.counts.decoding import InstructionCounts
 from mlbench.errors import InputError
 from mlbench.ir import FloatArray, op_named
 from mlbench.runtime.dispatch import F32, Call, Floats

@@ -10,7 +10,7 @@ import numpy as np
 from mlbench.compiler.memory import MemoryPlan, check_plan, plan_memory
 from mlbench.compiler.pipeline import PASSES, Compiled, Pass, compile_graph, passes_named, released
 from mlbench.compiler.schedule.schedule import Schedule
-from mlbench.compiler.x86.decoding import InstructionCounts
+from mlbench.compiler.x86.counts.decoding import InstructionCounts
 from mlbench.errors import CodeError, CopyError, ModelError
 from mlbench.runtime.dispatch import Run, way_in
 from mlbench.runtime.engine import Engine, StaticMemory

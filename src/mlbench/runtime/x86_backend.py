@@ -9,7 +9,7 @@ from mlbench.compiler.memory import MemoryPlan
 from mlbench.compiler.schedule.program import COLUMNS, ROWS, Program
 from mlbench.compiler.sweeps import fused_sweeps
 from mlbench.compiler.x86 import MOST_OPERANDS, STEPS, Arena, Argument, Product, Shape, Stage, Vectors, View, described, find
-from mlbench.compiler.x86.rowwise import Sweep
+from mlbench.compiler.x86.sweeps.rowwise import Sweep
 from mlbench.errors import GraphError
 from mlbench.ir import Node, Step, op_named
 

@@ -4,9 +4,9 @@ BLAS packs the weights anew in every product, and NumPy walks over the result on
 do not change, so they are packed once, for all runners of a model that pack them alike; and a block of the result is still in registers
 when bias and activation are due. So that code is written here for these very sizes and addresses (`mlbench.compiler.x86` says how). What a
 product's registers cannot do, such as a tanh, and every other op runs in sweeps: row after row, with functions as polynomials on vector
-registers (`mlbench.compiler.x86.vector_math`), where NumPy makes ten calls for a LayerNorm. Element-wise nodes that follow each other
-become one sweep. Nodes that follow each other become one function, which runs a tile from its first node to its last. A call of it costs 40
-ns where two of NumPy's cost a microsecond.
+registers (`mlbench.compiler.x86.sweeps.vector_math`), where NumPy makes ten calls for a LayerNorm. Element-wise nodes that follow each
+other become one sweep. Nodes that follow each other become one function, which runs a tile from its first node to its last. A call of it
+costs 40 ns where two of NumPy's cost a microsecond.
 
 The code has addresses in it, so the buffers must be static. Packed weights are copies, and are counted as such. What there is no code for,
 such as a sine, stays with NumPy. Code exists for x86-64 with AVX2 or AVX-512 on Linux; elsewhere the pass does nothing and says why.

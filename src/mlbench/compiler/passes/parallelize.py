@@ -4,8 +4,8 @@ BLAS can share one matrix product among its threads, but the element-wise steps 
 for its slowest thread. Rows of a batch are independent, so whole tiles can run beside each other instead: each worker has an arena of its
 own, runs the chain on its tiles, and meets the others once a call. Of a batch with few rows there are no tiles to share; then BLAS's
 threads are what is left, or one thread alone. Generated code can split each product among the workers, who meet between two products
-without any help of the interpreter (`mlbench.compiler.x86.threads`); each of them then reads a part of the weights only. So it does with
-several inputs or outputs, even where there are tiles to share.
+without any help of the interpreter (`mlbench.compiler.x86.team.threads`); each of them then reads a part of the weights only. So it does
+with several inputs or outputs, even where there are tiles to share.
 """
 
 from __future__ import annotations

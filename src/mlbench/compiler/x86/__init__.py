@@ -4,22 +4,22 @@ An assembler, the code of matrix products and of sweeps over rows, the body that
 in front of it. Numbers and addresses in, a Python callable out.
 """
 
-from mlbench.compiler.x86.arrays import Arrays
-from mlbench.compiler.x86.blocks import Post, Stored
 from mlbench.compiler.x86.body import Body
+from mlbench.compiler.x86.calls.arrays import Arrays
+from mlbench.compiler.x86.calls.entry import Own, Work, entry, inner
+from mlbench.compiler.x86.calls.guard import IN_CODE, LOOKED_AT, TAKEN, Guard
+from mlbench.compiler.x86.calls.results import Results
 from mlbench.compiler.x86.cpu import find
-from mlbench.compiler.x86.entry import Own, Work, entry, inner
-from mlbench.compiler.x86.executable import Code, code_of, known_of
-from mlbench.compiler.x86.gemm import MOST_SIZE, best_width, described, pack
-from mlbench.compiler.x86.guard import IN_CODE, LOOKED_AT, TAKEN, Guard
-from mlbench.compiler.x86.isa import AVX2, AVX512, Vectors
+from mlbench.compiler.x86.encoding.executable import Code, code_of, known_of
+from mlbench.compiler.x86.encoding.isa import AVX2, AVX512, Vectors
 from mlbench.compiler.x86.layout import IS_READABLE
-from mlbench.compiler.x86.microkernel import MOST_OPERANDS, STEPS, Shape
-from mlbench.compiler.x86.products import Product
-from mlbench.compiler.x86.results import Results
+from mlbench.compiler.x86.products.blocks import Post, Stored
+from mlbench.compiler.x86.products.gemm import MOST_SIZE, best_width, described, pack
+from mlbench.compiler.x86.products.microkernel import MOST_OPERANDS, STEPS, Shape
+from mlbench.compiler.x86.products.product import Product
 from mlbench.compiler.x86.sharing import CLOSED, DONE, few_rows
 from mlbench.compiler.x86.stages import Arena, Argument, Stage, View, Writer
-from mlbench.compiler.x86.threads import ENDED, FORKED, Team, start_helper
+from mlbench.compiler.x86.team.threads import ENDED, FORKED, Team, start_helper
 from mlbench.compiler.x86.tiles import Plan as BodyPlan
 
 __all__ = [

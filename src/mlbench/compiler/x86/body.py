@@ -11,13 +11,13 @@ from __future__ import annotations
 
 import numpy as np
 
-from mlbench.compiler.x86.abi import restore, save
-from mlbench.compiler.x86.assembler import RAX, RDI, RSI, RSP, Mem
-from mlbench.compiler.x86.executable import Code
-from mlbench.compiler.x86.isa import Vectors
+from mlbench.compiler.x86.encoding.abi import restore, save
+from mlbench.compiler.x86.encoding.assembler import RAX, RDI, RSI, RSP, Mem
+from mlbench.compiler.x86.encoding.executable import Code
+from mlbench.compiler.x86.encoding.isa import Vectors
 from mlbench.compiler.x86.sharing import DONE, emit_shared_body, handed_words
 from mlbench.compiler.x86.stages import ARENA_BASE, FRAME_BASE, Writer, argument
-from mlbench.compiler.x86.threads import Team
+from mlbench.compiler.x86.team.threads import Team
 from mlbench.compiler.x86.tiles import Plan, emit_tiles
 
 

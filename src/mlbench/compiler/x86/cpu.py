@@ -14,9 +14,9 @@ import sys
 import sysconfig
 from dataclasses import dataclass
 
-from mlbench.compiler.x86.assembler import R10, RAX, RBX, RCX, RDI, RDX, RSI, RSP, Assembler, Mem
-from mlbench.compiler.x86.executable import Code
-from mlbench.compiler.x86.isa import AVX2, AVX512, Vectors
+from mlbench.compiler.x86.encoding.assembler import R10, RAX, RBX, RCX, RDI, RDX, RSI, RSP, Assembler, Mem
+from mlbench.compiler.x86.encoding.executable import Code
+from mlbench.compiler.x86.encoding.isa import AVX2, AVX512, Vectors
 from mlbench.compiler.x86.layout import difference
 from mlbench.errors import UsageError
 

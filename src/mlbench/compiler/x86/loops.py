@@ -10,9 +10,9 @@ import ctypes
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from mlbench.compiler.x86.assembler import RAX, RCX, RDI, RDX, RSI, Label, Mem
-from mlbench.compiler.x86.executable import Code
-from mlbench.compiler.x86.isa import VectorAssembler, Vectors
+from mlbench.compiler.x86.encoding.assembler import RAX, RCX, RDI, RDX, RSI, Label, Mem
+from mlbench.compiler.x86.encoding.executable import Code
+from mlbench.compiler.x86.encoding.isa import VectorAssembler, Vectors
 
 ACCUMULATORS = 12
 """Independent sums. Two multiply-adds start in a cycle and take four, so that eight are under way at any time; more do no harm."""

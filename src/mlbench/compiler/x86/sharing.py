@@ -16,12 +16,12 @@ from __future__ import annotations
 
 import math
 
-from mlbench.compiler.x86.abi import restore, save
-from mlbench.compiler.x86.assembler import R8, RAX, RBX, RCX, RDI, RDX, RSI, RSP, Label, Mem
-from mlbench.compiler.x86.gemm import panels_of
-from mlbench.compiler.x86.products import Product
+from mlbench.compiler.x86.encoding.abi import restore, save
+from mlbench.compiler.x86.encoding.assembler import R8, RAX, RBX, RCX, RDI, RDX, RSI, RSP, Label, Mem
+from mlbench.compiler.x86.products.gemm import panels_of
+from mlbench.compiler.x86.products.product import Product
 from mlbench.compiler.x86.stages import ARENA_BASE, FIRST, FRAME_BASE, MINE, ROWS, Stage, Writer, argument
-from mlbench.compiler.x86.threads import Team, emit_done, emit_job, emit_look, emit_wait
+from mlbench.compiler.x86.team.threads import Team, emit_done, emit_job, emit_look, emit_wait
 from mlbench.compiler.x86.tiles import Plan, emit_tiles
 
 DONE, CLOSED = 0, 1

@@ -14,9 +14,8 @@ from typing import Protocol
 
 import numpy as np
 
-from mlbench.compiler.x86.assembler import R15, RBP, RSP, Label, Mem
-from mlbench.compiler.x86.isa import VectorAssembler, Vectors
-from mlbench.compiler.x86.microkernel import LOOP_BYTES
+from mlbench.compiler.x86.encoding.assembler import R15, RBP, RSP, Label, Mem
+from mlbench.compiler.x86.encoding.isa import LOOP_BYTES, VectorAssembler, Vectors
 
 FRAME_BASE, ARENA_BASE = RBP, R15
 STAY = (RSP, FRAME_BASE, ARENA_BASE)

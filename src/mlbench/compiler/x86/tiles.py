@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from mlbench.compiler.x86.assembler import RAX, RCX, Label, Mem
+from mlbench.compiler.x86.encoding.assembler import RAX, RCX, Label, Mem
 from mlbench.compiler.x86.stages import ARGUMENTS, FRAME_BASE, LEFT, ROWS, Stage, Writer, argument
 
 

@@ -16,8 +16,8 @@ from typing import Any
 from mlbench.compiler.schedule.program import Program
 from mlbench.compiler.schedule.schedule import weight_shape
 from mlbench.compiler.x86 import Shape, Vectors, find
-from mlbench.compiler.x86.gemm import CHUNK_INPUTS, most_rows, split_rows
-from mlbench.compiler.x86.microkernel import UNROLLED, Block, Chunk, block_code
+from mlbench.compiler.x86.products.gemm import CHUNK_INPUTS, most_rows, split_rows
+from mlbench.compiler.x86.products.microkernel import UNROLLED, Block, Chunk, block_code
 from mlbench.ir import BYTES_PER_NUMBER, Node
 from mlbench.results.explanation import Instruction, Listing
 from mlbench.runtime import OptimizedRunner

@@ -15,16 +15,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from mlbench.compiler.x86.assembler import R8, R9, R10, R12, R13, R14, RAX, RBX, RDX, Label, Mem
-from mlbench.compiler.x86.isa import VectorAssembler, Vectors
+from mlbench.compiler.x86.encoding.assembler import R8, R9, R10, R12, R13, R14, RAX, RBX, RDX, Label, Mem
+from mlbench.compiler.x86.encoding.isa import LOOP_BYTES, VectorAssembler, Vectors
 
 FLOAT_BYTES = 4
 LINE_BYTES = 64
 UNROLLED = 4
 """Steps of k in one turn of the loop."""
 IN_FLIGHT = 8
-LOOP_BYTES = 32
-"""What the loop of a block is aligned to, if the block is."""
 OPERANDS = (R10, R12, R13)
 """Registers that hold the addresses of the rows and scalars that steps read; r14 has that of the next panel's lines."""
 MOST_OPERANDS = len(OPERANDS)

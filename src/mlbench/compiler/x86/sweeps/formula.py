@@ -1,7 +1,7 @@
 """Formulas: straight-line arithmetic on one vector of float32.
 
 A formula is a list of instructions, each of which binds one value (static single assignment). Equal instructions are there once.
-`mlbench.compiler.x86.registers` finds a register for each value, and `mlbench.compiler.x86.vectorize` puts the code.
+`mlbench.compiler.x86.sweeps.registers` finds a register for each value, and `mlbench.compiler.x86.sweeps.vectorize` puts the code.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import struct
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from mlbench.compiler.x86.isa import EQUAL, LESS, UNORDERED
+from mlbench.compiler.x86.encoding.isa import EQUAL, LESS, UNORDERED
 
 CONSTANT, SOURCE, NARROW, KEPT, LOAD = "constant", "source", "narrow", "kept", "load"
 """Names of the instructions that bring something in; LOAD is a constant in a register."""

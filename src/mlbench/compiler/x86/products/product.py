@@ -14,8 +14,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
-from mlbench.compiler.x86.assembler import R8, R9, R11, R14, RAX, RCX, RDI, RDX, RSI, Label, Mem
-from mlbench.compiler.x86.blocks import (
+from mlbench.compiler.x86.encoding.assembler import R8, R9, R11, R14, RAX, RCX, RDI, RDX, RSI, Label, Mem
+from mlbench.compiler.x86.products.blocks import (
     ADDS,
     ENDS,
     PANEL_BYTES,
@@ -31,8 +31,8 @@ from mlbench.compiler.x86.blocks import (
     Routines,
     Slots,
 )
-from mlbench.compiler.x86.gemm import AHEAD_BYTES
-from mlbench.compiler.x86.microkernel import FLOAT_BYTES, OPERANDS, STEPS, Shape
+from mlbench.compiler.x86.products.gemm import AHEAD_BYTES
+from mlbench.compiler.x86.products.microkernel import FLOAT_BYTES, OPERANDS, STEPS, Shape
 from mlbench.compiler.x86.stages import View, Writer
 
 

@@ -1,8 +1,8 @@
 """Which code computes the blocks of a product, for a number of rows that is known at run time alone.
 
-The rows of a tile are cut into blocks as `mlbench.compiler.x86.gemm.split_rows` cuts them. Each height that may come has a routine, which
-computes so many blocks of it as a register says. Before the first panel, the code looks up in a table which routines this number of rows
-takes: at most two, whose heights differ by one.
+The rows of a tile are cut into blocks as `mlbench.compiler.x86.products.gemm.split_rows` cuts them. Each height that may come has a
+routine, which computes so many blocks of it as a register says. Before the first panel, the code looks up in a table which routines this
+number of rows takes: at most two, whose heights differ by one.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Protocol
 
-from mlbench.compiler.x86.assembler import R8, R9, R11, RAX, RBX, RCX, RDX, Label, Mem
-from mlbench.compiler.x86.gemm import CHUNK_INPUTS, HUGE_BYTES, LARGE_BYTES, LINE_BYTES, most_rows, panels_of
-from mlbench.compiler.x86.isa import VectorAssembler, Vectors
-from mlbench.compiler.x86.microkernel import FLOAT_BYTES, IN_FLIGHT, UNROLLED, Block, Chunk, Shape, block_code
+from mlbench.compiler.x86.encoding.assembler import R8, R9, R11, RAX, RBX, RCX, RDX, Label, Mem
+from mlbench.compiler.x86.encoding.isa import VectorAssembler, Vectors
+from mlbench.compiler.x86.products.gemm import CHUNK_INPUTS, HUGE_BYTES, LARGE_BYTES, LINE_BYTES, most_rows, panels_of
+from mlbench.compiler.x86.products.microkernel import FLOAT_BYTES, IN_FLIGHT, UNROLLED, Block, Chunk, Shape, block_code
 from mlbench.compiler.x86.stages import FRAME_BASE, SCRATCH, Writer
 
 STEP = RCX

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from mlbench.compiler.x86.decoding import Counts
+from mlbench.compiler.x86.counts.decoding import Counts
 
 ALIKE = 3
 """Turns of a loop that are compared."""

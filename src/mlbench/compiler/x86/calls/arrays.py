@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from mlbench.compiler.x86.assembler import R9, R10, R11, RAX, RDI, Assembler, Label, Mem
+from mlbench.compiler.x86.encoding.assembler import R9, R10, R11, RAX, RDI, Assembler, Label, Mem
 from mlbench.compiler.x86.layout import ARRAY_DATA, ARRAY_DTYPE, ARRAY_FLAGS, ARRAY_RANK, ARRAY_SHAPE, OBJECT_TYPE
 
 FLOAT_BYTES = 4

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mlbench.compiler.x86.assembler import R12, R13, R14, R15, RBP, RBX, RSP, Assembler
+from mlbench.compiler.x86.encoding.assembler import R12, R13, R14, R15, RBP, RBX, RSP, Assembler
 
 KEPT = (RBX, RBP, R12, R13, R14, R15)
 """Registers that a function must give back as they were."""

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from mlbench.arrays import ALIGNMENT_BYTES
-from mlbench.compiler.x86.affinity import CORES_BYTES
-from mlbench.compiler.x86.assembler import R8, Mem
+from mlbench.compiler.x86.encoding.assembler import R8, Mem
+from mlbench.compiler.x86.team.affinity import CORES_BYTES
 
 LINE = np.dtype(
     {

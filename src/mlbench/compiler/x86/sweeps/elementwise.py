@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from mlbench.compiler.x86 import vector_math
-from mlbench.compiler.x86.formula import Formula
+from mlbench.compiler.x86.sweeps import vector_math
+from mlbench.compiler.x86.sweeps.formula import Formula
 
 Emit = Callable[..., int]
 """`emit(formula, *values, *operands)` binds the result."""

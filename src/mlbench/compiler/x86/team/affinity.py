@@ -6,8 +6,8 @@ left they are its cores for a moment, in which the kernel moves it, and then the
 
 from __future__ import annotations
 
-from mlbench.compiler.x86.assembler import RAX, RCX, RDI, RDX, RSI, Assembler, Label, Mem
 from mlbench.compiler.x86.cpu import emit_core_and_node
+from mlbench.compiler.x86.encoding.assembler import RAX, RCX, RDI, RDX, RSI, Assembler, Label, Mem
 
 CORES_BYTES = 128
 """A bit for each core, up to 1024; of a machine with more the kernel tells nothing into so few bytes, and a thread stays where it is."""

@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
-from mlbench.compiler.x86.formula import Formula
 from mlbench.compiler.x86.stages import View
+from mlbench.compiler.x86.sweeps.formula import Formula
 
 SUM, MAX, MIN, ANY_BIT = "sum", "max", "min", "or"
 """Reductions; ANY_BIT has the bits that any of the numbers has."""

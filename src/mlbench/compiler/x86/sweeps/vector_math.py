@@ -15,8 +15,8 @@ from __future__ import annotations
 
 import math
 
-from mlbench.compiler.x86.formula import Formula
-from mlbench.compiler.x86.isa import NEAREST
+from mlbench.compiler.x86.encoding.isa import NEAREST
+from mlbench.compiler.x86.sweeps.formula import Formula
 
 _MAGIC = 1.5 * 2.0**23
 """Added to a small float32 it rounds it to a whole number, which then is in the lowest bits."""

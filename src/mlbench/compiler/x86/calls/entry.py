@@ -23,14 +23,14 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from mlbench.compiler.x86.arrays import F32, ArrayChecks, Arrays
-from mlbench.compiler.x86.assembler import R8, R9, R10, R11, RAX, RCX, RDI, RDX, RSI, RSP, Assembler, Label, Mem
-from mlbench.compiler.x86.executable import Code, builtin, interpreter_address
-from mlbench.compiler.x86.guard import FREE, IN_CODE, Guard
+from mlbench.compiler.x86.calls.arrays import F32, ArrayChecks, Arrays
+from mlbench.compiler.x86.calls.guard import FREE, IN_CODE, Guard
+from mlbench.compiler.x86.calls.results import Results
+from mlbench.compiler.x86.encoding.assembler import R8, R9, R10, R11, RAX, RCX, RDI, RDX, RSI, RSP, Assembler, Label, Mem
+from mlbench.compiler.x86.encoding.executable import Code, builtin, interpreter_address
 from mlbench.compiler.x86.layout import ARRAY_DATA, ARRAY_SHAPE, IS_READABLE, IS_WRITEABLE, TUPLE_ITEMS, TUPLE_SIZE
-from mlbench.compiler.x86.results import Results
 from mlbench.compiler.x86.sharing import DONE
-from mlbench.compiler.x86.threads import Team, emit_look
+from mlbench.compiler.x86.team.threads import Team, emit_look
 
 _OUT = sys.intern("out")
 """CPython interns the names of arguments, so that equal ones are the same object."""

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from mlbench.compiler.x86 import vector_math
-from mlbench.compiler.x86.expressions import ANY_BIT, MAX, MIN, SUM, Expression, apply, number, reduce
-from mlbench.compiler.x86.formula import Formula
+from mlbench.compiler.x86.sweeps import vector_math
+from mlbench.compiler.x86.sweeps.expressions import ANY_BIT, MAX, MIN, SUM, Expression, apply, number, reduce
+from mlbench.compiler.x86.sweeps.formula import Formula
 
 
 def _square(f: Formula, x: int) -> int:

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from mlbench.compiler.x86.formula import CONSTANT, KEPT, LOAD, Formula, Instruction
+from mlbench.compiler.x86.sweeps.formula import CONSTANT, KEPT, LOAD, Formula, Instruction
 
 COMMUTE = {"add", "mul", "and_", "or_", "xor", "add_whole"}
 LAST_IN_MEMORY = COMMUTE | {"sub", "div", "max", "min", "andnot", "sub_whole", "compare"}

@@ -1,8 +1,8 @@
 """A sweep: the stage that computes one row after the other, element by element or along the row.
 
-What a sweep computes is given by expressions (`mlbench.compiler.x86.expressions`). A row takes one loop over its columns for each level of
-them: a layer norm takes three, for the mean, for the variance and for the result. Narrow values stay in registers. A wide value that a
-later loop needs is read again where it was written, and computed again where it was not.
+What a sweep computes is given by expressions (`mlbench.compiler.x86.sweeps.expressions`). A row takes one loop over its columns for each
+level of them: a layer norm takes three, for the mean, for the variance and for the result. Narrow values stay in registers. A wide value
+that a later loop needs is read again where it was written, and computed again where it was not.
 """
 
 from __future__ import annotations
@@ -10,13 +10,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from mlbench.compiler.x86.assembler import R8, R9, R10, R11, R12, R13, R14, RAX, RCX, RDI, RDX, RSI, Label, Mem
-from mlbench.compiler.x86.expressions import ANY_BIT, MAX, MIN, SUM, Expression, below
-from mlbench.compiler.x86.formula import SOURCE, Formula
-from mlbench.compiler.x86.isa import VectorAssembler, Vectors
-from mlbench.compiler.x86.registers import Allocated, allocate
+from mlbench.compiler.x86.encoding.assembler import R8, R9, R10, R11, R12, R13, R14, RAX, RCX, RDI, RDX, RSI, Label, Mem
+from mlbench.compiler.x86.encoding.isa import VectorAssembler, Vectors
 from mlbench.compiler.x86.stages import View, Writer
-from mlbench.compiler.x86.vectorize import MOST_VECTORS, POOL, Emitter, Places, Pool, kept_register
+from mlbench.compiler.x86.sweeps.expressions import ANY_BIT, MAX, MIN, SUM, Expression, below
+from mlbench.compiler.x86.sweeps.formula import SOURCE, Formula
+from mlbench.compiler.x86.sweeps.registers import Allocated, allocate
+from mlbench.compiler.x86.sweeps.vectorize import MOST_VECTORS, POOL, Emitter, Places, Pool, kept_register
 
 FLOAT_BYTES = 4
 POINTERS = (RSI, RDI, RDX, R8, R9, R10, R11, R12, R13, R14)

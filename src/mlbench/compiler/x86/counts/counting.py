@@ -15,8 +15,8 @@ from __future__ import annotations
 import ctypes
 from collections.abc import Callable, Mapping, Sequence
 
-from mlbench.compiler.x86.alike_turns import ALIKE, MASK64, TAKEN, Decision, Turn, add, gone_on, signed
-from mlbench.compiler.x86.decoding import KINDS, REGISTERS, Counts, Decoded, Decoder, InstructionCounts, Operand
+from mlbench.compiler.x86.counts.alike_turns import ALIKE, MASK64, TAKEN, Decision, Turn, add, gone_on, signed
+from mlbench.compiler.x86.counts.decoding import KINDS, REGISTERS, Counts, Decoded, Decoder, InstructionCounts, Operand
 from mlbench.errors import CountingError
 
 _STACK = 1 << 62

@@ -31,11 +31,11 @@ import numpy as np
 import numpy.typing as npt
 
 from mlbench.arrays import aligned_bytes
-from mlbench.compiler.x86.abi import STATE, restore, save
-from mlbench.compiler.x86.affinity import emit_core, emit_parting
-from mlbench.compiler.x86.assembler import R8, R9, R10, RAX, RCX, RDI, RDX, RSI, RSP, Assembler, Label, Mem
-from mlbench.compiler.x86.executable import Code
-from mlbench.compiler.x86.shared import at, cores_of, of, shared_by
+from mlbench.compiler.x86.encoding.abi import STATE, restore, save
+from mlbench.compiler.x86.encoding.assembler import R8, R9, R10, RAX, RCX, RDI, RDX, RSI, RSP, Assembler, Label, Mem
+from mlbench.compiler.x86.encoding.executable import Code
+from mlbench.compiler.x86.team.affinity import emit_core, emit_parting
+from mlbench.compiler.x86.team.shared import at, cores_of, of, shared_by
 from mlbench.errors import CrewError
 
 LOOKS, PATIENCE = 200, 50

@@ -2,7 +2,7 @@
 
     result[i, j] = steps(sum over k of value[i, k] * weight[k, j])
 
-The result is computed in blocks (`mlbench.compiler.x86.microkernel`). A value is read where it lies, and the weight is packed: its
+The result is computed in blocks (`mlbench.compiler.x86.products.microkernel`). A value is read where it lies, and the weight is packed: its
 columns are cut into panels as wide as a block, and a panel lies row after row. A block has as many rows as the registers hold, because
 each row reuses the weights that were loaded.
 """
@@ -17,8 +17,8 @@ import numpy as np
 import numpy.typing as npt
 
 from mlbench.arrays import aligned_bytes
-from mlbench.compiler.x86.isa import Vectors
-from mlbench.compiler.x86.microkernel import FLOAT_BYTES, Shape
+from mlbench.compiler.x86.encoding.isa import Vectors
+from mlbench.compiler.x86.products.microkernel import FLOAT_BYTES, Shape
 
 WIDEST = 4
 """Vectors of a panel at most."""

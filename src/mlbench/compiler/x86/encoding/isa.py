@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from mlbench.compiler.x86.assembler import RAX, Assembler, Mem
+from mlbench.compiler.x86.encoding.assembler import RAX, Assembler, Mem
 
 _F, _F38, _F3A = 1, 2, 3
 _NONE, _66, _F3 = 0, 1, 2
@@ -35,6 +35,8 @@ LESS, UNORDERED, NOT_EQUAL, EQUAL = 1, 3, 4, 0
 """Predicates of `vcompare`; of a NaN all are false but UNORDERED and NOT_EQUAL."""
 NEAREST, DOWN, TOWARDS_ZERO = 8, 9, 11
 """How `vround` rounds, without raising a flag for it."""
+LOOP_BYTES = 32
+"""What a loop is aligned to."""
 
 
 class VectorAssembler(Assembler):

@@ -1,4 +1,4 @@
-"""Decodes machine code: for people as text, and for the counting of `mlbench.compiler.x86.counting` as operands.
+"""Decodes machine code: for people as text, and for the counting of `mlbench.compiler.x86.counts.counting` as operands.
 
 Capstone decodes (https://www.capstone-engine.org, BSD).
 """

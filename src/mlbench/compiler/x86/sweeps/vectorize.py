@@ -10,10 +10,10 @@ import struct
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from mlbench.compiler.x86.assembler import RBX, Mem
-from mlbench.compiler.x86.formula import LOAD, NARROW, SOURCE, Instruction
-from mlbench.compiler.x86.isa import VectorAssembler
-from mlbench.compiler.x86.registers import NEW, OVER, Allocated
+from mlbench.compiler.x86.encoding.assembler import RBX, Mem
+from mlbench.compiler.x86.encoding.isa import VectorAssembler
+from mlbench.compiler.x86.sweeps.formula import LOAD, NARROW, SOURCE, Instruction
+from mlbench.compiler.x86.sweeps.registers import NEW, OVER, Allocated
 
 POOL = RBX
 """Register with the address of the constants."""

@@ -1,0 +1,1 @@
+"""What generated code executes, counted exactly from its bytes."""
