@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import functools
 import gc
 import itertools
 from collections.abc import Callable, Iterator
 
 import pytest
 
-from mlbench.measure import time_interleaved
-from mlbench.measure.latency import FAULT_CALLS, MOST_SINGLES, SINGLES_S, ArmTimes
+from mlbench.measure import time_interleaved as warm_time_interleaved
+from mlbench.measure.latency import FAULT_CALLS, MOST_SINGLES, SINGLES_IN_TURN, SINGLES_S, ArmTimes
 
+time_interleaved = functools.partial(warm_time_interleaved, warm_up_s=0.0)
+"""Without the calls that warm up the caches, which have tests of their own at the end."""
 MS = 2.0**-10
 """About a millisecond, and exact in binary, so that sums of it are exact too."""
 WARM_UP = 2
@@ -249,3 +252,53 @@ def test_cold_singles_are_preceded_by_an_eviction(clock: Clock) -> None:
     times = time_interleaved({"A": clock.arm("A", MS)}, rounds=0, singles_s=2 * MS, clock=clock, before=clock.arm("e", 9 * MS))
     assert "".join(clock.log[-8:]) == "e|A|" * 2
     assert times["A"].singles_s == (MS, MS)
+
+
+def test_a_turn_after_another_arms_begins_with_untimed_calls(clock: Clock) -> None:
+    """Another arm has had the caches; the second of two turns of the same arm needs no warm-up."""
+    arms = {"A": clock.arm("A", MS), "B": clock.arm("B", MS)}
+    times = warm_time_interleaved(arms, rounds=1, turn_s=MS, singles_s=0, clock=clock, warm_up_s=2 * MS)
+    assert clock.calls == "AAAA" + "BBBB" + "AAA" + "BBB" + "B" + "AAA"
+    assert times["A"].rounds_s == (MS,)
+
+
+def test_only_warm_calls_are_timed(clock: Clock) -> None:
+    """A call that is slow until the caches are its own counts with its time after that."""
+    slow_until = {"A": 0, "B": 0}
+    ran = {"A": 0, "B": 0}
+    last = ["A"]
+
+    def arm(name: str) -> Callable[[], None]:
+        def call() -> None:
+            if last[0] != name:
+                last[0], slow_until[name] = name, ran[name] + 2
+            clock.now_s += 8 * MS if ran[name] < slow_until[name] else MS
+            ran[name] += 1
+
+        return call
+
+    arms = {"A": arm("A"), "B": arm("B")}
+    times = warm_time_interleaved(arms, rounds=3, turn_s=2 * MS, singles_s=8 * MS, clock=clock, warm_up_s=16 * MS)
+    assert set(times["A"].rounds_s + times["B"].rounds_s + times["A"].singles_s + times["B"].singles_s) == {MS}
+
+
+def test_a_long_call_is_not_repeated_to_warm_up(clock: Clock) -> None:
+    """It fills the caches in its first few per cent, and an untimed one would double the time that measuring takes."""
+    arms = {"A": clock.arm("A", 11 * MS), "B": clock.arm("B", 11 * MS)}
+    warm_time_interleaved(arms, rounds=1, turn_s=MS, singles_s=0, clock=clock, warm_up_s=2 * MS)
+    assert clock.calls == "AAA" + "BBB" + "ABBA"
+
+
+def test_cold_calls_are_not_warmed_up(clock: Clock) -> None:
+    """What is called before each turn makes the caches cold, and nothing warms them again."""
+    arms = {"A": clock.arm("A", MS), "B": clock.arm("B", MS)}
+    warm_time_interleaved(arms, rounds=1, turn_s=MS, singles_s=0, clock=clock, before=clock.arm("e", MS), warm_up_s=2 * MS)
+    assert clock.calls == "AA" + "BB" + "eAeBeBeA"
+
+
+def test_singles_have_turns_of_their_own(clock: Clock) -> None:
+    """Some calls of an arm follow each other, behind a warm-up, each timed by itself."""
+    arms = {"A": clock.arm("A", MS), "B": clock.arm("B", MS)}
+    warm_time_interleaved(arms, rounds=0, singles_s=60 * MS, clock=clock, warm_up_s=2 * MS)
+    block = SINGLES_IN_TURN + 2
+    assert clock.calls == "AAAA" + "BBBB" + "A" * block + "B" * block + "A" * 12 + "B" * 12

@@ -188,11 +188,12 @@ def _seconds(arms: dict[Schedule, Callable[[], object]]) -> dict[Schedule, float
     if not arms:
         return {}
     by_number = {str(index): call for index, call in enumerate(arms.values())}
-    trial = {name: times.rounds_s[0] for name, times in time_interleaved(by_number, 1, TRIAL_S, 0.0, count_faults=False).items()}
+    trials = time_interleaved(by_number, 1, TRIAL_S, 0.0, warm_up_s=TRIAL_S, count_faults=False)
+    trial = {name: times.rounds_s[0] for name, times in trials.items()}
     fastest = min(trial.values())
     close = {name: call for name, call in by_number.items() if trial[name] <= FAR_BEHIND * fastest or name == "0"}
-    rounds = max(LEAST_ROUNDS, min(MOST_ROUNDS, int(COMPARISON_S / (2 * len(close) * max(TURN_S, fastest)))))
-    timed = time_interleaved(close, rounds, TURN_S, 0.0, count_faults=False)
+    rounds = max(LEAST_ROUNDS, min(MOST_ROUNDS, int(COMPARISON_S / (4 * len(close) * max(TURN_S, fastest)))))
+    timed = time_interleaved(close, rounds, TURN_S, 0.0, warm_up_s=TURN_S, count_faults=False)
     found = [median(timed[name].rounds_s) if name in timed else trial[name] for name in by_number]
     return dict(zip(arms, found, strict=True))
 

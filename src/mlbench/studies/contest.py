@@ -71,9 +71,9 @@ def contest(makers: Mapping[str, Callable[[], Call]], *, apart: bool = False) ->
 
 
 def _rounds(arms: Mapping[str, Call]) -> int:
-    """Return how many rounds fit into the time for a set, as far as one round shows."""
-    trial = time_interleaved(arms, 1, TURN_S, 0.0, count_faults=False)
-    return max(LEAST_ROUNDS, min(MOST_ROUNDS, int(SET_S / (2 * sum(max(TURN_S, each.rounds_s[0]) for each in trial.values())))))
+    """Return how many rounds, half of each to warm up, fit into the time for a set, as far as one round shows."""
+    trial = time_interleaved(arms, 1, TURN_S, 0.0, warm_up_s=TURN_S, count_faults=False)
+    return max(LEAST_ROUNDS, min(MOST_ROUNDS, int(SET_S / (4 * sum(max(TURN_S, each.rounds_s[0]) for each in trial.values())))))
 
 
 def _one_set(arms: Mapping[str, Call], rounds: int, number: int, *, apart: bool) -> dict[str, Sequence[float]]:
@@ -83,6 +83,6 @@ def _one_set(arms: Mapping[str, Call], rounds: int, number: int, *, apart: bool)
     for group in [[name] for name in names] if apart else [names]:
         if apart:
             time.sleep(PAUSE_S)
-        timed = time_interleaved({name: arms[name] for name in group}, rounds, TURN_S, 0.0, count_faults=False)
+        timed = time_interleaved({name: arms[name] for name in group}, rounds, TURN_S, 0.0, warm_up_s=TURN_S, count_faults=False)
         found |= {name: each.rounds_s for name, each in timed.items()}
     return found
