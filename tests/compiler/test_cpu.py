@@ -184,7 +184,7 @@ def test_the_processor_is_asked(
     monkeypatch: pytest.MonkeyPatch, features: Collection[Feature], most: int, kept: int, expected: Vectors | None, why: str
 ) -> None:
     """What CPUID and XCR0 say decides; a register that the system does not keep is no register, and a leaf beyond the last says nothing."""
-    monkeypatch.setattr(processor, "_cpuid", answers(*features, most=most))
+    monkeypatch.setattr(processor, "cpuid", answers(*features, most=most))
     monkeypatch.setattr(processor, "_kept", lambda: kept)
     found, told = processor._instructions()
     assert found is expected
@@ -197,7 +197,7 @@ def test_without_xsave_nobody_asks_for_its_registers(monkeypatch: pytest.MonkeyP
     def refuse() -> int:
         raise AssertionError("XGETBV")
 
-    monkeypatch.setattr(processor, "_cpuid", answers(AVX, FMA, HAS_AVX2, AVX512F))
+    monkeypatch.setattr(processor, "cpuid", answers(AVX, FMA, HAS_AVX2, AVX512F))
     monkeypatch.setattr(processor, "_kept", refuse)
     assert processor._instructions() == (None, "this processor has no AVX2 with FMA (OSXSAVE missing)")
 
@@ -211,7 +211,7 @@ def test_a_core_is_read_in_the_way_that_there_is(
     monkeypatch: pytest.MonkeyPatch, features: Sequence[Feature], used: str, unused: str
 ) -> None:
     """RDPID, else RDTSCP, else the kernel: none of them runs where its bit is not set."""
-    monkeypatch.setattr(processor, "_cpuid", answers(*features))
+    monkeypatch.setattr(processor, "cpuid", answers(*features))
     code = {"rdpid": "f3 0f c7 f9", "rdtscp": "0f 01 f9", "syscall": "0f 05"}
     a = Assembler()
     processor.emit_core_and_node(a)

@@ -23,7 +23,7 @@ from mlbench.errors import UsageError
 VARIABLE = "MLBENCH_CODEGEN"
 """Environment variable that leaves instructions out: `off` leaves out all of them, `avx2` those of AVX-512."""
 _EBX, _ECX, _EDX = 1, 2, 3
-_EXTENDED = 0x8000_0000
+EXTENDED = 0x8000_0000
 """Where CPUID begins to count its second range of leaves."""
 
 
@@ -49,7 +49,7 @@ AVX = Feature("AVX", 1, _ECX, 28)
 FMA = Feature("FMA", 1, _ECX, 12)
 HAS_AVX2 = Feature("AVX2", 7, _EBX, 5)
 AVX512F = Feature("AVX512F", 7, _EBX, 16)
-RDTSCP = Feature("RDTSCP", _EXTENDED + 1, _EDX, 27)
+RDTSCP = Feature("RDTSCP", EXTENDED + 1, _EDX, 27)
 RDPID = Feature("RDPID", 7, _ECX, 22)
 
 NEEDS = {AVX2: (OSXSAVE, AVX, FMA, HAS_AVX2), AVX512: (OSXSAVE, AVX, FMA, HAS_AVX2, AVX512F)}
@@ -98,8 +98,8 @@ def _instructions() -> tuple[Vectors | None, str]:
 
 def has(feature: Feature) -> bool:
     """Whether CPUID has this bit; a leaf beyond the last one has none."""
-    most = _cpuid(feature.leaf & _EXTENDED)[0]
-    return most >= feature.leaf and bool(_cpuid(feature.leaf)[feature.register] >> feature.bit & 1)
+    most = cpuid(feature.leaf & EXTENDED)[0]
+    return most >= feature.leaf and bool(cpuid(feature.leaf)[feature.register] >> feature.bit & 1)
 
 
 def emit_core_and_node(a: Assembler) -> None:
@@ -131,19 +131,20 @@ def _kept() -> int:
 
 
 @functools.cache
-def _cpuid(leaf: int) -> tuple[int, ...]:
+def cpuid(leaf: int, subleaf: int = 0) -> tuple[int, int, int, int]:
     """Return eax, ebx, ecx and edx."""
     a = Assembler()
     a.push(RBX)
     a.mov(R10, RDI)
     a.mov_number(RAX, leaf)
-    a.mov_number(RCX, 0)
+    a.mov_number(RCX, subleaf)
     a.cpuid()
     for place, register in enumerate((RAX, RBX, RCX, RDX)):
         a.store32(Mem(R10, 4 * place), register)
     a.pop(RBX)
     a.ret()
-    return _answers(a, 4)
+    eax, ebx, ecx, edx = _answers(a, 4)
+    return eax, ebx, ecx, edx
 
 
 def _answers(a: Assembler, number: int) -> tuple[int, ...]:
