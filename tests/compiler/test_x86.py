@@ -44,7 +44,7 @@ from mlbench.compiler.x86.encoding.assembler import (
 )
 from mlbench.compiler.x86.encoding.executable import Code, builtin
 from mlbench.compiler.x86.encoding.isa import VectorAssembler
-from mlbench.compiler.x86.products.gemm import SET_BYTES, SET_ROWS, most_rows, split_rows
+from mlbench.compiler.x86.products.gemm import CHUNK_INPUTS, SET_BYTES, SET_ROWS, most_rows, split_rows
 from mlbench.compiler.x86.team import affinity as cores_code
 from mlbench.errors import CodeError, CrewError, UsageError
 
@@ -317,19 +317,34 @@ def test_a_block_fits_the_registers(vectors: Vectors, width: int) -> None:
 @pytest.mark.parametrize("vectors", [AVX512, AVX2], ids=lambda each: each.name)
 @given(inputs=st.integers(1, 40), columns=st.integers(1, 90), width=st.integers(1, 4))
 def test_packing_keeps_every_number_once(vectors: Vectors, inputs: int, columns: int, width: int) -> None:
-    """A panel lies row after row, the panels one after the other; a vector may be read at the end."""
+    """The panels lie one after the other, each number once; a vector may be read at the end."""
     weight = np.arange(inputs * columns, dtype=np.float32).reshape(inputs, columns)
     packed = pack(weight, width, vectors)
     assert packed.shape == weight.shape
     assert not packed.flags.writeable
-    first = packed.ravel()[: inputs * min(columns, vectors.lanes * width)].reshape(inputs, -1)
-    assert (first == weight[:, : vectors.lanes * width]).all()
+    end = min(columns, vectors.lanes * width)
+    assert set(packed.ravel()[: inputs * end]) == set(weight[:, :end].ravel())
     assert sorted(packed.ravel()) == sorted(weight.ravel())
     assert packed.ctypes.data % 64 == 0
     room: Any = packed
     while isinstance(room.base, np.ndarray):
         room = room.base
     assert room.ctypes.data + room.nbytes >= packed.ctypes.data + packed.nbytes + 4 * vectors.lanes
+
+
+@pytest.mark.parametrize("vectors", [AVX512, AVX2], ids=lambda each: each.name)
+@pytest.mark.parametrize("inputs", [3, CHUNK_INPUTS + 2])
+def test_each_vector_of_a_whole_panel_is_a_stream(vectors: Vectors, inputs: int) -> None:
+    """Within a chunk all inputs of one vector lie before those of the next; the narrower last panel lies row after row."""
+    lanes = vectors.lanes
+    weight = np.arange(inputs * (3 * lanes - 1), dtype=np.float32).reshape(inputs, -1)
+    packed, at = pack(weight, 2, vectors).ravel(), 0
+    for first in range(0, inputs, CHUNK_INPUTS):
+        for vector in (0, 1):
+            stream = weight[first : first + CHUNK_INPUTS, vector * lanes : (vector + 1) * lanes].ravel()
+            assert (packed[at : at + len(stream)] == stream).all()
+            at += len(stream)
+    assert (packed[at:] == weight[:, 2 * lanes :].ravel()).all()
 
 
 def team_threads() -> set[threading.Thread]:

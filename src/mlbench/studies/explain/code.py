@@ -17,7 +17,7 @@ from mlbench.compiler.schedule.program import Program
 from mlbench.compiler.schedule.schedule import weight_shape
 from mlbench.compiler.x86 import Shape, Vectors, find
 from mlbench.compiler.x86.products.gemm import CHUNK_INPUTS, most_rows, split_rows
-from mlbench.compiler.x86.products.microkernel import UNROLLED, Block, Chunk, block_code
+from mlbench.compiler.x86.products.microkernel import UNROLLED, Block, Chunk, block_code, weight_steps
 from mlbench.ir import BYTES_PER_NUMBER, Node
 from mlbench.results.explanation import Instruction, Listing
 from mlbench.runtime import OptimizedRunner
@@ -62,15 +62,26 @@ class _Block:
         return tuple(name for step in self.node.epilogue[: len(self.shape.steps)] for name in step.operands)
 
     @property
-    def weight_bytes(self) -> int:
-        """Bytes of the panel from one k to the next."""
-        lanes = self.width * self.vectors.lanes - (self.vectors.lanes - self.last_lanes if self.last_lanes else 0)
-        return BYTES_PER_NUMBER * lanes
+    def lanes(self) -> int:
+        """Columns of the block."""
+        return self.width * self.vectors.lanes - (self.vectors.lanes - self.last_lanes if self.last_lanes else 0)
+
+    @property
+    def inputs(self) -> int:
+        """Inputs of a chunk."""
+        return min(self.shape.inputs, CHUNK_INPUTS)
+
+    def weight_at(self, shift: int) -> str:
+        """Return what lies some bytes behind where a turn of the loop begins in the weight."""
+        step, apart = weight_steps(self.vectors, self.shape, self.inputs, Block(self.rows, self.width), self.last_lanes)
+        vector = shift // apart if apart > step else shift % step // apart
+        k = (shift - vector * apart) // step
+        return f"k + {k}, columns {self.columns(vector * self.vectors.lanes * BYTES_PER_NUMBER)}"
 
     def columns(self, shift: int) -> str:
         """Return the columns of the vector that lies some bytes behind the first one of a row."""
         first = shift // BYTES_PER_NUMBER
-        return f"{first} to {min(first + self.vectors.lanes, self.weight_bytes // BYTES_PER_NUMBER) - 1}"
+        return f"{first} to {min(first + self.vectors.lanes, self.lanes) - 1}"
 
 
 def listings_of(program: Program) -> tuple[tuple[Listing, ...], str]:
@@ -112,7 +123,7 @@ def _block_of(program: Program, node: Node, vectors: Vectors) -> _Block:
 
 def _code(block: _Block) -> bytes:
     """Return the bytes of a block: the one place that asks the code generator."""
-    chunk = Chunk(min(block.shape.inputs, CHUNK_INPUTS), adds=False, ends=True, lines=0, step=0, unrolled=UNROLLED)
+    chunk = Chunk(block.inputs, adds=False, ends=True, lines=0, step=0, unrolled=UNROLLED)
     return block_code(block.vectors, block.shape, chunk, Block(block.rows, block.width), block.last_lanes)
 
 
@@ -223,8 +234,7 @@ class _Reader:
             row, rest = divmod(shift, BYTES_PER_NUMBER * block.shape.inputs)
             return f"{block.node.values[0]}[row {row}, k + {rest // BYTES_PER_NUMBER}]"
         if base == WEIGHT:
-            k, rest = divmod(shift, block.weight_bytes)
-            return f"{block.node.operands[0]}[k + {k}, columns {block.columns(rest)}]"
+            return f"{block.node.operands[0]}[{block.weight_at(shift)}]"
         if base == RESULT:
             return "what earlier inputs have come to"
         number = OPERANDS.index(base) if base in OPERANDS else len(block.operands)

@@ -3,7 +3,7 @@
     result[i, j] = steps(sum over k of value[i, k] * weight[k, j])
 
 The result is computed in blocks (`mlbench.compiler.x86.products.microkernel`). A value is read where it lies, and the weight is packed: its
-columns are cut into panels as wide as a block, and a panel lies row after row. A block has as many rows as the registers hold, because
+columns are cut into panels as wide as a block, and each vector of a panel is a stream of its own. A block has as many rows as the registers hold, because
 each row reuses the weights that were loaded.
 """
 
@@ -84,13 +84,24 @@ def _cycles(rows: int, inputs: int, columns: int, width: int, vectors: Vectors) 
 
 
 def pack(weight: Floats, width: int, vectors: Vectors) -> Floats:
-    """Return a weight (inputs, columns) in panels of `width` vectors; read-only, the shape is kept, and a vector may be read at its end."""
+    """Return a weight (inputs, columns) in panels of `width` vectors; read-only, the shape is kept, and a vector may be read at its end.
+
+    A whole panel has its chunks one after the other, and in a chunk its vectors: all inputs of the first one, then all of the second. The
+    last panel, if it is narrower, lies row after row.
+    """
     inputs, columns = weight.shape
     room = aligned_bytes(FLOAT_BYTES * inputs * columns + FLOAT_BYTES * vectors.lanes)
     packed = room[: FLOAT_BYTES * inputs * columns].view(np.float32)
     for first in range(0, columns, width * vectors.lanes):
         last = min(first + width * vectors.lanes, columns)
-        packed[first * inputs : last * inputs].reshape(inputs, last - first)[:] = weight[:, first:last]
+        panel = packed[first * inputs : last * inputs]
+        if last - first < width * vectors.lanes:
+            panel.reshape(inputs, last - first)[:] = weight[:, first:last]
+            continue
+        for at in range(0, inputs, CHUNK_INPUTS):
+            chunk = weight[at : at + CHUNK_INPUTS, first:last].reshape(-1, width, vectors.lanes)
+            place = at * (last - first)
+            panel[place : place + chunk.size].reshape(width, -1, vectors.lanes)[:] = chunk.swapaxes(0, 1)
     shaped = packed.reshape(inputs, columns)
     shaped.flags.writeable = False
     return shaped

@@ -5,6 +5,9 @@ A block stays in vector registers (Goto and van de Geijn, "Anatomy of High-Perfo
 least eight accumulators, because two multiply-adds of four cycles each are under way at any time; a block of fewer adds every second, third
 or fourth k to accumulators of its own, which are summed at its end. The bias is added then, and not what the sum starts from: where it is
 larger than the terms, each of them would be rounded to its last place.
+
+The vectors that a block loads for one k come from as many streams, each of which is read forward (`weight_steps`). A core has more lines
+under way from several streams than from one, so a weight that comes from memory arrives faster.
 """
 
 from __future__ import annotations
@@ -92,6 +95,19 @@ STEPS = {"add": 1, "maximum": 1, "relu": 0, "leaky_relu": 1}
 """The element-wise steps there is code for, and how many operands each reads: a row, of `leaky_relu` a scalar."""
 
 
+def weight_steps(vectors: Vectors, shape: Shape, inputs: int, block: Block, last_lanes: int) -> tuple[int, int]:
+    """Return the bytes in a packed weight from one k to the next, and from one vector of a k to the next.
+
+    A whole panel has each of its vectors in a stream of its own, within a chunk of so many inputs. The last panel of a product, if it is
+    narrower, has one stream.
+    """
+    vector_bytes = FLOAT_BYTES * vectors.lanes
+    if block.width == shape.width and not last_lanes:
+        return vector_bytes, vector_bytes * inputs
+    lanes = block.width * vectors.lanes - (vectors.lanes - last_lanes if last_lanes else 0)
+    return FLOAT_BYTES * lanes, vector_bytes
+
+
 @functools.lru_cache(maxsize=1024)
 def block_code(vectors: Vectors, shape: Shape, chunk: Chunk, block: Block, last_lanes: int) -> bytes:
     """Return the code of one block, which runs wherever it is put.
@@ -121,8 +137,7 @@ class _BlockWriter:
         self._value_bytes = shape.value_bytes
         self._result_bytes = shape.result_bytes
         self._vector_bytes = FLOAT_BYTES * vectors.lanes
-        row_lanes = block.width * vectors.lanes - (vectors.lanes - last_lanes if last_lanes else 0)
-        self._weight_bytes = FLOAT_BYTES * row_lanes
+        self._weight_bytes, self._apart_bytes = weight_steps(vectors, shape, chunk.inputs, block, last_lanes)
         size = block.rows * block.width
         self._splits = max(1, min(IN_FLIGHT // size, (self._a.usable - block.width - 1) // size, chunk.unrolled, chunk.inputs))
         self._held = self._splits * size
@@ -170,7 +185,7 @@ class _BlockWriter:
         a, block = self._a, self._block
         weights = range(self._held, self._held + block.width)
         for column, register in enumerate(weights):
-            a.vload(register, Mem(RBX, k * self._weight_bytes + column * self._vector_bytes))
+            a.vload(register, Mem(RBX, k * self._weight_bytes + column * self._apart_bytes))
         spare = range(weights.stop, min(a.usable, weights.stop + 4))
         for row in range(block.rows):
             number = Mem(R8, row * self._value_bytes + FLOAT_BYTES * k)
