@@ -19,7 +19,23 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mlbench.compiler import x86 as machine
-from mlbench.compiler.x86 import AVX2, AVX512, Arena, Argument, Body, BodyPlan, Product, Shape, Stored, Team, Vectors, View, Writer, pack
+from mlbench.compiler.x86 import (
+    AVX2,
+    AVX512,
+    Arena,
+    Argument,
+    Body,
+    BodyPlan,
+    Caches,
+    Product,
+    Shape,
+    Stored,
+    Team,
+    Vectors,
+    View,
+    Writer,
+    pack,
+)
 from mlbench.compiler.x86.body import code_of_plan
 from mlbench.compiler.x86.encoding.assembler import RAX, RBX, RCX, RSI, RSP, Label, Mem
 from mlbench.compiler.x86.encoding.isa import VectorAssembler
@@ -43,13 +59,18 @@ def run(body: Body, arrays: Sequence[Floats], rows: int) -> int:
     return code
 
 
-def one_product(vectors: Vectors, weight: Floats, bias: Floats, width: int, tile: int) -> Body:
+def second_cache(size_bytes: float) -> Caches:
+    """Return caches of which the second one has this size."""
+    return Caches(32 * 1024, 8, int(size_bytes), 8)
+
+
+def one_product(vectors: Vectors, weight: Floats, bias: Floats, width: int, tile: int, caches: Caches | None = None) -> Body:
     """Return the body of one product with a bias."""
     inputs, columns = weight.shape
     packed = pack(weight, width, vectors)
     views = View(Argument(0), 4 * inputs), View(Argument(1), 4 * columns)
     product = Product(Shape(inputs, columns, width, ("add",)), int(packed.ctypes.data), (int(bias.ctypes.data),), *views)
-    return Body(vectors, BodyPlan((product,), (4 * inputs, 4 * columns), tile), packed, bias)
+    return Body(vectors, BodyPlan((product,), (4 * inputs, 4 * columns), tile), packed, bias, caches=caches)
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,16 +171,35 @@ def test_many_inputs_come_in_chunks(vectors: Vectors, inputs: int, columns: int)
 
 @needs_code
 @pytest.mark.parametrize("vectors", HERE, ids=lambda each: each.name)
-@pytest.mark.parametrize(("inputs", "columns"), [(1030, 300), (1030, 601), (500, 1600)], ids=["large", "huge", "one-chunk"])
-def test_lines_of_a_large_weight_are_asked_for_ahead(vectors: Vectors, inputs: int, columns: int) -> None:
+@pytest.mark.parametrize(("inputs", "columns"), [(1030, 70), (1030, 64), (50, 160)], ids=["ragged", "whole", "one-chunk"])
+@pytest.mark.parametrize("share", [0.7, 4], ids=["large", "huge"])
+@pytest.mark.parametrize("width", [1, 2])
+def test_lines_of_a_large_weight_are_asked_for_ahead(vectors: Vectors, inputs: int, columns: int, share: float, width: int) -> None:
     """The loop that asks for lines computes what the other one does, for any number of blocks."""
     weight, bias, x = random(inputs, columns), random(columns, seed=1), random(60, inputs, seed=2)
-    body = one_product(vectors, weight, bias, 2, 60)
+    body = one_product(vectors, weight, bias, width, 60, second_cache(weight.nbytes / share))
     exact = x.astype(np.float64) @ weight + bias
     for rows in (1, 6, 7, 14, 15, 23, 60):
         y = np.full((rows, columns), np.nan, np.float32)
         run(body, [x, y], rows)
         np.testing.assert_allclose(y, exact[:rows], rtol=1e-3, atol=1e-3)
+
+
+PREFETCH = b"\x0f\x18"
+
+
+@pytest.mark.parametrize("vectors", [AVX512, AVX2], ids=lambda each: each.name)
+@pytest.mark.parametrize(
+    ("products", "tile", "width", "share", "asks"),
+    [(1, 60, 2, 0.6, True), (1, 60, 2, 0.4, False), (2, 60, 2, 0.3, True), (1, 6, 2, 4, False), (1, 9, 1, 4, True), (1, 9, 1, 0.9, False)],
+    ids=["large", "small", "two-small", "one-low-block", "one-high-block", "one-high-block-large"],
+)
+def test_lines_are_asked_for_by_the_second_cache(vectors: Vectors, products: int, tile: int, width: int, share: float, asks: bool) -> None:
+    """Beyond half of it by one of several blocks, beyond all of it by one of AHEAD_ROWS; the weights of a body count together."""
+    views = rows_of(Argument(0), 64), rows_of(Arena(64), 64)
+    stages = (Product(Shape(64, 64, width, ("add",)), 1 << 40, (1 << 41,), *views),) * products
+    code = code_of_plan(vectors, BodyPlan(stages, (4 * 64,), tile, 1 << 42), caches=second_cache(4 * 64 * 64 / share))
+    assert (PREFETCH in code) is asks
 
 
 @needs_code

@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 
 from mlbench.arrays import aligned_bytes
 from mlbench.compiler import x86 as machine
-from mlbench.compiler.x86 import AVX2, AVX512, Team, Vectors, pack
+from mlbench.compiler.x86 import AVX2, AVX512, Caches, Team, Vectors, pack
 from mlbench.compiler.x86 import cpu as processor
 from mlbench.compiler.x86.encoding.assembler import (
     R8,
@@ -44,7 +44,7 @@ from mlbench.compiler.x86.encoding.assembler import (
 )
 from mlbench.compiler.x86.encoding.executable import Code, builtin
 from mlbench.compiler.x86.encoding.isa import VectorAssembler
-from mlbench.compiler.x86.products.gemm import CHUNK_INPUTS, SET_BYTES, SET_ROWS, most_rows, split_rows
+from mlbench.compiler.x86.products.gemm import CHUNK_INPUTS, best_width, most_rows, split_rows
 from mlbench.compiler.x86.team import affinity as cores_code
 from mlbench.errors import CodeError, CrewError, UsageError
 
@@ -53,6 +53,8 @@ needs_code = pytest.mark.skipif(FOUND is None, reason=f"no generated code here: 
 HERE: tuple[Vectors, ...] = () if FOUND is None else (AVX2,) if FOUND is AVX2 else (AVX512, AVX2)
 """The instructions this machine has: a processor with AVX-512 runs AVX2 as well."""
 Floats = npt.NDArray[np.float32]
+KIB = 1024
+ZEN_3, SAPPHIRE_RAPIDS = Caches(32 * KIB, 8, 512 * KIB, 8), Caches(48 * KIB, 12, 2048 * KIB, 16)
 
 # --- the assembler ------------------------------------------------------------------------------------------------------
 
@@ -306,12 +308,21 @@ def test_rows_are_split_evenly(rows: int, most: int) -> None:
 @pytest.mark.parametrize("width", [1, 2, 3, 4])
 def test_a_block_fits_the_registers(vectors: Vectors, width: int) -> None:
     """Accumulators, the weight's vectors and one number, where it is not read from memory; fewer rows where their lines share a set."""
-    rows = most_rows(width, 100, vectors)
+    rows = most_rows(width, 100, vectors, SAPPHIRE_RAPIDS)
     usable = vectors.registers - (not vectors.has_masks)
     spare = 0 if vectors.has_masks and width == 1 else 1
     assert rows >= 1
     assert rows * width + max(width + spare, 2) <= usable
-    assert most_rows(width, SET_BYTES // 4, vectors) == min(rows, SET_ROWS)
+    assert most_rows(width, 4096 // 4, vectors, SAPPHIRE_RAPIDS) == min(rows, 9)
+    assert most_rows(width, 4096 // 4, vectors, ZEN_3) == min(rows, 6)
+    assert most_rows(width, 8192 // 4, vectors, Caches(64 * KIB, 8, 1024 * KIB, 8)) == min(rows, 6)
+    assert most_rows(width, 4096 // 4, vectors, Caches(64 * KIB, 8, 1024 * KIB, 8)) == rows
+
+
+def test_a_block_is_wider_where_few_rows_fit_into_a_set() -> None:
+    """8 rows of 1024 inputs are one block where a set has 12 lines, and two where it has 8; those are best with 4 vectors."""
+    assert best_width(8, 1024, 1024, AVX512, SAPPHIRE_RAPIDS) == 2
+    assert best_width(8, 1024, 1024, AVX512, ZEN_3) == 4
 
 
 @pytest.mark.parametrize("vectors", [AVX512, AVX2], ids=lambda each: each.name)

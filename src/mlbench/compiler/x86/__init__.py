@@ -5,6 +5,7 @@ in front of it. Numbers and addresses in, a Python callable out.
 """
 
 from mlbench.compiler.x86.body import Body
+from mlbench.compiler.x86.caches import Caches, find_caches
 from mlbench.compiler.x86.calls.arrays import Arrays
 from mlbench.compiler.x86.calls.entry import Own, Work, entry, inner
 from mlbench.compiler.x86.calls.guard import IN_CODE, LOOKED_AT, TAKEN, Guard
@@ -41,6 +42,7 @@ __all__ = [
     "Arrays",
     "Body",
     "BodyPlan",
+    "Caches",
     "Code",
     "Guard",
     "Own",
@@ -61,6 +63,7 @@ __all__ = [
     "entry",
     "few_rows",
     "find",
+    "find_caches",
     "inner",
     "known_of",
     "pack",

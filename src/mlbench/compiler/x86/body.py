@@ -11,10 +11,12 @@ from __future__ import annotations
 
 import numpy as np
 
+from mlbench.compiler.x86.caches import Caches
 from mlbench.compiler.x86.encoding.abi import restore, save
 from mlbench.compiler.x86.encoding.assembler import RAX, RDI, RSI, RSP, Mem
 from mlbench.compiler.x86.encoding.executable import Code
 from mlbench.compiler.x86.encoding.isa import Vectors
+from mlbench.compiler.x86.products.product import Product
 from mlbench.compiler.x86.sharing import DONE, emit_shared_body, handed_words
 from mlbench.compiler.x86.stages import ARENA_BASE, FRAME_BASE, Writer, argument
 from mlbench.compiler.x86.team.threads import Team
@@ -30,6 +32,7 @@ class Body:
         kept: what lives as long as the body, because its code has the address.
         team: the threads that share it: the rows of a call, if the plan has an arena for each of them, or else each stage; None for the
             calling thread alone. Its calls come one at a time.
+        caches: of the processor, which the code of products follows; None for this one.
 
     Attributes:
         address: of the function.
@@ -41,9 +44,9 @@ class Body:
         CodeError: when the system gives no memory that code may run in.
     """
 
-    def __init__(self, vectors: Vectors, plan: Plan, *kept: object, team: Team | None = None) -> None:
+    def __init__(self, vectors: Vectors, plan: Plan, *kept: object, team: Team | None = None, caches: Caches | None = None) -> None:
         handed = np.zeros(handed_words(plan), np.uint64)
-        code = code_of_plan(vectors, plan, team, int(handed.ctypes.data))
+        code = code_of_plan(vectors, plan, team, int(handed.ctypes.data), caches)
         self.code = Code(code)
         self.address = self.code.address
         self.size_bytes = len(code)
@@ -51,7 +54,7 @@ class Body:
         self._kept = (handed, kept)
 
 
-def code_of_plan(vectors: Vectors, plan: Plan, team: Team | None = None, handed: int = 0) -> bytes:
+def code_of_plan(vectors: Vectors, plan: Plan, team: Team | None = None, handed: int = 0, caches: Caches | None = None) -> bytes:
     """Return the code of a body.
 
     Args:
@@ -59,8 +62,10 @@ def code_of_plan(vectors: Vectors, plan: Plan, team: Team | None = None, handed:
         plan: what it runs.
         team: the threads that share it.
         handed: address of what a call hands over to the other threads.
+        caches: of the processor, which the code of products follows; None for this one.
     """
-    writer = Writer(vectors, plan.tile_rows)
+    weights_bytes = sum(stage.weight_bytes for stage in plan.stages if isinstance(stage, Product))
+    writer = Writer(vectors, plan.tile_rows, caches, weights_bytes)
     if team is None:
         _emit_body(writer, plan)
     else:

@@ -14,6 +14,7 @@ from typing import Protocol
 
 import numpy as np
 
+from mlbench.compiler.x86.caches import Caches, find_caches
 from mlbench.compiler.x86.encoding.assembler import R15, RBP, RSP, Label, Mem
 from mlbench.compiler.x86.encoding.isa import LOOP_BYTES, VectorAssembler, Vectors
 
@@ -77,6 +78,8 @@ class Writer:
     Args:
         vectors: the instructions.
         most_rows: rows of a tile at most.
+        caches: of the processor; None for this one.
+        weights_bytes: size of the weights of all products of the body.
 
     Attributes:
         a: the code so far.
@@ -85,8 +88,10 @@ class Writer:
         shares_rows: a stage has to compute some rows of the tile, from `FIRST` on, and not all of them.
     """
 
-    def __init__(self, vectors: Vectors, most_rows: int) -> None:
+    def __init__(self, vectors: Vectors, most_rows: int, caches: Caches | None = None, weights_bytes: int = 0) -> None:
         self.a = VectorAssembler(vectors)
+        self.caches = caches or find_caches()
+        self.weights_bytes = weights_bytes
         self.masks = int(MASKS.ctypes.data)
         self.most_rows = most_rows
         self.shares_rows = False

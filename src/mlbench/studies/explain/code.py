@@ -15,7 +15,7 @@ from typing import Any
 
 from mlbench.compiler.schedule.program import Program
 from mlbench.compiler.schedule.schedule import weight_shape
-from mlbench.compiler.x86 import Shape, Vectors, find
+from mlbench.compiler.x86 import Shape, Vectors, find, find_caches
 from mlbench.compiler.x86.products.gemm import CHUNK_INPUTS, most_rows, split_rows
 from mlbench.compiler.x86.products.microkernel import UNROLLED, Block, Chunk, block_code, weight_steps
 from mlbench.ir import BYTES_PER_NUMBER, Node
@@ -116,7 +116,7 @@ def _block_of(program: Program, node: Node, vectors: Vectors) -> _Block:
     schedule = program.of(node)
     width = min(schedule.width, math.ceil(columns / vectors.lanes))
     last_lanes = columns % vectors.lanes if columns < width * vectors.lanes else 0
-    _, rows = split_rows(program.schedule.tile_rows, most_rows(width, inputs, vectors))[0]
+    _, rows = split_rows(program.schedule.tile_rows, most_rows(width, inputs, vectors, find_caches()))[0]
     steps = tuple(step.op for step in node.epilogue[: schedule.inner])
     return _Block(node, Shape(inputs, columns, schedule.width, steps), rows, width, last_lanes, vectors)
 

@@ -14,9 +14,10 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Protocol
 
+from mlbench.compiler.x86.caches import Caches
 from mlbench.compiler.x86.encoding.assembler import R8, R9, R11, RAX, RBX, RCX, RDX, Label, Mem
 from mlbench.compiler.x86.encoding.isa import VectorAssembler, Vectors
-from mlbench.compiler.x86.products.gemm import CHUNK_INPUTS, HUGE_BYTES, LARGE_BYTES, LINE_BYTES, most_rows, panels_of
+from mlbench.compiler.x86.products.gemm import AHEAD_ROWS, CHUNK_INPUTS, LINE_BYTES, is_huge, is_large, most_rows, panels_of
 from mlbench.compiler.x86.products.microkernel import FLOAT_BYTES, IN_FLIGHT, UNROLLED, Block, Chunk, Shape, block_code
 from mlbench.compiler.x86.stages import FRAME_BASE, SCRATCH, Writer
 
@@ -116,6 +117,12 @@ PANEL_BYTES, PANELS_LEFT, ADDS, ENDS, STEP_BYTES = map(_word, range(12, 17))
 class Cut:
     """How the columns and the inputs of a product are cut.
 
+    Args:
+        shape: of the product.
+        vectors: the instructions.
+        caches: of the processor.
+        weights_bytes: size of the weights of all products of the body.
+
     Attributes:
         shape: of the product.
         panels: how many.
@@ -123,11 +130,10 @@ class Cut:
         ragged: the last of them, where it is narrower; None where it is not.
         chunks: the first input of each, and its kind.
         kinds: of the chunks, each once.
-        is_large: the lines of the next panel are asked for.
-        is_huge: lines ahead in the stream are asked for, where a panel is one block.
+        is_large: the lines of the next panel are asked for, where a panel has several blocks.
     """
 
-    def __init__(self, shape: Shape, vectors: Vectors) -> None:
+    def __init__(self, shape: Shape, vectors: Vectors, caches: Caches, weights_bytes: int) -> None:
         self.shape = shape
         needed, last_lanes = math.ceil(shape.columns / vectors.lanes), shape.columns % vectors.lanes
         self.panels = panels_of(shape, vectors)
@@ -135,23 +141,26 @@ class Cut:
 
         def panel(width: int, lanes: int, *, is_ragged: bool) -> Panel:
             row = width * vectors.lanes - (vectors.lanes - lanes if lanes else 0)
-            return Panel(width, lanes, most_rows(width, shape.value_bytes // FLOAT_BYTES, vectors), FLOAT_BYTES * row, is_ragged)
+            most = most_rows(width, shape.value_bytes // FLOAT_BYTES, vectors, caches)
+            return Panel(width, lanes, most, FLOAT_BYTES * row, is_ragged)
 
         self.panel = panel(shape.width, 0, is_ragged=False)
         self.ragged = panel(rest, last_lanes, is_ragged=True) if last_lanes or rest < shape.width else None
         self._vector_bytes = FLOAT_BYTES * vectors.lanes
-        size = FLOAT_BYTES * shape.inputs * shape.columns
-        self.is_large, self.is_huge = size > LARGE_BYTES, size > HUGE_BYTES
+        self.is_large, self._is_huge = is_large(weights_bytes, caches), is_huge(weights_bytes, caches)
         full, left = divmod(shape.inputs, CHUNK_INPUTS)
         kind = Kind(CHUNK_INPUTS, None if full > 1 else False, None if full > 1 and not left else not left)
         self.chunks = [(CHUNK_INPUTS * index, kind) for index in range(full)]
         self.chunks += [(CHUNK_INPUTS * full, Kind(left, full > 0, ends=True))] if left else []
         self.kinds = list(dict.fromkeys(each for _, each in self.chunks))
 
-    def asked_bytes(self, panel: Panel, *, is_one: bool) -> int:
-        """Return the bytes of the lines that a block asks for with each k, where a panel is one block or several."""
-        asks = self.is_huge if is_one or panel.is_ragged else self.is_large
-        return panel.width * self._vector_bytes if asks else 0
+    def asked_bytes(self, panel: Panel, rows: int | None = None) -> int:
+        """Return the bytes of the lines that a block asks for with each k: one of so many rows that is all of its panel, or one of several.
+
+        There is no next panel behind a ragged one.
+        """
+        asks = self.is_large if rows is None else self._is_huge and rows >= AHEAD_ROWS
+        return panel.width * self._vector_bytes if asks and not panel.is_ragged else 0
 
 
 class Routines:
@@ -204,8 +213,8 @@ class Routines:
             a.lea_scaled(RAX, RAX, R8, FLOAT_BYTES, -FLOAT_BYTES * heights[0])
             self._store_routine(slots.code(index, 1), 0)
             self._store_routine(slots.code(index, 0), 1)
-        asked = self._cut.asked_bytes(panel, is_one=False)
-        if asked and not panel.is_ragged:
+        asked = self._cut.asked_bytes(panel)
+        if asked:
             a.mov_number(RAX, asked)
             a.mov_number(RDX, 0)
             a.divide32(RBX)
@@ -220,8 +229,9 @@ class Routines:
 
     def _load_table(self, panel: Panel, kind: Kind, heights: Sequence[int], *, is_one: bool) -> None:
         """Load into rax the table of the routines of these heights; its last entry is looked up and not used."""
-        asked = self._cut.asked_bytes(panel, is_one=is_one)
-        routines = [self._routine(_Key(self._cut.shape, panel, kind, height, asked, self._post)) for height in heights]
+        asked = [self._cut.asked_bytes(panel, height if is_one else None) for height in heights]
+        keys = [_Key(self._cut.shape, panel, kind, height, each, self._post) for height, each in zip(heights, asked, strict=True)]
+        routines = [self._routine(key) for key in keys]
         self._writer.a.lea_label(RAX, self._writer.table([*routines, routines[-1]]))
 
     def _routine(self, key: _Key) -> Label:

@@ -57,6 +57,11 @@ class Product:
     post: Post | None = None
 
     @property
+    def weight_bytes(self) -> int:
+        """Size of the weight."""
+        return FLOAT_BYTES * self.shape.inputs * self.shape.columns
+
+    @property
     def strided(self) -> Shape:
         """The shape with the strides of the views."""
         return replace(self.shape, value_stride=self.source.stride_bytes, result_stride=self.target.stride_bytes)
@@ -67,7 +72,7 @@ class Product:
 
     def emit_panels(self, writer: Writer, panels: tuple[int, int] | None) -> None:
         """Put the code for some panels, from the first to before the second; None for all."""
-        cut = Cut(self.strided, writer.a.vectors)
+        cut = Cut(self.strided, writer.a.vectors, writer.caches, writer.weights_bytes)
         _ProductWriter(writer, self, cut, panels or (0, cut.panels)).write()
 
 
@@ -141,7 +146,7 @@ class _ProductWriter:
 
     def _panel_in_chunks(self, panel: Panel, slots: Slots) -> None:
         a = self._a
-        asked = self._cut.asked_bytes(panel, is_one=True)
+        asked = self._cut.asked_bytes(panel, min(panel.most, self._writer.most_rows))
         if asked:
             a.mov_number(STEP, asked)
         for at, kind in self._cut.chunks:
@@ -171,8 +176,6 @@ class _ProductWriter:
                 apart = at * (self._ragged.row_bytes - cut.panel.row_bytes)
                 if apart:
                     a.add_distance(RDX, apart)
-                if self._asks(self._ragged):  # there is no next panel: the lines are asked for that are read anyway
-                    a.mov_number(STEP, 0)
                 self._blocks(self._ragged, RAGGED, kind)
                 back -= apart
             if at != cut.chunks[-1][0]:
@@ -185,7 +188,7 @@ class _ProductWriter:
         a.mov(R8, RSI)
         a.mov(R9, RDI)
         if self._asks(panel):
-            a.lea(R14, Mem(RDX, 0 if panel.is_ragged else self._panel_bytes))
+            a.lea(R14, Mem(RDX, self._panel_bytes))
         if not self._routines.has_many:
             a.mov_number(R11, 1)
             a.call_at(slots.code(index, 1))
@@ -201,7 +204,7 @@ class _ProductWriter:
 
     def _asks(self, panel: Panel) -> bool:
         """Whether one of several blocks of a panel asks for lines."""
-        return self._cut.asked_bytes(panel, is_one=False) > 0
+        return self._cut.asked_bytes(panel) > 0
 
     def _say_which(self, at: int, kind: Kind) -> None:
         """Store what the routines of a chunk read of it."""
