@@ -75,3 +75,17 @@ def test_no_processor_is_asked_where_no_code_runs(monkeypatch: pytest.MonkeyPatc
 def test_a_set_of_the_first_level_comes_again_after_a_way() -> None:
     """64 sets of 64 bytes in both common first levels."""
     assert Caches(32 * KIB, 8, 0, 1).l1d_way_bytes == Caches(48 * KIB, 12, 0, 1).l1d_way_bytes == 4 * KIB
+
+
+@pytest.mark.parametrize(
+    ("caches", "expected"),
+    [
+        (Caches(48 * KIB, 12, 2048 * KIB, 16, 53760 * KIB, 15, 32), 2048 * KIB),
+        (Caches(32 * KIB, 8, 512 * KIB, 8, 32768 * KIB, 16, 8), 4096 * KIB),
+        (Caches(32 * KIB, 8, 1024 * KIB, 16), 1024 * KIB),
+    ],
+    ids=["second-level", "part-of-the-third", "no-third"],
+)
+def test_what_stays_near_a_core(caches: Caches, expected: int) -> None:
+    """The larger of the second level and a core's part of the third."""
+    assert caches.near_bytes == expected

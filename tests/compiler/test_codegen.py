@@ -25,12 +25,14 @@ from mlbench.compiler.schedule.printer import program_text
 from mlbench.compiler.schedule.program import FEATURES, NodeSchedule, Program
 from mlbench.compiler.schedule.schedule import ONE, SPLIT, TILES, OpSchedule, Schedule
 from mlbench.compiler.x86 import find
+from mlbench.compiler.x86.caches import ASSUMED, Caches
 from mlbench.errors import CrewError, GraphError
 from mlbench.ir import FloatArray, Graph, Node, Step, frozen, graph_text
 from mlbench.measure import footprint, has_memray, held_bytes
 from mlbench.runtime import check_result
 from mlbench.runtime.x86_backend import runs_of, stages_of, whole_run
 from mlbench.studies.autotune import undecided
+from support.hierarchies import ONE_MIB, SAPPHIRE_RAPIDS, SMALL, ZEN_3
 from support.programs import program_of
 from support.strategies import batch_of, models
 
@@ -186,9 +188,30 @@ def test_what_is_computed_is_the_same_with_and_without_code() -> None:
 )
 def test_the_default_tile(sizes: tuple[int, int, int], batch: int, tile_rows: int | None) -> None:
     """84 rows, more where weights are streamed, no more than the budget of memory allows; of one height, or one tile, where it may be."""
-    found = heuristic_schedule(undecided(mlp(*sizes).graph(), batch, 1, NAMES), NAMES)
+    found = heuristic_schedule(undecided(mlp(*sizes).graph(), batch, 1, NAMES), NAMES, SAPPHIRE_RAPIDS)
     assert found.tile_rows == tile_rows
     assert all(op.generated for op in found.ops)
+
+
+@needs_code
+@pytest.mark.parametrize(
+    ("caches", "sizes", "batch", "tile_rows"),
+    [
+        (ZEN_3, (64, 256, 10), 500, 50),
+        (ZEN_3, (64, 1024, 64), 128, 32),
+        (ZEN_3, (256, 1024, 256), 400, None),
+        (SAPPHIRE_RAPIDS, (64, 1024, 64), 128, 64),
+        (SAPPHIRE_RAPIDS, (256, 1024, 256), 400, 80),
+        (ONE_MIB, (64, 1024, 64), 128, 64),
+        (SMALL, (32, 1024, 10), 128, 16),
+        (SMALL, (64, 1024, 64), 128, None),
+        (ASSUMED, (64, 1024, 64), 128, 32),
+    ],
+    ids=["zen", "zen-wide", "zen-streamed", "sapphire-rapids", "sapphire-rapids-wide", "1M", "256K", "256K-streamed", "assumed"],
+)
+def test_a_tile_follows_the_second_cache(caches: Caches, sizes: tuple[int, int, int], batch: int, tile_rows: int | None) -> None:
+    """Its widest value takes a quarter at most; where the weights alone do not fit, a tile is as high as 504 rows."""
+    assert heuristic_schedule(undecided(mlp(*sizes).graph(), batch, 1, NAMES), NAMES, caches).tile_rows == tile_rows
 
 
 @needs_code

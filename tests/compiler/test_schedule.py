@@ -34,11 +34,12 @@ from mlbench.compiler.schedule.schedule import (
     schedule_to_json,
 )
 from mlbench.compiler.schedule.search import Space, best_schedule, space_of
-from mlbench.compiler.x86 import find
+from mlbench.compiler.x86 import Caches, find
 from mlbench.errors import ModelError
 from mlbench.ir import frozen
 from mlbench.runtime import check_result
 from mlbench.studies.autotune import undecided
+from support.hierarchies import ONE_MIB, SAPPHIRE_RAPIDS, SMALL, ZEN_3
 from support.strategies import batch_of
 
 NAMES = [each.name for each in PASSES]
@@ -163,7 +164,26 @@ def test_who_runs_it_follows_the_rule(batch: int, threads: int, threading: str) 
 )  # fmt: skip
 def test_who_runs_generated_code_follows_the_rule(sizes: tuple[int, int, int], batch: int, threads: int, threading: str) -> None:
     """What is short stays on one thread; rows are shared where there are enough and the weights fit a cache; else each product."""
-    assert heuristic_schedule(graph_of(mlp(*sizes), batch, threads), NAMES).threading == threading
+    assert heuristic_schedule(graph_of(mlp(*sizes), batch, threads), NAMES, SAPPHIRE_RAPIDS).threading == threading
+
+
+@pytest.mark.skipif(find()[0] is None, reason=f"no generated code here: {find()[1]}")
+@pytest.mark.parametrize(
+    ("caches", "sizes", "batch", "threading"),
+    [(ZEN_3, (784, 512, 10), 8, SPLIT), (ZEN_3, (784, 512, 10), 56, TILES), (ZEN_3, (784, 1024, 784), 512, SPLIT),
+     (ZEN_3, (64, 1024, 64), 8, SPLIT),
+     (ONE_MIB, (784, 512, 10), 512, SPLIT), (SMALL, (784, 512, 10), 512, TILES), (SMALL, (1024, 512, 256), 512, SPLIT)],
+)  # fmt: skip
+def test_who_runs_generated_code_follows_the_caches(caches: Caches, sizes: tuple[int, int, int], batch: int, threading: str) -> None:
+    """Rows are shared where weights stay in the second cache or a core's part of the third; more rows beyond half of the second."""
+    assert heuristic_schedule(graph_of(mlp(*sizes), batch, 2), NAMES, caches).threading == threading
+
+
+def test_a_tile_of_numpys_products_follows_the_second_cache(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its widest value takes 128 KiB, and a quarter of a small cache at most."""
+    monkeypatch.setattr(blas, "core", lambda: None)
+    for caches, rows in ((SAPPHIRE_RAPIDS, 512), (ZEN_3, 512), (SMALL, 256)):
+        assert heuristic_schedule(graph_of(mlp(64, 64, 10), 4096, names=PLAIN), PLAIN, caches).tile_rows == rows
 
 
 def test_a_schedule_for_another_model_is_refused() -> None:

@@ -47,14 +47,14 @@ from mlbench.compiler.x86.encoding.isa import VectorAssembler
 from mlbench.compiler.x86.products.gemm import CHUNK_INPUTS, best_width, most_rows, split_rows
 from mlbench.compiler.x86.team import affinity as cores_code
 from mlbench.errors import CodeError, CrewError, UsageError
+from support.hierarchies import SAPPHIRE_RAPIDS, ZEN_3
 
 FOUND, WHY = machine.find()
 needs_code = pytest.mark.skipif(FOUND is None, reason=f"no generated code here: {WHY}")
 HERE: tuple[Vectors, ...] = () if FOUND is None else (AVX2,) if FOUND is AVX2 else (AVX512, AVX2)
 """The instructions this machine has: a processor with AVX-512 runs AVX2 as well."""
 Floats = npt.NDArray[np.float32]
-KIB = 1024
-ZEN_3, SAPPHIRE_RAPIDS = Caches(32 * KIB, 8, 512 * KIB, 8), Caches(48 * KIB, 12, 2048 * KIB, 16)
+
 
 # --- the assembler ------------------------------------------------------------------------------------------------------
 
@@ -315,8 +315,8 @@ def test_a_block_fits_the_registers(vectors: Vectors, width: int) -> None:
     assert rows * width + max(width + spare, 2) <= usable
     assert most_rows(width, 4096 // 4, vectors, SAPPHIRE_RAPIDS) == min(rows, 9)
     assert most_rows(width, 4096 // 4, vectors, ZEN_3) == min(rows, 6)
-    assert most_rows(width, 8192 // 4, vectors, Caches(64 * KIB, 8, 1024 * KIB, 8)) == min(rows, 6)
-    assert most_rows(width, 4096 // 4, vectors, Caches(64 * KIB, 8, 1024 * KIB, 8)) == rows
+    assert most_rows(width, 8192 // 4, vectors, Caches(2**16, 8, 2**20, 8)) == min(rows, 6)
+    assert most_rows(width, 4096 // 4, vectors, Caches(2**16, 8, 2**20, 8)) == rows
 
 
 def test_a_block_is_wider_where_few_rows_fit_into_a_set() -> None:

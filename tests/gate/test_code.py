@@ -50,9 +50,10 @@ def test_counts_that_are_gone_are_missing() -> None:
         (None, COUNTS, PLAN),
         (COUNTS, replace(COUNTS, instruction_set="AVX-512", instructions=9), PLAN),
         (COUNTS, replace(COUNTS, instructions=2000), {**PLAN, "tile_rows": 12}),
+        (COUNTS, replace(COUNTS, instructions=2000, caches="48K/12, 2048K"), PLAN),
     ],
-    ids=["no-counts-before", "another-instruction-set", "another-plan"],
+    ids=["no-counts-before", "another-instruction-set", "another-plan", "other-caches"],
 )
 def test_other_code_on_purpose_is_not_compared(before: CodeCounts | None, after: CodeCounts, plan: object) -> None:
-    """Nothing is said of counts where the baseline has none, or the instructions or the plan are others."""
+    """Nothing is said of counts where the baseline has none, or the instructions, the plan or the caches are others."""
     assert verdicts(before, after, plan) == {}

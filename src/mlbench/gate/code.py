@@ -17,13 +17,13 @@ EXACTLY: Mapping[str, Allowance] = dict.fromkeys(QUANTITIES, EXACT)
 def code_findings(before: Measurement, after: Measurement, allowances: Mapping[str, Allowance] = EXACTLY) -> list[Finding]:
     """Compare what generated code executes in a call, where both have it for the same instructions and the same plan.
 
-    Another plan, such as one for a processor with other caches, is other code on purpose; then nothing is compared.
+    Another plan is other code on purpose, and so is code for another processor's caches; then nothing is compared.
     """
     if before.code is None or before.plan != after.plan:
         return []
     if after.code is None:
         return [Finding(INSTRUCTIONS, MISSING, "the baseline has counts of its generated code, this run has none", unit="count")]
-    if before.code.instruction_set != after.code.instruction_set:
+    if (before.code.instruction_set, before.code.caches) != (after.code.instruction_set, after.code.caches):
         return []
     one, other = _quantities(before.code), _quantities(after.code)
     return [

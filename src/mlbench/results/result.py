@@ -93,6 +93,7 @@ class CodeCounts:
         load_bytes: bytes that loads read, from whatever level of the memory.
         store_bytes: bytes that stores write.
         code_bytes: bytes of the code, without what fills its last page.
+        caches: those that the code was generated for, in short; empty in older files, whose code did not follow them.
     """
 
     instruction_set: Name
@@ -103,6 +104,7 @@ class CodeCounts:
     load_bytes: Size
     store_bytes: Size
     code_bytes: Size
+    caches: Annotated[str, MAY_LACK] = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,7 @@ from typing import Any, TypeAlias
 
 from mlbench.compiler.pipeline import Compiled
 from mlbench.compiler.schedule.schedule import schedule_to_json
-from mlbench.compiler.x86 import find
+from mlbench.compiler.x86 import find, find_caches
 from mlbench.errors import FileError, UsageError
 from mlbench.files import file_name
 from mlbench.ir import FloatArray
@@ -297,8 +297,8 @@ def code_of(case: Case) -> CodeCounts | None:
     counts = optimized_runner(case).count_instructions(case.cell.batch)
     if counts is None:
         return None
-    names = [each.name for each in dataclasses.fields(CodeCounts) if each.name != "instruction_set"]
-    return CodeCounts(vectors.name, **{name: getattr(counts, name) for name in names})
+    names = [each.name for each in dataclasses.fields(CodeCounts) if each.name not in ("instruction_set", "caches")]
+    return CodeCounts(vectors.name, **{name: getattr(counts, name) for name in names}, caches=find_caches().short)
 
 
 def recording_call(case: Case) -> Callable[[], object]:
