@@ -1,4 +1,4 @@
-"""An emulator of the few x86-64 instructions that sweeps are made of, so that code for AVX-512 runs in tests on every machine.
+"""An emulator of the few x86-64 instructions that bodies are made of, so that code for AVX-512 runs in tests on every machine.
 
 It reads the text of GNU objdump, and works on real addresses: the arrays are those that the code would read and write itself.
 """
@@ -6,10 +6,12 @@ It reads the text of GNU objdump, and works on real addresses: the arrays are th
 from __future__ import annotations
 
 import ctypes
+import functools
 import re
 import shutil
 import subprocess
 import tempfile
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
@@ -20,8 +22,10 @@ OBJDUMP = shutil.which("objdump")
 _REGISTERS = ("rax", "rcx", "rdx", "rbx", "rsp", "rbp", "rsi", "rdi", *(f"r{number}" for number in range(8, 16)))
 _LANES = 16
 _STACK_BYTES = 1 << 16
-_LINE = re.compile(r"^\s*([0-9a-f]+):\t(?:[0-9a-f]{2} )+\s*\t(\S+)\s*(.*?)\s*(?:# (0x[0-9a-f]+))?$")
-_MEMORY = re.compile(r"\[(\w+)([+-]0x[0-9a-f]+)?\]")
+_NOWHERE = 1
+"""Where the function returns to."""
+_LINE = re.compile(r"^\s*([0-9a-f]+):\t(?:[0-9a-f]{2} )+\s*\t(?:rex\S* )?(\S+)\s*(.*?)\s*(?:# (0x[0-9a-f]+))?$")
+_MEMORY = re.compile(r"\[(\w+)(?:\+(\w+)\*([1248]))?([+-]0x[0-9a-f]+)?\]")
 _RELATIVE = re.compile(r"\[rip[+-]0x[0-9a-f]+\]")
 Bits = npt.NDArray[np.uint32]
 
@@ -33,7 +37,7 @@ class Emulator:
         code: machine code, which begins with a function of the C ABI.
 
     Attributes:
-        executed: how many instructions ran.
+        executed_of: how many times each instruction ran.
     """
 
     def __init__(self, code: bytes) -> None:
@@ -41,25 +45,40 @@ class Emulator:
         self._base = ctypes.addressof(self._code)
         self._bytes = code
         self._text: dict[int, tuple[int, str, list[str]]] = {}
-        self._general = dict.fromkeys(_REGISTERS, 0)
+        self._general = dict.fromkeys(("", *_REGISTERS), 0)
         self._vectors: list[Bits] = [np.zeros(_LANES, np.uint32) for _ in range(32)]
         self._masks: list[npt.NDArray[np.bool_]] = [np.ones(_LANES, bool) for _ in range(8)]
         self._stack = ctypes.create_string_buffer(_STACK_BYTES)
         self._difference = 0
-        self.executed = 0
+        self.executed_of: Counter[str] = Counter()
 
     def call(self, *arguments: int) -> int:
         """Run the function with up to two arguments and return rax."""
         self._general.update(zip(("rdi", "rsi"), arguments, strict=False))
         self._general["rsp"] = ctypes.addressof(self._stack) + _STACK_BYTES - 64
+        self._push(_NOWHERE)
         place = self._base
-        while True:
-            after, name, operands = self._decoded(place)
-            self.executed += 1
-            if name == "ret":
-                return self._general["rax"]
-            with np.errstate(all="ignore"):
-                place = self._step(name, operands) or after
+        with np.errstate(all="ignore"):
+            while place != _NOWHERE:
+                after, name, operands = self._decoded(place)
+                self.executed_of[name] += 1
+                if name == "call":
+                    self._push(after)
+                    place = self._read(operands[0])
+                elif name == "ret":
+                    place = self._pop()
+                else:
+                    place = self._step(name, operands) or after
+        return self._general["rax"]
+
+    def _push(self, number: int) -> None:
+        self._general["rsp"] -= 8
+        self._write("[rsp]", number)
+
+    def _pop(self) -> int:
+        number = self._read("[rsp]")
+        self._general["rsp"] += 8
+        return number
 
     def _decoded(self, place: int) -> tuple[int, str, list[str]]:
         if place not in self._text:
@@ -78,14 +97,12 @@ class Emulator:
     # --- operands -----------------------------------------------------------------------------------------------------------
 
     def _address(self, operand: str) -> int:
-        found = _MEMORY.search(operand)
-        assert found is not None, operand
-        base = int(found[1], 16) if found[1].startswith("0x") else self._general[found[1]]
-        return base + int(found[2] or "0", 16)
+        base, index, scale, shift = _parts(operand)
+        return (self._general[base] + self._general[index] * scale + shift) % 2**64
 
     def _read(self, operand: str, size: int = 8) -> int:
         if "[" in operand:
-            return int.from_bytes(ctypes.string_at(self._address(operand), size), "little")
+            return int.from_bytes(ctypes.string_at(self._address(operand), 4 if operand.startswith("DWORD") else size), "little")
         if re.fullmatch(r"r\d+d|e\w\w", operand):
             full = operand[:-1] if operand.endswith("d") else f"r{operand[1:]}"
             return self._general[full] & 0xFFFFFFFF
@@ -93,13 +110,16 @@ class Emulator:
 
     def _write(self, operand: str, value: int) -> None:
         if "[" in operand:
-            ctypes.memmove(self._address(operand), (value % 2**64).to_bytes(8, "little"), 8)
+            size = 4 if operand.startswith("DWORD") else 8
+            ctypes.memmove(self._address(operand), (value % 2 ** (8 * size)).to_bytes(size, "little"), size)
         elif re.fullmatch(r"r\d+d|e\w\w", operand):
             self._general[operand[:-1] if operand.endswith("d") else f"r{operand[1:]}"] = value % 2**32
         else:
             self._general[operand] = value % 2**64
 
     def _vector(self, operand: str) -> Bits:
+        if "{1to16}" in operand or "BCST" in operand:  # as older and newer ones of objdump write it
+            return np.full(_LANES, self._read(operand, 4), np.uint32)
         if "[" in operand:
             return np.frombuffer(ctypes.string_at(self._address(operand), 4 * _LANES), np.uint32)
         return self._vectors[int(re.match(r"[xyz]mm(\d+)", operand)[1])].copy()  # type: ignore[index]  # objdump's own spelling
@@ -131,26 +151,33 @@ class Emulator:
         return known[name]
 
     def _general_step(self, name: str, operands: list[str]) -> None:
-        if name == "push":
-            self._general["rsp"] -= 8
-            self._write("[rsp]", self._read(operands[0]))
-        elif name == "pop":
-            self._write(operands[0], self._read("[rsp]"))
-            self._general["rsp"] += 8
+        if name in ("push", "pop"):
+            self._push(self._read(operands[0])) if name == "push" else self._write(operands[0], self._pop())
         elif name in ("mov", "movabs"):
             self._write(operands[0], self._read(operands[1]))
         elif name == "lea":
             self._general[operands[0]] = self._address(operands[1])
         elif name == "imul":
             self._write(operands[0], self._read(operands[1]) * int(operands[2], 16))
+        elif name == "movsxd":
+            number = self._read(operands[1], 4)
+            self._write(operands[0], number - (number >> 31 << 32))
+        elif name == "div":
+            self._divide(operands[0])
         elif name in ("add", "sub", "cmp"):
             one, other = self._read(operands[0]), self._read(operands[1])
             other -= 2**64 if other >= 2**63 else 0
             self._difference = one - other
             if name != "cmp":
                 self._write(operands[0], one + other if name == "add" else one - other)
-        elif name not in ("nop", "nopw", "xchg", "cs", "data16", "nopl"):
+        elif name not in ("nop", "nopw", "xchg", "cs", "data16", "nopl", "prefetcht1"):
             raise AssertionError(f"no instruction {name} {operands}")
+
+    def _divide(self, operand: str) -> None:
+        assert re.fullmatch(r"r\d+d|e\w\w", operand), operand
+        divisor, number = self._read(operand), self._read("edx") << 32 | self._read("eax")
+        self._write("eax", number // divisor)
+        self._write("edx", number % divisor)
 
     def _vector_step(self, name: str, operands: list[str]) -> None:
         if name == "vzeroupper":
@@ -209,6 +236,16 @@ class Emulator:
         numbers = [int(each, 16) for each in sources if each.startswith("0x")]
         vectors = [self._vector(each) for each in sources if not each.startswith("0x")]
         self._set(to, _OPERATIONS[name](*vectors, *numbers))
+
+
+@functools.cache
+def _parts(operand: str) -> tuple[str, str, int, int]:
+    """Return the base, the index, its scale and the shift of an operand in memory; the registers are "" where there is none."""
+    found = _MEMORY.search(operand)
+    assert found is not None, operand
+    if found[1].startswith("0x"):
+        return "", "", 0, int(found[1], 16)
+    return found[1], found[2] or "", int(found[3] or 0), int(found[4] or "0", 16)
 
 
 def _float(function: Callable[..., npt.NDArray[np.float32]]) -> Callable[..., npt.NDArray[np.float32]]:
