@@ -23,6 +23,10 @@ from mlbench.compiler.x86.stages import FRAME_BASE, SCRATCH, Writer
 
 STEP = RCX
 """Register that has the bytes to go on with each k in the lines that a block asks for, where it asks for any."""
+TURN = 3
+"""What a turn of a block's loop starts beside its steps: two additions, and a subtraction with its jump as one."""
+MOST_STARTED = 3.5
+"""Instructions that a loop may start in each cycle, of the four that the narrowest core with AVX-512 starts (Skylake)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -255,7 +259,7 @@ def _routine_code(vectors: Vectors, key: _Key) -> bytes:
     a, shape, panel, kind, height = VectorAssembler(vectors), key.shape, key.panel, key.kind, key.height
     again, stored = Label(), Label()
     a.put(again)
-    unrolled = unrolled_for(height * panel.width)
+    unrolled = unrolled_for(vectors, height, panel.width)
     lines = math.ceil(unrolled * key.asked / LINE_BYTES)
     adds = ADDS if kind.adds is None else kind.adds
     ends = ENDS if kind.ends is None else kind.ends
@@ -275,13 +279,20 @@ def _routine_code(vectors: Vectors, key: _Key) -> bytes:
     return a.finish()
 
 
-def unrolled_for(accumulators: int) -> int:
+@functools.cache
+def unrolled_for(vectors: Vectors, rows: int, width: int) -> int:
     """Return the steps of k in one turn of a block's loop.
 
-    A turn costs three instructions more than its steps. With half the steps, 12 accumulators cost 2 % (AVX2, Zen 3). Blocks with more of
-    them have room for those instructions, and much code.
+    With AVX2, 6 rows by 2 vectors lose 2 % with half the steps (Zen 3). With AVX-512, two multiply-adds take a cycle and 16 lanes each, and
+    a block takes as few steps as leave them the slowest part of its loop. Fewer than IN_FLIGHT accumulators are there several times, for
+    one k each.
     """
-    return UNROLLED if accumulators < 2 * IN_FLIGHT else UNROLLED // 2
+    accumulators = rows * width
+    if not vectors.has_masks or accumulators < IN_FLIGHT:
+        return UNROLLED
+    broadcasts = rows if width > 1 else 0
+    step, cycles = accumulators + width + broadcasts, accumulators / 2
+    return next((steps for steps in (1, 2) if step + TURN / steps <= MOST_STARTED * cycles), UNROLLED)
 
 
 @functools.cache
