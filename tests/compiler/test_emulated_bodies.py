@@ -201,3 +201,11 @@ def test_code_may_follow_each_block(inputs: int, monkeypatch: pytest.MonkeyPatch
     for rows in (1, 15):
         x = numbers(rows, inputs, seed=rows)
         np.testing.assert_allclose(run(body, x, 19), -product.exact(x), rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize(("columns", "width", "most"), [(64, 2, 8000), (10, 1, 5500), (48, 3, 5000), (128, 4, 3600)], ids=str)
+def test_code_for_all_heights_is_short(columns: int, width: int, most: int) -> None:
+    """Blocks of many accumulators share what lies before and behind their loops, and blocks of one vector are no higher than wide ones."""
+    shape = Shape(64, columns, width, ("add", "relu"))
+    product = Product(shape, 1 << 40, (1 << 41,), rows_of(Argument(0), 64), rows_of(Argument(1), columns))
+    assert len(code_of_plan(AVX512, BodyPlan((product,), (256, 4 * columns), 64))) < most

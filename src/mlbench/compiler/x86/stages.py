@@ -60,6 +60,19 @@ class View:
     shift_bytes: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class Family:
+    """Routines that share code.
+
+    Attributes:
+        code: of all of them. It jumps within itself alone, and lies at a multiple of LOOP_BYTES.
+        begins: where in it each one begins.
+    """
+
+    code: bytes
+    begins: tuple[int, ...]
+
+
 class Stage(Protocol):
     """The code for the rows of one tile."""
 
@@ -95,8 +108,7 @@ class Writer:
         self.masks = int(MASKS.ctypes.data)
         self.most_rows = most_rows
         self.shares_rows = False
-        self._known: dict[Hashable, Label] = {}
-        self._routines: dict[bytes, Label] = {}
+        self._families: dict[Hashable, tuple[Callable[[tuple[int, ...]], Family], dict[int, Label]]] = {}
         self._tables: dict[tuple[int, ...], tuple[Label, Sequence[Label]]] = {}
 
     @contextmanager
@@ -140,16 +152,17 @@ class Writer:
         a.add(register, Mem(RSP))
         a.lea(RSP, Mem(RSP, 8))
 
-    def routine(self, key: Hashable, code: Callable[[], bytes]) -> Label:
-        """Return the place of code that is called and ends with a return.
+    def routines(self, key: Hashable, heights: Sequence[int], code: Callable[[tuple[int, ...]], Family]) -> list[Label]:
+        """Return the places of routines, which are called and end with a return.
 
         Args:
-            key: what the code depends on. It is there once for equal keys, and also where the code turns out to be equal.
-            code: makes it. It jumps within itself alone, and begins at a multiple of LOOP_BYTES.
+            key: what their code depends on beside the height. The code for equal keys is there once, for all heights that were asked for,
+                and so is code that turns out to be equal.
+            heights: which ones of the family.
+            code: makes the code for some heights, in rising order.
         """
-        if key not in self._known:
-            self._known[key] = self._routines.setdefault(code(), Label())
-        return self._known[key]
+        _, labels = self._families.setdefault(key, (code, {}))
+        return [labels.setdefault(height, Label()) for height in heights]
 
     def table(self, entries: Sequence[Label]) -> Label:
         """Return the place of a table of distances to routines; see `Assembler.put_distance`."""
@@ -164,8 +177,13 @@ class Writer:
             a.put(label)
             for entry in entries:
                 a.put_distance(entry)
-        for code, label in self._routines.items():
-            a.align(LOOP_BYTES)
-            a.put(label)
-            a.code.extend(code)
+        begins: dict[Family, int] = {}
+        for code, labels in self._families.values():
+            family = code(tuple(sorted(labels)))
+            if family not in begins:
+                a.align(LOOP_BYTES)
+                begins[family] = len(a.code)
+                a.code.extend(family.code)
+            for (_, label), at in zip(sorted(labels.items(), key=lambda each: each[0]), family.begins, strict=True):
+                label.at = begins[family] + at
         return a.finish()

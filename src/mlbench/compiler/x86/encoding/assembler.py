@@ -55,8 +55,7 @@ class Assembler:
     def align(self, size: int) -> None:
         """Fill up with what does nothing, to a multiple of `size`."""
         while len(self.code) % size:
-            left = min(size - len(self.code) % size, 8)
-            self.code += _NOPS[left]
+            self.code += _NOPS[min(size - len(self.code) % size, 8)]
 
     # General registers, 64 bits wide unless the name says otherwise.
 
@@ -95,7 +94,7 @@ class Assembler:
         """Load the address of a place in this code."""
         self._rex(to, 1, 0)
         self.code += bytes((0x8D, (to & 7) << 3 | RBP))
-        self._distance(label)
+        self.put_distance(label)
 
     def add_number(self, to: int, number: int) -> None:
         """Add a number of 32 bits with sign."""
@@ -182,16 +181,20 @@ class Assembler:
     def jump(self, to: Label) -> None:
         """Jump."""
         self.code += b"\xe9"
-        self._distance(to)
+        self.put_distance(to)
 
     def jump_if(self, condition: str, to: Label) -> None:
         """Jump where the last comparison says so: e, ne, b, ae, be, a (without sign), l, ge, le, g (with it), s, ns (its sign)."""
         self.code += bytes((0x0F, 0x80 | _CONDITIONS[condition]))
-        self._distance(to)
+        self.put_distance(to)
 
-    def call(self, register: int) -> None:
-        """Call what a register points to."""
-        self.code += (b"\x41" if register > 7 else b"") + bytes((0xFF, 0xD0 | register & 7))
+    def call(self, to: int | Label) -> None:
+        """Call what a register points to, or a place in this code."""
+        if isinstance(to, Label):
+            self.code += b"\xe8"
+            self.put_distance(to)
+            return
+        self.code += (b"\x41" if to > 7 else b"") + bytes((0xFF, 0xD0 | to & 7))
 
     def call_at(self, memory: Mem) -> None:
         """Call what memory points to."""
@@ -199,7 +202,8 @@ class Assembler:
 
     def put_distance(self, to: Label) -> None:
         """Put 32 bits of data: how far a label lies behind their end."""
-        self._distance(to)
+        self._jumps.append((len(self.code), to))
+        self.code += b"\0\0\0\0"
 
     def ret(self) -> None:
         """Return."""
@@ -332,10 +336,6 @@ class Assembler:
         if low == RSP:
             self.code.append(0x24)
         self.code += ending
-
-    def _distance(self, to: Label) -> None:
-        self._jumps.append((len(self.code), to))
-        self.code += b"\0\0\0\0"
 
 
 _NOPS = {

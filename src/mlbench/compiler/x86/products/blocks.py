@@ -16,10 +16,11 @@ from typing import Protocol
 
 from mlbench.compiler.x86.caches import Caches
 from mlbench.compiler.x86.encoding.assembler import R8, R9, R11, RAX, RBX, RCX, RDX, Label, Mem
-from mlbench.compiler.x86.encoding.isa import VectorAssembler, Vectors
+from mlbench.compiler.x86.encoding.isa import LOOP_BYTES, VectorAssembler, Vectors
+from mlbench.compiler.x86.products.endings import Ending
 from mlbench.compiler.x86.products.gemm import AHEAD_ROWS, CHUNK_INPUTS, LINE_BYTES, is_huge, is_large, most_rows, panels_of
-from mlbench.compiler.x86.products.microkernel import FLOAT_BYTES, IN_FLIGHT, UNROLLED, Block, Chunk, Shape, block_code
-from mlbench.compiler.x86.stages import FRAME_BASE, SCRATCH, Writer
+from mlbench.compiler.x86.products.microkernel import FLOAT_BYTES, IN_FLIGHT, UNROLLED, Block, BlockWriter, Chunk, Shape, Shared
+from mlbench.compiler.x86.stages import FRAME_BASE, SCRATCH, Family, Writer
 
 STEP = RCX
 """Register that has the bytes to go on with each k in the lines that a block asks for, where it asks for any."""
@@ -233,38 +234,56 @@ class Routines:
 
     def _load_table(self, panel: Panel, kind: Kind, heights: Sequence[int], *, is_one: bool) -> None:
         """Load into rax the table of the routines of these heights; its last entry is looked up and not used."""
-        asked = [self._cut.asked_bytes(panel, height if is_one else None) for height in heights]
-        keys = [_Key(self._cut.shape, panel, kind, height, each, self._post) for height, each in zip(heights, asked, strict=True)]
-        routines = [self._routine(key) for key in keys]
+        vectors, routines = self._writer.a.vectors, []
+        for height in heights:
+            asked = self._cut.asked_bytes(panel, height if is_one else None)
+            key = _Key(vectors, self._cut.shape, panel, kind, asked, self._post)
+            routines += self._writer.routines(key, [height], partial(_family, key))
         self._writer.a.lea_label(RAX, self._writer.table([*routines, routines[-1]]))
-
-    def _routine(self, key: _Key) -> Label:
-        return self._writer.routine(key, partial(_routine_code, self._writer.a.vectors, key))
 
 
 @dataclass(frozen=True, slots=True)
 class _Key:
-    """What the code of a routine depends on; `asked` is what `Cut.asked_bytes` says."""
+    """What the code of routines depends on beside their height; `asked` is what `Cut.asked_bytes` says."""
 
+    vectors: Vectors
     shape: Shape
     panel: Panel
     kind: Kind
-    height: int
     asked: int
     post: Post | None
 
 
-def _routine_code(vectors: Vectors, key: _Key) -> bytes:
-    """Return the code that computes r11 blocks of a height, one below the other."""
-    a, shape, panel, kind, height = VectorAssembler(vectors), key.shape, key.panel, key.kind, key.height
+@functools.lru_cache(maxsize=256)
+def _family(key: _Key, heights: tuple[int, ...]) -> Family:
+    """Return the code of routines for some heights.
+
+    Blocks of many accumulators share what lies before and behind their loops. That takes two calls a block, and half of the code is there.
+    """
+    a, panel = VectorAssembler(key.vectors), key.panel
+    large = [each for each in heights if each * panel.width >= IN_FLIGHT] if (key.kind.adds, key.kind.ends) == (False, True) else []
+    ending = Ending(a, key.shape, panel.width, panel.last_lanes, large)
+    begins = []
+    for height in heights:
+        a.align(LOOP_BYTES)
+        begins.append(len(a.code))
+        _put_routine(a, key, height, ending.shared if ending.is_possible and height in large else None)
+    if ending.is_possible:
+        ending.put()
+    return Family(a.finish(), tuple(begins))
+
+
+def _put_routine(a: VectorAssembler, key: _Key, height: int, shared: Shared | None) -> None:
+    """Put the code that computes r11 blocks of a height, one below the other."""
+    shape, panel, kind = key.shape, key.panel, key.kind
     again, stored = Label(), Label()
     a.put(again)
-    unrolled = unrolled_for(vectors, height, panel.width)
+    unrolled = unrolled_for(a.vectors, height, panel.width)
     lines = math.ceil(unrolled * key.asked / LINE_BYTES)
     adds = ADDS if kind.adds is None else kind.adds
     ends = ENDS if kind.ends is None else kind.ends
     chunk = Chunk(kind.inputs, adds, ends, lines, STEP, unrolled)
-    a.code += block_code(vectors, shape, chunk, Block(height, panel.width), panel.last_lanes)
+    BlockWriter(a, shape, chunk, Block(height, panel.width), panel.last_lanes, shared).write()
     if key.post is not None and kind.ends is not False:
         if kind.ends is None:
             a.load32(RAX, ENDS)
@@ -276,7 +295,6 @@ def _routine_code(vectors: Vectors, key: _Key) -> bytes:
     a.sub_number(R11, 1)
     a.jump_if("ne", again)
     a.ret()
-    return a.finish()
 
 
 @functools.cache

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import functools
 import itertools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -122,14 +122,44 @@ def block_code(vectors: Vectors, shape: Shape, chunk: Chunk, block: Block, last_
         block: the block.
         last_lanes: lanes of its last vector, which the mask keeps; 0 for all.
     """
-    return _BlockWriter(vectors, shape, chunk, block, last_lanes).code()
+    a = VectorAssembler(vectors)
+    BlockWriter(a, shape, chunk, block, last_lanes).write()
+    return a.finish()
 
 
-class _BlockWriter:
-    """Writes the code of a block: accumulators first, then the weight's vectors, then the value's numbers."""
+@dataclass(frozen=True, slots=True)
+class Shared:
+    """Code that the blocks of a panel share, whatever their height.
 
-    def __init__(self, vectors: Vectors, shape: Shape, chunk: Chunk, block: Block, last_lanes: int) -> None:
-        self._a = VectorAssembler(vectors)
+    Attributes:
+        starts: for each height, what clears the accumulators.
+        ends: for each height, what does the steps and stores the rows.
+        load_operands: puts what loads the operands of the steps, which `ends` takes from registers.
+    """
+
+    starts: Mapping[int, Label]
+    ends: Mapping[int, Label]
+    load_operands: Callable[[], None]
+
+
+class BlockWriter:
+    """Writes the code of a block: accumulators first, then the weight's vectors, then the value's numbers.
+
+    Args:
+        a: takes the code.
+        shape: of the product.
+        chunk: the inputs.
+        block: the block.
+        last_lanes: lanes of its last vector, which the mask keeps; 0 for all.
+        shared: what it calls; None to put all of it.
+    """
+
+    def __init__(
+        self, a: VectorAssembler, shape: Shape, chunk: Chunk, block: Block, last_lanes: int, shared: Shared | None = None
+    ) -> None:  # fmt: skip
+        vectors = a.vectors
+        self._a = a
+        self._shared = shared
         self._shape = shape
         self._chunk = chunk
         self._block = block
@@ -142,7 +172,8 @@ class _BlockWriter:
         self._splits = max(1, min(IN_FLIGHT // size, (self._a.usable - block.width - 1) // size, chunk.unrolled, chunk.inputs))
         self._held = self._splits * size
 
-    def code(self) -> bytes:
+    def write(self) -> None:
+        """Put the code, at a multiple of LOOP_BYTES."""
         a = self._a
         self._start()
         a.mov(RBX, RDX)
@@ -171,12 +202,14 @@ class _BlockWriter:
         self._finish()
         a.add_number(R8, self._block.rows * self._value_bytes - turns * unrolled * FLOAT_BYTES)
         a.add_number(R9, self._block.rows * self._result_bytes)
-        return a.finish()
 
     def _accumulator(self, row: int, column: int, split: int = 0) -> int:
         return (split * self._block.rows + row) * self._block.width + column
 
     def _start(self) -> None:
+        if self._shared is not None:
+            self._a.call(self._shared.starts[self._block.rows])
+            return
         for register in range(self._held):
             self._a.vzero(register)
 
@@ -200,6 +233,10 @@ class _BlockWriter:
 
     def _finish(self) -> None:
         a = self._a
+        if self._shared is not None:
+            self._shared.load_operands()
+            a.call(self._shared.ends[self._block.rows])
+            return
         for split in range(1, self._splits):
             for row, column in self._places():
                 to = self._accumulator(row, column)
