@@ -13,7 +13,7 @@ from mlbench.compiler.x86 import AVX512, Arena, Argument, BodyPlan, Product, Sha
 from mlbench.compiler.x86.body import code_of_plan
 from mlbench.compiler.x86.encoding.assembler import RAX, RBX, Mem
 from mlbench.compiler.x86.encoding.isa import VectorAssembler
-from mlbench.compiler.x86.products import blocks
+from mlbench.compiler.x86.products import blocks, gemm
 from mlbench.compiler.x86.sharing import DONE
 from mlbench.compiler.x86.stages import Stage
 from mlbench.compiler.x86.sweeps.expressions import SUM, apply, read, reduce, spread
@@ -132,18 +132,20 @@ def test_steps_follow_a_block(steps: tuple[str, ...]) -> None:
 @pytest.mark.parametrize("columns", [5, 37])
 def test_many_inputs_come_in_chunks(inputs: int, columns: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Two or more chunks are added up, whether one block or several make a panel, and the steps run once."""
-    monkeypatch.setattr(blocks, "CHUNK_INPUTS", 4)
+    for module in (blocks, gemm):
+        monkeypatch.setattr(module, "CHUNK_INPUTS", 4)
     check_product(linear(inputs, columns, 2, "add", "relu"), (1, 15, 23), tile=20)
 
 
 @pytest.mark.parametrize("huge", [False, True], ids=["large", "huge"])
 def test_lines_of_a_large_weight_are_asked_for(huge: bool, monkeypatch: pytest.MonkeyPatch) -> None:  # a parameter of a test
     """The loops that ask for lines compute what the others do."""
-    monkeypatch.setattr(blocks, "CHUNK_INPUTS", 4)
-    monkeypatch.setattr(blocks, "LARGE_BYTES", 0)
-    monkeypatch.setattr(blocks, "HUGE_BYTES", 0 if huge else 2**30)
-    asked = check_product(linear(9, 53, 2, "add"), (3, 17))
-    assert [count > 0 for count in asked] == [huge, True]
+    for module in (blocks, gemm):
+        monkeypatch.setattr(module, "CHUNK_INPUTS", 4)
+    monkeypatch.setattr(blocks, "is_large", lambda *_: True)
+    monkeypatch.setattr(blocks, "is_huge", lambda *_: huge)
+    asked = check_product(linear(9, 53, 2, "add"), (3, 8, 17))
+    assert [count > 0 for count in asked] == [False, huge, True]
 
 
 def _difference(f: Formula, one: int, other: int) -> int:
@@ -195,7 +197,8 @@ class Negate:
 @pytest.mark.parametrize("inputs", [3, 9])
 def test_code_may_follow_each_block(inputs: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """It runs once for each number of the result, behind the last chunk."""
-    monkeypatch.setattr(blocks, "CHUNK_INPUTS", 4)
+    for module in (blocks, gemm):
+        monkeypatch.setattr(module, "CHUNK_INPUTS", 4)
     product = linear(inputs, 19, 1, "add")
     body = emulator([product.stage(rows_of(Argument(0), inputs), rows_of(Argument(1), 19), Negate())], inputs, 19, 16)
     for rows in (1, 15):
