@@ -42,7 +42,8 @@ from mlbench.compiler.x86.encoding.isa import VectorAssembler
 from mlbench.compiler.x86.products.blocks import heights_of
 from mlbench.compiler.x86.products.gemm import CHUNK_INPUTS, split_rows
 from mlbench.compiler.x86.products.microkernel import STEPS
-from mlbench.compiler.x86.sharing import CLOSED, DONE, few_rows
+from mlbench.compiler.x86.sharing import few_rows
+from mlbench.compiler.x86.stages import CLOSED, DONE
 from mlbench.errors import CrewError
 from support.machine_code import expected_of, guarded, numbers
 

@@ -25,7 +25,7 @@ from mlbench.compiler.x86.calls.guard import FREE, IN_CODE, TAKEN, Guard
 from mlbench.compiler.x86.calls.results import MADE_AT_ONCE, Results
 from mlbench.compiler.x86.encoding.assembler import RAX, RCX, RDI, RDX, RSI, Assembler, Label, Mem
 from mlbench.compiler.x86.encoding.executable import Code, known_of
-from mlbench.compiler.x86.sharing import CLOSED, DONE
+from mlbench.compiler.x86.stages import CLOSED, DONE
 from mlbench.compiler.x86.team.threads import Team
 from mlbench.errors import CopyError
 from mlbench.ir import FloatArray

@@ -12,7 +12,7 @@ import pytest
 from mlbench.compiler.x86 import AVX2, AVX512, Argument, Body, BodyPlan, Vectors, View, find
 from mlbench.compiler.x86.body import code_of_plan
 from mlbench.compiler.x86.encoding.assembler import R9, R12, RBX, RDI, Mem
-from mlbench.compiler.x86.encoding.isa import LESS, NEAREST, UNORDERED, VectorAssembler
+from mlbench.compiler.x86.encoding.isa import AT_LEAST, LESS, NEAREST, UNORDERED, VectorAssembler
 from mlbench.compiler.x86.sweeps import vector_math as functions
 from mlbench.compiler.x86.sweeps.elementwise import BINARY, UNARY
 from mlbench.compiler.x86.sweeps.expressions import MAX, MIN, SUM, Expression, apply, number, read, reduce, spread
@@ -62,6 +62,8 @@ NARROW: dict[str, tuple[Callable[[VectorAssembler], object], str]] = {
     "vpermilps ymm1,ymm2,0x4e": (lambda a: a.vswap(1, 2, 2), "c4 e3 7d 04 ca 4e"),
     "vperm2f128 ymm9,ymm10,ymm10,0x1": (lambda a: a.vswap(9, 10, 4), "c4 43 2d 06 ca 01"),
     "vmovss DWORD [rdi+0x8],xmm9": (lambda a: a.vstore_first(Mem(RDI, 8), 9), "c4 61 7e 11 4f 08"),
+    "vcvttss2si r9d,DWORD [r12+0x4]": (lambda a: a.vtruncated(R9, Mem(R12, 4)), "c4 41 7e 2c 4c 24 04"),
+    "vcmpgeps ymm9,ymm10,ymm2": (lambda a: a.vcompare(9, 10, 2, AT_LEAST), "c4 61 2c c2 ca 0d"),
 }
 WIDE: dict[str, tuple[Callable[[VectorAssembler], object], str]] = {
     "vsubps zmm9,zmm2,ZMMWORD [r12+0x40]": (lambda a: a.vsub(9, 2, Mem(R12, 64)), "62 51 6c 48 5c 4c 24 01"),
@@ -383,7 +385,6 @@ WITHOUT_CODE = {
             "where_else",
             "argmax",
             "argmin",
-            "gather",
             "less_values",
             "less_equal_values",
             "equal_values",
@@ -403,6 +404,6 @@ WITHOUT_CODE = {
 
 def test_every_op_has_code_or_a_reason() -> None:
     """An op is a product, is swept, or is listed above."""
-    elsewhere = {"matmul", "softmax", "log_softmax", "layer_norm", "rms_norm", "concat", "slice", "repeat_column"}
+    elsewhere = {"matmul", "softmax", "log_softmax", "layer_norm", "rms_norm", "concat", "slice", "repeat_column", "gather"}
     reductions = {name for name in OPS if name.startswith("reduce_")}
     assert {*UNARY, *BINARY, *elsewhere, *reductions, *WITHOUT_CODE} == set(OPS)

@@ -139,7 +139,9 @@ class Emulator:
     def _step(self, name: str, operands: list[str]) -> int | None:
         if name.startswith("j"):
             return int(operands[0], 16) if self._holds(name) else None
-        if name.startswith(("v", "k")):
+        if name == "vcvttss2si":
+            self._write(operands[0], int(np.frombuffer(ctypes.string_at(self._address(operands[1]), 4), np.float32)[0]))
+        elif name.startswith(("v", "k")):
             self._vector_step(name, operands)
         else:
             self._general_step(name, operands)
@@ -261,6 +263,9 @@ _COMPARISONS: dict[str, Callable[..., npt.NDArray[np.bool_]]] = {
     "vcmpleps": np.less_equal,
     "vcmpeqps": np.equal,
     "vcmpunordps": lambda one, other: np.isnan(one) | np.isnan(other),
+    "vcmpneqps": np.not_equal,
+    "vcmpgeps": np.greater_equal,
+    "vcmpgtps": np.greater,
     "vcmpngeps": lambda one, other: ~(one >= other),
 }
 _MULTIPLY_ADDS: dict[str, Callable[..., npt.NDArray[np.float64]]] = {

@@ -6,17 +6,18 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
-from mlbench.compiler.x86 import AVX2, Argument, View
+from mlbench.compiler.x86 import AVX2, Argument, Stage, View
 from mlbench.compiler.x86.sweeps.along_rows import REDUCTIONS, exponentials, layer_norm, log_softmax, rms_norm, softmax
 from mlbench.compiler.x86.sweeps.elementwise import BINARY, UNARY
 from mlbench.compiler.x86.sweeps.expressions import Expression, apply, number, read, spread
+from mlbench.compiler.x86.sweeps.lookup import MOST_ENTRIES, Lookup
 from mlbench.compiler.x86.sweeps.rowwise import Sweep
 from mlbench.ir import BYTES_PER_NUMBER, FloatArray, Graph, Node, Step, op_named
 
 Place = Callable[[str], View]
 """Where the rows of a value lie."""
 _ROW_WISE: Mapping[str, Callable[..., Expression]] = {"log_softmax": log_softmax, "layer_norm": layer_norm, "rms_norm": rms_norm}
-_OWN = {*BINARY, *REDUCTIONS, *_ROW_WISE, "softmax", "concat", "slice", "repeat_column"}
+_OWN = {*BINARY, *REDUCTIONS, *_ROW_WISE, "softmax", "concat", "slice", "repeat_column", "gather"}
 """Ops that there is code for, but not behind another one."""
 
 
@@ -30,6 +31,10 @@ def why_not(graph: Graph, node: Node, steps: Sequence[Step]) -> str:
         arrays = [graph.constants[name] for name in step.operands]
         if step.op not in UNARY and (index or not own or step.op not in _OWN):
             return f"there is no code for {step.op}"
+        if step.op == "gather":
+            if len(arrays[0]) > MOST_ENTRIES or not arrays[0].flags.c_contiguous:
+                return f"the table of gather has gaps, or more than {MOST_ENTRIES:,} entries"
+            continue
         if any(array.ndim > 1 or not array.flags.c_contiguous or np.isnan(array).any() for array in arrays):
             return f"an operand of {step.op} is a strip, has gaps, or has NaN"
         if step.op == "celu" and not all((array > 0).all() for array in arrays):
@@ -41,7 +46,7 @@ def why_not(graph: Graph, node: Node, steps: Sequence[Step]) -> str:
     return ""
 
 
-def sweeps_of(graph: Graph, node: Node, steps: Sequence[Step], place: Place) -> tuple[Sweep, ...]:
+def sweeps_of(graph: Graph, node: Node, steps: Sequence[Step], place: Place) -> tuple[Sweep | Lookup, ...]:
     """Return the stages that compute a node and some steps behind it; of a product, which is there already, the steps alone.
 
     Args:
@@ -55,6 +60,8 @@ def sweeps_of(graph: Graph, node: Node, steps: Sequence[Step], place: Place) -> 
         return (Sweep(node.columns, ((target, _with_steps(graph, read(target), steps)),)),)
     if node.op == "concat":
         return tuple(_copies(graph, node, steps, place))
+    if node.op == "gather":
+        return _looked_up(graph, node, steps, place)
     columns = [graph.columns_of(value) for value in node.values]
     widest = max(*columns, node.columns)
     values = [read(place(value), is_wide=width == widest) for value, width in zip(node.values, columns, strict=True)]
@@ -73,7 +80,7 @@ def sweeps_of(graph: Graph, node: Node, steps: Sequence[Step], place: Place) -> 
 
 def fused_sweeps(
     graph: Graph, items: Sequence[tuple[Node, Sequence[Step]]], place: Place, fits: Callable[[Sweep], bool]
-) -> tuple[Sweep, ...]:
+) -> tuple[Stage, ...]:
     """Return the stages that compute nodes that follow each other; element-wise ones become one, whose values between stay in registers.
 
     Args:
@@ -82,7 +89,7 @@ def fused_sweeps(
         place: says where a value lies.
         fits: says whether there are registers for a stage, and whether what it writes is apart from what it reads.
     """
-    made: list[Sweep] = []
+    made: list[Stage] = []
     group: list[tuple[Node, Sequence[Step]]] = []
     fused: Sweep | None = None
     for item in items:
@@ -157,6 +164,14 @@ def _copies(graph: Graph, node: Node, steps: Sequence[Step], place: Place) -> li
     if steps:
         made.append(Sweep(node.columns, ((target, _with_steps(graph, read(target), steps)),)))
     return made
+
+
+def _looked_up(graph: Graph, node: Node, steps: Sequence[Step], place: Place) -> tuple[Sweep | Lookup, ...]:
+    table, target = graph.constants[node.operands[0]], place(node.output)
+    entries, _, width = table.shape
+    columns = graph.columns_of(node.values[0])
+    found = Lookup(columns, entries, width, int(table.ctypes.data), place(node.values[0]), target)
+    return (found, Sweep(node.columns, ((target, _with_steps(graph, read(target), steps)),))) if steps else (found,)
 
 
 def _with_steps(graph: Graph, value: Expression, steps: Sequence[Step]) -> Expression:

@@ -1,4 +1,4 @@
-"""Which columns of the inputs are indices of a table, and how many entries it has."""
+"""Which columns of the inputs are indices of a table, how many entries it has, and what an index is told that it does not have."""
 
 from __future__ import annotations
 
@@ -7,11 +7,17 @@ from collections.abc import Mapping
 import numpy as np
 import numpy.typing as npt
 
+from mlbench.errors import InputError
 from mlbench.ir.graph import Graph
 
 _MOVES = {"slice", "concat", "repeat_column"}
 _Column = tuple[str, int] | None
 """The input and the column of it that a column of a value is; None for one that was computed."""
+
+
+def index_error(found: float, entries: int) -> InputError:
+    """Return what to raise for an index that a table does not have."""
+    return InputError(f"index {found:.9g} of a table of {entries} entries; expected 0 to {entries - 1}, or from the end {-entries} to -1")
 
 
 def table_entries(graph: Graph) -> Mapping[str, npt.NDArray[np.int64]]:

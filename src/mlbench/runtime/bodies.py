@@ -5,7 +5,8 @@ from __future__ import annotations
 import ctypes
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from functools import partial
+from typing import Any, NoReturn
 
 import numpy as np
 import numpy.typing as npt
@@ -15,7 +16,7 @@ from mlbench.compiler.schedule.program import Program
 from mlbench.compiler.x86 import Arrays, Body, BodyPlan, Team, Work, code_of, few_rows, inner
 from mlbench.compiler.x86.counts.counting import counted
 from mlbench.compiler.x86.counts.decoding import InstructionCounts
-from mlbench.ir import FloatArray
+from mlbench.ir import FloatArray, index_error
 from mlbench.runtime.x86_backend import Run, array_columns, instructions, stages_of
 
 FLOAT_BYTES = 4
@@ -74,7 +75,8 @@ class Generated:
         places = np.zeros(len(self.arrays.inputs) + len(self.arrays.outputs), np.uint64)
         address = int(places.ctypes.data)
         code = ctypes.string_at(body.address, body.size_bytes)
-        return counted(code, body.address, {"rdi": address, "rsi": rows}, [(address, places.nbytes)])
+        tables = [(address, places.nbytes), (int(body.refusal.ctypes.data), body.refusal.nbytes)]
+        return counted(code, body.address, {"rdi": address, "rsi": rows}, tables)
 
 
 def generated(program: Program, plan: MemoryPlan, memory: Memory, run: Run, most_rows: int, team: Team | None = None) -> Generated:
@@ -104,8 +106,19 @@ def generated(program: Program, plan: MemoryPlan, memory: Memory, run: Run, most
         alone_rows = few_rows(flop, team.threads)
         released_rows = min(released_rows, alone_rows + 1)
     body_plan = BodyPlan(stages, strides, tile_rows, base, tuple(others), alone_rows)
-    work = Work(Body(instructions(), body_plan, program, memory, team=team), released_rows, team)
+    body = Body(instructions(), body_plan, program, memory, team=team)
+    work = Work(body, released_rows, team, partial(_refuse, body.refusal) if body_plan.may_refuse else None)
     return Generated(arrays, work, inner(arrays, work))
+
+
+def _refuse(refusal: npt.NDArray[np.uint64]) -> NoReturn:
+    """Raise what a call raises in which an index was in no table.
+
+    Raises:
+        InputError: always.
+    """
+    bits, entries = refusal[1:].view(np.uint32)
+    raise index_error(float(bits.view(np.float32)), int(entries))
 
 
 def _work_of_a_row(program: Program, run: Run) -> tuple[int, int]:

@@ -117,10 +117,13 @@ def _check_swept(program: Program, node: Node, where: str) -> None:
         raise GraphError(f"{where}: the graph has no static buffers; generated code has addresses in it")
     if FEATURES in (schedule.layout, *map(program.layout_of, node.values)):
         raise GraphError(f"{where}: generated code reads or writes feature after feature; it knows rows alone")
-    own = () if op_named(node.op).is_product else node.operands
+    op = op_named(node.op)
+    own = () if op.is_product or op.is_lookup else node.operands
     swept = [*own, *(name for step in program.swept_steps(node) for name in step.operands)]
     if any(graph.constants[name].ndim > 1 or not graph.constants[name].flags.c_contiguous for name in swept):
         raise GraphError(f"{where}: a strip, or an operand with gaps, in a sweep; expected a row, number after number, or a scalar")
+    if op.is_lookup and not graph.constants[node.operands[0]].flags.c_contiguous:
+        raise GraphError(f"{where}: a table with gaps in a sweep; expected entry after entry")
 
 
 def _check_inside(program: Program, node: Node, where: str) -> None:

@@ -18,8 +18,8 @@ from mlbench.compiler.x86.products.blocks import Post, Stored
 from mlbench.compiler.x86.products.gemm import MOST_SIZE, best_width, described, pack
 from mlbench.compiler.x86.products.microkernel import MOST_OPERANDS, STEPS, Shape
 from mlbench.compiler.x86.products.product import Product
-from mlbench.compiler.x86.sharing import CLOSED, DONE, few_rows
-from mlbench.compiler.x86.stages import Arena, Argument, Stage, View, Writer
+from mlbench.compiler.x86.sharing import few_rows
+from mlbench.compiler.x86.stages import CLOSED, DONE, REFUSED, Arena, Argument, Stage, View, Writer
 from mlbench.compiler.x86.team.threads import ENDED, FORKED, Team, start_helper
 from mlbench.compiler.x86.tiles import Plan as BodyPlan
 
@@ -35,6 +35,7 @@ __all__ = [
     "LOOKED_AT",
     "MOST_OPERANDS",
     "MOST_SIZE",
+    "REFUSED",
     "STEPS",
     "TAKEN",
     "Arena",

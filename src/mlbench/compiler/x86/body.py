@@ -4,7 +4,7 @@
 
 `places` are the addresses of the arrays that come with a call. `rows` is read at run time, so that one code serves every number of rows
 from 1 on. The stages run on a tile of rows from the first to the last, so that what lies between them stays in the second cache, and then
-on the next tile. The result is DONE, or CLOSED where the threads of a team are no more.
+on the next tile. The result is DONE, or CLOSED where the threads of a team are no more, or REFUSED where an index was in no table.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ from mlbench.compiler.x86.encoding.assembler import RAX, RDI, RSI, RSP, Mem
 from mlbench.compiler.x86.encoding.executable import Code
 from mlbench.compiler.x86.encoding.isa import Vectors
 from mlbench.compiler.x86.products.product import Product
-from mlbench.compiler.x86.sharing import DONE, emit_shared_body, handed_words
+from mlbench.compiler.x86.sharing import emit_shared_body, handed_words
 from mlbench.compiler.x86.stages import ARENA_BASE, FRAME_BASE, Writer, argument
 from mlbench.compiler.x86.team.threads import Team
-from mlbench.compiler.x86.tiles import Plan, emit_tiles
+from mlbench.compiler.x86.tiles import Plan, emit_result, emit_tiles, forget_refusal
 
 
 class Body:
@@ -39,6 +39,7 @@ class Body:
         size_bytes: of the code.
         code: where it lies.
         team: the threads.
+        refusal: what the last call could not compute: REFUSED or 0; an index as float32, and in the upper half the entries of its table.
 
     Raises:
         CodeError: when the system gives no memory that code may run in.
@@ -46,7 +47,8 @@ class Body:
 
     def __init__(self, vectors: Vectors, plan: Plan, *kept: object, team: Team | None = None, caches: Caches | None = None) -> None:
         handed = np.zeros(handed_words(plan), np.uint64)
-        code = code_of_plan(vectors, plan, team, int(handed.ctypes.data), caches)
+        self.refusal = np.zeros(2, np.uint64)
+        code = code_of_plan(vectors, plan, team, int(handed.ctypes.data), int(self.refusal.ctypes.data), caches=caches)
         self.code = Code(code)
         self.address = self.code.address
         self.size_bytes = len(code)
@@ -54,7 +56,9 @@ class Body:
         self._kept = (handed, kept)
 
 
-def code_of_plan(vectors: Vectors, plan: Plan, team: Team | None = None, handed: int = 0, caches: Caches | None = None) -> bytes:
+def code_of_plan(
+    vectors: Vectors, plan: Plan, team: Team | None = None, handed: int = 0, refusal: int = 0, *, caches: Caches | None = None
+) -> bytes:
     """Return the code of a body.
 
     Args:
@@ -62,10 +66,11 @@ def code_of_plan(vectors: Vectors, plan: Plan, team: Team | None = None, handed:
         plan: what it runs.
         team: the threads that share it.
         handed: address of what a call hands over to the other threads.
+        refusal: address of what `Body.refusal` is.
         caches: of the processor, which the code of products follows; None for this one.
     """
     weights_bytes = sum(stage.weight_bytes for stage in plan.stages if isinstance(stage, Product))
-    writer = Writer(vectors, plan.tile_rows, caches, weights_bytes)
+    writer = Writer(vectors, plan.tile_rows, refusal, caches, weights_bytes)
     if team is None:
         _emit_body(writer, plan)
     else:
@@ -81,8 +86,9 @@ def _emit_body(writer: Writer, plan: Plan) -> None:
         a.load(RAX, Mem(RDI, 8 * index))
         a.store(argument(index), RAX)
     a.mov_number(ARENA_BASE, plan.arena)
+    forget_refusal(writer, plan)
     a.mov(RAX, RSI)
     emit_tiles(writer, plan)
     a.vzeroupper()
-    a.mov_number(RAX, DONE)
+    emit_result(writer, plan)
     restore(a, plan.frame_bytes)

@@ -20,12 +20,10 @@ from mlbench.compiler.x86.encoding.abi import restore, save
 from mlbench.compiler.x86.encoding.assembler import R8, RAX, RBX, RCX, RDI, RDX, RSI, RSP, Label, Mem
 from mlbench.compiler.x86.products.gemm import panels_of
 from mlbench.compiler.x86.products.product import Product
-from mlbench.compiler.x86.stages import ARENA_BASE, FIRST, FRAME_BASE, MINE, ROWS, Stage, Writer, argument
+from mlbench.compiler.x86.stages import ARENA_BASE, CLOSED, FIRST, FRAME_BASE, MINE, ROWS, Stage, Writer, argument
 from mlbench.compiler.x86.team.threads import Team, emit_done, emit_job, emit_look, emit_wait
-from mlbench.compiler.x86.tiles import Plan, emit_tiles
+from mlbench.compiler.x86.tiles import Plan, emit_result, emit_tiles, forget_refusal
 
-DONE, CLOSED = 0, 1
-"""What a body returns: the results are there; or its team is closed, and what lies in the results means nothing."""
 UNEVEN = 1.1
 """Panels are shared where the largest share is at most so many times the mean; else rows, where there are some for everybody."""
 LEAST_SHARED_ROWS = 4
@@ -59,6 +57,7 @@ def emit_shared_body(writer: Writer, plan: Plan, team: Team, handed: int) -> Non
     save(a, plan.frame_bytes)
     a.mov(FRAME_BASE, RSP)
     emit_look(a, team.address, closed)
+    forget_refusal(writer, plan)
     a.mov_number(R8, handed)
     a.store(Mem(R8), RSI)
     for index in range(len(plan.strides)):
@@ -73,7 +72,7 @@ def emit_shared_body(writer: Writer, plan: Plan, team: Team, handed: int) -> Non
     a.put(together)
     parts.emit_call(closed)
     a.put(end)
-    a.mov_number(RAX, DONE)
+    emit_result(writer, plan)
     restore(a, plan.frame_bytes)
     a.put(closed)
     a.vzeroupper()

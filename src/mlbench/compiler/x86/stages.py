@@ -27,6 +27,9 @@ thread in the tile, and how many it has. From SCRATCH on a stage may keep what i
 SCRATCH_WORDS = 24
 ARGUMENTS = SCRATCH + 8 * SCRATCH_WORDS
 """Offset in the frame of the addresses of the arguments' first rows of this tile."""
+DONE, CLOSED, REFUSED = 0, 1, 2
+"""What a body returns: the results are there; or its team is closed, or an index was in no table, and what lies in the results means
+nothing."""
 MASKS = np.array([-1] * 8 + [0] * 8, np.int32)
 """What AVX2 takes its masks from; it lives as long as the process."""
 
@@ -91,6 +94,7 @@ class Writer:
     Args:
         vectors: the instructions.
         most_rows: rows of a tile at most.
+        refusal: address of two words of 64 bits, which a stage writes where it cannot compute what it should: REFUSED, and what it found.
         caches: of the processor; None for this one.
         weights_bytes: size of the weights of all products of the body.
 
@@ -98,15 +102,19 @@ class Writer:
         a: the code so far.
         masks: address of the table for `VectorAssembler.set_mask`.
         most_rows: rows that a stage has to compute at most.
+        refusal: see there.
         shares_rows: a stage has to compute some rows of the tile, from `FIRST` on, and not all of them.
     """
 
-    def __init__(self, vectors: Vectors, most_rows: int, caches: Caches | None = None, weights_bytes: int = 0) -> None:
+    def __init__(
+        self, vectors: Vectors, most_rows: int, refusal: int = 0, caches: Caches | None = None, weights_bytes: int = 0
+    ) -> None:  # fmt: skip
         self.a = VectorAssembler(vectors)
         self.caches = caches or find_caches()
         self.weights_bytes = weights_bytes
         self.masks = int(MASKS.ctypes.data)
         self.most_rows = most_rows
+        self.refusal = refusal
         self.shares_rows = False
         self._families: dict[Hashable, tuple[Callable[[tuple[int, ...]], Family], dict[int, Label]]] = {}
         self._tables: dict[tuple[int, ...], tuple[Label, Sequence[Label]]] = {}

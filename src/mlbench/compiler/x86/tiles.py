@@ -6,7 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from mlbench.compiler.x86.encoding.assembler import RAX, RCX, Label, Mem
-from mlbench.compiler.x86.stages import ARGUMENTS, FRAME_BASE, LEFT, ROWS, Stage, Writer, argument
+from mlbench.compiler.x86.stages import ARGUMENTS, DONE, FRAME_BASE, LEFT, ROWS, Stage, Writer, argument
+from mlbench.compiler.x86.sweeps.lookup import Lookup
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +35,28 @@ class Plan:
         """The size of the frame: 8 more than a multiple of 16, because of what `save` pushes."""
         size: int = ARGUMENTS + 8 * len(self.strides)
         return size + (8 if size % 16 == 0 else 0)
+
+    @property
+    def may_refuse(self) -> bool:
+        """Whether a stage may be unable to compute what it should."""
+        return any(isinstance(stage, Lookup) for stage in self.stages)
+
+
+def forget_refusal(writer: Writer, plan: Plan) -> None:
+    """Forget what a call before could not compute; takes rax and rcx."""
+    if plan.may_refuse:
+        writer.a.mov_number(RCX, writer.refusal)
+        writer.a.mov_number(RAX, DONE)
+        writer.a.store(Mem(RCX), RAX)
+
+
+def emit_result(writer: Writer, plan: Plan) -> None:
+    """Load what a body returns that computed all: DONE or REFUSED."""
+    if plan.may_refuse:
+        writer.a.mov_number(RCX, writer.refusal)
+        writer.a.load(RAX, Mem(RCX))
+    else:
+        writer.a.mov_number(RAX, DONE)
 
 
 def emit_tiles(writer: Writer, plan: Plan, emit: Callable[[Stage], None] | None = None, between: Callable[[], None] | None = None) -> None:

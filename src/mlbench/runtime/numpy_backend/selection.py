@@ -10,8 +10,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from mlbench.errors import InputError
-from mlbench.ir import FloatArray
+from mlbench.ir import FloatArray, index_error
 
 _INDEX_BYTES = np.dtype(np.intp).itemsize
 
@@ -99,5 +98,4 @@ def gather_into(x: FloatArray, table: FloatArray, out: FloatArray, scratch: Floa
 def _check_index(lowest: float, highest: float, entries: int) -> None:
     """Refuse indices that a table does not have, and NaN, which is an index far below."""
     if not (lowest >= -entries and highest < entries):
-        found = highest if lowest >= -entries else lowest
-        raise InputError(f"index {found} of a table of {entries} entries; expected 0 to {entries - 1}, or from the end {-entries} to -1")
+        raise index_error(highest if lowest >= -entries else lowest, entries)

@@ -29,7 +29,7 @@ from mlbench.compiler.x86.calls.results import Results
 from mlbench.compiler.x86.encoding.assembler import R8, R9, R10, R11, RAX, RCX, RDI, RDX, RSI, RSP, Assembler, Label, Mem
 from mlbench.compiler.x86.encoding.executable import Code, builtin, interpreter_address
 from mlbench.compiler.x86.layout import ARRAY_DATA, ARRAY_SHAPE, IS_READABLE, IS_WRITEABLE, TUPLE_ITEMS, TUPLE_SIZE
-from mlbench.compiler.x86.sharing import DONE
+from mlbench.compiler.x86.stages import DONE, REFUSED
 from mlbench.compiler.x86.team.threads import Team, emit_look
 
 _OUT = sys.intern("out")
@@ -52,11 +52,13 @@ class Work:
         body: computes the rows.
         released_rows: a call of so many rows or more gives the interpreter's lock away.
         team: the threads that the body runs on; None where it runs on the calling one alone.
+        refuse: raises what a call raises that the body refused; None where the body refuses none.
     """
 
     body: Addressed
     released_rows: int
     team: Team | None = None
+    refuse: Callable[[], object] | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -92,7 +94,7 @@ def entry(arrays: Arrays, work: Work, own: Own, otherwise: Callable[..., Any], a
 def inner(arrays: Arrays, work: Work) -> Callable[..., Any]:
     """Return `function(x0, x1, ..., y0, y1, ...)`, which returns y0, or x0 where an input cannot be read or the team is closed.
 
-    The rows are those of x0. There is one at least.
+    The rows are those of x0. There is one at least. It raises what `Work.refuse` does where the body refuses.
     """
     return builtin("rows", Code(_EntryWriter(arrays, work).inner()), work)
 
@@ -115,7 +117,7 @@ class _EntryWriter:
         self._given = [Mem(RSP, 8 * (words + 3 + index)) for index in range(3)]
         self._frame = 8 * (words + 6) + 8 * (words % 2 == 0)
         assert self._frame % 16 == 8
-        self._otherwise = Label()
+        self._otherwise, self._failed = Label(), Label()
         self._checks = ArrayChecks(self.a, self._otherwise)
 
     def entry(self, own: Own, otherwise: Callable[..., Any]) -> bytes:
@@ -145,6 +147,7 @@ class _EntryWriter:
         a.store(self._result, R8)
         self._call(own.guard)
         self._return()
+        a.put(self._failed)
         a.put(self._otherwise)
         a.mov_number(RDI, id(otherwise))
         for register, place in zip((RSI, RDX, RCX), self._given, strict=True):
@@ -175,6 +178,11 @@ class _EntryWriter:
         a.store(self._result, R8)
         self._call(None)
         self._return()
+        a.put(self._failed)
+        if self._work.refuse is not None:
+            a.cmp_number(RAX, REFUSED)
+            a.jump_if("ne", self._otherwise)
+            self._raise(self._work.refuse)
         a.put(self._otherwise)
         a.load(RSI, self._given[0])
         a.load(R8, Mem(RSI))
@@ -267,7 +275,7 @@ class _EntryWriter:
         self._checks.apart(own.memory)
 
     def _call(self, guard: Guard | None) -> None:
-        """Run the body on the rows in r10, and go elsewhere where its team turned out to be closed."""
+        """Run the body on the rows in r10, and go elsewhere where its team turned out to be closed, or it refused."""
         a = self.a
         short, done = Label(), Label()
         least = self._work.released_rows
@@ -281,9 +289,9 @@ class _EntryWriter:
             a.put(short)
             self._call_body()
             a.put(done)
-        if self._work.team is not None:
+        if self._work.team is not None or self._work.refuse is not None:
             a.cmp_number(RAX, DONE)
-            a.jump_if("ne", self._otherwise)
+            a.jump_if("ne", self._failed)
 
     def _call_without_lock(self, guard: Guard | None) -> None:
         a = self.a
@@ -313,6 +321,18 @@ class _EntryWriter:
         a.mov(RSI, R10)
         a.mov_number(RAX, self._work.body.address)
         a.call(RAX)
+
+    def _raise(self, refuse: Callable[[], object]) -> None:
+        """Call what raises, and return as a function does that raised."""
+        a = self.a
+        a.mov_number(RDI, id(refuse))
+        a.mov(RSI, RSP)
+        a.mov_number(RDX, 0)
+        a.mov_number(RCX, 0)
+        a.mov_number(RAX, interpreter_address("PyObject_Vectorcall"))
+        a.call(RAX)
+        a.add_number(RSP, self._frame)
+        a.ret()
 
     def _return(self) -> None:
         """Return the object, with a reference for the caller."""

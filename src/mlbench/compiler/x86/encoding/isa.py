@@ -31,7 +31,7 @@ AVX512 = Vectors("AVX-512", 16, 32, has_masks=True)
 AVX2 = Vectors("AVX2", 8, 16, has_masks=False)
 MASK, _FREE_MASK = 1, 2
 """The mask register that keeps the lanes of the last vector of a row, and one for what a comparison finds."""
-LESS, UNORDERED, NOT_EQUAL, EQUAL = 1, 3, 4, 0
+EQUAL, LESS, LESS_EQUAL, UNORDERED, NOT_EQUAL, AT_LEAST, GREATER = 0, 1, 2, 3, 4, 13, 14
 """Predicates of `vcompare`; of a NaN all are false but UNORDERED and NOT_EQUAL."""
 NEAREST, DOWN, TOWARDS_ZERO = 8, 9, 11
 """How `vround` rounds, without raising a flag for it."""
@@ -198,6 +198,10 @@ class VectorAssembler(Assembler):
     def vwhole(self, to: int, one: int | Mem) -> None:
         """Make whole numbers of float32, rounded to the nearest (cvtps2dq)."""
         self._three(0x5B, _F, _66, to, 0, one)
+
+    def vtruncated(self, to: int, one: Mem) -> None:
+        """Load a number as a whole one of 32 bits into a general register, the rest of which becomes 0 (cvttss2si)."""
+        self.vex(0x2C, _F, _F3, to, 0, one)
 
     def vround(self, to: int, one: int, how: int) -> None:
         """Round to a whole number that stays float32: NEAREST, DOWN or TOWARDS_ZERO (rndscaleps, roundps)."""
