@@ -14,13 +14,15 @@ from mlbench.compiler.x86.body import code_of_plan
 from mlbench.compiler.x86.encoding.assembler import R9, R12, RBX, RDI, Mem
 from mlbench.compiler.x86.encoding.isa import AT_LEAST, LESS, NEAREST, UNORDERED, VectorAssembler
 from mlbench.compiler.x86.sweeps import vector_math as functions
-from mlbench.compiler.x86.sweeps.elementwise import BINARY, UNARY
+from mlbench.compiler.x86.sweeps.along_rows import place_along
+from mlbench.compiler.x86.sweeps.elementwise import BINARY, EMITS
 from mlbench.compiler.x86.sweeps.expressions import MAX, MIN, SUM, Expression, apply, number, read, reduce, spread
 from mlbench.compiler.x86.sweeps.formula import Formula
 from mlbench.compiler.x86.sweeps.registers import allocate
 from mlbench.compiler.x86.sweeps.rowwise import Sweep
-from mlbench.ir import OPS
+from mlbench.ir import OPS, Graph, Node, frozen
 from mlbench.ir.reference import REFERENCES
+from mlbench.runtime import BaselineRunner
 from support.emulator import OBJDUMP, Emulator
 from support.exhaustive import tries
 
@@ -257,6 +259,48 @@ def test_what_was_written_is_read_again(vectors: Vectors) -> None:
     np.testing.assert_allclose(y, wide / wide.sum(axis=1, keepdims=True), rtol=2e-6)
 
 
+SPECIAL = (0.0, -0.0, 0.4, -0.4, 0.5, -0.5, 1.5, 2.5, -2.5, 1.0, -1.0, 2.0**23 + 1, 2.0**25, -3e38, 1e-45, -1e-45, np.inf, -np.inf, np.nan)
+"""Numbers at which ops that choose or round differ from each other."""
+EXACT = (
+    "floor", "ceil", "round", "trunc", "sign", "equal", "less", "less_equal", "greater", "greater_equal", "equal_values", "less_values",
+    "less_equal_values", "where", "where_else",
+)  # fmt: skip
+
+
+@needs_code
+@pytest.mark.parametrize("vectors", ANYWHERE)
+@pytest.mark.parametrize("name", EXACT)
+def test_what_chooses_or_rounds_is_exactly_numpys(vectors: Vectors, name: str) -> None:
+    """Of all pairs of special numbers, NaN and the sign of zero included, as the eager runner has it."""
+    op = OPS[name]
+    grid = [np.array(each, np.float32).reshape(1, -1) for each in np.meshgrid(SPECIAL, SPECIAL)]
+    arrays = [*grid, grid[0] + 1][: op.values + op.constants]
+    inputs = tuple(f"x{index}" for index in range(op.values))
+    constants = {"k": frozen(arrays[-1][0])} if op.constants else {}
+    node = Node(name, (*inputs, *constants), "y", grid[0].size)
+    expected = BaselineRunner(Graph(dict.fromkeys(inputs, grid[0].size), constants, (node,), ("y",))).run(*arrays[: op.values])
+    found = swept(vectors, lambda *values: apply(EMITS[name], *values), *arrays)
+    np.testing.assert_array_equal(found, expected)
+    is_number = ~np.isnan(expected)
+    np.testing.assert_array_equal(np.signbit(found)[is_number], np.signbit(expected)[is_number])
+
+
+@needs_code
+@pytest.mark.parametrize("vectors", ANYWHERE)
+@pytest.mark.parametrize("columns", [1, 37])
+def test_a_place_is_the_first_of_equals_or_the_first_nan(vectors: Vectors, columns: int) -> None:
+    """Wherever they are in the row, as NumPy has it; infinities are numbers like others."""
+    random = np.random.default_rng(columns)
+    x = random.choice(np.array([-np.inf, -1, -0.0, 0, 1, np.inf], np.float32), (12, columns))
+    x[:2] = [[-np.inf], [np.inf]]
+    x[6:] = np.where(random.random((6, columns)) < 2 / columns, np.float32(np.nan), x[6:])
+    numbered = np.arange(columns, dtype=np.float32)
+    places = read(View(int(numbered.ctypes.data), 0))
+    for reduction, expected in ((MAX, x.argmax(axis=1)), (MIN, x.argmin(axis=1))):
+        found = swept(vectors, lambda v, reduction=reduction: place_along(reduction, v, places), x, kept=numbered)
+        np.testing.assert_array_equal(found[:, 0], expected)
+
+
 # --- functions ----------------------------------------------------------------------------------------------------------
 
 
@@ -374,36 +418,25 @@ def test_a_power_errs_by_6_units(vectors: Vectors, base: tuple[float, float], ex
 WITHOUT_CODE = {
     "sin": "beyond some millions, an angle needs more digits of pi than its reduction in float32 has",
     "cos": "beyond some millions, an angle needs more digits of pi than its reduction in float32 has",
-    **dict.fromkeys(
-        (
-            "less",
-            "less_equal",
-            "greater",
-            "greater_equal",
-            "equal",
-            "where",
-            "where_else",
-            "argmax",
-            "argmin",
-            "less_values",
-            "less_equal_values",
-            "equal_values",
-            "fmod_values",
-            "fmod",
-            "floor",
-            "ceil",
-            "round",
-            "trunc",
-            "sign",
-        ),
-        "it chooses or rounds, which no sweep does yet",
-    ),
+    **dict.fromkeys(("fmod", "fmod_values"), "its remainder is exact for quotients of any size, which takes a division digit by digit"),
 }
 """Ops that stay with NumPy, and why."""
 
 
 def test_every_op_has_code_or_a_reason() -> None:
     """An op is a product, is swept, or is listed above."""
-    elsewhere = {"matmul", "softmax", "log_softmax", "layer_norm", "rms_norm", "concat", "slice", "repeat_column", "gather"}
+    elsewhere = {
+        "matmul",
+        "softmax",
+        "log_softmax",
+        "layer_norm",
+        "rms_norm",
+        "concat",
+        "slice",
+        "repeat_column",
+        "gather",
+        "argmax",
+        "argmin",
+    }
     reductions = {name for name in OPS if name.startswith("reduce_")}
-    assert {*UNARY, *BINARY, *elsewhere, *reductions, *WITHOUT_CODE} == set(OPS)
+    assert {*EMITS, *elsewhere, *reductions, *WITHOUT_CODE} == set(OPS)

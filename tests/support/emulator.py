@@ -294,7 +294,7 @@ _OPERATIONS: dict[str, Callable[..., npt.NDArray[np.generic]]] = {
     "vpsrad": lambda one, bits: one.view(np.int32) >> np.int32(bits),
     "vcvtdq2ps": lambda one: one.view(np.int32).astype(np.float32),
     "vcvtps2dq": lambda one: np.rint(one.view(np.float32)).astype(np.int32),
-    "vrndscaleps": lambda one, how: {8: np.rint, 9: np.floor, 11: np.trunc}[how](one.view(np.float32)),
+    "vrndscaleps": lambda one, how: {8: np.rint, 9: np.floor, 10: np.ceil, 11: np.trunc}[how](one.view(np.float32)),
     "vpermilps": lambda one, how: _swapped(one, {0xB1: 1, 0x4E: 2}[how]),
     "vshuff32x4": lambda one, _, how: _swapped(one, {0xB1: 4, 0x4E: 8}[how]),
 }

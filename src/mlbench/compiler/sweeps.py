@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import cache
 
 import numpy as np
 
 from mlbench.compiler.x86 import AVX2, Argument, Stage, View
-from mlbench.compiler.x86.sweeps.along_rows import REDUCTIONS, exponentials, layer_norm, log_softmax, rms_norm, softmax
-from mlbench.compiler.x86.sweeps.elementwise import BINARY, UNARY
-from mlbench.compiler.x86.sweeps.expressions import Expression, apply, number, read, spread
+from mlbench.compiler.x86.sweeps.along_rows import REDUCTIONS, exponentials, layer_norm, log_softmax, place_along, rms_norm, softmax
+from mlbench.compiler.x86.sweeps.elementwise import EMITS, TAKES_NAN, UNARY
+from mlbench.compiler.x86.sweeps.expressions import MAX, MIN, Expression, apply, number, read, spread
 from mlbench.compiler.x86.sweeps.lookup import MOST_ENTRIES, Lookup
 from mlbench.compiler.x86.sweeps.rowwise import Sweep
-from mlbench.ir import BYTES_PER_NUMBER, FloatArray, Graph, Node, Step, op_named
+from mlbench.ir import BYTES_PER_NUMBER, FloatArray, Graph, Node, Step, frozen, op_named
 
 Place = Callable[[str], View]
 """Where the rows of a value lie."""
 _ROW_WISE: Mapping[str, Callable[..., Expression]] = {"log_softmax": log_softmax, "layer_norm": layer_norm, "rms_norm": rms_norm}
-_OWN = {*BINARY, *REDUCTIONS, *_ROW_WISE, "softmax", "concat", "slice", "repeat_column", "gather"}
+_PLACES = {"argmax": MAX, "argmin": MIN}
+_OWN = {*EMITS, *REDUCTIONS, *_ROW_WISE, *_PLACES, "softmax", "concat", "slice", "repeat_column", "gather"}
 """Ops that there is code for, but not behind another one."""
 
 
@@ -35,7 +37,7 @@ def why_not(graph: Graph, node: Node, steps: Sequence[Step]) -> str:
             if len(arrays[0]) > MOST_ENTRIES or not arrays[0].flags.c_contiguous:
                 return f"the table of gather has gaps, or more than {MOST_ENTRIES:,} entries"
             continue
-        if any(array.ndim > 1 or not array.flags.c_contiguous or np.isnan(array).any() for array in arrays):
+        if any(array.ndim > 1 or not array.flags.c_contiguous or (step.op not in TAKES_NAN and np.isnan(array).any()) for array in arrays):
             return f"an operand of {step.op} is a strip, has gaps, or has NaN"
         if step.op == "celu" and not all((array > 0).all() for array in arrays):
             return "the alpha of celu is not above 0"
@@ -128,7 +130,7 @@ def _fused(graph: Graph, items: Sequence[tuple[Node, Sequence[Step]]], place: Pl
             result = spread(value(node.values[0])) if is_wide and widest > 1 else value(node.values[0])
         else:
             operands = [_operand(graph, name, is_wide=is_wide) for name in node.operands]
-            result = apply({**UNARY, **BINARY}[node.op], *map(value, node.values), *operands)
+            result = apply(EMITS[node.op], *map(value, node.values), *operands)
         for step in steps:
             result = apply(UNARY[step.op], result, *(_operand(graph, name, is_wide=is_wide) for name in step.operands))
         bound[node.output] = result
@@ -140,17 +142,29 @@ def _fused(graph: Graph, items: Sequence[tuple[Node, Sequence[Step]]], place: Pl
 
 
 def _is_elementwise(node: Node) -> bool:
-    return node.op in UNARY or node.op in BINARY or node.op == "repeat_column" or op_named(node.op).is_product
+    return node.op in EMITS or node.op == "repeat_column" or op_named(node.op).is_product
 
 
 def _result(node: Node, values: Sequence[Expression], operands: Sequence[Expression], columns: int) -> Expression:
-    if node.op in UNARY or node.op in BINARY:
-        return apply({**UNARY, **BINARY}[node.op], *values, *operands)
+    if node.op in EMITS:
+        return apply(EMITS[node.op], *values, *operands)
     if node.op in REDUCTIONS:
         return REDUCTIONS[node.op](values[0], columns)
     if node.op in _ROW_WISE:
         return _ROW_WISE[node.op](values[0], columns, *operands)
+    if node.op in _PLACES:
+        return place_along(_PLACES[node.op], values[0], read(View(_numbers_from_zero(columns), 0)))
     return spread(values[0])
+
+
+@cache
+def _counted(bits: int) -> FloatArray:
+    return frozen(np.arange(1 << bits))
+
+
+def _numbers_from_zero(count: int) -> int:
+    """Return the address of the whole numbers from 0 on, which stay there as long as the process."""
+    return int(_counted(count.bit_length()).ctypes.data)
 
 
 def _copies(graph: Graph, node: Node, steps: Sequence[Step], place: Place) -> list[Sweep]:

@@ -33,7 +33,7 @@ MASK, _FREE_MASK = 1, 2
 """The mask register that keeps the lanes of the last vector of a row, and one for what a comparison finds."""
 EQUAL, LESS, LESS_EQUAL, UNORDERED, NOT_EQUAL, AT_LEAST, GREATER = 0, 1, 2, 3, 4, 13, 14
 """Predicates of `vcompare`; of a NaN all are false but UNORDERED and NOT_EQUAL."""
-NEAREST, DOWN, TOWARDS_ZERO = 8, 9, 11
+NEAREST, DOWN, UP, TOWARDS_ZERO = 8, 9, 10, 11
 """How `vround` rounds, without raising a flag for it."""
 LOOP_BYTES = 32
 """What a loop is aligned to."""
@@ -204,7 +204,7 @@ class VectorAssembler(Assembler):
         self.vex(0x2C, _F, _F3, to, 0, one)
 
     def vround(self, to: int, one: int, how: int) -> None:
-        """Round to a whole number that stays float32: NEAREST, DOWN or TOWARDS_ZERO (rndscaleps, roundps)."""
+        """Round to a whole number that stays float32: NEAREST, DOWN, UP or TOWARDS_ZERO (rndscaleps, roundps)."""
         self._three(0x08, _F3A, _66, to, 0, one)
         self.code.append(how)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 
 from mlbench.compiler.x86.sweeps import vector_math
@@ -58,6 +59,23 @@ def rms_norm(x: Expression, columns: int, scale: Expression, epsilon: Expression
 def _extreme(reduction: str, x: Expression) -> Expression:
     """Return the largest or the smallest number, NaN if one of them is."""
     return apply(Formula.either, reduce(reduction, x), reduce(ANY_BIT, apply(Formula.is_nan, x)))
+
+
+def place_along(reduction: str, x: Expression, columns: Expression) -> Expression:
+    """Return the column of the first largest or smallest number, or of the first NaN.
+
+    Args:
+        reduction: MAX or MIN.
+        x: the row.
+        columns: the number of each column.
+    """
+    most, some_nan = reduce(reduction, x), reduce(ANY_BIT, apply(Formula.is_nan, x))
+    return reduce(MIN, apply(_column_there, x, most, some_nan, columns))
+
+
+def _column_there(f: Formula, x: int, most: int, some_nan: int, column: int) -> int:
+    is_there = f.either(f.is_nan(x), f.without(some_nan, f.is_equal(x, most)))
+    return f.select(is_there, column, f.number(math.inf))
 
 
 REDUCTIONS: Mapping[str, Callable[[Expression, int], Expression]] = {

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
+from mlbench.compiler.x86.encoding.isa import DOWN, EQUAL, LESS, LESS_EQUAL, NEAREST, NOT_EQUAL, TOWARDS_ZERO, UP
 from mlbench.compiler.x86.sweeps import vector_math
 from mlbench.compiler.x86.sweeps.formula import Formula
 
@@ -49,6 +50,29 @@ def _celu(f: Formula, x: int, alpha: int) -> int:
     return f.fma(vector_math.expm1_below(f, f.div(f.smaller(zero, x), alpha)), alpha, f.larger(zero, x))
 
 
+def _sign(f: Formula, x: int) -> int:
+    zero = f.bits(0)
+    sign = f.either(f.both(f.is_less(zero, x), f.number(1.0)), f.both(f.is_less(x, zero), f.number(-1.0)))
+    return f.either(sign, f.both(f.is_nan(x), x))
+
+
+def _rounded(how: int) -> Emit:
+    return lambda f, x: f.round(x, how)
+
+
+def _truth(predicate: int, *, is_swapped: bool = False) -> Emit:
+    """Return what gives 1 where a comparison holds, and 0 elsewhere, as where one of both is NaN."""
+
+    def emit(f: Formula, x: int, y: int) -> int:
+        return f.both(f.compare(*((y, x) if is_swapped else (x, y)), predicate), f.number(1.0))
+
+    return emit
+
+
+def _where(f: Formula, condition: int, x: int, y: int) -> int:
+    return f.select(f.compare(condition, f.bits(0), NOT_EQUAL), x, y)
+
+
 UNARY: Mapping[str, Emit] = {
     "relu": _relu,
     "leaky_relu": _prelu,
@@ -83,8 +107,18 @@ UNARY: Mapping[str, Emit] = {
     "subtract_from": lambda f, x, row: f.sub(row, x),
     "divide_into": lambda f, x, row: f.div(row, x),
     "power": vector_math.power,
+    "floor": _rounded(DOWN),
+    "ceil": _rounded(UP),
+    "round": _rounded(NEAREST),
+    "trunc": _rounded(TOWARDS_ZERO),
+    "sign": _sign,
+    "equal": _truth(EQUAL),
+    "less": _truth(LESS),
+    "less_equal": _truth(LESS_EQUAL),
+    "greater": _truth(LESS, is_swapped=True),
+    "greater_equal": _truth(LESS_EQUAL, is_swapped=True),
 }
-"""Ops of one value, and of operands none of which is NaN."""
+"""Ops of one value, and of operands none of which is NaN but those of TAKES_NAN."""
 BINARY: Mapping[str, Emit] = {
     "add_values": Formula.add,
     "subtract_values": Formula.sub,
@@ -93,6 +127,13 @@ BINARY: Mapping[str, Emit] = {
     "minimum_values": vector_math.smaller,
     "maximum_values": vector_math.larger,
     "power_values": vector_math.power,
+    "equal_values": _truth(EQUAL),
+    "less_values": _truth(LESS),
+    "less_equal_values": _truth(LESS_EQUAL),
 }
 """Ops of two values."""
-EMITS: Mapping[str, Emit] = {**UNARY, **BINARY}
+CHOICES: Mapping[str, Emit] = {"where": _where, "where_else": _where}
+"""Ops of a condition, and of a value and another one or a constant."""
+EMITS: Mapping[str, Emit] = {**UNARY, **BINARY, **CHOICES}
+TAKES_NAN = frozenset({"where_else", "equal", "less", "less_equal", "greater", "greater_equal"})
+"""Ops of which an operand may be NaN: they choose by the condition, and no comparison with NaN holds."""
