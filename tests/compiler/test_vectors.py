@@ -64,6 +64,7 @@ NARROW: dict[str, tuple[Callable[[VectorAssembler], object], str]] = {
     "vpermilps ymm1,ymm2,0x4e": (lambda a: a.vswap(1, 2, 2), "c4 e3 7d 04 ca 4e"),
     "vperm2f128 ymm9,ymm10,ymm10,0x1": (lambda a: a.vswap(9, 10, 4), "c4 43 2d 06 ca 01"),
     "vmovss DWORD [rdi+0x8],xmm9": (lambda a: a.vstore_first(Mem(RDI, 8), 9), "c4 61 7e 11 4f 08"),
+    "vpermps ymm9,ymm10,YMMWORD [rbx+0x40]": (lambda a: a.vpick(9, 10, Mem(RBX, 64)), "c4 62 2d 16 4b 40"),
     "vcvttss2si r9d,DWORD [r12+0x4]": (lambda a: a.vtruncated(R9, Mem(R12, 4)), "c4 41 7e 2c 4c 24 04"),
     "vcmpgeps ymm9,ymm10,ymm2": (lambda a: a.vcompare(9, 10, 2, AT_LEAST), "c4 61 2c c2 ca 0d"),
 }
@@ -97,6 +98,7 @@ WIDE: dict[str, tuple[Callable[[VectorAssembler], object], str]] = {
     "vshuff32x4 zmm9,zmm10,zmm10,0xb1": (lambda a: a.vswap(9, 10, 4), "62 53 2d 48 23 ca b1"),
     "vshuff32x4 zmm9,zmm10,zmm10,0x4e": (lambda a: a.vswap(9, 10, 8), "62 53 2d 48 23 ca 4e"),
     "vmovss DWORD [rdi+0x8],xmm9": (lambda a: a.vstore_first(Mem(RDI, 8), 9), "62 71 7e 48 11 4f 02"),
+    "vpermps zmm25,zmm26,ZMMWORD [rbx+0x40]": (lambda a: a.vpick(25, 26, Mem(RBX, 64)), "62 62 2d 40 16 4b 01"),
     "vsubps zmm29,zmm22,ZMMWORD [r12+0x40]": (lambda a: a.vsub(29, 22, Mem(R12, 64)), "62 41 4c 40 5c 6c 24 01"),
     "vdivps zmm17,zmm30,zmm27": (lambda a: a.vdiv(17, 30, 27), "62 81 0c 40 5e cb"),
     "vcmpunordps k2,zmm26,zmm31; vpternlogd zmm25{k2}{z},zmm25,zmm25,0xff":
@@ -304,6 +306,11 @@ def test_a_place_is_the_first_of_equals_or_the_first_nan(vectors: Vectors, colum
 # --- functions ----------------------------------------------------------------------------------------------------------
 
 
+def _function(name: str) -> Callable[..., int]:
+    found: Callable[..., int] = getattr(functions, name, None) or EMITS[name]
+    return found
+
+
 def _reference(name: str) -> Callable[[Wide], Wide]:
     if name == "expm1_below":
         return np.expm1
@@ -328,7 +335,10 @@ def _sample(name: str, vectors: Vectors) -> Floats:
 
 BOUNDS = {
     "exp": 1.1, "expm1_below": 1.0, "log": 0.9, "tanh": 4.8, "erf": 5.1, "sigmoid": 2.5, "silu": 3.5, "softplus": 4.2, "mish": 5.0,
+    "sin": 1.2, "cos": 1.2,
 }  # fmt: skip
+NEAR_QUARTERS = np.zeros(0, np.float32)
+"""The float32 numbers that are closest to a whole number of quarters of a turn."""
 WITH_EXP_OF_MINUS_X = ("sigmoid", "silu", "mish")
 """Functions that are 0 below -88, or as exact as a denormal exponential: exp(-x) is infinite there."""
 
@@ -342,7 +352,7 @@ def test_functions_err_by_no_more_units_than_they_say(vectors: Vectors, name: st
     with np.errstate(all="ignore"):
         exact = _reference(name)(x.astype(np.float64))
         single = exact.astype(np.float32)
-        found = swept(vectors, lambda v: apply(getattr(functions, name), v), x.reshape(1, -1))[0]
+        found = swept(vectors, lambda v: apply(_function(name), v), x.reshape(1, -1))[0]
         units = np.spacing(np.maximum(np.abs(np.where(np.isfinite(single), single, 1)), np.float32(2.0**-126)))
         error = np.abs(found - exact) / units
     is_finite = np.isfinite(single)
@@ -353,13 +363,27 @@ def test_functions_err_by_no_more_units_than_they_say(vectors: Vectors, name: st
 
 @needs_code
 @pytest.mark.parametrize("vectors", ANYWHERE)
+@pytest.mark.parametrize("name", ["sin", "cos"])
+def test_an_angle_close_to_a_whole_quarter_keeps_its_digits(vectors: Vectors, name: str) -> None:
+    """Of all sizes, where the result is nearly nothing; and a sine has the sign of a zero."""
+    whole = np.floor(2.0 ** np.linspace(1, 100, 2000 if vectors in HERE else 100))
+    x = np.concatenate([(whole * (np.pi / 2)).astype(np.float32), NEAR_QUARTERS])
+    exact = _reference(name)(x.astype(np.float64))
+    found = swept(vectors, lambda v: apply(_function(name), v), x.reshape(1, -1))[0]
+    assert (np.abs(found - exact) <= BOUNDS[name] * np.spacing(np.abs(exact).astype(np.float32))).all()
+    zeros = swept(vectors, lambda v: apply(EMITS["sin"], v), np.array([[0.0, -0.0]], np.float32))
+    np.testing.assert_array_equal(np.signbit(zeros), [[False, True]])
+
+
+@needs_code
+@pytest.mark.parametrize("vectors", ANYWHERE)
 @pytest.mark.parametrize("name", WITH_EXP_OF_MINUS_X)
 def test_far_below_zero_is_nearly_nothing(vectors: Vectors, name: str) -> None:
     """Between 0 and the exact value, or 4 of the smallest numbers for each unit of x beyond it."""
     x = np.linspace(-200, -87, 10_001 if vectors in HERE else 301).astype(np.float32).reshape(1, -1)
     with np.errstate(all="ignore"):
         exact = np.abs(_reference(name)(x.astype(np.float64)))
-    found = np.abs(swept(vectors, lambda v: apply(getattr(functions, name), v), x))
+    found = np.abs(swept(vectors, lambda v: apply(_function(name), v), x))
     assert (found <= exact * (1 + 4 * 2.0**-24) + 4 * 200 * 2.0**-149).all()
 
 
@@ -371,7 +395,7 @@ def test_a_gelu_errs_by_3_units_of_its_argument(vectors: Vectors, name: str) -> 
     x = _sample(name, vectors)
     x = x[np.abs(x) < 1e30]
     exact = REFERENCES[name](x.astype(np.float64))
-    found = swept(vectors, lambda v: apply(getattr(functions, name), v), x.reshape(1, -1))[0]
+    found = swept(vectors, lambda v: apply(_function(name), v), x.reshape(1, -1))[0]
     assert (np.abs(found - exact) <= 3 * 2.0**-24 * np.abs(x) + 2.0**-149).all()
 
 
@@ -381,7 +405,7 @@ def test_a_gelu_errs_by_3_units_of_its_argument(vectors: Vectors, name: str) -> 
 def test_no_result_is_beyond_one(vectors: Vectors, name: str) -> None:
     """Rounding takes neither function beyond its limits, which it reaches."""
     x = np.concatenate([np.linspace(3, 12, 300_001 if vectors in HERE else 301), [np.inf]]).astype(np.float32).reshape(1, -1)
-    found = swept(vectors, lambda v: apply(getattr(functions, name), v), x)[0]
+    found = swept(vectors, lambda v: apply(_function(name), v), x)[0]
     assert found.max() == found[-1] == 1
 
 
@@ -416,8 +440,6 @@ def test_a_power_errs_by_6_units(vectors: Vectors, base: tuple[float, float], ex
 
 
 WITHOUT_CODE = {
-    "sin": "beyond some millions, an angle needs more digits of pi than its reduction in float32 has",
-    "cos": "beyond some millions, an angle needs more digits of pi than its reduction in float32 has",
     **dict.fromkeys(("fmod", "fmod_values"), "its remainder is exact for quotients of any size, which takes a division digit by digit"),
 }
 """Ops that stay with NumPy, and why."""

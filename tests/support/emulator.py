@@ -296,5 +296,6 @@ _OPERATIONS: dict[str, Callable[..., npt.NDArray[np.generic]]] = {
     "vcvtps2dq": lambda one: np.rint(one.view(np.float32)).astype(np.int32),
     "vrndscaleps": lambda one, how: {8: np.rint, 9: np.floor, 10: np.ceil, 11: np.trunc}[how](one.view(np.float32)),
     "vpermilps": lambda one, how: _swapped(one, {0xB1: 1, 0x4E: 2}[how]),
+    "vpermps": lambda places, table: table[places & np.uint32(_LANES - 1)],
     "vshuff32x4": lambda one, _, how: _swapped(one, {0xB1: 4, 0x4E: 8}[how]),
 }

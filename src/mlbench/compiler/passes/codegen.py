@@ -9,7 +9,7 @@ other become one sweep. Nodes that follow each other become one function, which 
 costs 40 ns where two of NumPy's cost a microsecond.
 
 The code has addresses in it, so the buffers must be static. Packed weights are copies, and are counted as such. What there is no code for,
-such as a sine, stays with NumPy. Code exists for x86-64 with AVX2 or AVX-512 on Linux; elsewhere the pass does nothing and says why.
+such as a `fmod`, stays with NumPy. Code exists for x86-64 with AVX2 or AVX-512 on Linux; elsewhere the pass does nothing and says why.
 """
 
 from __future__ import annotations

@@ -244,6 +244,10 @@ class VectorAssembler(Assembler):
             self.vex(0x06, _F3A, _66, to, one, one)
             self.code.append(1)
 
+    def vpick(self, to: int, places: int, table: Mem) -> None:
+        """Pick in each lane a number of a vector in memory; the lowest bits of whole numbers say which (permps)."""
+        self._three(0x16, _F38, _66, to, places, table)
+
     def vstore_first(self, to: Mem, source: int) -> None:
         """Store the first lane (movss)."""
         if self._wide:

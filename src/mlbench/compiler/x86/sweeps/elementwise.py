@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from mlbench.compiler.x86.encoding.isa import DOWN, EQUAL, LESS, LESS_EQUAL, NEAREST, NOT_EQUAL, TOWARDS_ZERO, UP
-from mlbench.compiler.x86.sweeps import vector_math
+from mlbench.compiler.x86.sweeps import trigonometry, vector_math
 from mlbench.compiler.x86.sweeps.formula import Formula
 
 Emit = Callable[..., int]
@@ -87,6 +87,8 @@ UNARY: Mapping[str, Emit] = {
     "neg": vector_math.negative,
     "reciprocal": lambda f, x: f.div(f.number(1.0), x),
     "erf": vector_math.erf,
+    "sin": trigonometry.sin,
+    "cos": trigonometry.cos,
     "gelu": vector_math.gelu,
     "gelu_tanh": vector_math.gelu_tanh,
     "softplus": vector_math.softplus,

@@ -24,11 +24,13 @@ class Instruction:
         name: of the operation.
         arguments: the values that it reads.
         number: bits of a constant, which source is read, bits to shift, how to round, or the predicate of a comparison.
+        table: bits of eight numbers, one of which is picked.
     """
 
     name: str
     arguments: tuple[int, ...] = ()
     number: int = 0
+    table: tuple[int, ...] = ()
 
 
 @dataclass(slots=True)
@@ -42,9 +44,9 @@ class Formula:
     instructions: list[Instruction] = field(default_factory=list)
     _known: dict[Instruction, int] = field(default_factory=dict)
 
-    def put(self, name: str, *arguments: int, number: int = 0) -> int:
+    def put(self, name: str, *arguments: int, number: int = 0, table: tuple[int, ...] = ()) -> int:
         """Bind the result of an instruction, or return the value that is equal to it."""
-        instruction = Instruction(name, arguments, number)
+        instruction = Instruction(name, arguments, number, table)
         if instruction not in self._known:
             self._known[instruction] = len(self.instructions)
             self.instructions.append(instruction)
@@ -161,6 +163,10 @@ class Formula:
     def select(self, mask: int, one: int, other: int) -> int:
         """One where the mask has all bits, the other where it has none."""
         return self.put("blend", other, one, mask)
+
+    def pick(self, table: tuple[int, ...], place: int) -> int:
+        """One of eight numbers, of which a table has the bits; the lowest three bits of a whole number say which."""
+        return self.put("pick", place, table=table)
 
     def is_less(self, one: int, other: int) -> int:
         """Where one < other."""

@@ -153,4 +153,4 @@ class _Legal:
             arguments[0] = self.in_register(arguments[0])
         else:
             arguments = [self.in_register(argument) for argument in arguments]
-        return Instruction(name, tuple(arguments), instruction.number)
+        return Instruction(name, tuple(arguments), instruction.number, instruction.table)

@@ -30,7 +30,7 @@ _WITH_NUMBER = {
 
 
 class Pool:
-    """Constants, a vector each.
+    """Constants, a vector each: one number in all lanes, or eight numbers, twice where there are 16 lanes.
 
     Attributes:
         lanes: of a vector.
@@ -38,15 +38,16 @@ class Pool:
 
     def __init__(self, lanes: int) -> None:
         self.lanes = lanes
-        self._places: dict[int, int] = {}
+        self._places: dict[int | tuple[int, ...], int] = {}
 
-    def place(self, bits: int) -> Mem:
+    def place(self, bits: int | tuple[int, ...]) -> Mem:
         """Return where a constant lies."""
         return Mem(POOL, 4 * self.lanes * self._places.setdefault(bits, len(self._places)))
 
     def data(self) -> bytes:
         """Return all constants in order."""
-        return b"".join(struct.pack("<I", bits) * self.lanes for bits in self._places)
+        tables = [(bits,) if isinstance(bits, int) else bits for bits in self._places]
+        return b"".join(struct.pack(f"<{len(table)}I", *table) * (self.lanes // len(table)) for table in tables)
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +114,8 @@ class Emitter:
             getattr(a, _THREE[name])(to, *operands)
         elif name in _WITH_NUMBER:
             getattr(a, _WITH_NUMBER[name])(to, *operands, instruction.number)
+        elif name == "pick":
+            a.vpick(to, _number(operands[0]), self._pool.place(instruction.table))
         elif name == "blend":
             a.vblend(to, _number(operands[0]), operands[1], _number(operands[2]))
         else:
