@@ -20,9 +20,10 @@ import pytest
 from mlbench.arrays import aligned_bytes
 from mlbench.compiler.x86 import cpu, layout
 from mlbench.compiler.x86.calls.arrays import Arrays
-from mlbench.compiler.x86.calls.entry import Own, Work, entry, inner
+from mlbench.compiler.x86.calls.entry import entry, inner
 from mlbench.compiler.x86.calls.guard import FREE, IN_CODE, TAKEN, Guard
 from mlbench.compiler.x86.calls.results import MADE_AT_ONCE, Results
+from mlbench.compiler.x86.calls.work import Own, Work
 from mlbench.compiler.x86.encoding.assembler import RAX, RCX, RDI, RDX, RSI, Assembler, Label, Mem
 from mlbench.compiler.x86.encoding.executable import Code, known_of
 from mlbench.compiler.x86.stages import CLOSED, DONE

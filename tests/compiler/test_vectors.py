@@ -337,7 +337,11 @@ BOUNDS = {
     "exp": 1.1, "expm1_below": 1.0, "log": 0.9, "tanh": 4.8, "erf": 5.1, "sigmoid": 2.5, "silu": 3.5, "softplus": 4.2, "mish": 5.0,
     "sin": 1.2, "cos": 1.2,
 }  # fmt: skip
-NEAR_QUARTERS = np.zeros(0, np.float32)
+NEAR_QUARTERS = np.array([
+    7.729178919452902e28, 21999384576.0, 1.5458357838905804e29, 43998769152.0, 252.89820861816406, 4.638183382783466e25, 1522788990976.0,
+    8.11762663906456e22, 4.3865578967101227e33, 42781604.0, 4.71238899230957, 1.0341291951386403e27, 1.5282689358063206e17,
+    52516.43359375, 3.795570704093031e30, 2709675.5, 8.773115793420245e33, 1.2841008908830159e22, 1.2614587862244266e38,
+], np.float32)  # fmt: skip
 """The float32 numbers that are closest to a whole number of quarters of a turn."""
 WITH_EXP_OF_MINUS_X = ("sigmoid", "silu", "mish")
 """Functions that are 0 below -88, or as exact as a denormal exponential: exp(-x) is infinite there."""

@@ -6,12 +6,14 @@ Run as a program, this file prints what each call allocates, as JSON. The tests 
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Callable
 
 import numpy as np
 import numpy.typing as npt
 import pytest
 
+from mlbench.compiler.x86 import find
 from mlbench.errors import InputError, ModelError
 from mlbench.ir import Graph, Node, frozen, table_entries
 from mlbench.models import EXACT, Network
@@ -45,6 +47,7 @@ RUNNERS: dict[str, Callable[[Network], Callable[..., object]]] = {
     "optimized": lambda network: OptimizedRunner(network, ROWS).run,
     "no-passes": lambda network: OptimizedRunner(network, ROWS, passes=[]).run,
 }
+needs_code = pytest.mark.skipif(find()[0] is None, reason=f"no generated code here: {find()[1]}")
 every_runner = pytest.mark.parametrize("make", RUNNERS.values(), ids=RUNNERS)
 
 
@@ -75,6 +78,41 @@ def test_whole_numbers_beside_others(make: Callable[[Network], Callable[..., obj
     out, copy = MIXED.as_declared(y)
     assert (out.dtype, copy.dtype) == (np.float32, np.int32)
     np.testing.assert_array_equal(copy, x[0][:, 1:])
+
+
+def calls_of_python(run: Callable[..., object], *xs: object) -> list[str]:
+    """Return the names of the functions of Python that a call goes through."""
+    found: list[str] = []
+    sys.setprofile(lambda frame, event, _: found.append(frame.f_code.co_name) if event == "call" else None)
+    try:
+        run(*xs)
+    finally:
+        sys.setprofile(None)
+    return found
+
+
+@needs_code
+@pytest.mark.parametrize(("network", "dtype"), [(IDS, "int64"), (MIXED, "int32")], ids=["int64", "int32"])
+def test_whole_numbers_take_the_shortest_way(network: Network, dtype: str) -> None:
+    """Machine code makes float32 of them, beside an input that is float32, and float32 in their place goes as well."""
+    columns = next(iter(network.inputs.values()))
+    x = ids_of(9, columns, dtype, 7)
+    others = (np.ones((9, 5), np.float32),) * (len(network.inputs) - 1)
+    run = OptimizedRunner(network, ROWS).run
+    for given in (x, x.astype(np.float32), x):
+        assert calls_of_python(run, given, *others) == []
+        check_result(network, (x, *others) if others else x, run(given, *others))
+
+
+@needs_code
+def test_whole_numbers_are_read_before_anything_is_written() -> None:
+    """A result may lie where they lie."""
+    memory = np.zeros((64, 2), np.float32)
+    x = memory.view(np.int64).reshape(-1)[:63].reshape(21, 3)
+    x[:] = ids_of(21)
+    expected = BaselineRunner(IDS).run(x.copy())
+    found = OptimizedRunner(IDS, ROWS).run(x, memory[:21])
+    np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-5)
 
 
 @every_runner

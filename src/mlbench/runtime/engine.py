@@ -16,7 +16,7 @@ import numpy as np
 from mlbench.arrays import aligned_bytes, aligned_floats
 from mlbench.compiler.memory import MemoryPlan
 from mlbench.compiler.pipeline import Compiled
-from mlbench.compiler.x86 import IS_READABLE, Guard, Own, Results, known_of
+from mlbench.compiler.x86 import DTYPES, IS_READABLE, Guard, Own, Results, Whole, known_of
 from mlbench.compiler.x86.counts.decoding import InstructionCounts
 from mlbench.errors import InputError
 from mlbench.ir import FloatArray, op_named
@@ -36,7 +36,7 @@ class StaticMemory:
     Attributes:
         arena_bytes: all intermediates and the output, and what their alignment costs; of several threads, all their arenas.
         operand_bytes: operands that were made to avoid an allocation, such as strips of a bias, and generated code.
-        staging_bytes: the copy of an input that cannot be read where it lies; 0 until one comes.
+        staging_bytes: the copy of an input that cannot be read where it lies; 0 until one comes, unless whole numbers are expected.
         weight_copy_bytes: weights and biases in another form than the model's own; those that several runners share count in each.
     """
 
@@ -92,11 +92,11 @@ class Engine:
         self._input_columns = tuple(program.graph.inputs.values())
         self._is_single = program.graph.is_single
         self.generated = self._executor.generated
+        self._copies: dict[int, FloatArray] = {}
         self.own: Own | None = None
         self.entry_bytes = 0
         if self.generated is not None:
-            self.own = Own(Results(self._outputs, signature.batch or 1), self._arena, self.guard)
-        self._copies: dict[int, FloatArray] = {}
+            self.own = Own(Results(self._outputs, signature.batch or 1), self._arena, self.guard, self._whole_inputs())
         self._batches: dict[int, tuple[FloatArray, ...]] = {}
 
     @property
@@ -130,6 +130,11 @@ class Engine:
         """Return what generated code executes in a call; None where NumPy or several threads have a part in the call."""
         found = self._executor.generated
         return None if found is None else found.counts(rows)
+
+    def _whole_inputs(self) -> tuple[Whole | None, ...]:
+        """Return for each input the memory that it is converted into where a call may bring whole numbers, or None."""
+        dtypes = [np.dtype(self.signature.whole[name].dtype) if name in self.signature.whole else None for name in self.signature.inputs]
+        return tuple(Whole(dtype, self._copy_of(index)) if dtype in DTYPES else None for index, dtype in enumerate(dtypes))
 
     def reserve_staging(self) -> None:
         """Make the staging buffers now, so that the first float64 or strided input allocates nothing either."""

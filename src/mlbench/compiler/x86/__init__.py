@@ -7,9 +7,11 @@ in front of it. Numbers and addresses in, a Python callable out.
 from mlbench.compiler.x86.body import Body
 from mlbench.compiler.x86.caches import Caches, find_caches
 from mlbench.compiler.x86.calls.arrays import Arrays
-from mlbench.compiler.x86.calls.entry import Own, Work, entry, inner
+from mlbench.compiler.x86.calls.entry import entry, inner
 from mlbench.compiler.x86.calls.guard import IN_CODE, LOOKED_AT, TAKEN, Guard
 from mlbench.compiler.x86.calls.results import Results
+from mlbench.compiler.x86.calls.whole import DTYPES, Whole
+from mlbench.compiler.x86.calls.work import Own, Work
 from mlbench.compiler.x86.cpu import find
 from mlbench.compiler.x86.encoding.executable import Code, code_of, known_of
 from mlbench.compiler.x86.encoding.isa import AVX2, AVX512, Vectors
@@ -28,6 +30,7 @@ __all__ = [
     "AVX512",
     "CLOSED",
     "DONE",
+    "DTYPES",
     "ENDED",
     "FORKED",
     "IN_CODE",
@@ -56,6 +59,7 @@ __all__ = [
     "Team",
     "Vectors",
     "View",
+    "Whole",
     "Work",
     "Writer",
     "best_width",

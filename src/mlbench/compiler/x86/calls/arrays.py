@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -44,13 +45,22 @@ class ArrayChecks:
         self.a = a
         self._otherwise = otherwise
 
-    def plain(self, place: int, columns: int, flags: int) -> None:
-        """Go on where an object is a plain array of so many columns with these flags; the address of its shape is in r9 then."""
+    def plain(self, place: int, columns: int, flags: int, other: np.dtype[Any] | None = None) -> None:
+        """Go on where an object is a plain array of so many columns with these flags; the address of its shape is in r9 then.
+
+        Its numbers are float32, or of the other type.
+        """
         a = self.a
         a.load(R9, Mem(place, OBJECT_TYPE))
         self.same(R9, id(np.ndarray))
         a.load(R9, Mem(place, ARRAY_DTYPE))
+        known = Label()
+        if other is not None:
+            a.mov_number(RDI, id(other))
+            a.cmp(R9, RDI)
+            a.jump_if("e", known)
         self.same(R9, id(F32))
+        a.put(known)
         a.load32(R9, Mem(place, ARRAY_RANK))
         a.cmp_number(R9, 2)
         a.jump_if("ne", self._otherwise)

@@ -17,63 +17,21 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any, Protocol
-
-import numpy as np
-import numpy.typing as npt
+from itertools import zip_longest
+from typing import Any
 
 from mlbench.compiler.x86.calls.arrays import F32, ArrayChecks, Arrays
 from mlbench.compiler.x86.calls.guard import FREE, IN_CODE, Guard
-from mlbench.compiler.x86.calls.results import Results
+from mlbench.compiler.x86.calls.whole import Whole, emit_conversion
+from mlbench.compiler.x86.calls.work import Own, Work
 from mlbench.compiler.x86.encoding.assembler import R8, R9, R10, R11, RAX, RCX, RDI, RDX, RSI, RSP, Assembler, Label, Mem
 from mlbench.compiler.x86.encoding.executable import Code, builtin, interpreter_address
-from mlbench.compiler.x86.layout import ARRAY_DATA, ARRAY_SHAPE, IS_READABLE, IS_WRITEABLE, TUPLE_ITEMS, TUPLE_SIZE
+from mlbench.compiler.x86.layout import ARRAY_DATA, ARRAY_DTYPE, ARRAY_SHAPE, IS_READABLE, IS_WRITEABLE, TUPLE_ITEMS, TUPLE_SIZE
 from mlbench.compiler.x86.stages import DONE, REFUSED
-from mlbench.compiler.x86.team.threads import Team, emit_look
+from mlbench.compiler.x86.team.threads import emit_look
 
 _OUT = sys.intern("out")
 """CPython interns the names of arguments, so that equal ones are the same object."""
-
-
-class Addressed(Protocol):
-    """Code with the convention of a body, for as long as this object lives."""
-
-    @property
-    def address(self) -> int:
-        """Where it begins."""
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Work:
-    """What a call does.
-
-    Attributes:
-        body: computes the rows.
-        released_rows: a call of so many rows or more gives the interpreter's lock away.
-        team: the threads that the body runs on; None where it runs on the calling one alone.
-        refuse: raises what a call raises that the body refused; None where the body refuses none.
-    """
-
-    body: Addressed
-    released_rows: int
-    team: Team | None = None
-    refuse: Callable[[], object] | None = None
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Own:
-    """What a call without `out` uses.
-
-    Attributes:
-        results: what it returns.
-        memory: no input may lie here, and no place for a result.
-        guard: keeps everybody else away meanwhile.
-    """
-
-    results: Results
-    memory: npt.NDArray[np.uint8]
-    guard: Guard
 
 
 def entry(arrays: Arrays, work: Work, own: Own, otherwise: Callable[..., Any], about: object, text: str) -> Callable[..., Any]:
@@ -103,8 +61,8 @@ class _EntryWriter:
     """Writes the two functions.
 
     The stack has the places of the arrays, then the object to return, what the interpreter gave for its lock, the number of rows or what
-    the body returned, and the arguments of the function. In code that checks, rsi, rdx and rcx have the arguments, r8 the object to return,
-    and r10 the rows.
+    the body returned, the arguments of the function, and of each input the address of whole numbers. In code that checks, rsi, rdx and rcx
+    have the arguments, r8 the object to return, and r10 the rows.
     """
 
     def __init__(self, arrays: Arrays, work: Work) -> None:
@@ -115,8 +73,8 @@ class _EntryWriter:
         words = self._inputs + self._outputs
         self._result, self._state, self._rows = (Mem(RSP, 8 * (words + index)) for index in range(3))
         self._given = [Mem(RSP, 8 * (words + 3 + index)) for index in range(3)]
-        self._frame = 8 * (words + 6) + 8 * (words % 2 == 0)
-        assert self._frame % 16 == 8
+        self._whole = [Mem(RSP, 8 * (words + 6 + index)) for index in range(self._inputs)]
+        self._frame = 8 * (words + 6 + self._inputs) // 16 * 16 + 8
         self._otherwise, self._failed = Label(), Label()
         self._checks = ArrayChecks(self.a, self._otherwise)
 
@@ -145,6 +103,9 @@ class _EntryWriter:
             emit_look(a, self._work.team.address, self._otherwise)
             a.mov(R8, R11)
         a.store(self._result, R8)
+        for place, whole in zip(self._whole, own.whole, strict=False):
+            if whole is not None:
+                emit_conversion(a, place, whole, self._otherwise)
         self._call(own.guard)
         self._return()
         a.put(self._failed)
@@ -224,9 +185,9 @@ class _EntryWriter:
     def _inputs_as_they_lie(self, own: Own) -> None:
         """Keep the places of inputs that can be read where they lie."""
         a = self.a
-        for index, columns in enumerate(self._arrays.inputs):
+        for index, (columns, whole) in enumerate(zip_longest(self._arrays.inputs, own.whole)):
             a.load(RAX, Mem(RSI, 8 * index))
-            self._checks.plain(RAX, columns, IS_READABLE)
+            self._checks.plain(RAX, columns, IS_READABLE, None if whole is None else whole.dtype)
             if index == 0:
                 a.load(R10, Mem(R9))
                 a.lea(R11, Mem(R10, -self._arrays.least_rows))
@@ -236,7 +197,28 @@ class _EntryWriter:
             else:
                 a.cmp(R10, Mem(R9))
                 a.jump_if("ne", self._otherwise)
-            self._keep(RAX, index, columns, own)
+            if whole is None:
+                self._keep(RAX, index, columns, own)
+            else:
+                self._keep_whole(RAX, index, columns, own, whole)
+
+    def _keep_whole(self, place: int, index: int, columns: int, own: Own, whole: Whole) -> None:
+        """Keep the place of whole numbers, and that of the float32 they become; they are read before anything is written."""
+        a, is_float, done = self.a, Label(), Label()
+        a.load(R9, Mem(place, ARRAY_DTYPE))
+        a.mov_number(RDI, id(whole.dtype))
+        a.cmp(R9, RDI)
+        a.jump_if("ne", is_float)
+        a.load(RDI, Mem(place, ARRAY_DATA))
+        a.store(self._whole[index], RDI)
+        a.mov_number(RDI, whole.memory.ctypes.data)
+        a.store(Mem(RSP, 8 * index), RDI)
+        a.jump(done)
+        a.put(is_float)
+        a.mov_number(RDI, 0)
+        a.store(self._whole[index], RDI)
+        self._keep(place, index, columns, own)
+        a.put(done)
 
     def _place_given(self, own: Own) -> None:
         """Keep the place of the only output, an array that the caller gives; it is in r8."""
