@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -98,7 +99,7 @@ def test_whole_numbers_take_the_shortest_way(network: Network, dtype: str) -> No
     columns = next(iter(network.inputs.values()))
     x = ids_of(9, columns, dtype, 7)
     others = (np.ones((9, 5), np.float32),) * (len(network.inputs) - 1)
-    run = OptimizedRunner(network, ROWS).run
+    run: Callable[..., Any] = OptimizedRunner(network, ROWS).run
     for given in (x, x.astype(np.float32), x):
         assert calls_of_python(run, given, *others) == []
         check_result(network, (x, *others) if others else x, run(given, *others))
@@ -110,8 +111,10 @@ def test_whole_numbers_are_read_before_anything_is_written() -> None:
     memory = np.zeros((64, 2), np.float32)
     x = memory.view(np.int64).reshape(-1)[:63].reshape(21, 3)
     x[:] = ids_of(21)
-    expected = BaselineRunner(IDS).run(x.copy())
-    found = OptimizedRunner(IDS, ROWS).run(x, memory[:21])
+    eager: Callable[..., Any] = BaselineRunner(IDS).run
+    run: Callable[..., Any] = OptimizedRunner(IDS, ROWS).run
+    expected = eager(x.copy())
+    found = run(x, memory[:21])
     np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-5)
 
 
