@@ -24,7 +24,10 @@ STEPS = Path(__file__).parents[1] / "support" / "single_steps.py"
 
 @pytest.mark.skipif(FOUND is None, reason=f"no generated code here: {WHY}")
 def test_counts_are_what_the_processor_executes() -> None:
-    """A child process is stopped after each instruction: counts of all kinds agree, for one row, part of a tile, and several tiles."""
+    """A child process is stopped after each instruction: counts of all kinds agree, for one row, part of a tile, and several tiles.
+
+    So do the bytes that three hierarchies of caches move, which a plain simulation of the accesses of the processor counts.
+    """
     run = subprocess.run([sys.executable, str(STEPS), "1", "5", "12", "40"], check=True, capture_output=True, text=True, timeout=120)
     pairs = json.loads(run.stdout)
     if pairs[0][1] is None:

@@ -14,8 +14,13 @@ import numpy.typing as npt
 from mlbench.compiler.memory import MemoryPlan
 from mlbench.compiler.schedule.program import Program
 from mlbench.compiler.x86 import Arrays, Body, BodyPlan, Team, Work, code_of, few_rows, inner
-from mlbench.compiler.x86.counts.counting import counted
+from mlbench.compiler.x86.caches import Caches
+from mlbench.compiler.x86.counts.accesses import Entry
+from mlbench.compiler.x86.counts.counting import followed
 from mlbench.compiler.x86.counts.decoding import InstructionCounts
+from mlbench.compiler.x86.counts.extents import Extents
+from mlbench.compiler.x86.counts.levels import LevelBytes, moved_bytes
+from mlbench.compiler.x86.stages import MASKS
 from mlbench.ir import FloatArray, index_error
 from mlbench.runtime.x86_backend import Run, array_columns, instructions, stages_of
 
@@ -25,6 +30,8 @@ RELEASED_FLOP, RELEASED_BYTES = 4e6, 2 * 1024 * 1024
 would cost more than it brings. What a team shares always gives it away: a thread that the calling one waits for may be slow to come."""
 SWEPT_FLOP = 20
 """Arithmetic that takes about as long as one element of a sweep."""
+_PLACE, _PLACES_APART = 1 << 56, 1 << 44
+"""Where the arrays of a call lie that is counted and not made: addresses that no process has."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -50,11 +57,13 @@ class Generated:
         arrays: that come with a call.
         work: what a call does.
         function: `function(x0, ..., y0, ...)`, which computes the rows of the inputs into the outputs.
+        touched: what the code reads and writes besides these.
     """
 
     arrays: Arrays
     work: Work
     function: Callable[..., Any]
+    touched: tuple[npt.NDArray[Any], ...]
 
     @property
     def size_bytes(self) -> int:
@@ -68,15 +77,44 @@ class Generated:
         Raises:
             MissingExtraError: without capstone.
         """
+        if self.has_team:
+            return None
+        counts, _ = self._followed(rows, self._places())
+        return counts
+
+    def level_bytes(self, rows: int, caches: Caches) -> tuple[LevelBytes, ...]:
+        """Return what a call of so many rows moves between the levels of memory; nothing where threads share the work, or it is too long.
+
+        Raises:
+            MissingExtraError: without capstone.
+        """
+        if self.has_team:
+            return ()
+        places = self._places()
+        _, accesses = self._followed(rows, places)
+        columns = (*self.arrays.inputs, *self.arrays.outputs)
+        given = [(int(place), FLOAT_BYTES * rows * each) for place, each in zip(places, columns, strict=True)]
+        held = [(int(each.ctypes.data), each.nbytes) for each in (*self.touched, places)]
         body = self.work.body
         assert isinstance(body, Body)
-        if body.team is not None:
-            return None
-        places = np.zeros(len(self.arrays.inputs) + len(self.arrays.outputs), np.uint64)
-        address = int(places.ctypes.data)
-        code = ctypes.string_at(body.address, body.size_bytes)
+        return moved_bytes(accesses, Extents([*given, *held], (body.address, body.size_bytes), caches.line_bytes), caches)
+
+    @property
+    def has_team(self) -> bool:
+        """Whether threads share the work."""
+        assert isinstance(self.work.body, Body)
+        return self.work.body.team is not None
+
+    def _places(self) -> npt.NDArray[np.uint64]:
+        """Return where the arrays of a call lie that is followed and not made."""
+        return np.array([_PLACE + index * _PLACES_APART for index in range(len(self.arrays.inputs) + len(self.arrays.outputs))], np.uint64)
+
+    def _followed(self, rows: int, places: npt.NDArray[np.uint64]) -> tuple[InstructionCounts, tuple[Entry, ...]]:
+        body = self.work.body
+        assert isinstance(body, Body)
+        code, address = ctypes.string_at(body.address, body.size_bytes), int(places.ctypes.data)
         tables = [(address, places.nbytes), (int(body.refusal.ctypes.data), body.refusal.nbytes)]
-        return counted(code, body.address, {"rdi": address, "rsi": rows}, tables)
+        return followed(code, body.address, {"rdi": address, "rsi": rows}, tables)
 
 
 def generated(program: Program, plan: MemoryPlan, memory: Memory, run: Run, most_rows: int, team: Team | None = None) -> Generated:
@@ -108,7 +146,9 @@ def generated(program: Program, plan: MemoryPlan, memory: Memory, run: Run, most
     body_plan = BodyPlan(stages, strides, tile_rows, base, tuple(others), alone_rows)
     body = Body(instructions(), body_plan, program, memory, team=team)
     work = Work(body, released_rows, team, partial(_refuse, body.refusal) if body_plan.may_refuse else None)
-    return Generated(arrays, work, inner(arrays, work))
+    constants = [each for each in program.graph.constants.values() if each.flags.forc]  # those that were released have no memory
+    touched: tuple[npt.NDArray[Any], ...] = (memory.arena, *program.schedule.packed.values(), *constants, MASKS, body.refusal)
+    return Generated(arrays, work, inner(arrays, work), touched)
 
 
 def _refuse(refusal: npt.NDArray[np.uint64]) -> NoReturn:

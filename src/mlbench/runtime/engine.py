@@ -17,7 +17,9 @@ from mlbench.arrays import aligned_bytes, aligned_floats
 from mlbench.compiler.memory import MemoryPlan
 from mlbench.compiler.pipeline import Compiled
 from mlbench.compiler.x86 import DTYPES, IS_READABLE, Guard, Own, Results, Whole, known_of
+from mlbench.compiler.x86.caches import Caches
 from mlbench.compiler.x86.counts.decoding import InstructionCounts
+from mlbench.compiler.x86.counts.levels import LevelBytes
 from mlbench.errors import InputError
 from mlbench.ir import FloatArray, op_named
 from mlbench.runtime.dispatch import F32, Call, Floats
@@ -135,6 +137,11 @@ class Engine:
         """Return for each input the memory that it is converted into where a call may bring whole numbers, or None."""
         dtypes = [np.dtype(self.signature.whole[name].dtype) if name in self.signature.whole else None for name in self.signature.inputs]
         return tuple(Whole(dtype, self._copy_of(index)) if dtype in DTYPES else None for index, dtype in enumerate(dtypes))
+
+    def level_bytes(self, rows: int, caches: Caches) -> tuple[LevelBytes, ...]:
+        """Return what generated code moves between the levels of memory in a call; nothing where `counts` has none."""
+        found = self._executor.generated
+        return () if found is None else found.level_bytes(rows, caches)
 
     def reserve_staging(self) -> None:
         """Make the staging buffers now, so that the first float64 or strided input allocates nothing either."""

@@ -10,7 +10,9 @@ import numpy as np
 from mlbench.compiler.memory import MemoryPlan, check_plan, plan_memory
 from mlbench.compiler.pipeline import PASSES, Compiled, Pass, compile_graph, passes_named, released
 from mlbench.compiler.schedule.schedule import Schedule
+from mlbench.compiler.x86.caches import Caches, find_caches
 from mlbench.compiler.x86.counts.decoding import InstructionCounts
+from mlbench.compiler.x86.counts.levels import LevelBytes
 from mlbench.errors import CodeError, CopyError, ModelError
 from mlbench.runtime.dispatch import Run, way_in
 from mlbench.runtime.engine import Engine, StaticMemory
@@ -136,9 +138,28 @@ class OptimizedRunner:
             ModelError: when the runner takes no call of so many rows.
             MissingExtraError: without capstone.
         """
+        return self._engine.counts(self._checked_rows(rows))
+
+    def count_level_bytes(self, rows: int, caches: Caches | None = None) -> tuple[LevelBytes, ...]:
+        """Return what generated code moves between the levels of memory in a call of so many rows that follows an equal one.
+
+        It is counted in a model of the caches, which `mlbench.compiler.x86.counts.levels` states, and not measured. There is nothing where
+        NumPy or several threads have a part in the call, or where it makes more than 67 million accesses.
+
+        Args:
+            rows: of the call.
+            caches: what is modelled; None for the caches of this core.
+
+        Raises:
+            ModelError: when the runner takes no call of so many rows.
+            MissingExtraError: without capstone.
+        """
+        return self._engine.level_bytes(self._checked_rows(rows), caches or find_caches())
+
+    def _checked_rows(self, rows: int) -> int:
         if not _is_size(rows) or rows > self.max_batch:
             raise ModelError(f"rows is {rows!r}; expected a whole number from 1 to {self.max_batch}")
-        return self._engine.counts(int(rows))
+        return int(rows)
 
     def __reduce__(self) -> NoReturn:
         """Refuse to be copied, pickled or sent to another process: code and arena are bound to where they lie.

@@ -43,12 +43,14 @@ class Turn:
         stack: words by their addresses.
         counts: so far.
         seen: how many decisions there were.
+        recorded: how many entries of accesses there were.
     """
 
     registers: dict[str, int]
     stack: dict[int, int]
     counts: Counts
     seen: int
+    recorded: int
 
 
 def add(one: Counts, other: Counts, times: int = 1) -> Counts:
@@ -78,8 +80,8 @@ TAKEN: dict[str, Callable[[int, int], bool]] = {
 """Whether a jump is taken after a comparison of two numbers of 64 bits without sign."""
 
 
-def gone_on(turns: Sequence[Turn], log: Sequence[Decision]) -> Turn | None:
-    """Return where a loop is after as many turns as certainly do what the last ones did, or None where they were not alike.
+def gone_on(turns: Sequence[Turn], log: Sequence[Decision]) -> tuple[Turn, int] | None:
+    """Return where a loop is after as many turns as certainly do what the last ones did, and how many; None where they were not alike.
 
     Args:
         turns: the ends of ALIKE turns and the end before them.
@@ -95,12 +97,14 @@ def gone_on(turns: Sequence[Turn], log: Sequence[Decision]) -> Turn | None:
     if further < 1 or registers[0] is None or stacks[0] is None:
         return None
     last = turns[-1]
-    return Turn(
+    end = Turn(
         {name: (word + further * registers[0][name]) & MASK64 for name, word in last.registers.items()},
         {place: (word + further * stacks[0][place]) & MASK64 for place, word in last.stack.items()},
         add(last.counts, counts[0], further),
         last.seen,
+        last.recorded,
     )
+    return end, further
 
 
 def _moved(before: Mapping[Any, int], after: Mapping[Any, int]) -> dict[Any, int] | None:

@@ -13,8 +13,10 @@ such a comparison has another outcome. Their counts are multiplied. Such counts 
 from __future__ import annotations
 
 import ctypes
+import itertools
 from collections.abc import Callable, Mapping, Sequence
 
+from mlbench.compiler.x86.counts.accesses import Entry, Piece, Visit, further_turns, piece_of
 from mlbench.compiler.x86.counts.alike_turns import ALIKE, MASK64, TAKEN, Decision, Turn, add, gone_on, signed
 from mlbench.compiler.x86.counts.decoding import KINDS, REGISTERS, Counts, Decoded, Decoder, InstructionCounts, Operand
 from mlbench.errors import CountingError
@@ -43,9 +45,17 @@ def counted(code: bytes, address: int, arguments: Mapping[str, int], tables: Seq
         MissingExtraError: without capstone.
         CountingError: where the code does something that cannot be followed, such as a call of the system.
     """
+    return followed(code, address, arguments, tables)[0]
+
+
+def followed(
+    code: bytes, address: int, arguments: Mapping[str, int], tables: Sequence[tuple[int, int]] = ()
+) -> tuple[InstructionCounts, tuple[Entry, ...]]:
+    """Return the same counts, and the accesses to memory in their order, without those to the stack and relative to the code."""
     interpreter = _Interpreter(code, address, arguments, tables)
     interpreter.run()
-    return InstructionCounts(**dict(zip(KINDS, interpreter.counts, strict=True)), code_bytes=len(code))
+    counts = InstructionCounts(**dict(zip(KINDS, interpreter.counts, strict=True)), code_bytes=len(code))
+    return counts, tuple(interpreter.entries)
 
 
 _MOVES = ("mov", "movabs", "movsxd", "lea")
@@ -71,13 +81,16 @@ class _Interpreter:
 
     Attributes:
         counts: of what was executed so far.
+        entries: the accesses to memory so far.
     """
 
     def __init__(self, code: bytes, address: int, arguments: Mapping[str, int], tables: Sequence[tuple[int, int]]) -> None:
         self.counts = _NOTHING
+        self.entries: list[Entry] = []
         self._first = address
         self._decoder = Decoder(code, address)
-        self._blocks: dict[int, tuple[int, Counts]] = {}
+        self._blocks: dict[int, tuple[int, Counts, Piece | None]] = {}
+        self._pieces: dict[int, Piece] = {}
         self._tables = ((address, len(code)), *tables)
         self._code = code
         self._registers = dict.fromkeys(REGISTERS, 0) | {"rsp": _STACK - 8} | {name: value & MASK64 for name, value in arguments.items()}
@@ -99,19 +112,30 @@ class _Interpreter:
     def _run_inert(self, at: int) -> int:
         """Count the instructions up to the next one that decides something, and return where that lies."""
         if at not in self._blocks:
-            end, total = at, _NOTHING
+            end, total, inside = at, _NOTHING, []
             while self._decoder.at(end).is_inert:
-                total = add(total, self._decoder.at(end).own)
-                end = self._decoder.at(end).end
-            self._blocks[at] = end, total
-        end, total = self._blocks[at]
+                inside.append(self._decoder.at(end))
+                total = add(total, inside[-1].own)
+                end = inside[-1].end
+            self._blocks[at] = end, total, piece_of(inside)
+        end, total, piece = self._blocks[at]
         self.counts = add(self.counts, total)
+        self._record(piece)
         return end
+
+    def _record(self, piece: Piece | None) -> None:
+        """Note accesses, with the registers as they are now."""
+        if piece is not None:
+            self.entries.append(Visit(piece, tuple(signed(self._registers[name]) for name in piece.registers)))
 
     def _step(self, at: int) -> int:
         """Execute an instruction and return where the next one lies."""
         each = self._decoder.at(at)
         self.counts = add(self.counts, each.own)
+        if each.touched is not None:
+            if at not in self._pieces:
+                self._pieces[at] = Piece((each,))
+            self._record(self._pieces[at])
         name = each.name
         if name in TAKEN:
             return self._jump_if(each)
@@ -179,12 +203,17 @@ class _Interpreter:
     def _end_turn(self, jump: int, to: int) -> None:
         """Note the end of a turn of a loop; after some that are alike skip those that are certain to be like them."""
         turns = self._loops.setdefault((jump, to), [])
-        turns.append(Turn(dict(self._registers), dict(self._stack), self.counts, len(self._log)))
+        turns.append(Turn(dict(self._registers), dict(self._stack), self.counts, len(self._log), len(self.entries)))
         if len(turns) > ALIKE + 1:
             del turns[0]
-        further = gone_on(turns, self._log) if len(turns) == ALIKE + 1 else None
-        if further is not None:
-            self._registers, self._stack, self.counts = further.registers, further.stack, further.counts
+        found = gone_on(turns, self._log) if len(turns) == ALIKE + 1 else None
+        if found is None:
+            return
+        end, times = found
+        accesses = further_turns([self.entries[a.recorded : b.recorded] for a, b in itertools.pairwise(turns)], times)
+        if accesses is not None:
+            self._registers, self._stack, self.counts = end.registers, end.stack, end.counts
+            self.entries.append(accesses)
             turns.clear()
 
     def _push(self, number: int) -> None:

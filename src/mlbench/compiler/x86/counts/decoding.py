@@ -24,6 +24,8 @@ CALCULATING = ("add", "sub", "and", "or", "xor", "imul", "shl", "sal", "shr", "s
 _READING = ("cmp", "test")
 _FRAME = ("rsp", "rbp")
 """What has the addresses of the stack and of the frame in it; their words are not counted as loads and stores."""
+READ, WRITE, PREFETCH = 0, 1, 2
+"""What an instruction does with memory."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +127,8 @@ class Decoded:
         operands: in the order of Intel's manuals.
         own: its counts.
         is_inert: it changes nothing that the way through the code depends on.
+        touched: the memory that is loaded, stored or asked for in advance; None for none, for the stack and for the code itself.
+        touches: READ, WRITE or PREFETCH.
     """
 
     address: int
@@ -133,6 +137,8 @@ class Decoded:
     operands: tuple[Operand, ...]
     own: Counts
     is_inert: bool
+    touched: Operand | None
+    touches: int
 
 
 def _decoder() -> Any:  # a class of capstone, which may be missing
@@ -186,10 +192,13 @@ def _interpreted(each: Any) -> Decoded:
     own = dict.fromkeys(KINDS, 0) | {"instructions": 1, "vector_instructions": int(is_vector), "prefetches": int(is_prefetch)}
     own["multiply_adds"] = int(name.startswith(("vfm", "vfnm")))
     memory = [index for index, operand in enumerate(operands) if operand.is_memory and operand.base not in _FRAME]
+    touched, touches = None, PREFETCH
     if memory and not is_prefetch and name != "lea" and (is_vector or name in ("mov", "movsxd", *CALCULATING, *_READING)):
-        kind = "store" if memory[0] == 0 and name not in _READING else "load"
+        kind, touches = ("store", WRITE) if memory[0] == 0 and name not in _READING else ("load", READ)
         own[f"{kind}s"], own[f"{kind}_bytes"] = 1, operands[memory[0]].size_bytes
-    return Decoded(each.address, each.address + each.size, name, operands, tuple(own.values()), is_inert)
+    if memory and (is_prefetch or touches != PREFETCH) and operands[memory[0]].base != "rip":
+        touched = operands[memory[0]]
+    return Decoded(each.address, each.address + each.size, name, operands, tuple(own.values()), is_inert, touched, touches)
 
 
 def _operand(each: Any, operand: Any) -> Operand:
