@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import gc
 import math
 import os
 from collections.abc import Iterator, Sequence
@@ -133,6 +134,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Begin with the longest files: each stays in one process of pytest-xdist, and no core is to wait for one that began last."""
     rank = {_TESTS / name: number for number, name in enumerate(_LONGEST)}
     items.sort(key=lambda item: rank.get(item.path, len(_LONGEST)))
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Keep what is loaded and collected out of the garbage collector: each measurement runs it first, and it would walk all of the tests."""
+    if any(item.path.is_relative_to(_TESTS) for item in session.items):
+        gc.collect()
+        gc.freeze()
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
