@@ -33,7 +33,7 @@ from mlbench.studies.subjects import brought_all
 from mlbench.units import parse_sizes
 from support.quick_runs import QUICK_RUNS
 
-pytest_plugins = ["pytester"]
+pytest_plugins = ["pytester", "support.browser"]
 _MODEL_CELLS = pytest.StashKey[tuple[Cell, ...]]()
 _BENCHMARKS = Path(__file__).resolve().parent / "benchmarks"
 _OPTIONS = {

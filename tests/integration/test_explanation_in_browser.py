@@ -3,38 +3,23 @@
 from __future__ import annotations
 
 import dataclasses
-import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from mlbench.report.page.page import write_explanation
-from support.exhaustive import EXHAUSTIVE
+from support.browser import DESK, NEEDS_BROWSER, SCHEMES, open_page, opener, violations
 from support.explanations import evil_explanation, explanation, run_of
 from support.records import made_up
 
-BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
-             "--disable-component-update", "--disable-sync"]  # fmt: skip
-
 pytest.importorskip("jinja2", reason="needs the extra 'report'")
 pytest.importorskip("vl_convert", reason="needs the extra 'report'")
-playwright = pytest.importorskip("playwright.sync_api", reason="needs playwright")
 IN_BOTH_SCHEMES = pytest.mark.parametrize("opened", ["light", "dark"], indirect=True)
-pytestmark = pytest.mark.skipif(BROWSER is None, reason="no Chromium on the path")
+pytestmark = NEEDS_BROWSER
 READY = "document.documentElement.dataset.drawn && document.documentElement.dataset.explained && !document.querySelector('[data-drawing]')"
 MAP = "#steps .map"
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    """A headless Chromium."""
-    with playwright.sync_playwright() as driver:
-        started = driver.chromium.launch(executable_path=BROWSER, args=ARGUMENTS)
-        yield started
-        started.close()
 
 
 @pytest.fixture(scope="module")
@@ -44,19 +29,29 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> str:
     return write_explanation(run_of(measured), tmp_path_factory.mktemp("page") / "page.html").as_uri()
 
 
-@pytest.fixture(params=["light", "dark"] if EXHAUSTIVE else ["light"])
-def opened(request: pytest.FixtureRequest, browser: Any, address: str) -> Iterator[Any]:
-    """The page, drawn, in a colour scheme; what the browser complained of is in `complaints`."""
-    context = browser.new_context(color_scheme=request.param, viewport={"width": 1280, "height": 900})
-    page = context.new_page()
-    page.complaints = []
-    page.on("console", lambda message: page.complaints.append(message.text) if message.type in {"error", "warning"} else None)
-    page.on("pageerror", lambda error: page.complaints.append(str(error)))
-    page.on("request", lambda asked: None if asked.url == address else page.complaints.append(f"asked for {asked.url[:80]}"))
-    page.goto(address)
-    page.wait_for_function(READY)
+@pytest.fixture(scope="module")
+def pages(browser: Any, address: str) -> Iterator[Callable[[str], Any]]:
+    """The page in each colour scheme, drawn once."""
+    yield from opener(browser, address, READY)
+
+
+@pytest.fixture(params=SCHEMES)
+def opened(request: pytest.FixtureRequest, pages: Callable[[str], Any]) -> Iterator[Any]:
+    """The page of all tests in a colour scheme, which is put back to its first step."""
+    page = pages(request.param)
     yield page
-    context.close()
+    page.set_viewport_size(DESK)
+    page.locator("#steps [data-part=teach]").uncheck()
+    page.locator("#steps .stops button").first.click()
+    page.wait_for_function(READY)
+
+
+@pytest.fixture(params=SCHEMES)
+def fresh(request: pytest.FixtureRequest, browser: Any, address: str) -> Iterator[Any]:
+    """A page of the test's own, for what cannot be put back."""
+    page = open_page(browser, address, request.param, READY)
+    yield page
+    page.context.close()
 
 
 def go(page: Any, name: str) -> None:
@@ -141,12 +136,12 @@ def test_a_question_hides_the_answer(opened: Any) -> None:
     assert opened.locator("#steps [data-part=answer]").is_visible()
 
 
-def test_passes_can_be_switched(opened: Any) -> None:
+def test_passes_can_be_switched(fresh: Any) -> None:
     """Without `static` a call makes arrays and there is no arena; the state is the compiler's."""
-    facts = opened.locator("#switches [data-part=facts]")
+    facts = fresh.locator("#switches [data-part=facts]")
     assert "0 arrays made in a call, arena" in facts.inner_text()
-    opened.locator("#switches label", has_text="static").click()
-    opened.wait_for_function(READY)
+    fresh.locator("#switches label", has_text="static").click()
+    fresh.wait_for_function(READY)
     assert "no arena" in facts.inner_text()
 
 
@@ -165,14 +160,13 @@ def test_registers_fill_as_instructions_run(opened: Any) -> None:
 
 def test_markup_in_a_name_does_nothing(browser: Any, tmp_path: Path) -> None:
     """A value and a network that are called like an element with a handler are text, in the second of two networks on a page."""
-    page = browser.new_page()
-    page.goto(write_explanation(run_of(explanation(), evil_explanation()), tmp_path / "page.html").as_uri() + "#n1-step-fuse")
-    page.wait_for_function(READY)
+    written = write_explanation(run_of(explanation(), evil_explanation()), tmp_path / "page.html")
+    page = open_page(browser, f"{written.as_uri()}#n1-step-fuse", "light", READY)
     assert page.title().startswith("mlbench explain")
     assert page.locator("main img").count() == 0
     assert page.locator("#n1-steps .graph text", has_text="v2<img").count() > 0
     assert "mlbench explain --measure" in page.locator("#n1-steps [data-part=worth]").inner_text()
-    page.close()
+    page.context.close()
 
 
 def test_a_phone_shows_it_without_scrolling_sideways(opened: Any) -> None:
@@ -185,11 +179,10 @@ def test_a_phone_shows_it_without_scrolling_sideways(opened: Any) -> None:
 
 @IN_BOTH_SCHEMES
 def test_axe_finds_no_fault(opened: Any) -> None:
-    """axe-core's rules of accessibility: no violation, at a step and with a question."""
-    axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="needs axe-playwright-python")
+    """axe-core's rules of accessibility: no violation on the page at a step, and none in the steps with a question, which changes no more."""
     go(opened, "codegen")
-    found = axe.Axe().run(opened).response["violations"]
+    found = violations(opened)
     opened.locator("#steps [data-part=teach]").check()
     go(opened, "fuse")
-    found += axe.Axe().run(opened).response["violations"]
+    found += violations(opened, "#steps")
     assert [(each["id"], each["impact"], each["nodes"][0]["html"]) for each in found] == []

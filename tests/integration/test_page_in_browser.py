@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -15,27 +14,14 @@ import pytest
 from mlbench.report.inputs import Files, read_files
 from mlbench.report.page.page import write_page
 from mlbench.studies.memory_record import record_memory
-from support.exhaustive import EXHAUSTIVE
+from support.browser import DESK, NEEDS_BROWSER, SCHEMES, open_page, opener, violations
 from support.report_files import write_every_kind
-
-BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
-             "--disable-component-update", "--disable-sync"]  # fmt: skip
 
 pytest.importorskip("jinja2", reason="needs the extra 'report'")
 pytest.importorskip("vl_convert", reason="needs the extra 'report'")
-playwright = pytest.importorskip("playwright.sync_api", reason="needs playwright")
 IN_BOTH_SCHEMES = pytest.mark.parametrize("opened", ["light", "dark"], indirect=True)
-pytestmark = pytest.mark.skipif(BROWSER is None, reason="no Chromium on the path")
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    """A headless Chromium."""
-    with playwright.sync_playwright() as driver:
-        started = driver.chromium.launch(executable_path=BROWSER, args=ARGUMENTS)
-        yield started
-        started.close()
+pytestmark = NEEDS_BROWSER
+DRAWN = "document.documentElement.dataset.drawn"
 
 
 @pytest.fixture(scope="module")
@@ -48,19 +34,31 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> str:
     return write_page(found, folder / "page.html", "mlbench report *.json").as_uri()
 
 
-@pytest.fixture(params=["light", "dark"] if EXHAUSTIVE else ["light"])
-def opened(request: pytest.FixtureRequest, browser: Any, address: str) -> Iterator[Any]:
-    """The page, drawn, in a colour scheme; what the browser complained of is in `complaints`."""
-    context = browser.new_context(color_scheme=request.param, viewport={"width": 1280, "height": 900})
-    page = context.new_page()
-    page.complaints = []
-    page.on("console", lambda message: page.complaints.append(message.text) if message.type in {"error", "warning"} else None)
-    page.on("pageerror", lambda error: page.complaints.append(str(error)))
-    page.on("request", lambda asked: None if asked.url == address else page.complaints.append(f"asked for {asked.url[:80]}"))
-    page.goto(address)
-    page.wait_for_function("document.documentElement.dataset.drawn")
+@pytest.fixture(scope="module")
+def pages(browser: Any, address: str) -> Iterator[Callable[[str], Any]]:
+    """The page in each colour scheme, drawn once."""
+    yield from opener(browser, address, DRAWN)
+
+
+@pytest.fixture(params=SCHEMES)
+def opened(request: pytest.FixtureRequest, pages: Callable[[str], Any]) -> Iterator[Any]:
+    """The page of all tests in a colour scheme, which is put back as it was."""
+    page = pages(request.param)
     yield page
-    context.close()
+    page.emulate_media(media="screen")
+    page.set_viewport_size(DESK)
+    page.fill("#filter", "")
+    page.evaluate("history.replaceState(null, '', location.pathname); document.activeElement.blur(); scrollTo(0, 0)")
+    if page.get_attribute("html", "data-theme") != request.param:
+        page.click("#theme")
+
+
+@pytest.fixture(params=SCHEMES)
+def fresh(request: pytest.FixtureRequest, browser: Any, address: str) -> Iterator[Any]:
+    """A page of the test's own, for what cannot be put back."""
+    page = open_page(browser, address, request.param, DRAWN)
+    yield page
+    page.context.close()
 
 
 @IN_BOTH_SCHEMES
@@ -108,21 +106,18 @@ def test_a_chart_that_cannot_be_drawn_leaves_a_gap(browser: Any, address: str, t
     page = Path(url2pathname(urlsplit(address).path)).read_text(encoding="utf-8")
     broken = tmp_path / "page.html"
     broken.write_text(page.replace('"mark":{"type":"tick"', '"mark":{"type":"no mark at all"', 1), encoding="utf-8")
-    opened = browser.new_page()
-    opened.goto(broken.as_uri())
-    opened.wait_for_function("document.documentElement.dataset.drawn")
+    opened = open_page(browser, broken.as_uri(), "light", DRAWN)
     texts = opened.evaluate("[...document.querySelectorAll('[data-chart]')].filter(e => !e.querySelector('svg')).map(e => e.textContent)")
     assert [text.partition("(")[0] for text in texts] == ["A gap: this chart could not be drawn "]
-    opened.close()
+    opened.context.close()
 
 
 @pytest.mark.parametrize("width", [1280, 390])
-def test_no_text_of_a_chart_is_cut(opened: Any, width: int) -> None:
+@pytest.mark.parametrize("scheme", SCHEMES)
+def test_no_text_of_a_chart_is_cut(pages: Callable[[str], Any], browser: Any, address: str, scheme: str, width: int) -> None:
     """On a desk and on a phone, every label, title and legend lies within its picture, and every picture within its place."""
-    opened.set_viewport_size({"width": width, "height": 900})
-    opened.reload()
-    opened.wait_for_function("document.documentElement.dataset.drawn")
-    outside = opened.evaluate("""() => [...document.querySelectorAll("[data-chart]")].flatMap(place => {
+    drawn = pages(scheme) if width == DESK["width"] else open_page(browser, address, scheme, DRAWN, width)
+    outside = drawn.evaluate("""() => [...document.querySelectorAll("[data-chart]")].flatMap(place => {
         const frame = place.querySelector("svg").getBoundingClientRect();
         const cut = [...place.querySelectorAll("svg text")].filter(text => text.textContent && text.getAttribute("opacity") !== "0")
             .filter(text => { const { left, right, top, bottom } = text.getBoundingClientRect();
@@ -166,23 +161,23 @@ def test_the_filter_hides_cases(opened: Any) -> None:
     assert opened.locator("#shown").inner_text() == "2 of 7 cases"
 
 
-def test_the_keyboard_reaches_everything(opened: Any) -> None:
+def test_the_keyboard_reaches_everything(fresh: Any) -> None:
     """The first stop skips to the content; the button, the filter and the numbers of a chart can be reached and opened."""
-    opened.keyboard.press("Tab")
-    assert opened.evaluate("document.activeElement.className") == "skip"
+    fresh.keyboard.press("Tab")
+    assert fresh.evaluate("document.activeElement.className") == "skip"
     stops = "a[href], button, input, summary, pre, .chart [role=link]"
-    opened.evaluate(f"document.querySelectorAll('{stops}').forEach(stop => stop.addEventListener('focus', () => stop.dataset.reached = 1))")
-    for _ in range(opened.locator(stops).count() + 60):  # what scrolls is a stop too
-        opened.keyboard.press("Tab")
+    fresh.evaluate(f"document.querySelectorAll('{stops}').forEach(stop => stop.addEventListener('focus', () => stop.dataset.reached = 1))")
+    for _ in range(fresh.locator(stops).count() + 60):  # what scrolls is a stop too
+        fresh.keyboard.press("Tab")
     is_closed = "stop.closest('details:not([open])') && !stop.matches('summary')"
-    missed = opened.evaluate(
+    missed = fresh.evaluate(
         f"[...document.querySelectorAll('{stops}')].slice(1).filter(stop => !stop.dataset.reached && !({is_closed})).map(s => s.outerHTML)"
     )
     assert missed == []  # but for the first, which was left before anybody listened
-    summary = opened.locator("summary").first
+    summary = fresh.locator("summary").first
     summary.focus()
-    opened.keyboard.press("Enter")
-    assert opened.locator("details").first.get_attribute("open") is not None
+    fresh.keyboard.press("Enter")
+    assert fresh.locator("details").first.get_attribute("open") is not None
 
 
 def colours(page: Any) -> list[list[int]]:
@@ -247,6 +242,5 @@ def test_markup_in_a_name_does_nothing(opened: Any) -> None:
 @IN_BOTH_SCHEMES
 def test_axe_finds_no_serious_fault(opened: Any) -> None:
     """axe-core's rules of accessibility: nothing serious, nothing critical."""
-    axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="needs axe-playwright-python")
-    found = axe.Axe().run(opened).response["violations"]
+    found = violations(opened)
     assert [(each["id"], each["nodes"][0]["html"]) for each in found if each["impact"] in {"serious", "critical"}] == []
