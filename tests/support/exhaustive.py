@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from itertools import combinations
-from typing import TypeVar
+from itertools import combinations, product
+from typing import Any, TypeVar
 
 EXHAUSTIVE = os.environ.get("MLBENCH_TESTS") == "exhaustive"
 """Whether the tests try everything, as `tox run -e exhaustive` does."""
@@ -26,6 +26,25 @@ def subsets(items: Sequence[Item]) -> list[tuple[Item, ...]]:
         halves = [frozenset(number for number in numbers if number >> digit & 1) for digit in range(len(items).bit_length())]
         chosen = few + [frozenset(numbers) - each for each in few] + halves + [frozenset(numbers) - each for each in halves]
     return [tuple(items[number] for number in sorted(each)) for each in dict.fromkeys(chosen)]
+
+
+def rows(*axes: Sequence[Any], strength: int = 2) -> list[tuple[Any, ...]]:
+    """Return parameters of a test: all combinations of the axes' values, or some in which any two values of two axes meet.
+
+    The next one is always the first of those that show most of what was not seen yet, so that they are the same every time.
+
+    Args:
+        axes: the values of each parameter.
+        strength: how many axes' values meet in every way.
+    """
+    left = list(product(*(range(len(axis)) for axis in axes)))
+    chosen = left if EXHAUSTIVE else []
+    unseen = {part for row in left for part in combinations(enumerate(row), strength)}
+    while unseen and not EXHAUSTIVE:
+        best = max(left, key=lambda row: len(unseen.intersection(combinations(enumerate(row), strength))))
+        chosen.append(best)
+        unseen.difference_update(combinations(enumerate(best), strength))
+    return [tuple(axis[place] for axis, place in zip(axes, row, strict=True)) for row in chosen]
 
 
 def tries(few: int, many: int) -> int:

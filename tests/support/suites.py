@@ -18,6 +18,8 @@ def work(n=2000):
     return sum(range(int(n * SCALE)))
 """
 HEAD = "import os, signal, subprocess, sys, threading, time\nimport pytest\nfrom toy import work\n"
+MODULES = {"test_it.py", "helping.py"}
+"""Files that can lie beside those of other projects, the first one under another name."""
 PLAIN = "def test_plain(benchmark): benchmark(work)\n"
 
 
@@ -45,12 +47,28 @@ class Situation:
     variables: Mapping[str, str] = field(default_factory=dict)
     arguments: tuple[str, ...] = ()
 
+    @property
+    def is_one_file(self) -> bool:
+        """Whether it passes and is a file of tests alone, that needs no option, no variable and no further distribution."""
+        return self.equal == "pass" and not (self.needs or self.head or self.variables or self.arguments or {*self.files} - MODULES)
+
     def write(self, folder: Path, *, is_head: bool, scale: float = 1.0) -> None:
         """Write one version of the project."""
         for name, text in {"toy.py": TOY.format(scale=scale), **self.files, **(self.head if is_head else {})}.items():
             path = folder / name
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(HEAD + text if path.name.startswith("test_") else text, encoding="utf-8")
+
+
+def renamed(text: str, name: str) -> str:
+    """Return a text with the name that a project's file of tests has in one project of several."""
+    return text.replace("test_it.py", f"test_{name.replace('-', '_')}.py")
+
+
+def one_project(situations: Mapping[str, Situation]) -> Situation:
+    """Return a project that has the files of several."""
+    files = {renamed(path, name): text for name, each in situations.items() for path, text in each.files.items()}
+    return Situation(files, tuple(renamed(row, name) for name, each in situations.items() for row in each.rows))
 
 
 def _one(text: str, rows: str, **more: object) -> Situation:
