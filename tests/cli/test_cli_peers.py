@@ -43,16 +43,23 @@ class Measured:
         self.effort = PeerEffort()
         self.interrupt_at = 99
         self.version = "1.0"
+        self.lacking = {"tensorrt": "needs an NVIDIA GPU"}
+        self.builds: Path | None = None
 
     def find(self, modules: Mapping[str, str | None], threads: int, subject: Subject) -> tuple[Runtime, ...]:
-        """Say that TensorRT is missing."""
-        return tuple(Runtime(name, self.version, "fast", "needs an NVIDIA GPU" if name == "tensorrt" else None) for name in modules)
+        """Say what is missing, which is TensorRT unless a test says otherwise."""
+        return tuple(Runtime(name, self.version, "fast", self.lacking.get(name)) for name in modules)
 
     def measure(
-        self, cells: Sequence[Cell], modules: Mapping[str, str | None], effort: PeerEffort, known: Mapping[str, PeerCell]
+        self,
+        cells: Sequence[Cell],
+        modules: Mapping[str, str | None],
+        effort: PeerEffort,
+        known: Mapping[str, PeerCell],
+        builds: Path | None,
     ) -> Iterator[PeerCell]:
         """Measure each cell, at 10 us for ours and 20 us for each peer."""
-        self.cells, self.modules, self.effort, self.known = list(cells), dict(modules), effort, dict(known)
+        self.cells, self.modules, self.effort, self.known, self.builds = list(cells), dict(modules), effort, dict(known), builds
         for number, cell in enumerate(cells):
             if number == self.interrupt_at:
                 raise KeyboardInterrupt
@@ -98,6 +105,35 @@ def test_a_quick_run(measured: Measured) -> None:
     assert main(["peers", "--quick", "--shapes", "4-8-3", "--processes", "2"]) == 0
     assert [cell.batch for cell in measured.cells] == [1, 64]
     assert measured.effort == PeerEffort(2, 7, weigh=False)
+
+
+def test_times_alone_by_rules_with_builds_that_stay(measured: Measured, tmp_path: Path) -> None:
+    """Bytes are left out, ours has its default rules, and what compilers make goes into a folder that is made."""
+    assert main([*SMALL, "--no-bytes", "--rules", "--builds", str(tmp_path / "builds")]) == 0
+    assert (measured.effort.processes, measured.effort.weigh) == (5, False)
+    assert {cell.tuned for cell in measured.cells} == {False}
+    assert measured.builds == tmp_path / "builds"
+    assert measured.builds.is_dir()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "lacking", "told"),
+    [
+        ((), "not installed (python -m pip install it)", r"no other runtime is installed; .*python -m pip install onnxruntime.*'peers'"),
+        (("--only", "tract"), "not installed (python -m pip install tract)", "tract: not installed .python -m pip install tract"),
+        ((), "cannot take it: a file of mlbench", "against ours here; onnxruntime: cannot take it: a file of mlbench; "),
+    ],
+    ids=["none", "the-one", "taken-by-none"],
+)
+def test_nothing_to_measure_against_is_one_line(
+    measured: Measured, capsys: pytest.CaptureFixture[str], arguments: tuple[str, ...], lacking: str, told: str
+) -> None:
+    """Where no runtime can be measured, one line says what to install, or why none takes this, and nothing is measured."""
+    measured.lacking = dict.fromkeys(PEERS, lacking)
+    assert main(["peers", *arguments]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert re.search(told, line)
+    assert measured.cells == []
 
 
 def test_it_says_how_long_it_takes(measured: Measured, capsys: pytest.CaptureFixture[str]) -> None:

@@ -12,7 +12,7 @@ import pytest
 
 from mlbench.errors import FileError
 from mlbench.measure import Environment
-from mlbench.report.tables.peers import bytes_table, compare_table, headline, peers_text, runtimes_text, times_table
+from mlbench.report.tables.peers import batches_table, bytes_table, compare_table, headline, peers_text, runtimes_text, times_table
 from mlbench.report.terminal import render_plain
 from mlbench.results.peers import FAILED, OURS, PEERS_FILE, SLOW, WRONG, Outcome, PeerCell
 from mlbench.results.storage import holds, read, read_json, write
@@ -75,6 +75,30 @@ def test_the_headline_has_mean_worst_and_spread() -> None:
     assert "over 2 cells: geometric mean 1.05x" in text
     assert "at least as fast in 1 of them; the worst is 0.55x (64-64-10 b64)" in text
     assert "2 sets of processes differ by 10.0 % in the median cell and by 20.0 % at most" in text
+
+
+def test_each_batch_size_has_its_figures() -> None:
+    """Geometric mean, worst cell, cells below 1.0 and those of them whose interval excludes 1, for each batch size and for all."""
+    ahead, behind = cell(mlbench=10.0, a=20.0), cell(64, mlbench=10.0, a=8.0)
+    unsure = cell(mlbench=10.0, a=((9.0, 9.0), (9.9, 9.9)))
+    table = batches_table(result(ahead, behind, dataclasses.replace(unsure, cell=unsure.cell | {"inputs": 32})))
+    assert [(row[0], row[1], row[2], *row[4:]) for row in table.rows] == [
+        ("8", "2", "1.37x", "0.94x 32-64-10 b8", "1", "0"),
+        ("64", "1", "0.80x", "0.80x 64-64-10 b64", "1", "1"),
+        ("all", "3", "1.15x", "0.80x 64-64-10 b64", "2", "1"),
+    ]
+    text = headline(result(ahead, behind)).replace("\n", " ")
+    assert "slower, with an interval that excludes 1, in 1 of them: 64-64-10 b64." in text
+    assert "in none of them." in headline(result(ahead)).replace("\n", " ")
+    assert "By batch size" in peers_text(result(ahead), colour=False)
+
+
+def test_the_table_names_who_was_left_out() -> None:
+    """A peer with turns in fewer sets than the cell has, because it was too far behind, has a note with its cells; others have none."""
+    found = dataclasses.replace(cell(mlbench=((1.0,),) * 3, a=((2.0,),) * 3, b=((9.0,),) * 2), processes=3)
+    notes = times_table(result(found)).notes
+    assert "b had turns in 2 of 3 sets, because it was too far behind the fastest peer: 64-64-10 b8." in notes
+    assert len(times_table(result(cell(mlbench=1.0, a=2.0))).notes) == len(notes) - 1
 
 
 def test_missing_runtimes_are_named() -> None:

@@ -6,6 +6,7 @@ import os
 import re
 import sys
 import tomllib
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,11 +17,14 @@ import pytest
 from mlbench.errors import ModelError
 from mlbench.measure import Worker
 from mlbench.models import mlp
+from mlbench.models.zoo import ZOO
 from mlbench.results.peers import MEASURED, OURS
 from mlbench.studies.cases import Cell, mlp_cell
 from mlbench.studies.peers import PEERS, Package, adapter, as_numpy, as_outputs, cannot_take, versions
 from mlbench.studies.peers.adapters import tensorrt as tensor_rt
+from mlbench.studies.peers.adapters.ncnn import files_of
 from mlbench.studies.peers.adapters.sklearn import estimator
+from mlbench.studies.peers.flatbuffer import OnnxGraph
 from mlbench.studies.peers.measure import PeerEffort, find_runtimes, measure
 from mlbench.studies.peers.packages import absent
 from mlbench.studies.peers.plugins import brought_peers
@@ -29,7 +33,9 @@ from mlbench.studies.subjects import NetworkFile, brought
 from support.agree import agree, agree_on_a_file, cores
 from support.branched import TWO_HEADS, network_of
 
-TAKE_ONNX = ["onnxruntime", "torch", "torch.compile", "torch.aot", "openvino", "iree", "tract"]
+TAKE_ONNX = ["onnxruntime", "torch", "torch.compile", "torch.aot", "openvino", "litert", "mnn", "iree", "tract"]
+FLOAT32_ALONE = {"litert", "mnn"}
+"""Whose adapters take no other inputs."""
 
 
 @pytest.fixture(autouse=True)
@@ -78,8 +84,12 @@ def test_a_process_goes_from_cell_to_cell(installed: str) -> None:
             assert worker.call(turn, 2, 1) > 0
 
 
-@pytest.mark.parametrize("double", [False, True], ids=["float32", "float64-and-integers"])
-@pytest.mark.parametrize("installed", [*TAKE_ONNX], indirect=True)
+@pytest.mark.parametrize(
+    ("installed", "double"),
+    [(name, double) for name in TAKE_ONNX for double in (False, True) if not (double and name in FLOAT32_ALONE)],
+    indirect=["installed"],
+    ids=lambda value: {False: "float32", True: "float64-and-integers"}.get(value, value),
+)
 def test_an_adapter_that_reads_onnx_agrees_with_float64(installed: str, double: bool, tmp_path: Path) -> None:
     """Inputs and outputs by any names, in any order, in the types and ranks that the file declares, after 200 calls."""
     pytest.importorskip("onnx", reason="ONNX files are written by the onnx package")
@@ -109,7 +119,7 @@ def test_without_its_converter_a_runtime_cannot_take_a_file(monkeypatch: pytest.
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None if name == "onnx2torch" else object())
     reason = cannot_take(PEERS["torch"], brought("zoo:policy"))
     assert reason == "cannot take it: what brings ONNX files to it is not installed (python -m pip install onnx2torch)"
-    assert "takes no ONNX file" in str(cannot_take(PEERS["litert"], brought("zoo:policy")))
+    assert "takes no ONNX file" in str(cannot_take(PEERS["ncnn"], brought("zoo:policy")))
 
 
 @pytest.mark.parametrize("installed", TAKE_ONNX, indirect=True)
@@ -122,6 +132,66 @@ def test_a_network_of_the_zoo_is_right(installed: str) -> None:
         worker.call(introduce, "a peer", installed, 1)
         prepared = worker.call(prepare, installed, Cell(2, brought("zoo:policy"), 1))
     assert (prepared.state, prepared.detail) == (MEASURED, "")
+
+
+@pytest.mark.parametrize("name", ZOO)
+@pytest.mark.parametrize("installed", ["litert"], indirect=True)
+def test_litert_takes_the_whole_zoo(installed: str, name: str) -> None:
+    """Products with constants folded into them, norms, gates, concatenations and two outputs are written so that the result is right."""
+    prepared = prepare(installed, Cell(2, brought(f"zoo:{name}"), 1))
+    assert (prepared.state, prepared.detail) == (MEASURED, "")
+
+
+@pytest.mark.parametrize(
+    ("kind", "attributes", "told"),
+    [
+        ("Erf", {}, "the operator Erf is not among those"),
+        ("Softmax", {"axis": 0}, "Softmax over the axis 0"),
+        ("ReduceMean", {"axes": [0]}, r"a mean over the axes \[0\]"),
+        ("Gemm", {"transB": 1}, "a transposed operand"),
+    ],
+    ids=["operator", "axis", "axes", "gemm"],
+)
+def test_what_is_not_written_for_litert_is_refused(kind: str, attributes: dict[str, Any], told: str) -> None:
+    """An operator, or a form of one, that has no counterpart among what is written is an error that names it."""
+    written = OnnxGraph(MadeUpFile(), {"x": (2, 2), "y": (2, 2)}, {"w": np.ones((2, 2), np.float32)}, Counter("xw"))  # type: ignore[arg-type]  # which counts tensors alone
+    written.given("x")
+    with pytest.raises(ModelError, match=told):
+        written.add(kind, ["x", "w"] if kind == "Gemm" else ["x"], "y", attributes)
+
+
+class MadeUpFile:
+    """Stands for a file of LiteRT, whose schema comes with its package."""
+
+    def tensor(self, name: str, shape: tuple[int, ...]) -> int:
+        """Add nothing."""
+        return 0
+
+
+@pytest.mark.parametrize("installed", ["torch"], indirect=True)
+def test_a_gelu_of_a_file_is_one_module_of_torch(installed: str) -> None:
+    """The converter knows no Gelu, and the older operator set that it wants has none; each becomes `nn.GELU`, and the network is right."""
+    if (reason := cannot_take(installed, brought("zoo:residual-mlp"))) is not None:
+        pytest.skip(reason)
+    prepared = prepare(installed, Cell(2, brought("zoo:residual-mlp"), 1))
+    assert (prepared.state, prepared.detail) == (MEASURED, "")
+
+
+def test_the_files_of_ncnn() -> None:
+    """A layer is an InnerProduct with its activation fused where it can be; weights lie by outputs behind four bytes, then the biases."""
+    model = mlp(3, (5,), 2, activation="leaky_relu", output_activation="softmax")
+    text, weights = files_of(model)
+    assert text.decode().splitlines() == [
+        "7767517",
+        "4 4",
+        "Input x 0 1 x",
+        "InnerProduct fc0 1 1 x v0 0=5 1=1 2=15 9=2 -23310=1,1.000000e-02",
+        "InnerProduct fc1 1 1 v0 z1 0=2 1=1 2=10",
+        "Softmax a1 1 1 z1 y 0=-1 1=1",
+    ]
+    first = model.layers[0]
+    assert weights.startswith(bytes(4) + first.weight.T.tobytes() + first.bias.tobytes() + bytes(4))
+    assert len(weights) == model.parameter_bytes + 8
 
 
 @pytest.mark.parametrize(

@@ -12,17 +12,31 @@ from pathlib import Path
 
 import pytest
 
+from mlbench.compiler.schedule.schedule import Schedule
 from mlbench.errors import WorkerError
 from mlbench.measure import Environment, Worker, has_memray
+from mlbench.models import Model
 from mlbench.results.peers import FAILED, MEASURED, OURS, SLOW, WRONG, PeerCell
+from mlbench.studies.autotune import tune
 from mlbench.studies.cases import Cell, mlp_cell
 from mlbench.studies.peers import heap, scratch
 from mlbench.studies.peers import measure as peering
 from mlbench.studies.peers import worker as peer_worker
 from mlbench.studies.peers.estimate import expected_s
-from mlbench.studies.peers.measure import LEAST_ROUNDS, PeerEffort, Processes, find_runtimes, measure, time_interleaved, too_slow
+from mlbench.studies.peers.measure import (
+    LEAST_ROUNDS,
+    PeerEffort,
+    Processes,
+    find_runtimes,
+    measure,
+    still_measured,
+    time_interleaved,
+    too_slow,
+)
+from mlbench.studies.peers.scratch import NO_FOLDERS, Folders
 from mlbench.studies.peers.worker import turn
 from support.agree import faults
+from support.records import peer_cell
 
 HERE = Environment("Some CPU", 2, "Linux 6", "3.12.1", "2.1.0", "openblas 0.3", 1, "fresh", None, "0.1.0", None, None, None, {})
 US = 1e-6
@@ -54,6 +68,9 @@ PEERS = {
     "switched": "VARIANTS = {'': {}, 'a switch': {'fast': True}}\n"
     "def load(model, x, threads, fast=False):\n    run = BaselineRunner(model).run\n"
     "    def call():\n        time.sleep(0 if fast else 0.005)\n        return run(x)\n    return call\n",
+    "compiled": "from mlbench.studies.peers.scratch import compiled_once\n"
+    "def load(model, x, threads):\n    compiled_once('a compiler', b'net', lambda: b'made')\n    run = BaselineRunner(model).run\n"
+    "    return lambda: run(x)\n",
     "chatty": "def load(model, x, threads):\n    print('{\"ok\": 1}', flush=True)\n    os.write(2, b'noise')\n"
     "    run = BaselineRunner(model).run\n    return lambda: run(x)\n",
 }
@@ -66,6 +83,7 @@ def fake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., dict[
         (tmp_path / f"peer_{name}.py").write_text(HEAD + source)
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     monkeypatch.setattr(peering, "FAR_TIMES", float("inf"))  # a busy moment makes any of these slow
+    monkeypatch.setattr(peering, "BEHIND_TIMES", (float("inf"),))
     return lambda *names: {OURS: None, **{name: f"peer_{name}" for name in names}}
 
 
@@ -255,13 +273,60 @@ def test_what_is_compiled_is_kept_until_the_run_ends(tmp_path: Path) -> None:
         return b"code %d" % len(made)
 
     try:
-        scratch.use_folder(str(tmp_path))
+        scratch.use_folders(Folders(builds=str(tmp_path)))
         assert [scratch.compiled_once("a 1.0", b"net", make) for _ in range(2)] == [b"code 1"] * 2
         assert scratch.compiled_once("a 1.0", b"other", make) == b"code 2"
         assert scratch.compiled_once("a 2.0", b"net", make) == b"code 3"
+        assert scratch.builds_folder("inductor") == tmp_path / "inductor"
     finally:
-        scratch.use_folder("")
+        scratch.use_folders(NO_FOLDERS)
     assert [scratch.compiled_once("a 1.0", b"net", make) for _ in range(2)] == [b"code 4", b"code 5"]
+    assert scratch.builds_folder("inductor") is None
+
+
+def test_builds_may_outlive_the_run(tmp_path: Path, fake: Callable[..., dict[str, str | None]]) -> None:
+    """A folder that was named still has what compilers made when the run has ended."""
+    list(measure([TINY], fake("compiled"), PeerEffort(1, 1, weigh=False), builds=tmp_path))
+    assert [path.read_bytes() for path in tmp_path.iterdir()] == [b"made"]
+
+
+def test_the_schedule_of_ours_is_searched_once_a_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every set of processes, and the one that counts bytes, has the schedule of the first search, remembered by the machine or not."""
+    searches: list[int] = []
+
+    def searched(model: Model, max_batch: int, *, threads: int) -> Schedule:
+        searches.append(max_batch)
+        return tune(model, max_batch, threads=threads)
+
+    monkeypatch.setenv("MLBENCH_CACHE", str(tmp_path))
+    monkeypatch.setattr(peer_worker, "tune", searched)
+    cell = dataclasses.replace(TINY, tuned=True)
+    try:
+        peer_worker.use_folders(Folders(run=str(tmp_path)))
+        outcomes = [peer_worker.prepare(None, cell) for _ in range(2)]
+        peer_worker.footprint_of(None, cell)
+    finally:
+        peer_worker.use_folders(NO_FOLDERS)
+    assert [each.state for each in outcomes] == [MEASURED] * 2
+    assert searches == [2]
+
+
+@pytest.mark.parametrize(
+    ("sets", "asked"), [(1, [OURS, "fast", "near", "behind"]), (2, [OURS, "fast", "near"]), (3, [OURS, "fast", "near"])]
+)
+def test_a_peer_that_cannot_be_the_fastest_is_left_out_of_further_sets(sets: int, asked: list[str]) -> None:
+    """After one set that is one at more than 10 times the fastest peer's time, after two at more than 3 times; ours always goes on."""
+    times_us = {OURS: 1.0, "fast": 10.0, "near": 29.0, "behind": 31.0, "far": 101.0}
+    found = peer_cell(**{name: ((each, each),) * sets for name, each in times_us.items()})
+    assert still_measured(dataclasses.replace(found, processes=sets), [*times_us, "new"]) == asked
+
+
+def test_who_was_left_out_stays_out() -> None:
+    """A peer without turns in the last set has none in the next one, whatever the others took since; one that was lost there has."""
+    found = peer_cell(**{OURS: ((1.0,),) * 3, "fast": ((10.0,),) * 3, "out": ((20.0,),) * 2, "lost": ((20.0,), (20.0,), ())})
+    cell = dataclasses.replace(found, processes=3)
+    assert cell.left == {"out": 2}
+    assert still_measured(cell, [OURS, "fast", "out", "lost"]) == [OURS, "fast", "lost"]
 
 
 def test_the_expected_time_grows_with_what_is_left() -> None:

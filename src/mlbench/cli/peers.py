@@ -14,6 +14,7 @@ from mlbench.cli.options import EXIT_DONE, Commands, listed, positive, remark, s
 from mlbench.cli.study import add_places, check_places, conduct, earlier_run
 from mlbench.cli.subject import add_network, check_same_network, chosen_subjects, subject_cells
 from mlbench.errors import FileError, UsageError
+from mlbench.files import check_folder
 from mlbench.measure import FRESH_HEAP, environment
 from mlbench.report import render
 from mlbench.report.tables.peers import compare_table, peers_text
@@ -23,13 +24,14 @@ from mlbench.results.peers import OURS, PEERS_FILE, PeerCell, PeerResult, Runtim
 from mlbench.results.storage import read
 from mlbench.studies.cases import BATCHES, LARGE_BATCHES, MOST_FLOP, Cell, mlp_cell
 from mlbench.studies.driver import Step, Study
-from mlbench.studies.peers import PEERS
+from mlbench.studies.peers import CANNOT_TAKE, PEERS
 from mlbench.studies.peers.estimate import expected_s
 from mlbench.studies.peers.measure import PROCESSES, ROUNDS, PeerEffort, find_runtimes, measure
 from mlbench.studies.peers.plugins import brought_peers
 from mlbench.units import format_duration, format_ratio
 
 SHAPES = ((64, 64, 10), (256, 256, 256), (64, 1024, 64), (784, 512, 10), (1024, 4096, 1024))
+INSTALL = "python -m pip install onnxruntime onnx"
 QUICK_SHAPES, QUICK_BATCHES, QUICK_PROCESSES, QUICK_ROUNDS = SHAPES[:2], (1, 64), 1, 7
 
 
@@ -73,6 +75,15 @@ def add(commands: Commands) -> None:
         help=f"a first look: {QUICK_PROCESSES} set of processes, {QUICK_ROUNDS} rounds, no bytes, and unless chosen "
         f"{' and '.join('-'.join(map(str, shape)) for shape in QUICK_SHAPES)} at batch {' and '.join(map(str, QUICK_BATCHES))}",
     )  # fmt: skip
+    parser.add_argument("--no-bytes", action="store_true", help="time alone; the bytes take one more set of processes")
+    parser.add_argument(
+        "--rules", action="store_true",
+        help="ours by its default rules; without it a search chooses for each cell, for up to a minute, and remembers where it could",
+    )  # fmt: skip
+    parser.add_argument(
+        "--builds", type=Path, metavar="FOLDER",
+        help="keep what compilers make here, for later runs and --resume (default: until this run ends)",
+    )  # fmt: skip
     add_places(parser)
     parser.add_argument("--compare", type=Path, nargs=2, metavar="FILE", help="measure nothing; print how two saved runs differ")
     parser.set_defaults(act=_peers)
@@ -84,13 +95,14 @@ def _peers(options: argparse.Namespace) -> int:
         say(render(compare_table(one, other), colour=sys.stdout.isatty()))
         return EXIT_DONE
     check_places(options)
+    if options.builds is not None:
+        check_folder(options.builds)
     cells = _chosen_cells(options)
     here = environment(options.threads, FRESH_HEAP)
     modules = _chosen_modules(options)
     runtimes = find_runtimes(modules, options.threads, cells[0].subject)
-    for each in runtimes:
-        if each.missing is not None and (each.missing.startswith("cannot take it") or each.name not in PEERS):
-            remark(f"{each.name}: {each.missing}")
+    there = {each.name: modules[each.name] for each in runtimes if each.missing is None}
+    _say_what_is_missing(runtimes, options.only)
     earlier = earlier_run(options, PEERS_FILE, here)
     if earlier is not None and _versions(earlier.runtimes) != _versions(runtimes):
         raise FileError(f"{options.json}: was measured with other runtimes; measure anew into another file")
@@ -98,17 +110,16 @@ def _peers(options: argparse.Namespace) -> int:
         check_same_network(
             options.json, [(each.name, network_key(each.cell)) for each in earlier.cells], {_name(cell): cell for cell in cells}
         )
-    there = {each.name: modules[each.name] for each in runtimes if each.missing is None}
     effort = _effort(options)
-    options.processes = effort.processes  # of which the bar counts the steps
+    options.processes = effort.processes - (not effort.weigh)  # of which the bar counts the steps, and those of bytes besides
 
     def measured(known: Mapping[str, PeerCell], step: Step) -> Iterator[tuple[str, PeerCell, str]]:
-        for done in measure(cells, there, effort, known):
+        for done in measure(cells, there, effort, known, options.builds):
             step(done.name)
             yield done.name, done, _line(done, effort)
 
     def run(found: Sequence[PeerCell], status: str) -> PeerResult:
-        return PeerResult(here, options.command_line, now(), status, options.processes, runtimes, tuple(found))
+        return PeerResult(here, options.command_line, now(), status, effort.processes, runtimes, tuple(found))
 
     known = {} if earlier is None else {cell.name: cell for cell in earlier.cells}
     remark(_expectation(len(cells), list(there), effort, known))
@@ -130,10 +141,39 @@ def _chosen_modules(options: argparse.Namespace) -> dict[str, str | None]:
     return {OURS: None, **{name: module for name, module in known.items() if name in (options.only or known)}}
 
 
+def _say_what_is_missing(runtimes: Sequence[Runtime], only: Sequence[str] | None) -> None:
+    """Say which runtimes cannot take what is measured, and which peers of packages do not work.
+
+    Raises:
+        UsageError: where there is nothing to measure against.
+    """
+    lacking = {each.name: each.missing for each in runtimes if each.missing is not None}
+    if all(each.name == OURS or each.name in lacking for each in runtimes):
+        raise UsageError(_nothing(lacking, only))
+    for name, reason in lacking.items():
+        if reason.startswith(CANNOT_TAKE) or name not in PEERS:
+            remark(f"{name}: {reason}")
+
+
+def _nothing(lacking: Mapping[str, str], only: Sequence[str] | None) -> str:
+    """Return that there is nothing to measure against, and what to install, in one line.
+
+    Args:
+        lacking: name of each runtime to what it lacks.
+        only: the runtimes that were asked for; None for all.
+    """
+    if only is None and not any(reason.startswith(CANNOT_TAKE) for reason in lacking.values()):
+        return (
+            f"no other runtime is installed; the fastest one to get is onnxruntime ({INSTALL}), and all of them are mlbench's extra 'peers'"
+        )
+    reasons = "; ".join(f"{name}: {reason}" for name, reason in lacking.items() if only or reason.startswith(CANNOT_TAKE))
+    return f"no runtime can be measured against ours here; {reasons}"
+
+
 def _effort(options: argparse.Namespace) -> PeerEffort:
     """Return how much is measured: what was asked for, or else five sets of processes, or one for a first look."""
     processes, rounds = (QUICK_PROCESSES, QUICK_ROUNDS) if options.quick else (PROCESSES, ROUNDS)
-    return PeerEffort(options.processes or processes, options.rounds or rounds, weigh=not options.quick)
+    return PeerEffort(options.processes or processes, options.rounds or rounds, weigh=not (options.quick or options.no_bytes))
 
 
 def _expectation(cells: int, names: Sequence[str], effort: PeerEffort, known: Mapping[str, PeerCell]) -> str:
@@ -166,13 +206,13 @@ def _chosen_cells(options: argparse.Namespace) -> list[Cell]:
     subjects = chosen_subjects(options, ("shapes",))
     if subjects:
         usual = QUICK_BATCHES if options.quick else BATCHES
-        return [cell for each in subjects for cell in subject_cells(each, options.batch, usual, options.threads, tuned=True)]
+        return [cell for each in subjects for cell in subject_cells(each, options.batch, usual, options.threads, tuned=not options.rules)]
     for name in ("inputs", "outputs"):
         if getattr(options, name):
             raise UsageError(f"--{name} belongs to a network in a file; name it, or choose sizes by --shapes")
     shapes, batches = (QUICK_SHAPES, QUICK_BATCHES) if options.quick else (SHAPES, LARGE_BATCHES)
     every = [
-        mlp_cell(batch, shape[1:-1], shape[0], shape[-1], options.threads, tuned=True)
+        mlp_cell(batch, shape[1:-1], shape[0], shape[-1], options.threads, tuned=not options.rules)
         for shape in dict.fromkeys(options.shapes or shapes)
         for batch in options.batch or batches
     ]

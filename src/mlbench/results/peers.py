@@ -119,6 +119,12 @@ class PeerCell:
         return "-".join(str(size) for size in (self.cell["inputs"], *self.cell["hidden"], self.cell["outputs"]))
 
     @property
+    def left(self) -> dict[str, int]:
+        """The runtimes that were too far behind for further sets, each with the sets that it had turns in."""
+        sets = {name: len(each.rounds_s) for name, each in self.outcomes.items() if each.state == MEASURED}
+        return {name: count for name, count in sets.items() if count < self.processes}
+
+    @property
     def fastest_peer(self) -> str | None:
         """The peer with the shortest time; None where ours or every peer was not timed in turns."""
         peers = {name: each.time_s for name, each in self.outcomes.items() if name != OURS and each.state == MEASURED and each.rounds_s}

@@ -259,10 +259,12 @@ def check(case: Case) -> Agreement:
 
 def static_bytes(case: Case) -> StaticBytes:
     """Return what the runner of the case holds between calls."""
-    if case.runner == BASELINE:
-        return StaticBytes()
-    runner = optimized_runner(case)
-    runner.run(*inputs_of(case.cell))
+    return StaticBytes() if case.runner == BASELINE else static_bytes_of(optimized_runner(case), case.cell)
+
+
+def static_bytes_of(runner: OptimizedRunner, cell: Cell) -> StaticBytes:
+    """Return what a runner of the cell holds between calls."""
+    runner.run(*inputs_of(cell))
     bare = runner.memory
     runner.reserve_staging()
     return StaticBytes(bare.arena_bytes, bare.operand_bytes, bare.staging_bytes, runner.memory.staging_bytes, bare.weight_copy_bytes)

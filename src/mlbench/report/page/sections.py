@@ -32,7 +32,7 @@ from mlbench.report.page.compared import beside, history, verdicts_section
 from mlbench.report.page.explained import explained
 from mlbench.report.page.section import Section, charts_apart, tables_apart
 from mlbench.report.tables.ablation import effects_table, shares_table
-from mlbench.report.tables.peers import bytes_table, headline, times_table
+from mlbench.report.tables.peers import batches_table, bytes_table, headline, times_table
 from mlbench.report.tables.roofline import ceilings_table, distances_table
 from mlbench.results import RUNNERS, Result
 from mlbench.results.newest import newest
@@ -248,7 +248,7 @@ def _peers(files: Files) -> Section:
         "Against the runtimes",
         (f"From {name}, {run.date}.", headline(run)),
         tuple(chart for chart in charts if chart is not None),
-        (times_table(run), bytes_table(run)),
+        (times_table(run), *((batches_table(run),) if _races(run) else ()), bytes_table(run)),
         command=command,
     )
 

@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Sequence
 
 from mlbench.measure import describe
-from mlbench.measure.stats import FEWEST_PROCESSES, geometric_mean, geometric_mean_interval, median
+from mlbench.measure.stats import FEWEST_PROCESSES, Interval, geometric_mean, geometric_mean_interval, median
 from mlbench.report import Table, format_interval, render
 from mlbench.results.peers import MEASURED, OURS, SLOW, WRONG, Outcome, PeerCell, PeerResult
 from mlbench.units import format_bytes, format_duration, format_percent, format_ratio, paragraph
@@ -17,6 +17,7 @@ FASTEST = "*"
 def peers_text(result: PeerResult, *, colour: bool) -> str:
     """Return everything a person should see of a result."""
     made = [times_table(result)] if result.cells else []
+    made += [batches_table(result)] if any(cell.ratio is not None for cell in result.cells) else []
     made += [bytes_table(result)] if any(cell.weighed for cell in result.cells) else []
     tables = [render(table, colour=colour) for table in made]
     return "\n\n".join([f"$ {result.command}   ({result.date})", *tables, headline(result), runtimes_text(result)])
@@ -40,6 +41,10 @@ def times_table(result: PeerResult) -> Table:
     if any(each.state == SLOW for cell in result.cells for each in cell.outcomes.values()):
         notes.append("~: one sample by itself; a call takes too long for turns, or 100 times the fastest one's, and is not timed further.")
     notes += [
+        f"{name} had turns in {sets} of {most} sets, because it was too far behind the fastest peer: {', '.join(cells)}."
+        for (name, sets, most), cells in _left(result).items()
+    ]
+    notes += [
         f"{name} with {chosen}, which was faster there than its usual settings: {', '.join(cells)}."
         for (name, chosen), cells in _chosen(result).items()
     ]
@@ -47,6 +52,26 @@ def times_table(result: PeerResult) -> Table:
         f"{cell.name}, {name}: {each.detail}" for cell in result.cells for name, each in cell.outcomes.items() if _is_worth_a_note(each)
     ]
     return Table("Runtimes", ("cell", *names, "fastest peer", "peer / ours", "95 % interval"), tuple(rows), tuple(notes))
+
+
+def batches_table(result: PeerResult) -> Table:
+    """Return the geometric mean of fastest peer / ours, the worst cell and how many are behind, for each batch size and for all."""
+    found = [cell for cell in result.cells if cell.ratio is not None]
+    groups = {
+        str(batch): [cell for cell in found if cell.cell["batch"] == batch] for batch in sorted({each.cell["batch"] for each in found})
+    }
+    rows = []
+    for batch, cells in {**groups, "all": found}.items():
+        mean, (worst, ratio) = _mean(cells), _worst(cells)
+        behind = _behind(cells)
+        rows.append((batch, str(len(cells)), format_ratio(mean.estimate), format_interval(mean), f"{format_ratio(ratio.estimate)} {worst}",
+                     str(sum(each.ratio is not None and each.ratio.estimate < 1 for each in cells)), str(len(behind))))  # fmt: skip
+    note = (
+        "Fastest peer / ours over the cells of a batch size, and over all. Below 1.00x ours is slower; the last column counts the cells "
+        "whose interval excludes 1 as well."
+    )
+    headers = ("batch", "cells", "geometric mean", "95 % interval", "worst cell", "below 1.00x", "and excludes 1")
+    return Table("By batch size", headers, tuple(rows), (note,))
 
 
 def bytes_table(result: PeerResult) -> Table:
@@ -70,15 +95,15 @@ def headline(result: PeerResult) -> str:
     found = [cell for cell in result.cells if cell.ratio is not None]
     if not found:
         return "No cell has both ours and a peer, so there is no ratio to state."
-    mean = geometric_mean_interval([cell.sets(str(cell.fastest_peer)) for cell in found])
-    ratios = {cell.name: cell.ratio.estimate for cell in found if cell.ratio is not None}
-    worst = min(ratios, key=ratios.__getitem__)
-    ahead = sum(ratio >= 1 for ratio in ratios.values())
+    mean, (worst, ratio) = _mean(found), _worst(found)
+    ahead = sum(cell.ratio is not None and cell.ratio.estimate >= 1 for cell in found)
+    behind = _behind(found)
     text = (
         f"Fastest peer / ours over {len(found)} cells: geometric mean {format_ratio(mean.estimate)} "
         f"(95 % interval {format_interval(mean)}). Ours is at least as fast in {ahead} of them; the worst is "
-        f"{format_ratio(ratios[worst])} ({worst})."
+        f"{format_ratio(ratio.estimate)} ({worst}). "
     )
+    text += f"Ours is slower, with an interval that excludes 1, in {len(behind) or 'none'} of them{': ' * bool(behind)}{', '.join(behind)}."
     spreads = [cell.spread for cell in found if cell.spread is not None]
     if spreads:
         text += (
@@ -88,6 +113,22 @@ def headline(result: PeerResult) -> str:
     else:
         text += f" One set of processes hides its own bias; take {FEWEST_PROCESSES} or more."
     return paragraph(text)
+
+
+def _mean(cells: Sequence[PeerCell]) -> Interval:
+    """Return the geometric mean of fastest peer / ours over cells that have it."""
+    return geometric_mean_interval([cell.sets(str(cell.fastest_peer)) for cell in cells])
+
+
+def _worst(cells: Sequence[PeerCell]) -> tuple[str, Interval]:
+    """Return the cell with the smallest fastest peer / ours, of cells that have it."""
+    ratios = {cell.name: cell.ratio for cell in cells if cell.ratio is not None}
+    return min(ratios.items(), key=lambda each: each[1].estimate)
+
+
+def _behind(cells: Sequence[PeerCell]) -> list[str]:
+    """Return the cells in which ours is slower than the fastest peer, with an interval that excludes 1."""
+    return [cell.name for cell in cells if cell.ratio is not None and cell.ratio.high < 1]
 
 
 def runtimes_text(result: PeerResult) -> str:
@@ -154,6 +195,15 @@ def _chosen(result: PeerResult) -> dict[tuple[str, str], list[str]]:
         for name, each in cell.outcomes.items():
             if each.chosen:
                 found.setdefault((name, each.chosen), []).append(cell.name)
+    return found
+
+
+def _left(result: PeerResult) -> dict[tuple[str, int, int], list[str]]:
+    """Return in which cells a runtime had turns in how many sets of how many."""
+    found: dict[tuple[str, int, int], list[str]] = {}
+    for cell in result.cells:
+        for name, sets in cell.left.items():
+            found.setdefault((name, sets, cell.processes), []).append(cell.name)
     return found
 
 

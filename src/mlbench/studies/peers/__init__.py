@@ -41,6 +41,8 @@ PEERS = {
     "openvino": "mlbench.studies.peers.adapters.openvino",
     "litert": "mlbench.studies.peers.adapters.litert",
     "tensorflow": "mlbench.studies.peers.adapters.tensorflow",
+    "mnn": "mlbench.studies.peers.adapters.mnn",
+    "ncnn": "mlbench.studies.peers.adapters.ncnn",
     "iree": "mlbench.studies.peers.adapters.iree",
     "tract": "mlbench.studies.peers.adapters.tract",
     "sklearn": "mlbench.studies.peers.adapters.sklearn",
@@ -48,6 +50,10 @@ PEERS = {
     "tensorrt": "mlbench.studies.peers.adapters.tensorrt",
 }
 """Name on the command line and in tables, and the module that holds the adapter."""
+
+
+CANNOT_TAKE = "cannot take it"
+"""How the reason begins why a runtime that is there takes something else alone."""
 
 
 class Adapter(Protocol):
@@ -131,12 +137,12 @@ def cannot_take(module: str, subject: Subject) -> str | None:
     if isinstance(subject.model(), Model):
         return None
     if not _has_onnx_file(subject):
-        return "cannot take it: this network is in a file of mlbench, which no other runtime reads; name its .onnx"
+        return f"{CANNOT_TAKE}: this network is in a file of mlbench, which no other runtime reads; name its .onnx"
     found = adapter(module)
     if not hasattr(found, "load_onnx"):
-        return "cannot take it: this runtime takes no ONNX file, and its adapter builds MLPs alone"
+        return f"{CANNOT_TAKE}: this runtime takes no ONNX file, and its adapter builds MLPs alone"
     lacking = absent(getattr(found, "ONNX_PACKAGES", (ONNX,) if onnx_path(subject) is None else ()))
-    return None if lacking is None else f"cannot take it: what brings ONNX files to it is {lacking}"
+    return None if lacking is None else f"{CANNOT_TAKE}: what brings ONNX files to it is {lacking}"
 
 
 def peer_loader(module: str, cell: Cell, variant: str = "") -> Callable[[], Callable[[], object]]:
@@ -181,6 +187,7 @@ def _has_onnx_file(subject: Subject) -> bool:
 
 
 __all__ = [
+    "CANNOT_TAKE",
     "PEERS",
     "Adapter",
     "OnnxAdapter",

@@ -5,6 +5,9 @@ of a cell is built and checked first, each in its process; then they have turns 
 another one starts each round. Before a turn is timed it runs for a moment untimed, because another process has just had the caches. One
 set of processes is one replicate: it goes through all cells, and then a fresh set does so again.
 
+A peer that can no longer be the fastest one of a cell has no turns in later sets. What compilers make is made once and loaded by every set,
+and so is the schedule that a search finds for ours.
+
 With several threads a process that has had its turn is stopped by a signal: ONNX Runtime's threads, for one, spin for 30 ms after a call.
 """
 
@@ -15,6 +18,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from types import TracebackType
 from typing import ParamSpec, Self, TypeVar
 
@@ -22,6 +26,7 @@ from mlbench.errors import WorkerError
 from mlbench.measure import Worker, interleaved
 from mlbench.results.peers import FAILED, MEASURED, OURS, SLOW, WRONG, Outcome, PeerCell, Runtime
 from mlbench.studies.cases import Cell
+from mlbench.studies.peers.scratch import NO_FOLDERS, Folders
 from mlbench.studies.peers.worker import WARM, footprint_of, introduce, prepare, refusal, turn
 from mlbench.studies.subjects import Subject
 
@@ -35,6 +40,8 @@ LEAST_ROUNDS = 3
 SLOW_S, SLOW_TIMES, FAR_S, FAR_TIMES = 0.05, 20.0, 1e-3, 100.0
 """A call that takes so many seconds, and so many times the fastest one's, takes no turns: it would take them from the others. Nor does one
 that takes FAR_S and FAR_TIMES the fastest one's, because more rounds would say nothing new of it. Shorter ones cost little."""
+BEHIND_TIMES = (10.0, 3.0)
+"""After one set, and after two or more: a peer whose calls take so many times the fastest peer's has no turns in later sets."""
 PAUSE_S = 0.05
 """Where a process cannot be stopped, the wait for its threads to end spinning."""
 P = ParamSpec("P")
@@ -64,13 +71,13 @@ class Processes:
     Args:
         modules: name of the runtime to its adapter; None for ours.
         threads: of each process; with more than one, a process is stopped while it is not asked.
-        scratch: folder in which compilers keep what they made; empty for none.
+        folders: in which is kept what a compiler made or a search found.
     """
 
-    def __init__(self, modules: Mapping[str, str | None], threads: int, scratch: str = "") -> None:
+    def __init__(self, modules: Mapping[str, str | None], threads: int, folders: Folders = NO_FOLDERS) -> None:
         self._modules = modules
         self._threads = threads
-        self._scratch = scratch
+        self._folders = folders
         self._workers: dict[str, Worker] = {}
 
     def __enter__(self) -> Self:
@@ -89,7 +96,7 @@ class Processes:
         if name in self._workers:
             self._workers.pop(name).stop()
         worker = self._workers[name] = Worker(self._threads)
-        return worker.call(introduce, name, self._modules[name], self._threads, self._scratch)
+        return worker.call(introduce, name, self._modules[name], self._threads, self._folders)
 
     def ask(self, name: str, function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
         """Let the runtime's process, and no other one, do something.
@@ -137,7 +144,11 @@ def find_runtimes(modules: Mapping[str, str | None], threads: int, subject: Subj
 
 
 def measure(
-    cells: Sequence[Cell], modules: Mapping[str, str | None], effort: PeerEffort, known: Mapping[str, PeerCell] | None = None
+    cells: Sequence[Cell],
+    modules: Mapping[str, str | None],
+    effort: PeerEffort,
+    known: Mapping[str, PeerCell] | None = None,
+    builds: Path | None = None,
 ) -> Iterator[PeerCell]:
     """Measure cells, one set of processes after the other, and give each cell as far as it is, as often as something was added to it.
 
@@ -146,19 +157,21 @@ def measure(
         modules: name of the runtime to its adapter, all of which are there; None for ours.
         effort: how much.
         known: cells measured before, by name, to go on with.
+        builds: folder in which compilers keep what they made, for later runs; None for one that ends with this run.
     """
     so_far = {cell: (known or {}).get(_empty(cell).name, _empty(cell)) for cell in cells}
-    with tempfile.TemporaryDirectory(prefix="mlbench-peers-", ignore_cleanup_errors=True) as scratch:
+    with tempfile.TemporaryDirectory(prefix="mlbench-peers-", ignore_cleanup_errors=True) as own:
+        folders = Folders(own, own if builds is None else str(builds.absolute()))
         for number in range(effort.processes):
             waiting = [cell for cell in cells if so_far[cell].processes <= number]
             if waiting:
-                with Processes(modules, waiting[0].threads, scratch) as processes:
+                with Processes(modules, waiting[0].threads, folders) as processes:
                     for cell in waiting:
                         so_far[cell] = _replicate(processes, cell, list(modules), effort, so_far[cell])
                         yield so_far[cell]
             left = [cell for cell in cells if effort.weigh and not so_far[cell].weighed]
             if left:
-                with Processes(modules, left[0].threads, scratch) as processes:
+                with Processes(modules, left[0].threads, folders) as processes:
                     for cell in left:
                         so_far[cell] = _with_footprints(processes, cell, so_far[cell])
                         yield so_far[cell]
@@ -212,10 +225,23 @@ def too_slow(costs_s: Mapping[str, float]) -> dict[str, str]:
     }
 
 
+def still_measured(cell: PeerCell, names: Sequence[str]) -> list[str]:
+    """Return who has turns in the next set: ours, and each peer that was not too far behind the fastest one so far.
+
+    Args:
+        cell: as it was measured in one set of processes or more.
+        names: of the runtimes.
+    """
+    measured = {name: cell.outcomes[name] for name in names if name in cell.outcomes and cell.outcomes[name].state == MEASURED}
+    times_s = {name: each.time_s for name, each in measured.items() if name != OURS and each.time_s is not None}
+    most_s = min(times_s.values(), default=0.0) * BEHIND_TIMES[min(cell.processes, len(BEHIND_TIMES)) - 1]
+    return [name for name in measured if name not in cell.left and times_s.get(name, 0.0) <= most_s]
+
+
 def _replicate(processes: Processes, cell: Cell, names: Sequence[str], effort: PeerEffort, before: PeerCell) -> PeerCell:
     """Return the cell with the rounds of one more set of processes."""
     is_first = before.processes == 0
-    asked = names if is_first else [name for name in names if name in before.outcomes and before.outcomes[name].state == MEASURED]
+    asked = names if is_first else still_measured(before, names)
     prepared = {name: processes.prepare(name, cell) for name in asked}
     costs_s = {name: each.cost_s for name, each in prepared.items() if each.cost_s is not None}
     slow = too_slow(costs_s) if is_first else {}

@@ -6,7 +6,7 @@ A runtime that compiles a file wants to know every shape. Files have a symbol fo
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -58,6 +58,20 @@ def onnx_file(model: Model, batch: int) -> Iterator[OnnxFile]:
         path = Path(folder) / "mlp.onnx"
         path.write_bytes(onnx_bytes(model, batch))
         yield OnnxFile(str(path), ("x",), ("y",))
+
+
+def load_mlp(
+    load_onnx: Callable[[OnnxFile, Sequence[FloatArray], int], Callable[[], Any]], model: Model, x: FloatArray, threads: int
+) -> Callable[[], object]:
+    """Return a call that computes the output of the model for `x`, in a runtime that takes files alone."""
+    with onnx_file(model, len(x)) as file:
+        call = load_onnx(file, (x,), threads)
+
+    def first() -> object:
+        (y,) = call()
+        return y
+
+    return first
 
 
 @contextmanager

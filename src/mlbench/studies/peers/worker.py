@@ -7,26 +7,30 @@ from __future__ import annotations
 
 import dataclasses
 import gc
+import json
 import os
 import time
 from collections.abc import Callable
 from functools import partial
 
 from mlbench.compiler import blas
+from mlbench.compiler.schedule.schedule import Schedule, schedule_from_json, schedule_to_json
 from mlbench.errors import MlbenchError, WrongResultError
 from mlbench.measure import footprint, has_memray, held_bytes, time_interleaved
 from mlbench.measure.stats import median
-from mlbench.results import OPTIMIZED
 from mlbench.results.peers import MEASURED, OURS, WRONG, Outcome, Runtime
-from mlbench.studies.cases import Case, Cell, call_of, check_outputs, mlp_cell, model_of, static_bytes
+from mlbench.runtime import OptimizedRunner
+from mlbench.studies.autotune import tune
+from mlbench.studies.cases import Cell, check_outputs, inputs_of, mlp_cell, model_of, static_bytes_of
 from mlbench.studies.peers import adapter, as_outputs, cannot_take, peer_loader, variants_of, versions
 from mlbench.studies.peers.heap import faults_per_call, keep_freed_memory, release_freed_memory
-from mlbench.studies.peers.scratch import use_folder
+from mlbench.studies.peers.scratch import NO_FOLDERS, Folders, found_once, use_folders
 from mlbench.studies.subjects import Subject
 
 WARM_UPS = 3
 COST_S = 2e-3
 """Time spent on finding out how long a call takes."""
+OUR_SETTINGS = "OptimizedRunner, with what a search chose for each cell"
 LONG_S = 1.0
 CHOICE_ROUNDS, CHOICE_TURN_S = 15, 1e-3
 """Rounds in which the variants of a runtime alternate, before the fastest is measured."""
@@ -41,23 +45,23 @@ _kept: list[Callable[[], object]] = []
 """The call of the cell that is under way."""
 
 
-def introduce(name: str, module: str | None, threads: int, scratch: str = "") -> Runtime:
+def introduce(name: str, module: str | None, threads: int, folders: Folders = NO_FOLDERS) -> Runtime:
     """Keep this process to its cores, before a thread pool counts them, and say what runs in it.
 
     Args:
         name: of the runtime.
         module: its adapter; None for ours.
         threads: the first so many of the cores this process may use; the same ones for every runtime.
-        scratch: folder in which compilers of this run keep what they made; empty for none.
+        folders: in which is kept what a compiler made or a search found.
     """
-    use_folder(scratch)
+    use_folders(folders)
     quiet = os.open(os.devnull, os.O_WRONLY)
     for stream in (1, 2):  # where frameworks tell about themselves; what is raised goes to the parent by another way
         os.dup2(quiet, stream)
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:threads])
     if module is None:
-        return Runtime(name, "", "OptimizedRunner with tuned choices", None)
+        return Runtime(name, "", OUR_SETTINGS, None)
     found = adapter(module)
     missing = found.missing()
     return Runtime(name, "" if missing else versions(found.PACKAGES), found.SETTINGS, missing)
@@ -89,10 +93,28 @@ def prepare(module: str | None, cell: Cell) -> Outcome:
     return outcome if warm_s is None else dataclasses.replace(outcome, cost_s=warm_s, chosen=", ".join(filter(None, (chosen, WARM))))
 
 
+def our_call(cell: Cell) -> Callable[[], object]:
+    """Return a call of ours; what a search chose for the cell holds for every process of the run."""
+    return partial(_our_runner(cell).run, *inputs_of(cell))
+
+
+def _our_runner(cell: Cell) -> OptimizedRunner:
+    return OptimizedRunner(model_of(cell), cell.batch, schedule=_schedule(cell) if cell.tuned else None, threads=cell.threads)
+
+
+def _schedule(cell: Cell) -> Schedule:
+    """Return what a search finds for a cell, once a run: it takes up to a minute, and is remembered only where the machine was quiet."""
+
+    def search() -> bytes:
+        return json.dumps(schedule_to_json(tune(model_of(cell), cell.batch, threads=cell.threads))).encode()
+
+    return schedule_from_json(json.loads(found_once("schedule", json.dumps(cell.identity()).encode(), search)))
+
+
 def _checked(module: str | None, cell: Cell, variant: str) -> tuple[Callable[[], object], Outcome]:
     """Build a variant of the cell and check its output; the cost is that of the first call."""
     start = time.perf_counter()
-    call = call_of(Case(cell, OPTIMIZED)) if module is None else peer_loader(module, cell, variant)()
+    call = our_call(cell) if module is None else peer_loader(module, cell, variant)()
     built = time.perf_counter()
     result = call()
     end = time.perf_counter()
@@ -171,8 +193,8 @@ def footprint_of(module: str | None, cell: Cell, variant: str = "") -> dict[str,
         if not has_memray():
             return _NOTHING
         if module is None:
-            own = static_bytes(Case(cell, OPTIMIZED))
-            peak = footprint(call_of(Case(cell, OPTIMIZED))).peak_bytes
+            own = static_bytes_of(_our_runner(cell), cell)
+            peak = footprint(our_call(cell)).peak_bytes
             return {"peak_bytes": peak, "held_bytes": own.total, "weight_copies": own.weight_copies}
         blas.set_up()
         _build(module, dataclasses.replace(_WARM_UP_CELL, threads=cell.threads))

@@ -59,6 +59,7 @@ def _load(module: Any, xs: Sequence[Any], threads: int) -> Callable[[], Any]:  #
     torch.set_num_threads(threads)
     torch.set_grad_enabled(False)
     torch._inductor.config.compile_threads = 1  # noqa: SLF001  # no compiler processes that outlive the build
+    torch_compile.keep_builds()
     given = [torch.from_numpy(x) for x in xs]
     with tempfile.TemporaryDirectory(prefix="mlbench-") as folder:
         package = Path(folder) / "model.pt2"

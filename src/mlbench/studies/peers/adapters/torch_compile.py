@@ -24,6 +24,7 @@ from mlbench.models import Model
 from mlbench.studies.peers import OnnxFile
 from mlbench.studies.peers.adapters.torch_eager import ONNX_PACKAGES, as_tuple, converted, sequential
 from mlbench.studies.peers.packages import Package, absent
+from mlbench.studies.peers.scratch import builds_folder
 
 PACKAGES = (Package("torch", "torch"),)
 __all__ = ["ONNX_PACKAGES", "PACKAGES", "SETTINGS", "load", "load_onnx", "missing"]
@@ -49,6 +50,13 @@ def load_onnx(file: OnnxFile, xs: Sequence[FloatArray], threads: int) -> Callabl
     return lambda: as_tuple(compiled(*given))
 
 
+def keep_builds() -> None:
+    """Have Inductor keep what it compiles and chooses where the run says, so that no choice is one of a busy moment long ago."""
+    folder = builds_folder("inductor")
+    if folder is not None:
+        os.environ["TORCHINDUCTOR_CACHE_DIR"] = str(folder)
+
+
 def _compiled(module: Any, xs: Sequence[Any], threads: int) -> tuple[Any, list[Any]]:  # torch.nn.Module, arrays of the declared types
     """Return the compiled forward pass of a module, which has run once, and its inputs as tensors."""
     import torch  # noqa: PLC0415  # only where this runtime is measured
@@ -59,6 +67,7 @@ def _compiled(module: Any, xs: Sequence[Any], threads: int) -> tuple[Any, list[A
     inductor.freezing = True
     inductor.cpp_wrapper = True
     inductor.compile_threads = 1  # no compiler processes that outlive the build
+    keep_builds()
     torch.set_grad_enabled(False)  # for good: freezing wants it when compiling, and the guards check it in every call
     compiled = torch.compile(module.forward, mode="max-autotune-no-cudagraphs", fullgraph=True, dynamic=False)
     given = [torch.from_numpy(x) for x in xs]

@@ -1,7 +1,7 @@
 """PyTorch, eager: `nn.Sequential` as most people run it, in `inference_mode`, which neither records gradients nor counts versions.
 
 Threads are set with `torch.set_num_threads`; operators run one after the other. A network in an ONNX file is converted by the package
-onnx2torch, because PyTorch reads no such file.
+onnx2torch, because PyTorch reads no such file. That package knows no Gelu, which becomes `nn.GELU` here.
 
 Sources: docs.pytorch.org/tutorials/recipes/recipes/tuning_guide.html (no gradients for inference),
 docs.pytorch.org/docs/stable/generated/torch.autograd.grad_mode.inference_mode.html,
@@ -28,6 +28,10 @@ ONNX_PACKAGES = (Package("onnx2torch", "onnx2torch"), ONNX)
 """What a network in an ONNX file needs besides."""
 _NEWEST_OPSET = 17
 """That onnx2torch knows."""
+_ONNX_DOMAINS = {"", "ai.onnx"}
+_DOMAIN = "mlbench"
+_TEXT = 3
+"""How ONNX numbers an attribute that is a string."""
 SETTINGS = "nn.Sequential in eval and inference_mode"
 _mode = ExitStack()
 """Inference mode is entered once and for good, as a loop that serves requests does; entering it takes 2 us."""
@@ -67,10 +71,43 @@ def converted(file: OnnxFile, xs: Sequence[FloatArray]) -> tuple[Any, list[Any]]
 
     with fixed_file(file, xs) as (path, given):
         model = onnx.load(path)
-    if any(each.domain in {"", "ai.onnx"} and each.version > _NEWEST_OPSET for each in model.opset_import):
+    if any(each.domain in _ONNX_DOMAINS and each.version > _NEWEST_OPSET for each in model.opset_import):
+        gelus = _hide_gelus(model)
         model = onnx.version_converter.convert_version(model, _NEWEST_OPSET)
+        _show_gelus(model, gelus)
     module = onnx2torch.convert(model)
     return module.eval().requires_grad_(requires_grad=False), list(given.values())
+
+
+def _hide_gelus(model: Any) -> dict[str, str]:  # onnx.ModelProto
+    """Let an Erf stand for each Gelu, which no older operator set has, and return what its output is called and which Gelu it was."""
+    found = {}
+    for node in model.graph.node:
+        if node.op_type == "Gelu" and node.domain in _ONNX_DOMAINS:
+            found[node.output[0]] = next((each.s.decode() for each in node.attribute if each.name == "approximate"), "none")
+            node.op_type = "Erf"
+            del node.attribute[:]
+    return found
+
+
+def _show_gelus(model: Any, gelus: dict[str, str]) -> None:  # onnx.ModelProto
+    """Make a Gelu of each Erf that stood for one, in a domain of ours, and have onnx2torch make `nn.GELU` of it."""
+    from onnx2torch.node_converters.registry import add_converter, get_converter  # noqa: PLC0415  # as above
+    from onnx2torch.utils.common import OperationConverterResult, onnx_mapping_from_node  # noqa: PLC0415  # as above
+    from torch import nn  # noqa: PLC0415  # as above
+
+    def converter(node: Any, graph: Any) -> Any:  # onnx2torch.onnx_node.OnnxNode
+        return OperationConverterResult(nn.GELU(node.attributes["approximate"]), onnx_mapping_from_node(node))
+
+    for node in model.graph.node:
+        if node.op_type == "Erf" and node.output[0] in gelus:
+            node.op_type, node.domain = "Gelu", _DOMAIN
+            node.attribute.add(name="approximate", type=_TEXT, s=gelus[node.output[0]].encode())
+    model.opset_import.add(domain=_DOMAIN, version=1)
+    try:
+        get_converter("Gelu", 1, _DOMAIN)
+    except NotImplementedError:  # the first network of this process that has one
+        add_converter("Gelu", 1, _DOMAIN)(converter)
 
 
 def as_tuple(found: Any) -> tuple[Any, ...]:  # torch.Tensor, or several

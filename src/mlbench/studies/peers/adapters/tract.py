@@ -17,7 +17,7 @@ from typing import Any
 from mlbench.ir import FloatArray
 from mlbench.models import Model
 from mlbench.studies.peers import OnnxFile
-from mlbench.studies.peers.onnx_models import fixed_file, onnx_file
+from mlbench.studies.peers.onnx_models import fixed_file, load_mlp
 from mlbench.studies.peers.packages import ONNX, Package, absent
 
 PACKAGES = (Package("tract", "tract"), ONNX)
@@ -32,14 +32,7 @@ def missing() -> str | None:
 
 def load(model: Model, x: FloatArray, threads: int) -> Callable[[], object]:
     """Return a call that computes the output for `x`."""
-    with onnx_file(model, len(x)) as file:
-        call = load_onnx(file, (x,), threads)
-
-    def first() -> object:
-        (y,) = call()
-        return y
-
-    return first
+    return load_mlp(load_onnx, model, x, threads)
 
 
 def load_onnx(file: OnnxFile, xs: Sequence[FloatArray], threads: int) -> Callable[[], tuple[object, ...]]:

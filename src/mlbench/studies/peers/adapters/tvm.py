@@ -15,14 +15,17 @@ tvm.apache.org/docs/how_to/tutorials/e2e_opt_model.html (tuning), tvm.apache.org
 from __future__ import annotations
 
 import os
+import tempfile
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from mlbench.ir import FloatArray
 from mlbench.models import LEAKY_SLOPE, Model
-from mlbench.studies.peers.packages import Package, absent
+from mlbench.studies.peers.packages import Package, absent, versions
+from mlbench.studies.peers.scratch import compiled_once
 
 PACKAGES = (Package("tvm", "apache-tvm"),)
 SETTINGS = "default Relax pipeline, LLVM for this CPU, constant weights; not tuned"
@@ -36,11 +39,23 @@ def missing() -> str | None:
 def load(model: Model, x: FloatArray, threads: int) -> Callable[[], object]:
     """Return a call that computes the output for `x`; the threads of the first load hold for the whole process."""
     os.environ["TVM_NUM_THREADS"] = str(threads)
+    os.environ.setdefault("TVM_FFI_DISABLE_TORCH_C_DLPACK", "1")  # or it compiles a bridge to torch, which nothing here crosses
     import tvm  # noqa: PLC0415  # only where this runtime is measured
     from tvm import relax  # noqa: PLC0415  # as above
 
-    target = tvm.target.Target({"kind": "llvm", "mcpu": tvm.target.codegen.llvm_get_system_cpu(), "num-cores": threads})
-    run = relax.VirtualMachine(tvm.compile(program(model, x.shape[0]), target), tvm.cpu())["main"]
+    how = {"kind": "llvm", "mcpu": tvm.target.codegen.llvm_get_system_cpu(), "num-cores": threads}
+    with tempfile.TemporaryDirectory(prefix="mlbench-") as folder:
+        library = Path(folder) / "model.so"
+
+        def make() -> bytes:
+            tvm.compile(program(model, x.shape[0]), tvm.target.Target(how)).export_library(str(library))
+            return library.read_bytes()
+
+        weights = b"".join(array.tobytes() for layer in model.layers for array in (layer.weight, layer.bias))
+        shapes = [(layer.weight.shape, layer.activation) for layer in model.layers]
+        library.write_bytes(compiled_once(f"tvm {versions(PACKAGES)} {how}", f"{shapes} {len(x)}".encode() + weights, make))
+        loaded = tvm.runtime.load_module(str(library))
+    run = relax.VirtualMachine(loaded, tvm.cpu())["main"]
     given = tvm.runtime.tensor(x)
     return lambda: run(given)
 
