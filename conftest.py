@@ -137,7 +137,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
-    """Keep what is loaded and collected out of the garbage collector: each measurement runs it first, and it would walk all of the tests."""
+    """Keep what is loaded and collected out of the garbage collector, which each measurement runs first, and which would walk all of it."""
     if any(item.path.is_relative_to(_TESTS) for item in session.items):
         gc.collect()
         gc.freeze()

@@ -97,8 +97,8 @@ def plant_in_kernel(share: float) -> None:
 
         return repeat_and_finish
 
-    put_instead(blocks._BlockWriter, "_finish", slower)
-    blocks.block_code.cache_clear()
+    put_instead(blocks.BlockWriter, "_finish", slower)
+    blocks._family.cache_clear()
 
 
 def plant_in_call(turns: int) -> None:

@@ -14,8 +14,7 @@ from mlbench.compiler.x86.body import code_of_plan
 from mlbench.compiler.x86.encoding.assembler import RAX, RBX, Mem
 from mlbench.compiler.x86.encoding.isa import VectorAssembler
 from mlbench.compiler.x86.products import blocks, gemm
-from mlbench.compiler.x86.sharing import DONE
-from mlbench.compiler.x86.stages import Stage
+from mlbench.compiler.x86.stages import DONE, Stage
 from mlbench.compiler.x86.sweeps.expressions import SUM, apply, read, reduce, spread
 from mlbench.compiler.x86.sweeps.formula import Formula
 from mlbench.compiler.x86.sweeps.rowwise import Sweep

@@ -183,8 +183,8 @@ def test_who_runs_generated_code_follows_the_caches(caches: Caches, sizes: tuple
 def test_a_tile_of_numpys_products_follows_the_second_cache(monkeypatch: pytest.MonkeyPatch) -> None:
     """Its widest value takes 128 KiB, and a quarter of a small cache at most."""
     monkeypatch.setattr(blas, "core", lambda: None)
-    for caches, rows in ((SAPPHIRE_RAPIDS, 512), (ZEN_3, 512), (SMALL, 256)):
-        assert heuristic_schedule(graph_of(mlp(64, 64, 10), 4096, names=PLAIN), PLAIN, caches).tile_rows == rows
+    for caches, tile in ((SAPPHIRE_RAPIDS, 512), (ZEN_3, 512), (SMALL, 256)):
+        assert heuristic_schedule(graph_of(mlp(64, 64, 10), 4096, names=PLAIN), PLAIN, caches).tile_rows == tile
 
 
 def test_a_schedule_for_another_model_is_refused() -> None:
