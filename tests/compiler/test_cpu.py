@@ -40,7 +40,7 @@ VEX_OPCODES: dict[tuple[int, int, int], Feature] = {
     (1, 0, 0x28): AVX, (1, 0, 0x51): AVX, (1, 0, 0x54): AVX, (1, 0, 0x55): AVX, (1, 0, 0x56): AVX, (1, 0, 0x5B): AVX, (1, 0, 0x5C):
     AVX, (1, 0, 0x5D): AVX, (1, 0, 0x5E): AVX, (1, 0, 0xC2): AVX, (1, 1, 0x5B): AVX, (1, 2, 0x11): AVX, (3, 1, 0x06): AVX, (3, 1,
     0x08): AVX, (3, 1, 0x4A): AVX, (2, 1, 0xA8): FMA, (2, 1, 0xAC): FMA, (2, 1, 0xBC): FMA, (1, 1, 0x72): HAS_AVX2, (1, 1, 0xFA):
-    HAS_AVX2, (1, 1, 0xFE): HAS_AVX2,
+    HAS_AVX2, (1, 1, 0xFE): HAS_AVX2, (1, 2, 0x2C): AVX, (2, 1, 0x16): HAS_AVX2,
 }  # fmt: skip
 """Table, prefix and opcode of what is encoded with VEX."""
 EVEX_OPCODES: dict[tuple[int, int, int], Feature] = {
@@ -50,7 +50,7 @@ EVEX_OPCODES: dict[tuple[int, int, int], Feature] = {
     AVX512F, (1, 0, 0xC2): AVX512F, (1, 1, 0x5B): AVX512F, (1, 1, 0x72): AVX512F, (1, 1, 0xDB): AVX512F, (1, 1, 0xDF): AVX512F, (1, 1,
     0xEB): AVX512F, (1, 1, 0xFA): AVX512F, (1, 1, 0xFE): AVX512F, (1, 2, 0x11): AVX512F, (2, 1, 0x27): AVX512F, (2, 1, 0x65): AVX512F,
     (2, 1, 0xA8): AVX512F, (2, 1, 0xAC): AVX512F, (2, 1, 0xBC): AVX512F, (3, 1, 0x08): AVX512F, (3, 1, 0x23): AVX512F, (3, 1, 0x25):
-    AVX512F,
+    AVX512F, (2, 1, 0x16): AVX512F,
 }  # fmt: skip
 VECTOR: dict[str, Sequence[Callable[[VectorAssembler], object]]] = {
     "set_mask": [lambda a: a.set_mask(3, 64)],
@@ -87,6 +87,8 @@ VECTOR: dict[str, Sequence[Callable[[VectorAssembler], object]]] = {
     "vblend": [lambda a: a.vblend(1, 2, 3, 1)],
     "vkeep": [lambda a: a.vkeep(1, 2, 3)],
     "vswap": [lambda a: a.vswap(1, 2, 4)],
+    "vpick": [lambda a: a.vpick(1, 2, Mem(RAX))],
+    "vtruncated": [lambda a: a.vtruncated(RAX, Mem(RAX))],
     "vstore_first": [lambda a: a.vstore_first(Mem(RAX), 1)],
 }
 """Each method that puts an instruction of the chosen set, in every form that it has."""
