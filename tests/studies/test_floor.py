@@ -15,6 +15,7 @@ from mlbench.compiler.x86.loops import multiply_add_loop, read_loop
 from mlbench.measure.peaks import LOOPS, NUMPY, Level, Peaks
 from mlbench.studies.cases import digits_cell, mlp_cell, sweep
 from mlbench.studies.floor import floor_of_cell, measure_peaks, peaks_here
+from support.machine_code import guarded
 
 PEAKS = Peaks(100e9, (Level("L1", 32768, 200e9), Level("L2", 2**20, 80e9), Level("memory", 0, 10e9)), 30e-9, LOOPS)
 needs_code = pytest.mark.skipif(find()[0] is None, reason="no code can be generated here")
@@ -41,13 +42,14 @@ def test_without_generated_code_numpy_reaches_what_it_can(monkeypatch: pytest.Mo
 
 
 @needs_code
-def test_the_loops_do_their_work() -> None:
+@pytest.mark.parametrize("streams", [1, 2, 4])
+def test_the_loops_do_their_work(streams: int) -> None:
     """Twice the turns and twice the repeats end, whatever they read, up to the last byte and not beyond."""
     vectors, _ = find()
     assert vectors is not None
-    adding, reading = multiply_add_loop(vectors), read_loop(vectors)
+    adding, reading = multiply_add_loop(vectors), read_loop(vectors, streams)
     assert adding.work == 2 * vectors.lanes * 48
-    buffer = np.ones(4 * reading.work, np.uint8)
+    buffer = guarded(np.ones(reading.work, np.float32))  # four turns
     adding.run(1000)
     reading.run(buffer.ctypes.data, 4, 3)
     assert (buffer == 1).all()

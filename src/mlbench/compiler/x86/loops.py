@@ -10,12 +10,14 @@ import ctypes
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from mlbench.compiler.x86.encoding.assembler import RAX, RCX, RDI, RDX, RSI, Label, Mem
+from mlbench.compiler.x86.encoding.assembler import R8, R9, R10, RAX, RCX, RDI, RDX, RSI, Label, Mem
 from mlbench.compiler.x86.encoding.executable import Code
 from mlbench.compiler.x86.encoding.isa import VectorAssembler, Vectors
 
 ACCUMULATORS = 12
 """Independent sums. Two multiply-adds start in a cycle and take four, so that eight are under way at any time; more do no harm."""
+PLACES = (RAX, R8, R9, R10)
+"""Registers with the places in the streams that are read."""
 REPEATED, LOADS = 4, 16
 """Rounds over the accumulators, and loads, in one turn of a loop."""
 
@@ -54,8 +56,12 @@ def multiply_add_loop(vectors: Vectors) -> Loop:
     return _loop(a, 2 * vectors.lanes * ACCUMULATORS * REPEATED, ctypes.c_uint64)
 
 
-def read_loop(vectors: Vectors) -> Loop:
+def read_loop(vectors: Vectors, streams: int = 1) -> Loop:
     """Return a loop that reads so many turns from an address on, and that again and again.
+
+    Args:
+        vectors: the instructions.
+        streams: parts that are read side by side, 1, 2 or 4. A core has more lines under way from several streams than from one.
 
     Raises:
         OSError: when the system gives no memory that code may run in.
@@ -63,13 +69,18 @@ def read_loop(vectors: Vectors) -> Loop:
     a = VectorAssembler(vectors)
     vector_bytes = 4 * vectors.lanes
     from_start, again = Label(), Label()
+    part_bytes, places = LOADS // streams * vector_bytes, PLACES[:streams]
     a.put(from_start)
     a.mov(RAX, RDI)
+    for number, register in enumerate(places[1:], 1):
+        a.multiply_number(register, RSI, number * part_bytes)
+        a.add(register, RDI)
     a.mov(RCX, RSI)
     a.put(again)
     for load in range(LOADS):
-        a.vload(load % ACCUMULATORS, Mem(RAX, load * vector_bytes))
-    a.add_number(RAX, LOADS * vector_bytes)
+        a.vload(load % ACCUMULATORS, Mem(places[load % streams], load // streams * vector_bytes))
+    for register in places:
+        a.add_number(register, part_bytes)
     a.sub_number(RCX, 1)
     a.jump_if("ne", again)
     a.sub_number(RDX, 1)
