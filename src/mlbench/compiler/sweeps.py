@@ -173,7 +173,8 @@ def _copies(graph: Graph, node: Node, steps: Sequence[Step], place: Place) -> li
     for value in node.values:
         columns = graph.columns_of(value)
         part = View(target.base, target.stride_bytes, target.shift_bytes + BYTES_PER_NUMBER * first)
-        made.append(Sweep(columns, ((part, read(place(value))),)))
+        if place(value) != part:
+            made.append(Sweep(columns, ((part, read(place(value))),)))
         first += columns
     if steps:
         made.append(Sweep(node.columns, ((target, _with_steps(graph, read(target), steps)),)))

@@ -113,11 +113,12 @@ def stages_of(program: Program, plan: MemoryPlan, addresses: Mapping[str, int], 
     vectors = instructions()
 
     def place(value: str) -> View:
-        stride = FLOAT_BYTES * graph.columns_of(value)
+        home, first = program.home_of(value)
+        stride, shift = FLOAT_BYTES * graph.columns_of(home), FLOAT_BYTES * first
         name = value if value in graph.inputs else plan.buffer_of(value).name
         if name in run.arrays:
-            return View(Argument(run.arrays.index(name)), stride)
-        return View(Arena(addresses[name]), stride)
+            return View(Argument(run.arrays.index(name)), stride, shift)
+        return View(Arena(addresses[name]), stride, shift)
 
     sizes = {buffer.name: buffer.size_bytes for buffer in plan.buffers}
     homes = {index: range(addresses[name], addresses[name] + sizes[name]) for index, name in enumerate(run.arrays) if name in run.outputs}

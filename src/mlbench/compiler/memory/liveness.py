@@ -14,13 +14,21 @@ def buffers_of(program: Program) -> tuple[Buffer, ...]:
     """Return one buffer for each value that needs storage of its own, and one for each piece of scratch.
 
     A value lives from the node that binds it to its last reader. With tiling an output lives throughout: rows of an earlier tile
-    must survive the later ones. An output has a row for each row of the batch, all else only for the rows of a tile.
+    must survive the later ones. A value that is written into the columns of a concatenation lives in the buffer of that. An output has a
+    row for each row of the batch, all else only for the rows of a tile.
     """
     graph, rows = program.graph, program.schedule.tile_rows
     buffers: list[Buffer] = []
     for position, node in enumerate(graph.nodes):
         last = max((reader + 1 for reader in graph.readers_of(node.output)), default=position + 1)
-        if program.of(node).in_place:
+        within = program.of(node).within
+        held_there = next((index for index, buffer in enumerate(buffers) if (within or node.output) in buffer.values), None)
+        if held_there is not None:
+            held = buffers[held_there]
+            buffers[held_there] = replace(held, values=tuple(dict.fromkeys((*held.values, node.output))), last=max(held.last, last))
+        elif within:
+            buffers.append(_buffer(within, (within, node.output), rows, graph.columns_of(within), position, last))
+        elif program.of(node).in_place:
             index = next(i for i, buffer in enumerate(buffers) if node.values[program.of(node).taken] in buffer.values)
             held = buffers[index]
             buffers[index] = replace(held, values=(*held.values, node.output), last=max(held.last, last))

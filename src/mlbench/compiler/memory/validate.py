@@ -69,8 +69,9 @@ def _check_value(program: Program, value: str, position: int, homes: Mapping[str
     if home.first > first or home.last < last:
         raise PlanError(f"lifetime: {value} is needed in [{first}, {last}); its buffer lives in [{home.first}, {home.last})")
     rows = schedule.max_batch if is_output else schedule.tile_rows
-    if home.rows < rows or home.columns != graph.columns_of(value):
-        raise PlanError(f"size: {value} needs {rows} x {graph.columns_of(value)}; its buffer has {home.rows} x {home.columns}")
+    columns = graph.columns_of(program.home_of(value)[0])
+    if home.rows < rows or home.columns != columns:
+        raise PlanError(f"size: {value} needs {rows} x {columns}; its buffer has {home.rows} x {home.columns}")
 
 
 def _check_sharing(program: Program, position: int, homes: Mapping[str, Buffer]) -> None:
@@ -79,16 +80,37 @@ def _check_sharing(program: Program, position: int, homes: Mapping[str, Buffer])
     for source in node.values:
         if source in program.graph.inputs:
             continue
-        shared = homes[source] is homes[node.output]
+        if program.of(next(each for each in program.graph.nodes if each.output == source)).within == node.output:
+            _check_within(program, source, node.output, homes)
+            continue
+        shared = homes[source] is homes[node.output] and _columns(program, source, node.output)
         if shared != (in_place and source == taken):
             found = "shares" if shared else "does not share"
             raise PlanError(f"in place: {node.output} {found} the buffer of {source}; the schedule says in_place={in_place}")
 
 
+def _columns(program: Program, one: str, other: str) -> bool:
+    """Whether two values of one buffer share columns."""
+    spans = []
+    for name in (one, other):
+        first = program.home_of(name)[1]
+        spans.append(range(first, first + program.graph.columns_of(name)))
+    return spans[0].start < spans[1].stop and spans[1].start < spans[0].stop
+
+
+def _check_within(program: Program, value: str, concatenation: str, homes: Mapping[str, Buffer]) -> None:
+    if homes[value] is not homes[concatenation]:
+        raise PlanError(f"within: {value} lies in {homes[value].name}; expected {homes[concatenation].name}, which has {concatenation}")
+
+
 def _check_shared(program: Program, buffer: Buffer) -> None:
     """Check that at most one value of a buffer came there otherwise than in place of another one."""
     nodes = [node for node in program.graph.nodes if node.output in buffer.values]
-    first = [node.output for node in nodes if not (program.of(node).in_place and node.values[program.of(node).taken] in buffer.values)]
+    first = [
+        node.output
+        for node in nodes
+        if not program.of(node).within and not (program.of(node).in_place and node.values[program.of(node).taken] in buffer.values)
+    ]
     if len(first) > 1:
         raise PlanError(f"in place: {' and '.join(first)} lie in {buffer.name}, and neither is in place of the other")
 

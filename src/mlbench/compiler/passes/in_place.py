@@ -1,13 +1,17 @@
-"""In-place operations: a result takes the storage of a value that nobody reads afterwards.
+"""In-place operations: a result takes the storage of a value that nobody reads afterwards, or columns of a concatenation.
 
 Fusion makes the epilogue of a matrix product in place already. This pass does it for the nodes that stay nodes of their own, such as a
 softmax, and for every element-wise node when nothing was fused. A sum of two values takes the storage of either.
+
+Generated code can write rows that are apart. So a value whose last reader is a concatenation is written straight into its columns there,
+and no copy is left, where the arena need not grow for it: the whole concatenation has its place from the first of these values on.
 """
 
 from __future__ import annotations
 
 from dataclasses import replace
 
+from mlbench.compiler.memory.liveness import buffers_of, lower_bound_bytes
 from mlbench.compiler.passes.base import Decision, Decisions, Pass
 from mlbench.compiler.schedule.program import Program
 from mlbench.ir import Graph, Node, op_named
@@ -21,15 +25,45 @@ def apply(program: Program) -> Program:
     for name, each in program.schedule.nodes.items():
         place = taken[name]
         nodes[name] = each if each.in_place or place is None else replace(each, in_place=True, taken=place)
-    return program.scheduled(nodes=nodes)
+    return _within_concatenations(program.scheduled(nodes=nodes))
+
+
+def _within_concatenations(program: Program) -> Program:
+    """Return the program with values written into the columns of concatenations, one after the other for as long as no more is live."""
+    if not program.is_generated:
+        return program
+    graph = program.graph
+    producers = {node.output: node for node in graph.nodes}
+    for position, node in enumerate(graph.nodes):
+        for value in node.values if node.op == "concat" else ():
+            if value in producers and _fits_within(program, producers[value], position):
+                nodes = program.schedule.nodes
+                moved = program.scheduled(nodes={**nodes, value: replace(nodes[value], within=node.output)})
+                program = moved if _live_bytes(moved) <= _live_bytes(program) else program
+    return program
+
+
+def _fits_within(program: Program, producer: Node, position: int) -> bool:
+    """Whether a value may lie in the columns of a concatenation, at this position."""
+    graph, value = program.graph, producer.output
+    once = graph.nodes[position].values.count(value) == 1
+    return once and graph.dies_at(value, position) and not program.of(producer).in_place and producer.op != "concat"
+
+
+def _live_bytes(program: Program) -> int:
+    return lower_bound_bytes(buffers_of(program), len(program.graph.nodes))
 
 
 def explain(before: Program, after: Program) -> str:
     """Say what the pass did to this program."""
     marked = [node.output for node in after.graph.nodes if after.of(node).in_place]
+    inside = [f"{node.output} written into columns of {each}" for node in after.graph.nodes if (each := after.of(node).within)]
+    if inside and not marked:
+        return f"{', '.join(inside)}."
     if not marked:
         return "Nothing to do: no node left may write over a value that it reads; a matrix product never may."
-    return f"{', '.join(marked)} written over the value each one reads, which is dead afterwards."
+    over = f"{', '.join(marked)} written over the value each one reads, which is dead afterwards"
+    return f"{'; '.join([over, *inside])}."
 
 
 def decide(before: Program, after: Program) -> Decisions:
@@ -38,6 +72,9 @@ def decide(before: Program, after: Program) -> Decisions:
     found = []
     for position, node in enumerate(graph.nodes):
         schedule = after.of(node)
+        if schedule.within:
+            found.append(Decision(node.output, is_done=True, reason=f"{schedule.within} needs it last, so it is written into its columns"))
+            continue
         reason = f"{node.values[schedule.taken]} dies here" if schedule.in_place else _refusal(graph, position, node)
         found.append(Decision(node.output, schedule.in_place, reason))
     products = [node for node in graph.nodes if op_named(node.op).is_product]

@@ -38,6 +38,7 @@ def _node_text(program: Program, node: Node) -> str:
     words = ["with"] * schedule.inner + ["swept by"] * (len(node.epilogue) - schedule.inner - outer) + ["then"] * outer
     steps = "".join(f" {word} {call_text(graph, step)}" for word, step in zip(words, node.epilogue, strict=True))
     place = f" in place of {node.values[schedule.taken]}" if schedule.in_place else ""
+    place += f" within {schedule.within}" if schedule.within else ""
     call = node_call_text(graph, node)
     parts = f" in {schedule.parts} parts" if schedule.parts > 1 else ""
     code = f" generated from panels of {_vectors(schedule.width)}" if schedule.packed else ""

@@ -35,6 +35,8 @@ class NodeSchedule:
         inner: steps of the epilogue, from the first on, that run inside the generated code.
         swept: a sweep of generated code computes what no product's registers do: of a product the steps behind `inner`, of another node
             all of it.
+        within: name of a concatenation whose columns its value is written into, so that they need not be copied there; empty where its
+            value has columns of its own.
         taken: which of the values that it reads is the one whose storage it takes; 0 where it is not in place.
     """
 
@@ -47,6 +49,7 @@ class NodeSchedule:
     inner: int = 0
     taken: int = 0
     swept: bool = False
+    within: str = ""
 
     @property
     def is_generated(self) -> bool:
@@ -139,6 +142,14 @@ class Program:
     def has_code(self) -> bool:
         """Whether generated code runs some of it."""
         return any(schedule.is_generated for schedule in self.schedule.nodes.values())
+
+    def home_of(self, name: str) -> tuple[str, int]:
+        """Return the value in whose columns the value `name` lies, itself or a concatenation, and the first of these columns."""
+        within = self.schedule.nodes[name].within if name in self.schedule.nodes else ""
+        if not within:
+            return name, 0
+        values = next(node.values for node in self.graph.nodes if node.output == within)
+        return within, sum(map(self.graph.columns_of, values[: values.index(name)]))
 
     def layout_of(self, name: str) -> str:
         """How the value `name` lies in memory; an input always row after row."""

@@ -20,6 +20,7 @@ def verify_program(program: Program) -> None:
         where = f"node {position} ({node.output} = {node.op})"
         _check_in_place(program, position, f"node {position} ({node.output} = {node.op}, in place)")
         _check_layout(program, node, where)
+        _check_within(program, position, where)
         _check_generated(program, node, where)
     for name in program.graph.outputs:
         if program.layout_of(name) == FEATURES:
@@ -70,6 +71,23 @@ def _check_in_place(program: Program, position: int, where: str) -> None:
         raise GraphError(f"{where}: {taken} has {graph.columns_of(taken)} columns, the result {node.columns}")
     if not graph.dies_at(taken, position):
         raise GraphError(f"{where}: {taken} is still read afterwards; only a dead value's storage may be taken")
+
+
+def _check_within(program: Program, position: int, where: str) -> None:
+    """Check a value that is written into the columns of a concatenation: nobody needs it, or writes over it, behind that."""
+    graph, node = program.graph, program.graph.nodes[position]
+    within = program.of(node).within
+    if not within:
+        return
+    end = next((place for place, each in enumerate(graph.nodes) if each.output == within and each.op == "concat"), -1)
+    if end <= position or graph.nodes[end].values.count(node.output) != 1:
+        raise GraphError(f"{where}: within {within!r}; expected a concatenation behind it that reads it once")
+    if not graph.dies_at(node.output, end):
+        raise GraphError(f"{where}: within {within!r}, and it is a result, or read behind that; expected no use of it there")
+    if program.of(node).in_place or node.op == "concat":
+        raise GraphError(f"{where}: within {within!r}, and in another value's storage; expected columns of its own")
+    if not program.is_generated:
+        raise GraphError(f"{where}: within {within!r} of a graph that NumPy has a part in; only generated code writes rows that are apart")
 
 
 def _check_layout(program: Program, node: Node, where: str) -> None:
