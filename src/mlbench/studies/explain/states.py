@@ -62,6 +62,8 @@ def _how(program: Program, node: Node) -> tuple[str, ...]:
         found.append(f"generated code{inside}")
     if schedule.in_place:
         found.append(f"in place of {node.values[schedule.taken]}")
+    if schedule.within:
+        found.append(f"within columns of {schedule.within}")
     if schedule.layout == FEATURES:
         found.append("feature-major")
     if schedule.parts > 1:
