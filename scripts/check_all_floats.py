@@ -67,7 +67,11 @@ def compiled(name: str, x: npt.NDArray[np.float32], y: npt.NDArray[np.float32]) 
     body = Body(vectors, BodyPlan((sweep,), (4 * COLUMNS, 4 * COLUMNS), ROWS), x, y)
     places = np.array([x.ctypes.data, y.ctypes.data], np.uint64)
     function = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.c_int64)(body.address)
-    return lambda kept=(body, places): function(kept[1].ctypes.data, ROWS)
+
+    def run(kept: object = (body, places)) -> None:
+        function(places.ctypes.data, ROWS)
+
+    return run
 
 
 def look(state: State, x: npt.NDArray[np.float32], y: npt.NDArray[np.float32], reference: Callable[..., Any]) -> None:

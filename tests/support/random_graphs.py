@@ -141,6 +141,7 @@ class _Maker:
             self._linear, self._linear, self._linear, self._plain, self._plain, self._of_scalars, self._of_row, self._of_row,
             self._of_values, self._of_values, self._row_wise, self._reduction, self._concat, self._slice, self._written_out,
             self._batch_norm, self._residual, self._to_whole, self._comparison, self._comparison, self._place, self._where, self._gather,
+            self._remainder,
         )  # fmt: skip
         for _ in range(int(self._random.integers(1, most + 1))):
             pieces[int(self._random.integers(len(pieces)))]()
@@ -280,6 +281,18 @@ class _Maker:
         numbers = self._values[value]
         near = {"round": np.floor(numbers) + 0.5, "sign": np.zeros(())}.get(op, np.rint(numbers))
         return self._add(op, value) if np.abs(numbers - near).min(initial=1) > FAR else None
+
+    def _remainder(self) -> str | None:
+        """Add a remainder where no quotient is close to a whole number."""
+        value = self._value()
+        columns = self._values[value].shape[1]
+        fitting = [name for name, other in self._values.items() if other.shape[1] in {1, columns} and self._is_far(name)]
+        other = str(self._random.choice(fitting)) if fitting and self._random.random() < 0.5 else ""
+        divisor = self._values[other] if other else self._row(columns)
+        quotient = self._values[value] / divisor
+        if np.abs(quotient - np.rint(quotient)).min(initial=1) < FAR:
+            return None
+        return self._add("fmod_values", value, other) if other else self._add("fmod", value, operands=(self._constant(divisor),))
 
     def _threshold(self, value: str) -> str | None:
         """Return a row that is far from all numbers of its column, in the middle of a gap between two of them; None without one."""

@@ -8,8 +8,9 @@ registers (`mlbench.compiler.x86.sweeps.vector_math`), where NumPy makes ten cal
 other become one sweep. Nodes that follow each other become one function, which runs a tile from its first node to its last. A call of it
 costs 40 ns where two of NumPy's cost a microsecond.
 
-The code has addresses in it, so the buffers must be static. Packed weights are copies, and are counted as such. What there is no code for,
-such as a `fmod`, stays with NumPy. Code exists for x86-64 with AVX2 or AVX-512 on Linux; elsewhere the pass does nothing and says why.
+The code has addresses in it, so the buffers must be static. Packed weights are copies, and are counted as such. What it cannot read, such
+as an operand with NaN, stays with NumPy. Code exists for x86-64 with AVX2 or AVX-512 on Linux; elsewhere the pass does nothing and says
+why.
 """
 
 from __future__ import annotations

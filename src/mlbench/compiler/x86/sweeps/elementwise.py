@@ -109,6 +109,7 @@ UNARY: Mapping[str, Emit] = {
     "subtract_from": lambda f, x, row: f.sub(row, x),
     "divide_into": lambda f, x, row: f.div(row, x),
     "power": vector_math.power,
+    "fmod": vector_math.remainder,
     "floor": _rounded(DOWN),
     "ceil": _rounded(UP),
     "round": _rounded(NEAREST),
@@ -129,6 +130,7 @@ BINARY: Mapping[str, Emit] = {
     "minimum_values": vector_math.smaller,
     "maximum_values": vector_math.larger,
     "power_values": vector_math.power,
+    "fmod_values": vector_math.remainder,
     "equal_values": _truth(EQUAL),
     "less_values": _truth(LESS),
     "less_equal_values": _truth(LESS_EQUAL),
@@ -137,5 +139,5 @@ BINARY: Mapping[str, Emit] = {
 CHOICES: Mapping[str, Emit] = {"where": _where, "where_else": _where}
 """Ops of a condition, and of a value and another one or a constant."""
 EMITS: Mapping[str, Emit] = {**UNARY, **BINARY, **CHOICES}
-TAKES_NAN = frozenset({"where_else", "equal", "less", "less_equal", "greater", "greater_equal"})
-"""Ops of which an operand may be NaN: they choose by the condition, and no comparison with NaN holds."""
+TAKES_NAN = frozenset({"where_else", "fmod", "equal", "less", "less_equal", "greater", "greater_equal"})
+"""Ops of which an operand may be NaN: they choose by the condition, no comparison with NaN holds, and its remainder is NaN."""

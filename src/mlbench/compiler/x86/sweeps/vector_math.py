@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import math
 
-from mlbench.compiler.x86.encoding.isa import NEAREST
+from mlbench.compiler.x86.encoding.isa import LESS_EQUAL, NEAREST, TOWARDS_ZERO
 from mlbench.compiler.x86.sweeps.formula import Formula
 
 _MAGIC = 1.5 * 2.0**23
@@ -197,6 +197,27 @@ def gelu_tanh(f: Formula, x: int) -> int:
     return f.fma(half, tanh(f, inner), half)
 
 
+def remainder(f: Formula, x: int, y: int) -> int:
+    """Return what is left of x when y is subtracted as often as it can be, with the sign of x: C's `fmodf`, exactly.
+
+    It is a long division, 22 bits of the quotient at a time from its largest on. Each digit is the integer part of a quotient, and may be
+    one too large, because that was rounded; then the rest is below zero, and the divisor is added again. So each rest is exact.
+    """
+    left, divisor = absolute(f, x), absolute(f, y)
+    for digit in reversed(range(_DIGITS)):
+        bits = digit * _DIGIT_BITS
+        scaled = divisor
+        while bits:
+            step = min(bits, 127)
+            scaled, bits = f.mul(scaled, f.number(2.0**step)), bits - step
+        rest = f.fnma(f.round(f.div(left, scaled), TOWARDS_ZERO), scaled, left)
+        rest = f.add(rest, f.both(f.is_less(rest, f.bits(0)), scaled))
+        left = f.select(f.compare(scaled, left, LESS_EQUAL), rest, left)
+    return f.either(f.either(left, f.both(x, f.bits(_SIGN))), f.is_nan(y))
+
+
+_DIGITS, _DIGIT_BITS = 13, 22
+"""The largest float32 is less than 2**(13 * 22) times the smallest one."""
 _NOT_AT_LEAST = 9
 """The predicate of a comparison that is true where x < y or one of them is NaN (CMPPS, NGE_US)."""
 
