@@ -8,7 +8,9 @@ from dataclasses import replace
 import pytest
 
 from mlbench.gate import IMPROVED, MISSING, PASS, REGRESSION, judge_results
+from mlbench.gate.verdict import Judgement
 from mlbench.results import CodeCounts, Measurement
+from mlbench.results.code import LevelBytes
 from support.saved_results import PLAN, case, result
 
 COUNTS = CodeCounts("AVX2", 1000, 500, 300, 40, 9000, 1000, 640)
@@ -57,3 +59,56 @@ def test_counts_that_are_gone_are_missing() -> None:
 def test_other_code_on_purpose_is_not_compared(before: CodeCounts | None, after: CodeCounts, plan: object) -> None:
     """Nothing is said of counts where the baseline has none, or the instructions, the plan or the caches are others."""
     assert verdicts(before, after, plan) == {}
+
+
+CACHES = "L1 32.0 KB in 8 ways, L2 512 KB in 8 ways, lines of 64 bytes"
+
+
+def with_levels(read: int = 4096, prefetched: int = 1024, written: int = 64, caches: str = CACHES) -> CodeCounts:
+    """Return counts with bytes by level; the second level's are given."""
+    levels = (LevelBytes("L2", read, prefetched, written), LevelBytes("memory", 0, 0, 0))
+    return replace(COUNTS, caches=caches, levels=levels)
+
+
+@pytest.mark.parametrize(
+    ("after", "second"),
+    [
+        (with_levels(), PASS),
+        (with_levels(read=4160), REGRESSION),
+        (with_levels(prefetched=1088), REGRESSION),
+        (with_levels(written=0), IMPROVED),
+        (COUNTS, MISSING),
+    ],
+    ids=["same", "reads-more", "asks-for-more", "writes-less", "gone"],
+)
+def test_one_line_more_from_a_level_is_a_regression(after: CodeCounts, second: str) -> None:
+    """What is read, asked for in advance and written counts together, for each level; what the baseline has must be there."""
+    assert level_verdicts(with_levels(), after) == {"bytes of L2": second, "bytes of memory": MISSING if after is COUNTS else PASS}
+
+
+def test_bytes_of_other_caches_are_not_compared_and_a_note_says_so() -> None:
+    """Another hierarchy moves other bytes; instructions are compared as ever."""
+    other = with_levels(read=1, caches="L1 48.0 KB in 12 ways, L2 2.00 MB in 16 ways, lines of 64 bytes")
+    judged = judged_of(with_levels(), other)
+    assert level_verdicts(with_levels(), other) == {}
+    assert verdicts(with_levels(), other) == {"instructions": PASS, "bytes loaded and stored": PASS}
+    assert [note for note in judged.notes if "other caches: L1 32.0 KB" in note and "L1 48.0 KB" in note]
+
+
+def test_a_baseline_without_bytes_by_level_asks_for_none() -> None:
+    """Baselines of before have none, and stay valid without a note."""
+    judged = judged_of(COUNTS, with_levels())
+    assert level_verdicts(COUNTS, with_levels()) == {}
+    assert not [note for note in judged.notes if "caches" in note]
+
+
+def judged_of(before: CodeCounts, after: CodeCounts) -> Judgement:
+    """Return what the gate says of two results of a row."""
+    one, other = (result(replace(case(), code=each, plan=PLAN)) for each in (before, after))
+    return judge_results(one, other, None, dt.date(2026, 1, 2))
+
+
+def level_verdicts(before: CodeCounts, after: CodeCounts) -> dict[str, str]:
+    """Return the verdicts on the bytes of levels."""
+    judged = judged_of(before, after)
+    return {each.quantity: each.verdict for each in judged.rows[0].findings if each.quantity.startswith("bytes of ")}

@@ -21,6 +21,8 @@ PEAK, ALLOCATIONS = "peak bytes", "allocations"
 PEAK_WITHOUT_COPIES = "peak bytes without weight copies"
 INSTRUCTIONS, MOVED_BYTES = "instructions", "bytes loaded and stored"
 """Of generated code, in a call: counted, not measured."""
+LEVEL_BYTES = {name: f"bytes of {name}" for name in ("L2", "L3", "memory")}
+"""The same, of a level of memory: what is read, asked for in advance and written there."""
 TEST = "test"
 
 CONFIDENCE = 0.95

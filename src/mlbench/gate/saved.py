@@ -17,7 +17,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from mlbench.errors import FileError
-from mlbench.gate.code import QUANTITIES, code_findings
+from mlbench.gate.code import QUANTITIES, code_findings, code_notes
 from mlbench.gate.compatibility import OTHER, SAME, Kinship, kinship
 from mlbench.gate.memory import EXACT, Allowance, memory_allowances, memory_findings, uncounted
 from mlbench.gate.notes import age_notes, machine_notes
@@ -123,6 +123,7 @@ def judge_results(
         *machine_notes(kin, old.rows, new.rows),
         *age_notes((old.rows, new.rows), names),
         *uncounted(old.rows, new.rows),
+        *code_notes(old.rows, new.rows),
         *((f"left out, because other rows were chosen: {_counted(left_out)}",) if left_out else ()),
         *(tolerances.notes((*old.rows, *new.rows), today) if tolerances else ()),
         *((f"{names[1]} was broken off",) if after.status != COMPLETE else ()),

@@ -16,7 +16,8 @@ bound; its arms are this, products and baseline, with a warm heap; a baseline ma
 2 call floor_ratio and floor is read as generated_floor_ratio and generated_floor, and not compared. 4: a measurement says by what the bytes
 held between calls were counted, and static has objects, what was named in a test; of earlier versions only cases are read as counted.
 5: of a plan, ops are what was called ways, and the passes clean and threads are called canonicalize and parallelize; earlier versions are
-read with the new names. A measurement may have code, what generated code executes in a call; files before that lack it."""
+read with the new names. A measurement may have code, what generated code executes in a call and, with levels, what that moves between the
+levels of memory; files before that lack it."""
 
 
 def upgrade(row: Any, version: int) -> None:  # whatever JSON holds

@@ -12,6 +12,7 @@ from mlbench.errors import FileError
 from mlbench.measure import ArmTimes, Environment, Footprint
 from mlbench.measure.stats import Interval, median, tail_ratio, thinned, typical
 from mlbench.results import older, storage
+from mlbench.results.code import CodeCounts
 from mlbench.results.network import NetworkFields
 from mlbench.results.run import COMPLETE, INTERRUPTED, Run, now
 from mlbench.results.schema import MAY_LACK, Amount, As, Bounds, Count, Duration, Error, Name, Rounds, Schema, Size
@@ -78,33 +79,6 @@ class Timing:
     singles: Size
     minor_faults_per_call: Amount | None
     rounds_s: Rounds
-
-
-@dataclass(frozen=True, slots=True)
-class CodeCounts:
-    """What the generated code of a runner executes in one call, counted from its bytes.
-
-    Attributes:
-        instruction_set: such as `AVX2`.
-        instructions: all of them.
-        multiply_adds: fused multiply-adds, each of all lanes of a vector.
-        loads: instructions that read memory.
-        stores: instructions that write memory.
-        load_bytes: bytes that loads read, from whatever level of the memory.
-        store_bytes: bytes that stores write.
-        code_bytes: bytes of the code, without what fills its last page.
-        caches: those that the code was generated for, in short; empty in older files, whose code did not follow them.
-    """
-
-    instruction_set: Name
-    instructions: Size
-    multiply_adds: Size
-    loads: Size
-    stores: Size
-    load_bytes: Size
-    store_bytes: Size
-    code_bytes: Size
-    caches: Annotated[str, MAY_LACK] = ""
 
 
 @dataclass(frozen=True, slots=True)

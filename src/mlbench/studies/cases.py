@@ -17,12 +17,12 @@ from typing import Any, TypeAlias
 
 from mlbench.compiler.pipeline import Compiled
 from mlbench.compiler.schedule.schedule import schedule_to_json
-from mlbench.compiler.x86 import find, find_caches
+from mlbench.compiler.x86 import find
 from mlbench.errors import FileError, UsageError
 from mlbench.files import file_name
 from mlbench.ir import FloatArray
 from mlbench.measure import record, render_flame_graph
-from mlbench.results import BASELINE, CodeCounts, StaticBytes
+from mlbench.results import BASELINE, StaticBytes
 from mlbench.runtime import Agreement, BaselineRunner, OptimizedRunner, check_result
 from mlbench.runtime.threads import BlasThreads
 from mlbench.studies.autotune import tune
@@ -285,22 +285,6 @@ def plan_of_compiled(compiled: Compiled) -> dict[str, Any] | None:
     vectors, _ = find()
     code = vectors.name if vectors is not None and compiled.program.has_code else None
     return schedule_to_json(compiled.schedule) | {"passes": [each.name for each in compiled.passes], "code": code}
-
-
-def code_of(case: Case) -> CodeCounts | None:
-    """Return what generated code executes in a call of the case; None where NumPy or several threads have a part in it.
-
-    Raises:
-        MissingExtraError: without capstone.
-    """
-    vectors, _ = find()
-    if case.runner == BASELINE or vectors is None:
-        return None
-    counts = optimized_runner(case).count_instructions(case.cell.batch)
-    if counts is None:
-        return None
-    names = [each.name for each in dataclasses.fields(CodeCounts) if each.name not in ("instruction_set", "caches")]
-    return CodeCounts(vectors.name, **{name: getattr(counts, name) for name in names}, caches=find_caches().short)
 
 
 def recording_call(case: Case) -> Callable[[], object]:

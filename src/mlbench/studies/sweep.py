@@ -31,7 +31,8 @@ from mlbench.results import (
     fastest_rounds,
     timing_of,
 )
-from mlbench.studies.cases import Case, Cell, call_of, check, code_of, inputs_of, model_of, plan_of, static_bytes
+from mlbench.studies.cases import Case, Cell, call_of, check, inputs_of, model_of, plan_of, static_bytes
+from mlbench.studies.code import code_of
 from mlbench.studies.products import product_sources
 
 PRODUCTS = "products"

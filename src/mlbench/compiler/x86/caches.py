@@ -46,11 +46,6 @@ class Caches:
     line_bytes: int = 64
 
     @property
-    def short(self) -> str:
-        """What the code follows, in short, such as `32K/8, 512K`."""
-        return f"{self.l1d_bytes // _KIB}K/{self.l1d_ways}, {self.l2_bytes // _KIB}K"
-
-    @property
     def near_bytes(self) -> int:
         """The most that a core can expect to keep near: its second level, or its part of the third where that is larger."""
         return max(self.l2_bytes, self.l3_bytes // self.l3_cores)

@@ -148,6 +148,31 @@ def code_table(found: Sequence[Pair]) -> Table | None:
     return Table("Generated code", headers, rows, (note,))
 
 
+def levels_table(found: Sequence[Pair]) -> Table | None:
+    """Return what generated code moves between the levels of memory in one call, a row a cell, or None where that is not counted."""
+    counted = [(pair, pair.optimized.code) for pair in found if pair.optimized and pair.optimized.code and pair.optimized.code.levels]
+    if not counted:
+        return None
+    names = tuple(dict.fromkeys(level.name for _, code in counted for level in code.levels))
+    headers = ("cell", "L1 read", "written", *(header for name in names for header in (f"{name} read", "in advance", "written")))
+    rows = []
+    for pair, code in counted:
+        levels = {each.name: each for each in code.levels}
+        sizes = [code.load_bytes, code.store_bytes]
+        for each in (levels[name] for name in names if name in levels):
+            sizes += [each.read_bytes, each.prefetched_bytes, each.written_bytes]
+        cells = [_cell_name(pair), *(format_bytes(size) if size else _NOTHING for size in sizes)]
+        rows.append((*cells, *[_NOTHING] * (len(headers) - len(cells))))
+    caches = "; ".join(dict.fromkeys(code.caches for _, code in counted))
+    note = (
+        "Bytes that the generated code moves in one call that follows an equal one. L1: what its instructions load and store. Other "
+        "levels: lines that loads and stores need from them, lines that the code asks for in advance, and changed lines that go there. "
+        f"They are counted in a model of the caches ({caches}) and not measured: they have no noise, and leave out what the processor "
+        "fetches on its own."
+    )
+    return Table("Bytes by level", headers, tuple(rows), (note,))
+
+
 def reference_table(measurements: Sequence[Measurement]) -> Table | None:
     """Return a row for each callable that is not one of our two runners, or None where there is none."""
     others = [each for each in measurements if each.case["runner"] not in ("baseline", "optimized")]
@@ -184,7 +209,9 @@ def tables(measurements: Sequence[Measurement]) -> tuple[Table, ...]:
     found = pairs(measurements)
     reference = reference_table(measurements)
     code = code_table(found)
-    cases = (latency_table(found), memory_table(found), *((code,) if code else ())) if found else ()
+    levels = levels_table(found)
+    counted = tuple(each for each in (code, levels) if each is not None)
+    cases = (latency_table(found), memory_table(found), *counted) if found else ()
     return (*cases, *((reference,) if reference else ()))
 
 

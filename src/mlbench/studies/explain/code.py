@@ -21,6 +21,7 @@ from mlbench.compiler.x86.products.microkernel import UNROLLED, Block, Chunk, bl
 from mlbench.ir import BYTES_PER_NUMBER, Node
 from mlbench.results.explanation import Instruction, Listing
 from mlbench.runtime import OptimizedRunner
+from mlbench.studies.code import code_of_runner, levels_text
 from mlbench.units import format_bytes, format_percent
 
 MOST_LISTINGS = 2
@@ -99,13 +100,15 @@ def listings_of(program: Program) -> tuple[tuple[Listing, ...], str]:
 
 def executed(runner: OptimizedRunner, rows: int) -> tuple[str, ...]:
     """Return in sentences what generated code executes in a call, counted; none where NumPy or several threads take part."""
-    found = runner.count_instructions(rows)
+    found = code_of_runner(runner, rows)
     if found is None:
         return ()
+    levels = f"In a model of the caches ({found.caches}) it moves: {levels_text(found.levels)}."
     share = format_percent(found.multiply_adds / found.instructions)
     return (
         f"A call of {rows:,} rows executes {found.instructions:,} instructions, {found.multiply_adds:,} of them multiply-adds ({share}).",
         f"Its loads read {format_bytes(found.load_bytes)} and its stores write {format_bytes(found.store_bytes)}, from whatever cache.",
+        *((levels,) if found.levels else ()),
         f"At two multiply-adds in a cycle it takes {math.ceil(found.multiply_adds / 2):,} cycles at least: that is the peak of the core.",
     )
 

@@ -14,6 +14,7 @@ from mlbench.results.explanation import Counts, State
 from mlbench.runtime import BaselineRunner, OptimizedRunner
 from mlbench.studies.autotune import tune
 from mlbench.studies.cases import Cell, inputs_of, model_of
+from mlbench.studies.code import code_of_runner, levels_text
 from mlbench.studies.explain.counts import counts_of
 from mlbench.studies.explain.states import state_of, written
 from mlbench.units import format_bytes, format_duration, format_percent, paragraph
@@ -127,7 +128,7 @@ def _counted(who: str, counts: Counts) -> str:
 def _executed(runner: OptimizedRunner, rows: int) -> list[str]:
     """Return what generated code executes in a call, in a line; none where NumPy or several threads have a part in it."""
     try:
-        found = runner.count_instructions(rows)
+        found = code_of_runner(runner, rows)
     except MissingExtraError as error:
         return [f"generated code: not counted, because {error}"]
     if found is None:
@@ -136,7 +137,8 @@ def _executed(runner: OptimizedRunner, rows: int) -> list[str]:
     return [
         f"generated code: {found.instructions:,} instructions, {found.multiply_adds:,} of them multiply-adds ({share}); "
         f"{found.loads:,} loads of {format_bytes(found.load_bytes)}, {found.stores:,} stores of {format_bytes(found.store_bytes)}, "
-        f"{found.prefetches:,} lines asked for in advance"
+        f"{format_bytes(found.code_bytes)} of code",
+        *([f"bytes by level, in a model of the caches: {levels_text(found.levels)}", f"modelled: {found.caches}"] if found.levels else []),
     ]
 
 
