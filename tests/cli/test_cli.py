@@ -101,7 +101,7 @@ def measured(monkeypatch: pytest.MonkeyPatch) -> Measured:
     stand_in = Measured()
     plans = {runner: plan_of(Case(mlp_cell(2, (8,)), runner)) for runner in RUNNERS}
     monkeypatch.setattr("mlbench.studies.sweep.plan_of", lambda case: plans[case.runner])
-    monkeypatch.setattr("mlbench.studies.sweep.code_of", lambda _case: None)
+    monkeypatch.setattr("mlbench.studies.code.code_of", lambda _case: None)
     monkeypatch.setattr("mlbench.studies.sweep.static_bytes", lambda case: StaticBytes(arena=1024))
     monkeypatch.setattr(run, "measure_cells", stand_in)
     monkeypatch.setattr(run, "measure_peaks", lambda: PEAKS)

@@ -166,12 +166,13 @@ def test_tiles_and_strips_are_calls() -> None:
 def test_the_table_and_the_sentences() -> None:
     """A row and a sentence for each case, with shares of the ceilings and the floor ratio."""
     found = [distance("baseline-b1-h8"), distance("optimized-b1-h8")]
-    table = distances_table(found)
+    table = distances_table(found, CEILINGS)
     assert table.rows[0] == (
         "baseline-b1-h8",
         "20.0 ms",
         "50.0",
         "50 %",
+        "56 %",
         "0.1",
         "0 %",
         "0 %",
@@ -195,7 +196,18 @@ def test_the_table_and_the_sentences() -> None:
 )
 def test_doubts_are_notes(found: list[Distance], said: str) -> None:
     """A wide interval and too few processes are told below the table, once for all cases."""
-    assert said in distances_table(found).notes[-1]
+    assert said in distances_table(found, CEILINGS).notes[-1]
+
+
+def test_large_batches_of_the_compiled_runner_have_a_line() -> None:
+    """Shares of the peak, of the best matrix product and of the floor: their mean, and the worst case; small batches have no part."""
+    near = distance("optimized-zoo:b7-b64")
+    far = dataclasses.replace(near, case="optimized-b512-h8", limit=dataclasses.replace(near.limit, flop_per_s=45e9, of_peak=0.45))
+    notes = distances_table([distance("baseline-b64-h8"), near, far, distance("optimized-b8-h64")], CEILINGS).notes
+    assert notes[0] == (
+        "The compiled runner from batch 64 on, geometric mean of 2: 47 % of the peak (worst 45 %, optimized-b512-h8), "
+        "53 % of NumPy's best matrix product (worst 50 %, optimized-b512-h8), 95 % of the floor (worst 95 %, optimized-zoo:b7-b64)."
+    )
 
 
 def test_ceilings_are_a_row_each() -> None:

@@ -83,7 +83,7 @@ def roofline_text(run: Roofline, *, colour: bool) -> str:
     """Return everything a person should see of a run: the command, both tables, the sentences, the machine."""
     parts = [f"$ {run.command}   ({run.date})", render(ceilings_table(run.ceilings), colour=colour)]
     if run.distances:
-        parts += [render(distances_table(run.distances), colour=colour), sentences(run.distances)]
+        parts += [render(distances_table(run.distances, run.ceilings), colour=colour), sentences(run.distances)]
     return "\n\n".join([*parts, f"Machine: {describe(run.environment)}"])
 
 

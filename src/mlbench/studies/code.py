@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 from mlbench.compiler.x86 import find
 from mlbench.compiler.x86.caches import Caches, find_caches
+from mlbench.errors import MissingExtraError
 from mlbench.results import BASELINE, CodeCounts
 from mlbench.results.code import LevelBytes
 from mlbench.runtime import OptimizedRunner
@@ -20,6 +21,14 @@ def code_of(case: Case) -> CodeCounts | None:
         MissingExtraError: without capstone.
     """
     return None if case.runner == BASELINE else code_of_runner(optimized_runner(case), case.cell.batch)
+
+
+def code_or_doubt(case: Case) -> tuple[CodeCounts | None, tuple[str, ...]]:
+    """Return what generated code executes in a call, and what the reader should know where it could not be counted."""
+    try:
+        return code_of(case), ()
+    except MissingExtraError as error:
+        return None, (str(error),)
 
 
 def code_of_runner(runner: OptimizedRunner, rows: int) -> CodeCounts | None:

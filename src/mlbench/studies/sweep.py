@@ -13,7 +13,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mlbench.errors import MissingExtraError
 from mlbench.ir import FloatArray
 from mlbench.measure import FRESH_HEAP, WARM_HEAP, ArmTimes, Footprint, Worker, footprint, time_interleaved
 from mlbench.measure.latency import TURN_S
@@ -26,13 +25,12 @@ from mlbench.results import (
     RUNNER,
     RUNNERS,
     SPREAD_LIMIT,
-    CodeCounts,
     Measurement,
     fastest_rounds,
     timing_of,
 )
 from mlbench.studies.cases import Case, Cell, call_of, check, inputs_of, model_of, plan_of, static_bytes
-from mlbench.studies.code import code_of
+from mlbench.studies.code import code_or_doubt
 from mlbench.studies.products import product_sources
 
 PRODUCTS = "products"
@@ -245,7 +243,7 @@ def measurement(
             ratios["speedup_kept_heap"] = ratio_interval(per_round(warm[BASELINE], warm[case.runner]))
         else:
             deaf = (_ALLOCATOR_DEAF,)
-    code, not_counted = _code(case) if status == COMPLETE else (None, ())
+    code, not_counted = code_or_doubt(case) if status == COMPLETE else (None, ())
     return Measurement(
         case=case.identity(),
         status=status,
@@ -261,14 +259,6 @@ def measurement(
         plan=plan_of(case),
         code=code,
     )
-
-
-def _code(case: Case) -> tuple[CodeCounts | None, tuple[str, ...]]:
-    """Return what generated code executes in a call, and what the reader should know where it could not be counted."""
-    try:
-        return code_of(case), ()
-    except MissingExtraError as error:
-        return None, (str(error),)
 
 
 def measure_cells(cells: Mapping[Cell, Floor], effort: Effort, step: Step = silent) -> list[Measurement]:

@@ -221,7 +221,7 @@ def _roofline(files: Files) -> Section:
         return Section("roofline", "Distance to the limit", command=command)
     name, run = found
     chart = _roofline_of(run)
-    drawn = (ceilings_table(run.ceilings), *([distances_table(run.distances)] if run.distances else []))
+    drawn = (ceilings_table(run.ceilings), *([distances_table(run.distances, run.ceilings)] if run.distances else []))
     text = (f"From {name}, {run.date}.",)
     return Section("roofline", "Distance to the limit", text, () if chart is None else (chart,), drawn, command=command)
 

@@ -153,24 +153,28 @@ def levels_table(found: Sequence[Pair]) -> Table | None:
     counted = [(pair, pair.optimized.code) for pair in found if pair.optimized and pair.optimized.code and pair.optimized.code.levels]
     if not counted:
         return None
-    names = tuple(dict.fromkeys(level.name for _, code in counted for level in code.levels))
-    headers = ("cell", "L1 read", "written", *(header for name in names for header in (f"{name} read", "in advance", "written")))
-    rows = []
-    for pair, code in counted:
-        levels = {each.name: each for each in code.levels}
-        sizes = [code.load_bytes, code.store_bytes]
-        for each in (levels[name] for name in names if name in levels):
-            sizes += [each.read_bytes, each.prefetched_bytes, each.written_bytes]
-        cells = [_cell_name(pair), *(format_bytes(size) if size else _NOTHING for size in sizes)]
-        rows.append((*cells, *[_NOTHING] * (len(headers) - len(cells))))
+    moved = [
+        {"L1 read": code.load_bytes, "L1 written": code.store_bytes}
+        | {
+            f"{each.name} {what}": size
+            for each in code.levels
+            for what, size in (("read", each.read_bytes), ("asked", each.prefetched_bytes), ("written", each.written_bytes))
+        }
+        for _, code in counted
+    ]
+    columns = [name for name in max(moved, key=len) if any(each.get(name) for each in moved)]
+    rows = tuple(
+        (_cell_name(pair), *(format_bytes(each[name]) if each.get(name) else _NOTHING for name in columns))
+        for (pair, _), each in zip(counted, moved, strict=True)
+    )
     caches = "; ".join(dict.fromkeys(code.caches for _, code in counted))
     note = (
-        "Bytes that the generated code moves in one call that follows an equal one. L1: what its instructions load and store. Other "
-        "levels: lines that loads and stores need from them, lines that the code asks for in advance, and changed lines that go there. "
-        f"They are counted in a model of the caches ({caches}) and not measured: they have no noise, and leave out what the processor "
-        "fetches on its own."
+        "Bytes that the generated code moves in one call that follows an equal one; a column without any is left out. L1: what its "
+        "instructions load and store. Other levels: lines that loads and stores need from them, lines that the code asks for in advance, "
+        f"and changed lines that go there. They are counted in a model of the caches ({caches}) and not measured: they have no noise, and "
+        "leave out what the processor fetches on its own."
     )
-    return Table("Bytes by level", headers, tuple(rows), (note,))
+    return Table("Bytes by level", ("cell", *columns), rows, (note,))
 
 
 def reference_table(measurements: Sequence[Measurement]) -> Table | None:

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 from mlbench.measure.ceilings import Ceilings
 from mlbench.measure.peaks import Level
-from mlbench.measure.stats import FEWEST_PROCESSES
+from mlbench.measure.stats import FEWEST_PROCESSES, geometric_mean
 from mlbench.report import Table, format_interval
-from mlbench.results import SPREAD_LIMIT
+from mlbench.results import OPTIMIZED, SPREAD_LIMIT
 from mlbench.results.roofline import Distance
 from mlbench.units import format_bytes, format_duration, format_ratio, paragraph
+
+LARGE_BATCH = 64
+"""From so many rows on the products of most models take nearly all of a call."""
 
 
 def ceilings_table(found: Ceilings) -> Table:
@@ -32,13 +36,14 @@ def ceilings_table(found: Ceilings) -> Table:
     return Table("Ceilings", ("what", "at most"), rows, notes)
 
 
-def distances_table(found: Sequence[Distance]) -> Table:
+def distances_table(found: Sequence[Distance], ceilings: Ceilings) -> Table:
     """Return the distance of each case to the limit as a table."""
     headers = (
         "case",
         "latency",
         "GFLOP/s",
         "of peak",
+        "of GEMM",
         "GB/s",
         "of bandwidth",
         "calls",
@@ -54,6 +59,7 @@ def distances_table(found: Sequence[Distance]) -> Table:
             format_duration(each.latency_s),
             f"{each.limit.flop_per_s / 1e9:.1f}",
             _percent(each.limit.of_peak),
+            _percent(each.limit.flop_per_s / ceilings.gemm_flop_per_s),
             f"{each.limit.bytes_per_s / 1e9:.1f}",
             _percent(each.limit.of_bandwidth),
             _percent(each.limit.calls_share),
@@ -66,8 +72,9 @@ def distances_table(found: Sequence[Distance]) -> Table:
         for each in found
     )
     notes = (
-        "GFLOP/s of the matrix products. GB/s of what must move: weights, input and output once, each hidden activation twice. Calls: what "
-        "their overhead takes at least.",
+        *_large_batches(found, ceilings),
+        "GFLOP/s of the matrix products. Of GEMM: divided by the best that NumPy's matrix product reached. GB/s of what must move: "
+        "weights, input and output once, each hidden activation twice. Calls: what their overhead takes at least.",
         "The floor contains no code under test. It is the larger of two times, plus an empty builtin: the products' arithmetic at "
         "the peak, and reading weights, input and output from the level of memory they fit into. Floor ratio: latency / floor; "
         "1.00x is the machine's limit, and below 1 the floor would be wrong.",
@@ -83,6 +90,29 @@ def sentences(found: Sequence[Distance]) -> str:
     lines = [f"  {each.case}: {each.limit.sentence}." for each in found]
     wrapped = [paragraph(line, "    ") for line in lines]
     return "\n".join(["What bounds each case", "", *wrapped])
+
+
+def _large_batches(found: Sequence[Distance], ceilings: Ceilings) -> tuple[str, ...]:
+    """Return how close the compiled runner comes to the machine where products decide; nothing where there is no such case."""
+    large = [each for each in found if each.case.startswith(f"{OPTIMIZED}-") and _batch(each.case) >= LARGE_BATCH]
+    if not large:
+        return ()
+    shares = {
+        "of the peak": [each.limit.of_peak for each in large],
+        "of NumPy's best matrix product": [each.limit.flop_per_s / ceilings.gemm_flop_per_s for each in large],
+        "of the floor": [1 / each.floor_ratio.estimate for each in large],
+    }
+    said = []
+    for what, each in shares.items():
+        worst = min(range(len(large)), key=each.__getitem__)
+        said.append(f"{_percent(geometric_mean(each))} {what} (worst {_percent(each[worst])}, {large[worst].case})")
+    return (f"The compiled runner from batch {LARGE_BATCH} on, geometric mean of {len(large)}: {', '.join(said)}.",)
+
+
+def _batch(case: str) -> int:
+    """Return the batch that the name of a case has, which may begin with the name of a network; 0 where it has none."""
+    found = re.findall(r"-b(\d+)(?=-|$)", case)
+    return int(found[-1]) if found else 0
 
 
 def _doubts(found: Sequence[Distance]) -> tuple[str, ...]:
