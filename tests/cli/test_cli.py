@@ -37,8 +37,8 @@ OPTIONS = {
     "gate": "BASELINE CURRENT --tolerances --only --keep-graphs --inconclusive --format --output --all",
     "report": "FILE --output --graphs",
     "plot": "NAME FILE --output --theme",
-    "peers": "MODEL --most-mb --inputs --outputs --threads --shapes --batch --only --processes --rounds --quick --no-bytes --rules "
-    "--builds --json --resume --output --compare",
+    "peers": "MODEL --most-mb --inputs --outputs --threads --shapes --batch --only --processes --rounds --quick --no-bytes "
+    "--rules --builds --json --resume --output --compare",
     "show": "FILE",
     "ablation": "MODEL --most-mb --batch --hidden --inputs --outputs --threads --depth --cold --processes --rounds --heap --json "
     "--resume --output",

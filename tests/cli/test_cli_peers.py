@@ -180,14 +180,14 @@ def test_resume_goes_on_with_the_file(measured: Measured, tmp_path: Path) -> Non
     assert read(data, PEERS_FILE).status == "complete"
 
 
-@pytest.mark.parametrize("change", ["version", "threads"])
+@pytest.mark.parametrize("change", ["version", "threads", "rules"])
 def test_resume_elsewhere_is_refused(measured: Measured, tmp_path: Path, capsys: pytest.CaptureFixture[str], change: str) -> None:
-    """A file of other versions or threads is no file to go on with, and stays as it was."""
+    """A file of other versions or threads, or with a search where now there is none, is no file to go on with, and stays as it was."""
     data = tmp_path / "peers.json"
     main([*SMALL, "--json", str(data)])
     before = data.read_bytes()
     measured.version = "2.0" if change == "version" else "1.0"
-    more = ("--threads", "2") if change == "threads" else ()
+    more = {"threads": ("--threads", "2"), "rules": ("--rules",)}.get(change, ())
     assert main([*SMALL, "--json", str(data), "--resume", *more]) == 2
     assert "measure anew into another file" in capsys.readouterr().err
     assert data.read_bytes() == before

@@ -332,13 +332,16 @@ def test_who_was_left_out_stays_out() -> None:
 def test_the_expected_time_grows_with_what_is_left() -> None:
     """More cells, runtimes and sets take longer; cells that were measured before, and a run without bytes, take less."""
     names, effort = [OURS, "onnxruntime", "iree"], PeerEffort(processes=5)
-    whole = expected_s(4, names, effort)
-    done = PeerCell(TINY.identity(), {}, processes=5)
-    assert expected_s(4, names, PeerEffort(processes=1)) < whole < expected_s(8, names, effort)
-    assert expected_s(4, names[:2], effort) < whole
-    assert expected_s(4, names, effort, {"one": done, "two": done}) < whole
-    assert expected_s(1, names, effort, {"one": done}) == 0
-    assert expected_s(4, names, dataclasses.replace(effort, weigh=False)) < whole
+    four = [2, 2, 2, 2]
+    whole = expected_s(four, names, effort)
+    assert expected_s(four, names, PeerEffort(processes=1)) < whole < expected_s(four * 2, names, effort)
+    assert whole < expected_s([3, 3, 3, 3], names, effort)
+    assert expected_s(four, names[:2], effort) < whole
+    assert expected_s(four, names, effort, [5, 5, 1, 0]) < expected_s(four, names, effort, [5, 0, 1, 0]) < whole
+    assert expected_s([2], names, effort, [5]) == 0
+    assert expected_s(four, names, dataclasses.replace(effort, weigh=False)) < whole
+    assert expected_s(four, names, effort, rules=True) < whole
+    assert expected_s(four, names, effort, built=True) < whole
 
 
 class Diary:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import re
 import sys
 import textwrap
@@ -31,6 +32,7 @@ from mlbench.studies.peers.plugins import brought_peers
 from mlbench.units import format_duration, format_ratio
 
 SHAPES = ((64, 64, 10), (256, 256, 256), (64, 1024, 64), (784, 512, 10), (1024, 4096, 1024))
+BY_RULES = "OptimizedRunner by its default rules"
 INSTALL = "python -m pip install onnxruntime onnx"
 QUICK_SHAPES, QUICK_BATCHES, QUICK_PROCESSES, QUICK_ROUNDS = SHAPES[:2], (1, 64), 1, 7
 
@@ -40,15 +42,16 @@ def add(commands: Commands) -> None:
     parser = commands.add_parser(
         "peers",
         help="measure other runtimes against the compiled runner",
-        description="Measure ONNX Runtime, PyTorch (eager, torch.compile, AOTInductor), XLA, OpenVINO, LiteRT, TensorFlow, IREE, tract, "
-        "scikit-learn, TVM and TensorRT, if they are installed, and the peers that other packages bring, against the compiled runner. "
-        "Each has the same weights, the settings that its documentation recommends, and a process of its own. Outputs are checked against "
-        "float64.",
+        description="Measure ONNX Runtime, PyTorch (eager, torch.compile, AOTInductor), XLA, OpenVINO, LiteRT, TensorFlow, MNN, ncnn, "
+        "IREE, tract, scikit-learn, TVM and TensorRT, if they are installed, and the peers that other packages bring, against the compiled "
+        "runner. Each has the same weights, the settings that its documentation recommends, and a process of its own. Outputs are checked "
+        "against float64.",
         epilog=textwrap.dedent("""\
             examples:
               mlbench peers --json peers.json                       everything; it says first how long that takes
               mlbench peers --quick                                 four cells in one set of processes, for a first look
               mlbench peers --only onnxruntime --batch 1,8          one runtime, some cells
+              mlbench peers zoo --builds builds                     the networks of the zoo; what compilers make stays for later runs
               mlbench peers model.onnx --batch 1,8                  a network of yours, on the runtimes that take ONNX files
               mlbench peers --json peers.json --resume              continue after Ctrl-C
               mlbench peers --compare first.json second.json        do two runs agree?
@@ -101,12 +104,17 @@ def _peers(options: argparse.Namespace) -> int:
     here = environment(options.threads, FRESH_HEAP)
     modules = _chosen_modules(options)
     runtimes = find_runtimes(modules, options.threads, cells[0].subject)
+    if options.rules:
+        runtimes = tuple(dataclasses.replace(each, settings=BY_RULES) if each.name == OURS else each for each in runtimes)
     there = {each.name: modules[each.name] for each in runtimes if each.missing is None}
     _say_what_is_missing(runtimes, options.only)
     earlier = earlier_run(options, PEERS_FILE, here)
     if earlier is not None and _versions(earlier.runtimes) != _versions(runtimes):
         raise FileError(f"{options.json}: was measured with other runtimes; measure anew into another file")
     if earlier is not None:
+        if any(each.cell["tuned"] == options.rules for each in earlier.cells):
+            how = "without" if options.rules else "with"
+            raise FileError(f"{options.json}: was measured {how} --rules; do the same, or measure anew into another file")
         check_same_network(
             options.json, [(each.name, network_key(each.cell)) for each in earlier.cells], {_name(cell): cell for cell in cells}
         )
@@ -122,7 +130,8 @@ def _peers(options: argparse.Namespace) -> int:
         return PeerResult(here, options.command_line, now(), status, effort.processes, runtimes, tuple(found))
 
     known = {} if earlier is None else {cell.name: cell for cell in earlier.cells}
-    remark(_expectation(len(cells), list(there), effort, known))
+    done = [known[_name(cell)].processes if _name(cell) in known else 0 for cell in cells]
+    remark(_expectation(options, cells, list(there), effort, done))
     start = time.monotonic()
     code = conduct(options, Study(PEERS_FILE, tuple(map(_name, cells)), known, measured, run), peers_text)
     remark(f"took {_minutes(time.monotonic() - start)}")
@@ -176,11 +185,21 @@ def _effort(options: argparse.Namespace) -> PeerEffort:
     return PeerEffort(options.processes or processes, options.rounds or rounds, weigh=not (options.quick or options.no_bytes))
 
 
-def _expectation(cells: int, names: Sequence[str], effort: PeerEffort, known: Mapping[str, PeerCell]) -> str:
-    """Return how much will be measured, and about how long that takes."""
+def _expectation(options: argparse.Namespace, cells: Sequence[Cell], names: Sequence[str], effort: PeerEffort, done: Sequence[int]) -> str:
+    """Return how much will be measured, and about how long that takes on an idle machine.
+
+    Args:
+        options: of the command.
+        cells: that are measured.
+        names: of the runtimes that are there.
+        effort: how much is measured.
+        done: sets of processes in which each cell was measured before.
+    """
     sets = f"{effort.processes} set{'s' * (effort.processes > 1)} of processes"
-    seconds = expected_s(cells, names, effort, known)
-    return f"{cells} cell{'s' * (cells > 1)}, {len(names)} runtimes, {sets}: about {_minutes(seconds)}"
+    products = [cell.subject.size(cell.batch)[1] for cell in cells]
+    built = options.builds is not None and any(options.builds.iterdir())
+    seconds = expected_s(products, names, effort, done, rules=options.rules, built=built)
+    return f"{len(cells)} cell{'s' * (len(cells) > 1)}, {len(names)} runtimes, {sets}: about {_minutes(seconds)}"
 
 
 def _minutes(seconds: float) -> str:
