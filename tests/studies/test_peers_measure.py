@@ -286,8 +286,9 @@ def test_what_is_compiled_is_kept_until_the_run_ends(tmp_path: Path) -> None:
 
 def test_builds_may_outlive_the_run(tmp_path: Path, fake: Callable[..., dict[str, str | None]]) -> None:
     """A folder that was named still has what compilers made when the run has ended."""
-    list(measure([TINY], fake("compiled"), PeerEffort(1, 1, weigh=False), builds=tmp_path))
-    assert [path.read_bytes() for path in tmp_path.iterdir()] == [b"made"]
+    (tmp_path / "builds").mkdir()
+    list(measure([TINY], fake("compiled"), PeerEffort(1, 1, weigh=False), builds=(tmp_path / "builds")))
+    assert [path.read_bytes() for path in (tmp_path / "builds").iterdir()] == [b"made"]
 
 
 def test_the_schedule_of_ours_is_searched_once_a_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -302,11 +303,11 @@ def test_the_schedule_of_ours_is_searched_once_a_run(tmp_path: Path, monkeypatch
     monkeypatch.setattr(peer_worker, "tune", searched)
     cell = dataclasses.replace(TINY, tuned=True)
     try:
-        peer_worker.use_folders(Folders(run=str(tmp_path)))
+        scratch.use_folders(Folders(run=str(tmp_path)))
         outcomes = [peer_worker.prepare(None, cell) for _ in range(2)]
         peer_worker.footprint_of(None, cell)
     finally:
-        peer_worker.use_folders(NO_FOLDERS)
+        scratch.use_folders(NO_FOLDERS)
     assert [each.state for each in outcomes] == [MEASURED] * 2
     assert searches == [2]
 

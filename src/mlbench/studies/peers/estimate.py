@@ -12,11 +12,11 @@ from collections.abc import Sequence
 from mlbench.results.peers import OURS
 from mlbench.studies.peers.measure import ROUNDS_S, WARM_UP_S, PeerEffort
 
-COMPILE_S = {OURS: 2.5, "torch.compile": 8.0, "torch.aot": 20.0, "iree": 2.5, "tvm": 3.0, "xla": 0.3, "openvino": 0.2, "tensorflow": 0.2}
+COMPILE_S = {OURS: 1.5, "torch.compile": 8.0, "torch.aot": 20.0, "iree": 1.2, "tvm": 3.0, "xla": 0.3, "openvino": 0.2, "tensorflow": 0.2}
 """Seconds a product until a cell is there, in the first set of processes; of ours it is the search."""
 LOAD_S = {"torch.compile": 2.0, "torch.aot": 0.5, "tvm": 0.3, "xla": 0.3}
 """The same in a later set, and when its bytes are counted."""
-USUAL_S = 0.1
+USUAL_S = 0.06
 GOES_ON = {OURS: 1.0, "torch": 0.5, "torch.compile": 0.6, "tensorflow": 0.5, "sklearn": 0.2, "tvm": 0.1}
 """In which share of the cells a runtime is near enough to the fastest peer to have turns in later sets."""
 USUALLY_GOES_ON = 0.8
