@@ -6,7 +6,7 @@
 Development only. A number, its seed, decides everything: the graph with its branches, inputs and outputs, the passes, the schedule, the
 threads, and the batches. So a range of seeds can be run again, or gone on with. A run ends with 1 at a wrong output, and prints its seed.
 
-**What is right** says `tests/support/random_graphs.py`: what rounding explains. Every tenth graph also gets NaN and infinities among its
+**What is right** says `tests/support/noisy_runs.py`: what rounding explains. Every tenth graph also gets NaN and infinities among its
 inputs. What comes out must be a number where the eager runner gives one, and no number where it gives none, an infinity with its sign:
 two Linears that become one may give an infinity for NaN. A comparison makes a number of either, another one of each, so graphs with such
 steps get none.
@@ -29,7 +29,8 @@ from mlbench.compiler.schedule.program import FEATURES, ROWS
 from mlbench.compiler.schedule.schedule import BLAS, ONE, ORDERS, SPLIT, TILES, OpSchedule, Schedule, products_of
 from mlbench.ir import FloatArray, graph_text, rounding
 from mlbench.runtime import BaselineRunner, OptimizedRunner
-from support.random_graphs import RandomGraph, expected, judge, random_graph, results_of
+from support.noisy_runs import expected, judge, results_of
+from support.random_graphs import RandomGraph, random_graph
 
 NAMES = tuple(each.name for each in PASSES)
 

@@ -1,48 +1,40 @@
-"""Random graphs of all ops, with inputs for them, and a judge of what a runner gives for these.
+"""Random graphs of all ops, with inputs for them; `noisy_runs` judges what a runner gives for these.
 
 A number, its seed, decides everything. A graph is made node by node beside a float64 run on its own inputs, so that each op gets values on
 which it is defined and well-conditioned: no logarithm of a negative number, no division by nearly zero, nothing that grows without end.
 
 What jumps, such as a comparison, gets values that are FAR from where it does, because there two right runs may differ.
-
-**The tolerance** is how far rounding may take a result. The graph runs in float64 some times, and before and behind every op each element
-is off by a few units in the last place of float32, at random. FACTOR times the largest difference to the exact run is allowed.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
-from mlbench.ir import OPS, REFERENCES, FloatArray, Graph, Node, frozen, interpret
+from mlbench.ir import OPS, REFERENCES, FloatArray, Graph, Node, frozen
 
 Wide = npt.NDArray[np.float64]
-FACTOR, RUNS, NOISE = 8.0, 4, 4 * 2.0**-24
 WIDTHS = (1, 1, 2, 3, 5, 8, 16, 17, 33)
 LARGEST, SMALLEST, FAR = 50.0, 0.1, 1e-3
 _POSITIVE = ("log", "sqrt")
 _AWAY_FROM_ZERO = ("reciprocal", "divide_into")
-_TO_WHOLE = ("floor", "ceil", "round", "trunc", "sign")
-_COMPARISONS = ("equal", "less", "less_equal", "greater", "greater_equal")
-_COMPARISONS_OF_VALUES = ("equal_values", "less_values", "less_equal_values")
-_PLACES = ("argmax", "argmin")
-_EXACT = {*_TO_WHOLE, *_COMPARISONS, *_COMPARISONS_OF_VALUES, *_PLACES}
-"""Ops whose result is a whole number, without any rounding."""
-_PLAIN = [op.name for op in OPS.values() if op.elementwise and not op.constants and op.name not in _TO_WHOLE]
+TO_WHOLE = ("floor", "ceil", "round", "trunc", "sign")
+COMPARISONS = ("equal", "less", "less_equal", "greater", "greater_equal")
+COMPARISONS_OF_VALUES = ("equal_values", "less_values", "less_equal_values")
+PLACES = ("argmax", "argmin")
+_PLAIN = [op.name for op in OPS.values() if op.elementwise and not op.constants and op.name not in TO_WHOLE]
 _SCALARS = {"leaky_relu": 1, "elu": 1, "selu": 2, "celu": 1, "hard_sigmoid": 2, "clip": 2}
-_OF_ROW = [op.name for op in OPS.values() if op.elementwise and op.constants and op.name not in {*_SCALARS, *_COMPARISONS, "fmod"}]
+_OF_ROW = [op.name for op in OPS.values() if op.elementwise and op.constants and op.name not in {*_SCALARS, *COMPARISONS, "fmod"}]
 _OF_VALUES = [
     op.name
     for op in OPS.values()
-    if op.is_pointwise and not op.elementwise and op.name not in {*_COMPARISONS_OF_VALUES, "fmod_values", "where", "where_else"}
+    if op.is_pointwise and not op.elementwise and op.name not in {*COMPARISONS_OF_VALUES, "fmod_values", "where", "where_else"}
 ]
 _ROW_WISE = [op.name for op in OPS.values() if op.is_row_wise]
 _REDUCTIONS = [name for name in OPS if name.startswith("reduce_")]
-_CANCELLING = ("gelu", "gelu_tanh", "silu", "mish", "sigmoid", "elu", "selu", "celu", "hard_swish", "softplus", "log_softmax", "sin", "cos")
-"""Ops that add up numbers which may cancel out."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -61,66 +53,6 @@ class RandomGraph:
 def random_graph(seed: int, rows: int = 16, most: int = 10) -> RandomGraph:
     """Return the graph of a seed, of some `most` pieces or fewer."""
     return _Maker(np.random.default_rng(seed), rows).make(most)
-
-
-def results_of(found: FloatArray | tuple[FloatArray, ...]) -> tuple[FloatArray, ...]:
-    """Return what a call gave as a tuple, one array or several."""
-    return found if isinstance(found, tuple) else (found,)
-
-
-def judge(case: RandomGraph, rows: int, ys: Sequence[FloatArray], exact: Sequence[Wide], allowed: Sequence[Wide]) -> str:
-    """Return what is wrong with the results for the first rows of a case, or nothing."""
-    for name, y, right, bound in zip(case.graph.outputs, ys, exact, allowed, strict=True):
-        if y.shape != right[:rows].shape or y.dtype != np.float32:
-            return f"{name} is {y.dtype} of shape {y.shape}; expected float32 of shape {right[:rows].shape}"
-        error = np.abs(y - right[:rows])
-        if not (error <= bound).all():
-            row, column = np.argwhere(~(error <= bound))[0]
-            return (
-                f"{name} at row {row}, column {column} is {y[row, column]!r}; expected {right[row, column]:.9g}, give or take "
-                f"{bound.flat[0]:.3g}"
-            )
-    return ""
-
-
-def expected(case: RandomGraph) -> tuple[tuple[Wide, ...], tuple[Wide, ...]]:
-    """Return the outputs in float64, and what each may be off."""
-    exact = interpret(case.graph, case.xs)
-    random = np.random.default_rng(0)
-    runs = [_noisy(case.graph, case.xs, random) for _ in range(RUNS)]
-    bounds = []
-    for index, right in enumerate(exact):
-        off = max(float(np.abs(run[index] - right).max(initial=0)) for run in runs)
-        bounds.append(np.array([FACTOR * off + NOISE * float(np.abs(right).max(initial=0)) + float(np.finfo(np.float32).tiny)]))
-    return exact, tuple(bounds)
-
-
-def _noisy(graph: Graph, xs: Sequence[FloatArray], random: np.random.Generator) -> tuple[Wide, ...]:
-    def shaken(value: Wide) -> Wide:
-        return value * (1 + NOISE * random.uniform(-1, 1, value.shape))
-
-    bound = {name: x.astype(np.float64) for name, x in zip(graph.inputs, xs, strict=True)}
-    constants = {name: array.astype(np.float64) for name, array in graph.constants.items()}
-    exact: set[str] = set()
-    with np.errstate(all="ignore"):
-        for node in graph.nodes:
-            values = [bound[name] if name in exact else shaken(bound[name]) for name in node.values]
-            operands = [
-                constants[name] if node.op == "power" else shaken(constants[name]) for name in node.operands
-            ]  # (-2) ** 3 is a number
-            result = np.asarray(REFERENCES[node.op](*values, *operands, *node.attributes), np.float64)
-            size = np.abs(values[0]).max(initial=1) if node.op in _CANCELLING else 0.0
-            if _is_exact(node, exact):
-                exact.add(node.output)
-                bound[node.output] = result
-                continue
-            bound[node.output] = shaken(result) + size * NOISE * random.uniform(-1, 1, result.shape)
-    return tuple(bound[name] for name in graph.outputs)
-
-
-def _is_exact(node: Node, exact: set[str]) -> bool:
-    """Whether a node binds whole numbers: it makes them, or moves those of others."""
-    return node.op in _EXACT or (node.op in {"concat", "slice", "repeat_column"} and all(name in exact for name in node.values))
 
 
 class _Maker:
@@ -277,7 +209,7 @@ class _Maker:
         return self._add("slice", value, attributes=(int(first), int(last)))
 
     def _to_whole(self) -> str | None:
-        value, op = self._value(), str(self._random.choice(_TO_WHOLE))
+        value, op = self._value(), str(self._random.choice(TO_WHOLE))
         numbers = self._values[value]
         near = {"round": np.floor(numbers) + 0.5, "sign": np.zeros(())}.get(op, np.rint(numbers))
         return self._add(op, value) if np.abs(numbers - near).min(initial=1) > FAR else None
@@ -311,9 +243,9 @@ class _Maker:
             fitting = [name for name, value in self._values.items() if value.shape[1] in {1, self._values[one].shape[1]}]
             other = str(self._random.choice(fitting))
             is_far = np.abs(self._values[one] - self._values[other]).min(initial=1) > FAR
-            return self._add(str(self._random.choice(_COMPARISONS_OF_VALUES)), one, other) if is_far else None
+            return self._add(str(self._random.choice(COMPARISONS_OF_VALUES)), one, other) if is_far else None
         row = self._threshold(one)
-        return row and self._add(str(self._random.choice(_COMPARISONS)), one, operands=(row,))
+        return row and self._add(str(self._random.choice(COMPARISONS)), one, operands=(row,))
 
     def _place(self) -> str | None:
         value = self._value()
