@@ -36,91 +36,94 @@ Wide = npt.NDArray[np.float64]
 
 # --- instructions -------------------------------------------------------------------------------------------------------
 
-NARROW: dict[str, tuple[Callable[[VectorAssembler], object], str]] = {
-    "vsubps ymm9,ymm2,YMMWORD [r12+0x40]": (lambda a: a.vsub(9, 2, Mem(R12, 64)), "c4 41 6c 5c 4c 24 40"),
-    "vdivps ymm1,ymm10,ymm11": (lambda a: a.vdiv(1, 10, 11), "c4 c1 2c 5e cb"),
-    "vminps ymm3,ymm4,YMMWORD [rbx+0x1000]": (lambda a: a.vmin(3, 4, Mem(RBX, 4096)), "c4 e1 5c 5d 9b 00 10 00 00"),
-    "vsqrtps ymm13,ymm12": (lambda a: a.vsqrt(13, 12), "c4 41 7c 51 ec"),
-    "vmovaps ymm12,ymm3": (lambda a: a.vmove(12, 3), "c4 61 7c 28 e3"),
-    "vfmadd213ps ymm9,ymm10,YMMWORD [rbx]": (lambda a: a.vfma_over(9, 10, Mem(RBX)), "c4 62 2d a8 0b"),
-    "vfnmadd231ps ymm1,ymm2,ymm11": (lambda a: a.vfnma(1, 2, 11), "c4 c2 6d bc cb"),
-    "vfnmadd213ps ymm8,ymm1,ymm2": (lambda a: a.vfnma_over(8, 1, 2), "c4 62 75 ac c2"),
-    "vandps ymm1,ymm9,YMMWORD [r9+0x80]": (lambda a: a.vand(1, 9, Mem(R9, 128)), "c4 c1 34 54 89 80 00 00 00"),
-    "vandnps ymm1,ymm2,ymm3": (lambda a: a.vandnot(1, 2, 3), "c4 e1 6c 55 cb"),
-    "vorps ymm9,ymm2,ymm3": (lambda a: a.vor(9, 2, 3), "c4 61 6c 56 cb"),
-    "vxorps ymm1,ymm10,ymm3": (lambda a: a.vxor(1, 10, 3), "c4 e1 2c 57 cb"),
-    "vpaddd ymm1,ymm2,ymm11": (lambda a: a.vadd_whole(1, 2, 11), "c4 c1 6d fe cb"),
-    "vpsubd ymm9,ymm2,YMMWORD [rbx+0x20]": (lambda a: a.vsub_whole(9, 2, Mem(RBX, 32)), "c4 61 6d fa 4b 20"),
-    "vpslld ymm9,ymm2,0x17": (lambda a: a.vshift_left(9, 2, 23), "c4 e1 35 72 f2 17"),
-    "vpsrld ymm1,ymm10,0x4": (lambda a: a.vshift_right(1, 10, 4), "c4 c1 75 72 d2 04"),
-    "vpsrad ymm9,ymm10,0x1": (lambda a: a.vshift_signed(9, 10, 1), "c4 c1 35 72 e2 01"),
-    "vcvtdq2ps ymm9,ymm2": (lambda a: a.vfloat(9, 2), "c4 61 7c 5b ca"),
-    "vcvtps2dq ymm1,ymm10": (lambda a: a.vwhole(1, 10), "c4 c1 7d 5b ca"),
-    "vroundps ymm9,ymm10,0x8": (lambda a: a.vround(9, 10, NEAREST), "c4 43 7d 08 ca 08"),
-    "vcmpltps ymm9,ymm10,YMMWORD [rbx+0x40]": (lambda a: a.vcompare(9, 10, Mem(RBX, 64), LESS), "c4 61 2c c2 4b 40 01"),
-    "vblendvps ymm9,ymm2,ymm11,ymm4": (lambda a: a.vblend(9, 2, 11, 4), "c4 43 6d 4a cb 40"),
-    "vblendvps ymm9,ymm2,ymm11,ymm15": (lambda a: a.vkeep(9, 2, 11), "c4 43 6d 4a cb f0"),
-    "vpermilps ymm9,ymm10,0xb1": (lambda a: a.vswap(9, 10, 1), "c4 43 7d 04 ca b1"),
-    "vpermilps ymm1,ymm2,0x4e": (lambda a: a.vswap(1, 2, 2), "c4 e3 7d 04 ca 4e"),
-    "vperm2f128 ymm9,ymm10,ymm10,0x1": (lambda a: a.vswap(9, 10, 4), "c4 43 2d 06 ca 01"),
-    "vmovss DWORD [rdi+0x8],xmm9": (lambda a: a.vstore_first(Mem(RDI, 8), 9), "c4 61 7e 11 4f 08"),
-    "vpermps ymm9,ymm10,YMMWORD [rbx+0x40]": (lambda a: a.vpick(9, 10, Mem(RBX, 64)), "c4 62 2d 16 4b 40"),
-    "vcvttss2si r9d,DWORD [r12+0x4]": (lambda a: a.vtruncated(R9, Mem(R12, 4)), "c4 41 7e 2c 4c 24 04"),
-    "vcmpgeps ymm9,ymm10,ymm2": (lambda a: a.vcompare(9, 10, 2, AT_LEAST), "c4 61 2c c2 ca 0d"),
-}
-WIDE: dict[str, tuple[Callable[[VectorAssembler], object], str]] = {
-    "vsubps zmm9,zmm2,ZMMWORD [r12+0x40]": (lambda a: a.vsub(9, 2, Mem(R12, 64)), "62 51 6c 48 5c 4c 24 01"),
-    "vdivps zmm1,zmm10,zmm11": (lambda a: a.vdiv(1, 10, 11), "62 d1 2c 48 5e cb"),
-    "vminps zmm3,zmm4,ZMMWORD [rbx+0x1000]": (lambda a: a.vmin(3, 4, Mem(RBX, 4096)), "62 f1 5c 48 5d 5b 40"),
-    "vsqrtps zmm13,zmm12": (lambda a: a.vsqrt(13, 12), "62 51 7c 48 51 ec"),
-    "vmovaps zmm12,zmm3": (lambda a: a.vmove(12, 3), "62 71 7c 48 28 e3"),
-    "vfmadd213ps zmm9,zmm10,ZMMWORD [rbx]": (lambda a: a.vfma_over(9, 10, Mem(RBX)), "62 72 2d 48 a8 0b"),
-    "vfnmadd231ps zmm1,zmm2,zmm11": (lambda a: a.vfnma(1, 2, 11), "62 d2 6d 48 bc cb"),
-    "vfnmadd213ps zmm8,zmm1,zmm2": (lambda a: a.vfnma_over(8, 1, 2), "62 72 75 48 ac c2"),
-    "vpandd zmm1,zmm9,ZMMWORD [r9+0x80]": (lambda a: a.vand(1, 9, Mem(R9, 128)), "62 d1 35 48 db 49 02"),
-    "vpandnd zmm1,zmm2,zmm3": (lambda a: a.vandnot(1, 2, 3), "62 f1 6d 48 df cb"),
-    "vpord zmm9,zmm2,zmm3": (lambda a: a.vor(9, 2, 3), "62 71 6d 48 eb cb"),
-    "vpxord zmm1,zmm10,zmm3": (lambda a: a.vxor(1, 10, 3), "62 f1 2d 48 ef cb"),
-    "vpaddd zmm1,zmm2,zmm11": (lambda a: a.vadd_whole(1, 2, 11), "62 d1 6d 48 fe cb"),
-    "vpsubd zmm9,zmm2,ZMMWORD [rbx+0x20]": (lambda a: a.vsub_whole(9, 2, Mem(RBX, 32)), "62 71 6d 48 fa 8b 20 00 00 00"),
-    "vpslld zmm9,zmm2,0x17": (lambda a: a.vshift_left(9, 2, 23), "62 f1 35 48 72 f2 17"),
-    "vpsrld zmm1,zmm10,0x4": (lambda a: a.vshift_right(1, 10, 4), "62 d1 75 48 72 d2 04"),
-    "vpsrad zmm9,zmm10,0x1": (lambda a: a.vshift_signed(9, 10, 1), "62 d1 35 48 72 e2 01"),
-    "vcvtdq2ps zmm9,zmm2": (lambda a: a.vfloat(9, 2), "62 71 7c 48 5b ca"),
-    "vcvtps2dq zmm1,zmm10": (lambda a: a.vwhole(1, 10), "62 d1 7d 48 5b ca"),
-    "vrndscaleps zmm9,zmm10,0x8": (lambda a: a.vround(9, 10, NEAREST), "62 53 7d 48 08 ca 08"),
-    "vcmpltps k2,zmm10,ZMMWORD [rbx+0x40]; vpternlogd zmm9{k2}{z},zmm9,zmm9,0xff":
-        (lambda a: a.vcompare(9, 10, Mem(RBX, 64), LESS), "62 f1 2c 48 c2 53 01 01 62 53 35 ca 25 c9 ff"),
-    "vptestmd k2,zmm4,zmm4; vblendmps zmm9{k2},zmm2,zmm11": (lambda a: a.vblend(9, 2, 11, 4), "62 f2 5d 48 27 d4 62 52 6d 4a 65 cb"),
-    "vblendmps zmm9{k1},zmm2,zmm11": (lambda a: a.vkeep(9, 2, 11), "62 52 6d 49 65 cb"),
-    "vpermilps zmm9,zmm10,0xb1": (lambda a: a.vswap(9, 10, 1), "62 53 7d 48 04 ca b1"),
-    "vpermilps zmm1,zmm2,0x4e": (lambda a: a.vswap(1, 2, 2), "62 f3 7d 48 04 ca 4e"),
-    "vshuff32x4 zmm9,zmm10,zmm10,0xb1": (lambda a: a.vswap(9, 10, 4), "62 53 2d 48 23 ca b1"),
-    "vshuff32x4 zmm9,zmm10,zmm10,0x4e": (lambda a: a.vswap(9, 10, 8), "62 53 2d 48 23 ca 4e"),
-    "vmovss DWORD [rdi+0x8],xmm9": (lambda a: a.vstore_first(Mem(RDI, 8), 9), "62 71 7e 48 11 4f 02"),
-    "vpermps zmm25,zmm26,ZMMWORD [rbx+0x40]": (lambda a: a.vpick(25, 26, Mem(RBX, 64)), "62 62 2d 40 16 4b 01"),
-    "vsubps zmm29,zmm22,ZMMWORD [r12+0x40]": (lambda a: a.vsub(29, 22, Mem(R12, 64)), "62 41 4c 40 5c 6c 24 01"),
-    "vdivps zmm17,zmm30,zmm27": (lambda a: a.vdiv(17, 30, 27), "62 81 0c 40 5e cb"),
-    "vcmpunordps k2,zmm26,zmm31; vpternlogd zmm25{k2}{z},zmm25,zmm25,0xff":
-        (lambda a: a.vcompare(25, 26, 31, UNORDERED), "62 91 2c 40 c2 d7 03 62 03 35 c2 25 c9 ff"),
-    "vptestmd k2,zmm30,zmm30; vblendmps zmm25{k2},zmm18,zmm27": (lambda a: a.vblend(25, 18, 27, 30), "62 92 0d 40 27 d6 62 02 6d 42 65 cb"),
-    "vpslld zmm25,zmm26,0x17": (lambda a: a.vshift_left(25, 26, 23), "62 91 35 40 72 f2 17"),
-    "vfmadd213ps zmm25,zmm26,ZMMWORD [rbx+0x80]": (lambda a: a.vfma_over(25, 26, Mem(RBX, 128)), "62 62 2d 40 a8 4b 02"),
-}  # fmt: skip
+Put = Callable[[VectorAssembler], object]
+INSTRUCTIONS: list[tuple[Put, str, str, str, str]] = [
+    (lambda a: a.vsub(9, 2, Mem(R12, 64)), "vsubps ymm9,ymm2,YMMWORD [r12+0x40]", "c4 41 6c 5c 4c 24 40",
+     "vsubps zmm9,zmm2,ZMMWORD [r12+0x40]", "62 51 6c 48 5c 4c 24 01"),
+    (lambda a: a.vdiv(1, 10, 11), "vdivps ymm1,ymm10,ymm11", "c4 c1 2c 5e cb",
+     "vdivps zmm1,zmm10,zmm11", "62 d1 2c 48 5e cb"),
+    (lambda a: a.vmin(3, 4, Mem(RBX, 4096)), "vminps ymm3,ymm4,YMMWORD [rbx+0x1000]", "c4 e1 5c 5d 9b 00 10 00 00",
+     "vminps zmm3,zmm4,ZMMWORD [rbx+0x1000]", "62 f1 5c 48 5d 5b 40"),
+    (lambda a: a.vsqrt(13, 12), "vsqrtps ymm13,ymm12", "c4 41 7c 51 ec",
+     "vsqrtps zmm13,zmm12", "62 51 7c 48 51 ec"),
+    (lambda a: a.vmove(12, 3), "vmovaps ymm12,ymm3", "c4 61 7c 28 e3",
+     "vmovaps zmm12,zmm3", "62 71 7c 48 28 e3"),
+    (lambda a: a.vfma_over(9, 10, Mem(RBX)), "vfmadd213ps ymm9,ymm10,YMMWORD [rbx]", "c4 62 2d a8 0b",
+     "vfmadd213ps zmm9,zmm10,ZMMWORD [rbx]", "62 72 2d 48 a8 0b"),
+    (lambda a: a.vfnma(1, 2, 11), "vfnmadd231ps ymm1,ymm2,ymm11", "c4 c2 6d bc cb",
+     "vfnmadd231ps zmm1,zmm2,zmm11", "62 d2 6d 48 bc cb"),
+    (lambda a: a.vfnma_over(8, 1, 2), "vfnmadd213ps ymm8,ymm1,ymm2", "c4 62 75 ac c2",
+     "vfnmadd213ps zmm8,zmm1,zmm2", "62 72 75 48 ac c2"),
+    (lambda a: a.vand(1, 9, Mem(R9, 128)), "vandps ymm1,ymm9,YMMWORD [r9+0x80]", "c4 c1 34 54 89 80 00 00 00",
+     "vpandd zmm1,zmm9,ZMMWORD [r9+0x80]", "62 d1 35 48 db 49 02"),
+    (lambda a: a.vandnot(1, 2, 3), "vandnps ymm1,ymm2,ymm3", "c4 e1 6c 55 cb",
+     "vpandnd zmm1,zmm2,zmm3", "62 f1 6d 48 df cb"),
+    (lambda a: a.vor(9, 2, 3), "vorps ymm9,ymm2,ymm3", "c4 61 6c 56 cb",
+     "vpord zmm9,zmm2,zmm3", "62 71 6d 48 eb cb"),
+    (lambda a: a.vxor(1, 10, 3), "vxorps ymm1,ymm10,ymm3", "c4 e1 2c 57 cb",
+     "vpxord zmm1,zmm10,zmm3", "62 f1 2d 48 ef cb"),
+    (lambda a: a.vadd_whole(1, 2, 11), "vpaddd ymm1,ymm2,ymm11", "c4 c1 6d fe cb",
+     "vpaddd zmm1,zmm2,zmm11", "62 d1 6d 48 fe cb"),
+    (lambda a: a.vsub_whole(9, 2, Mem(RBX, 32)), "vpsubd ymm9,ymm2,YMMWORD [rbx+0x20]", "c4 61 6d fa 4b 20",
+     "vpsubd zmm9,zmm2,ZMMWORD [rbx+0x20]", "62 71 6d 48 fa 8b 20 00 00 00"),
+    (lambda a: a.vshift_left(9, 2, 23), "vpslld ymm9,ymm2,0x17", "c4 e1 35 72 f2 17",
+     "vpslld zmm9,zmm2,0x17", "62 f1 35 48 72 f2 17"),
+    (lambda a: a.vshift_right(1, 10, 4), "vpsrld ymm1,ymm10,0x4", "c4 c1 75 72 d2 04",
+     "vpsrld zmm1,zmm10,0x4", "62 d1 75 48 72 d2 04"),
+    (lambda a: a.vshift_signed(9, 10, 1), "vpsrad ymm9,ymm10,0x1", "c4 c1 35 72 e2 01",
+     "vpsrad zmm9,zmm10,0x1", "62 d1 35 48 72 e2 01"),
+    (lambda a: a.vfloat(9, 2), "vcvtdq2ps ymm9,ymm2", "c4 61 7c 5b ca",
+     "vcvtdq2ps zmm9,zmm2", "62 71 7c 48 5b ca"),
+    (lambda a: a.vwhole(1, 10), "vcvtps2dq ymm1,ymm10", "c4 c1 7d 5b ca",
+     "vcvtps2dq zmm1,zmm10", "62 d1 7d 48 5b ca"),
+    (lambda a: a.vround(9, 10, NEAREST), "vroundps ymm9,ymm10,0x8", "c4 43 7d 08 ca 08",
+     "vrndscaleps zmm9,zmm10,0x8", "62 53 7d 48 08 ca 08"),
+    (lambda a: a.vcompare(9, 10, Mem(RBX, 64), LESS), "vcmpltps ymm9,ymm10,YMMWORD [rbx+0x40]", "c4 61 2c c2 4b 40 01",
+     "vcmpltps k2,zmm10,ZMMWORD [rbx+0x40]; vpternlogd zmm9{k2}{z},zmm9,zmm9,0xff", "62 f1 2c 48 c2 53 01 01 62 53 35 ca 25 c9 ff"),
+    (lambda a: a.vblend(9, 2, 11, 4), "vblendvps ymm9,ymm2,ymm11,ymm4", "c4 43 6d 4a cb 40",
+     "vptestmd k2,zmm4,zmm4; vblendmps zmm9{k2},zmm2,zmm11", "62 f2 5d 48 27 d4 62 52 6d 4a 65 cb"),
+    (lambda a: a.vkeep(9, 2, 11), "vblendvps ymm9,ymm2,ymm11,ymm15", "c4 43 6d 4a cb f0",
+     "vblendmps zmm9{k1},zmm2,zmm11", "62 52 6d 49 65 cb"),
+    (lambda a: a.vswap(9, 10, 1), "vpermilps ymm9,ymm10,0xb1", "c4 43 7d 04 ca b1",
+     "vpermilps zmm9,zmm10,0xb1", "62 53 7d 48 04 ca b1"),
+    (lambda a: a.vswap(1, 2, 2), "vpermilps ymm1,ymm2,0x4e", "c4 e3 7d 04 ca 4e",
+     "vpermilps zmm1,zmm2,0x4e", "62 f3 7d 48 04 ca 4e"),
+    (lambda a: a.vswap(9, 10, 4), "vperm2f128 ymm9,ymm10,ymm10,0x1", "c4 43 2d 06 ca 01",
+     "vshuff32x4 zmm9,zmm10,zmm10,0xb1", "62 53 2d 48 23 ca b1"),
+    (lambda a: a.vstore_first(Mem(RDI, 8), 9), "vmovss DWORD [rdi+0x8],xmm9", "c4 61 7e 11 4f 08",
+     "vmovss DWORD [rdi+0x8],xmm9", "62 71 7e 48 11 4f 02"),
+    (lambda a: a.vpick(9, 10, Mem(RBX, 64)), "vpermps ymm9,ymm10,YMMWORD [rbx+0x40]", "c4 62 2d 16 4b 40", "", ""),
+    (lambda a: a.vpick(25, 26, Mem(RBX, 64)), "", "",
+     "vpermps zmm25,zmm26,ZMMWORD [rbx+0x40]", "62 62 2d 40 16 4b 01"),
+    (lambda a: a.vtruncated(R9, Mem(R12, 4)), "vcvttss2si r9d,DWORD [r12+0x4]", "c4 41 7e 2c 4c 24 04", "", ""),
+    (lambda a: a.vcompare(9, 10, 2, AT_LEAST), "vcmpgeps ymm9,ymm10,ymm2", "c4 61 2c c2 ca 0d", "", ""),
+    (lambda a: a.vswap(9, 10, 8), "", "",
+     "vshuff32x4 zmm9,zmm10,zmm10,0x4e", "62 53 2d 48 23 ca 4e"),
+    (lambda a: a.vsub(29, 22, Mem(R12, 64)), "", "",
+     "vsubps zmm29,zmm22,ZMMWORD [r12+0x40]", "62 41 4c 40 5c 6c 24 01"),
+    (lambda a: a.vdiv(17, 30, 27), "", "",
+     "vdivps zmm17,zmm30,zmm27", "62 81 0c 40 5e cb"),
+    (lambda a: a.vcompare(25, 26, 31, UNORDERED), "", "",
+     "vcmpunordps k2,zmm26,zmm31; vpternlogd zmm25{k2}{z},zmm25,zmm25,0xff", "62 91 2c 40 c2 d7 03 62 03 35 c2 25 c9 ff"),
+    (lambda a: a.vblend(25, 18, 27, 30), "", "",
+     "vptestmd k2,zmm30,zmm30; vblendmps zmm25{k2},zmm18,zmm27", "62 92 0d 40 27 d6 62 02 6d 42 65 cb"),
+    (lambda a: a.vshift_left(25, 26, 23), "", "",
+     "vpslld zmm25,zmm26,0x17", "62 91 35 40 72 f2 17"),
+    (lambda a: a.vfma_over(25, 26, Mem(RBX, 128)), "", "",
+     "vfmadd213ps zmm25,zmm26,ZMMWORD [rbx+0x80]", "62 62 2d 40 a8 4b 02"),
+]  # fmt: skip
+"""What is put, as GNU objdump 2.40 reads it back and its bytes: with 8 lanes, then with 16, which have upper registers and masks, and
+displacements in units of a vector; empty where one set has no such form."""
+FORMS = [
+    pytest.param(vectors, put, expected, id=text)
+    for put, narrow, of_8, wide, of_16 in INSTRUCTIONS for vectors, text, expected in ((AVX2, narrow, of_8), (AVX512, wide, of_16)) if text
+]  # fmt: skip
 
 
-@pytest.mark.parametrize(("put", "expected"), NARROW.values(), ids=NARROW)
-def test_instructions_of_8_lanes(put: Callable[[VectorAssembler], object], expected: str) -> None:
-    """Bytes as GNU objdump 2.40 reads them back."""
-    a = VectorAssembler(AVX2)
-    put(a)
-    assert bytes(a.code).hex(" ") == expected
-
-
-@pytest.mark.parametrize(("put", "expected"), WIDE.values(), ids=WIDE)
-def test_instructions_of_16_lanes(put: Callable[[VectorAssembler], object], expected: str) -> None:
-    """The same with upper registers, masks, and displacements in units of a vector."""
-    a = VectorAssembler(AVX512)
+@pytest.mark.parametrize(("vectors", "put", "expected"), FORMS)
+def test_instructions_are_encoded(vectors: Vectors, put: Put, expected: str) -> None:
+    """Bytes as GNU objdump reads them back."""
+    a = VectorAssembler(vectors)
     put(a)
     assert bytes(a.code).hex(" ") == expected
 
