@@ -22,6 +22,7 @@ from mlbench.measure import ArmTimes, Environment, Footprint
 from mlbench.measure.peaks import LOOPS, Floor, Level, Peaks
 from mlbench.results import COMPLETE, INTERRUPTED, RUNNERS, Measurement, StaticBytes, load, new_result, save
 from mlbench.studies.cases import Case, Cell, mlp_cell, plan_of
+from mlbench.studies.floor import floor_of_cell
 from mlbench.studies.sweep import Effort, Interrupted, measurement
 
 HERE = Environment("Some CPU", 2, "Linux 6", "3.12.1", "2.1.0", "openblas 0.3", 1, "fresh", None, "0.1.0", None, None, None, {})
@@ -105,6 +106,8 @@ def measured(monkeypatch: pytest.MonkeyPatch) -> Measured:
     monkeypatch.setattr("mlbench.studies.sweep.static_bytes", lambda case: StaticBytes(arena=1024))
     monkeypatch.setattr(run, "measure_cells", stand_in)
     monkeypatch.setattr(run, "measure_peaks", lambda: PEAKS)
+    floor = floor_of_cell(mlp_cell(2, (8,)), PEAKS)
+    monkeypatch.setattr(run, "floor_of_cell", lambda cell, peaks: floor)
     monkeypatch.setattr(run, "TOGETHER", 1)
     return stand_in
 

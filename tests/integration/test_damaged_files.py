@@ -15,6 +15,7 @@ from mlbench.cli import main
 from mlbench.report.inputs import read_files
 from mlbench.report.page.page import render_page
 from mlbench.report.page.sections import sections_of
+from support.exhaustive import tries
 from support.report_files import KINDS, RUNS, write_every_kind
 
 pytest.importorskip("jinja2")
@@ -25,7 +26,7 @@ DAMAGE: tuple[Any, ...] = (
     float("nan"), float("inf"),
 )  # fmt: skip
 REMOVED = object()
-TRIES = 60
+TRIES = tries(20, 60)
 Place = tuple[str | int, ...]
 
 

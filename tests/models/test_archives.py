@@ -46,8 +46,8 @@ def test_arrays_come_back_as_numpy_wrote_them(tmp_path: Path) -> None:
 
 
 def test_a_small_file_of_gigabytes_is_refused_before_it_is_unpacked(tmp_path: Path) -> None:
-    """What the directory declares is summed up first: 1.5 GB of zeros in some MB cost no memory."""
-    zeros = np.lib.format.header_data_from_array_1_0(np.zeros(0, np.float32)) | {"shape": (96 * MB,)}
+    """What the directory declares is summed up first: 96 MB of zeros in some KB cost no memory where 64 MB are allowed."""
+    zeros = np.lib.format.header_data_from_array_1_0(np.zeros(0, np.float32)) | {"shape": (6 * MB,)}
     start = io.BytesIO()
     np.lib.format.write_array_header_1_0(start, zeros)
     path = tmp_path / "bomb.npz"
@@ -55,14 +55,14 @@ def test_a_small_file_of_gigabytes_is_refused_before_it_is_unpacked(tmp_path: Pa
         for number in range(4):
             with archive.open(f"a{number}.npy", "w", force_zip64=True) as stream:
                 stream.write(start.getvalue())
-                for _ in range(384):
+                for _ in range(24):
                     stream.write(bytes(MB))
-    assert path.stat().st_size < 8 * MB
+    assert path.stat().st_size < MB
     tracemalloc.start()
     try:
-        with pytest.raises(FileError, match=r"its arrays would take 1536 MB; allowed are 1024 MB"):
-            read_arrays(path)
-        assert tracemalloc.get_traced_memory()[1] < 32 * MB
+        with pytest.raises(FileError, match=r"its arrays would take 96.0 MB; allowed are 64.0 MB"):
+            read_arrays(path, 64 * MB)
+        assert tracemalloc.get_traced_memory()[1] < 16 * MB
     finally:
         tracemalloc.stop()
 

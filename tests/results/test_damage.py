@@ -37,7 +37,7 @@ from support.comparisons import comparison, visit
 from support.exhaustive import tries
 from support.saved_results import case, result
 
-FILES = tries(40, 120)
+FILES = tries(16, 120)
 KINDS = (
     "model", "result", "pytest-benchmark", "baseline", "peers", "ablation", "explanation", "roofline", "verdicts", "ab", "calibration",
     "tolerances", "cache",
