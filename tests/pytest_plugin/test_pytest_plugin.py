@@ -1,4 +1,4 @@
-"""The pytest plugin, in inner sessions of their own processes: inert where it is not used, and the fixture where it is."""
+"""The pytest plugin, in inner sessions: inert where it is not used, and the fixture where it is."""
 
 from __future__ import annotations
 
@@ -18,7 +18,8 @@ from mlbench.results import COMPLETE, INTERRUPTED, Measurement, load
 from mlbench.results.ablation import ABLATION_FILE
 from mlbench.results.storage import read
 from support.branched import TWO_HEADS, network_of
-from support.quick_runs import QUICK_RUNS
+from support.quick_runs import QUICK_RUNS, run_here
+from support.records import made_up
 
 ROOT = Path(__file__).resolve().parents[2]
 QUICK = ("-q", "-p", "no:cacheprovider", "--benchmark-max-time=0.005", "--benchmark-min-rounds=3")
@@ -74,6 +75,7 @@ def stubs(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> Path:
     path = os.environ.get("PYTHONPATH")
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(folder), *([path] if path else [])]))
     monkeypatch.setenv("PYTEST_ADDOPTS", QUICK_RUNS)
+    monkeypatch.syspath_prepend(folder)
     return folder
 
 
@@ -142,7 +144,7 @@ def test_without_a_reference_there_is_no_ratio(pytester: pytest.Pytester) -> Non
         test_mine=COUNTED
         + "\ndef test_it(mlbench):\n    assert mlbench(target, 1, two=2) == 7\n    assert calls[-1] == ((1,), {'two': 2})\n"
     )
-    pytester.runpytest_subprocess(*QUICK, "--benchmark-json=now.json").assert_outcomes(passed=1)
+    run_here(pytester, *QUICK, "--benchmark-json=now.json").assert_outcomes(passed=1)
     (mine,) = load(pytester.path / "now.json").measurements
     assert mine.ratios == {}
     assert mine.reference_footprint is None
@@ -178,7 +180,7 @@ def test_neither(mlbench):
 def test_what_a_callable_holds_is_in_the_file_and_the_table(pytester: pytest.Pytester) -> None:
     """Of an object that is named, after its calls; of a runner of ours by itself, with its plan; of others nothing is known."""
     pytester.makepyfile(test_mine=HOLDING.replace("SIZE", "100_000"))
-    ran = pytester.runpytest_subprocess(*QUICK, "--benchmark-json=now.json")
+    ran = run_here(pytester, *QUICK, "--benchmark-json=now.json")
     ran.assert_outcomes(passed=3)
     ran.stdout.fnmatch_lines(["*case*peak*held*", "*test_cache*98.* KB*98.* KB*", "*test_neither*"])
     cache, runner, neither = load(pytester.path / "now.json").measurements
@@ -205,7 +207,7 @@ def test_calls():
     assert len(calls) == 1
 """
     )
-    ran = pytester.runpytest_subprocess(*QUICK, "--benchmark-json=now.json")
+    ran = run_here(pytester, *QUICK, "--benchmark-json=now.json")
     ran.assert_outcomes(passed=1, failed=1)
     ran.stdout.fnmatch_lines(["*AssertionError: wrong result*"])
     ran.stdout.fnmatch_lines(["*test_wrong (failed)*"])
@@ -215,7 +217,7 @@ def test_calls():
 def test_a_test_that_fails_after_it_was_measured_is_saved_as_failed(pytester: pytest.Pytester) -> None:
     """pytest-benchmark saves its row, whose numbers are whole; the gate must not take it for one that passed."""
     pytester.makepyfile(test_mine="def test_it(mlbench):\n    assert mlbench(sum, [1, 2]) == 4\n")
-    pytester.runpytest_subprocess(*QUICK, "--benchmark-json=now.json").assert_outcomes(failed=1)
+    run_here(pytester, *QUICK, "--benchmark-json=now.json").assert_outcomes(failed=1)
     (mine,) = load(pytester.path / "now.json").measurements
     assert mine.status == "failed"
     assert "assert 3 == 4" in (mine.error or "")
@@ -233,7 +235,7 @@ def test_extra_info_of_another_kind_breaks_nobodys_run(pytester: pytest.Pytester
             benchmark(sum, [1])
         """
     )
-    assert pytester.runpytest_subprocess(*QUICK, "--benchmark-json=now.json").ret == 0
+    assert run_here(pytester, *QUICK, "--benchmark-json=now.json").ret == 0
     assert len(load(pytester.path / "now.json").measurements) == 1
 
 
@@ -250,7 +252,7 @@ def test_it(mlbench):
     assert checked == [7]
 """
     )
-    ran = pytester.runpytest_subprocess("-q", "-p", "no:cacheprovider", "--benchmark-disable")
+    ran = run_here(pytester, "-q", "-p", "no:cacheprovider", "--benchmark-disable")
     ran.assert_outcomes(passed=1)
     assert "= mlbench =" not in ran.stdout.str()
 
@@ -276,7 +278,7 @@ def test_benchmark_only_and_skip_know_the_fixture(pytester: pytest.Pytester, opt
             pass
         """
     )
-    pytester.runpytest_subprocess(*QUICK, option).assert_outcomes(passed=passed, skipped=skipped)
+    run_here(pytester, *QUICK, option).assert_outcomes(passed=passed, skipped=skipped)
 
 
 def test_data_of_our_rows_are_thinned(pytester: pytest.Pytester) -> None:
@@ -290,7 +292,7 @@ def test_data_of_our_rows_are_thinned(pytester: pytest.Pytester) -> None:
             benchmark.pedantic(sum, ([1],), rounds=500)
         """
     )
-    pytester.runpytest_subprocess("-q", "--benchmark-max-time=0.05", "--benchmark-json=now.json").assert_outcomes(passed=2)
+    run_here(pytester, "-q", "--benchmark-max-time=0.05", "--benchmark-json=now.json").assert_outcomes(passed=2)
     stats = {bench["name"]: bench["stats"] for bench in saved(pytester.path / "now.json")["benchmarks"]}
     assert stats["test_ours"]["rounds"] > MOST_DATA
     assert len(stats["test_ours"]["data"]) == MOST_DATA
@@ -300,8 +302,8 @@ def test_data_of_our_rows_are_thinned(pytester: pytest.Pytester) -> None:
 def test_autosave_and_compare_work_as_their_users_know_them(pytester: pytest.Pytester) -> None:
     """A saved run is compared with: rows NOW and 0001 stand in one table, without an error or a warning, and our section follows."""
     pytester.makepyfile(test_mine=SQUARE)
-    pytester.runpytest_subprocess(*QUICK, "--benchmark-autosave").assert_outcomes(passed=1)
-    ran = pytester.runpytest_subprocess(*QUICK, "--benchmark-compare", "--benchmark-autosave")
+    run_here(pytester, *QUICK, "--benchmark-autosave").assert_outcomes(passed=1)
+    ran = run_here(pytester, *QUICK, "--benchmark-compare", "--benchmark-autosave")
     ran.assert_outcomes(passed=1)
     ran.stdout.fnmatch_lines_random(["test_square (NOW)*", "test_square (0001*", "*= mlbench =*"])
     files = sorted(pytester.path.glob(".benchmarks/*/*.json"))
@@ -313,7 +315,7 @@ def test_autosave_and_compare_work_as_their_users_know_them(pytester: pytest.Pyt
 def test_ctrl_c_keeps_the_rows_before_it(pytester: pytest.Pytester, when: str) -> None:
     """Whenever Ctrl-C comes, the JSON is written and can be read, the row before is complete, and our table says what was cut."""
     pytester.makepyfile(test_mine=BROKEN_OFF.replace("{when}", WHEN[when]))
-    ran = pytester.runpytest_subprocess(*QUICK, "--benchmark-json=now.json")
+    ran = run_here(pytester, *QUICK, "--benchmark-json=now.json")
     assert ran.ret == pytest.ExitCode.INTERRUPTED
     ran.stdout.fnmatch_lines(["*test_first *", "*test_second (interrupted)*"])
     assert "test_third" not in ran.stdout.str()
@@ -325,7 +327,7 @@ def test_ctrl_c_keeps_the_rows_before_it(pytester: pytest.Pytester, when: str) -
 def test_ctrl_c_marks_the_row_it_cut(pytester: pytest.Pytester) -> None:
     """A row with some rounds is saved, as interrupted, and so is the run."""
     pytester.makepyfile(test_mine=BROKEN_OFF.replace("{when}", WHEN["after-two-rounds"]))
-    pytester.runpytest_subprocess(*QUICK, "--benchmark-json=now.json")
+    run_here(pytester, *QUICK, "--benchmark-json=now.json")
     found = load(pytester.path / "now.json")
     assert found.status == INTERRUPTED
     rows = by_id(found.measurements)
@@ -336,14 +338,14 @@ def test_ctrl_c_marks_the_row_it_cut(pytester: pytest.Pytester) -> None:
 def test_ctrl_c_before_a_row_could_be_saved_marks_the_run(pytester: pytest.Pytester, when: str) -> None:
     """Where pytest-benchmark has no round to save, the row is missing from the file; the run says that it was broken off."""
     pytester.makepyfile(test_mine=BROKEN_OFF.replace("{when}", WHEN[when]))
-    pytester.runpytest_subprocess(*QUICK, "--benchmark-json=now.json")
+    run_here(pytester, *QUICK, "--benchmark-json=now.json")
     assert load(pytester.path / "now.json").status == INTERRUPTED
 
 
 def test_a_folder_for_recordings_that_cannot_be_made_is_refused(pytester: pytest.Pytester) -> None:
     """Before any test runs: it would fail then, as if it were the test's fault."""
     (pytester.path / "file").touch()
-    ran = pytester.runpytest_subprocess("--mlbench-memray=file/flames")
+    ran = run_here(pytester, "--mlbench-memray=file/flames")
     assert ran.ret == pytest.ExitCode.USAGE_ERROR
     ran.stderr.fnmatch_lines(["ERROR: --mlbench-memray: *file/flames: *"])
 
@@ -360,7 +362,7 @@ def test_recordings_are_kept(pytester: pytest.Pytester) -> None:
             mlbench(bytearray, size)
         """
     )
-    ran = pytester.runpytest_subprocess(*QUICK, "--mlbench-memray=flames")
+    ran = run_here(pytester, *QUICK, "--mlbench-memray=flames")
     ran.assert_outcomes(passed=2)
     ran.stdout.fnmatch_lines(["memray recordings and flame graphs: flames"])
     files = sorted((pytester.path / "flames").iterdir())
@@ -372,7 +374,7 @@ def test_recordings_are_kept(pytester: pytest.Pytester) -> None:
 def test_tests_of_one_name_are_cases_of_their_own(pytester: pytest.Pytester) -> None:
     """Two files may have a test of the same name: neither its id nor its recording replaces the other's."""
     pytester.makepyfile(**dict.fromkeys(("test_one", "test_two"), "def test_it(mlbench):\n    mlbench(bytearray, 10000)\n"))
-    pytester.runpytest_subprocess(*QUICK, "--mlbench-memray=flames", "--benchmark-json=now.json").assert_outcomes(passed=2)
+    run_here(pytester, *QUICK, "--mlbench-memray=flames", "--benchmark-json=now.json").assert_outcomes(passed=2)
     assert len({each.case["id"] for each in load(pytester.path / "now.json").measurements}) == 2
     assert len(list((pytester.path / "flames").glob("*.html"))) == 2
 
@@ -404,7 +406,7 @@ def test_missing_pytest_benchmark_names_the_extra(pytester: pytest.Pytester, stu
 def test_a_wrong_option_is_said(pytester: pytest.Pytester, option: str, message: str) -> None:
     """A value that cannot be is named, and nothing passes with it."""
     pytester.makepyfile(test_mine="def test_it(mlbench):\n    mlbench(sum, [1])\n")
-    ran = pytester.runpytest_subprocess(*QUICK, option)
+    ran = run_here(pytester, *QUICK, option)
     assert ran.ret != 0
     assert message in ran.stdout.str() + ran.stderr.str()
 
@@ -450,7 +452,7 @@ def test_a_wrong_runner_fails_before_it_is_timed(pytester: pytest.Pytester) -> N
             mlbench.case(cases.parse_case("optimized-b2-h8"))
         """
     )
-    ran = pytester.runpytest_subprocess(*QUICK)
+    ran = run_here(pytester, *QUICK)
     ran.assert_outcomes(failed=1)
     ran.stdout.fnmatch_lines(["*WrongResultError: optimized-b2-h8 gave*"])
     assert "Name (time" not in ran.stdout.str()
@@ -504,13 +506,18 @@ def test_the_ablation_is_measured_on_request(pytester: pytest.Pytester) -> None:
     assert [each.cell for each in read(data, ABLATION_FILE).ablations] == ["b1-h8"]
 
 
-def test_an_ablation_alone_is_a_file_too(pytester: pytest.Pytester, capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_ablation_alone_is_a_file_too(
+    pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     """Without a row of the sweep the tables and the machine are printed, and `mlbench show` shows the saved file."""
     data = pytester.path / "sweep.json"
-    ran = sweep(data, "benchmarks/test_ablation.py", "--mlbench-ablation", "-k", "mlp")
-    assert ran.returncode == 0, ran.stdout + ran.stderr
-    assert "Ablation of b1-h8" in ran.stdout
-    assert "Machine: Stub CPU" in ran.stdout
+    monkeypatch.setattr("mlbench.studies.ablation.measure.ablate", lambda cell, _: made_up(cell.id))
+    pytester.makepyfile(
+        test_mine="from mlbench.studies.cases import mlp_cell\n\ndef test_it(mlbench):\n    mlbench.ablation(mlp_cell(1, (8,)))\n"
+    )
+    ran = run_here(pytester, *QUICK, f"--benchmark-json={data}")
+    ran.assert_outcomes(passed=1)
+    ran.stdout.fnmatch_lines(["Ablation of b1-h8*", "*Machine: Stub CPU*"])
     assert main(["show", str(data)]) == 0
     assert "Ablation of b1-h8" in capsys.readouterr().out
 
@@ -572,7 +579,7 @@ def test_ctrl_c_in_an_ablation_marks_the_run(pytester: pytest.Pytester) -> None:
             mlbench.ablation(mlp_cell(1, (8,)))
         """
     )
-    ran = pytester.runpytest_subprocess(*QUICK, "--benchmark-json=now.json")
+    ran = run_here(pytester, *QUICK, "--benchmark-json=now.json")
     assert ran.ret == pytest.ExitCode.INTERRUPTED
     data = saved(pytester.path / "now.json")
     assert data["mlbench"]["status"] == INTERRUPTED
@@ -585,6 +592,6 @@ def test_a_disabled_ablation_measures_nothing(pytester: pytest.Pytester) -> None
     pytester.makepyfile(
         test_mine="from mlbench.studies.cases import mlp_cell\n\ndef test_it(mlbench):\n    mlbench.ablation(mlp_cell(1, (8,)))\n"
     )
-    ran = pytester.runpytest_subprocess("-q", "-p", "no:cacheprovider", "--benchmark-disable")
+    ran = run_here(pytester, "-q", "-p", "no:cacheprovider", "--benchmark-disable")
     ran.assert_outcomes(passed=1)
     assert "mlbench" not in ran.stdout.str()
