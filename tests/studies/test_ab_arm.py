@@ -24,6 +24,7 @@ from mlbench.studies.ab.arm import target as arm_target
 from mlbench.studies.ab.arm.footprint import NO_MEMRAY
 from mlbench.studies.ab.interleave import Arms, shuffled
 from mlbench.studies.ab.process import SCRIPT, Arm, ArmError, ArmProcess, environment_of
+from support.exhaustive import EXHAUSTIVE
 
 NAMES = ("base", "head", "control")
 QUICK = Effort(rounds=2, turn_s=1e-5, row_s=0.1, timeout_s=20)
@@ -348,19 +349,21 @@ def test_a(benchmark):
     assert not visit.is_whole
 
 
-@pytest.mark.parametrize("first", range(3))
+ALIKE = {
+    "exits-at-the-end": ("benchmark(clock.spend); os._exit(3)", "died"),
+    "skips": ("benchmark(lambda: clock.spend() or next(calls, None) is not None or pytest.skip('enough'))", "skipped"),
+    "exits": ("benchmark(lambda: clock.spend() or next(calls, None) is not None or os._exit(3))", "died"),
+    "runs-out": ("benchmark(lambda: clock.spend() or next(calls))", "failed"),
+}
+
+
 @pytest.mark.parametrize(
-    ("body", "how"),
-    [
-        ("benchmark(clock.spend); os._exit(3)", "died"),
-        ("benchmark(lambda: clock.spend() or next(calls, None) is not None or pytest.skip('enough'))", "skipped"),
-        ("benchmark(lambda: clock.spend() or next(calls, None) is not None or os._exit(3))", "died"),
-        ("benchmark(lambda: clock.spend() or next(calls))", "failed"),
-    ],
-    ids=["exits-at-the-end", "skips", "exits", "runs-out"],
+    ("name", "first"),
+    [(name, first) for number, name in enumerate(ALIKE) for first in range(3) if EXHAUSTIVE or name == "exits" or first == number % 3],
 )
-def test_what_ends_alike_is_said_of_every_arm(suite: Suite, body: str, how: str, first: int) -> None:
+def test_what_ends_alike_is_said_of_every_arm(suite: Suite, name: str, first: int) -> None:
     """Whichever arm is asked first: the others come as far, and end as it did."""
+    body, how = ALIKE[name]
     suite.write(f"{CLOCK}\ndef test_a(benchmark):\n    calls = iter(range(200))\n    {body}\n")
     with suite.arms(first=first) as arms:
         (visit,) = arms.visit(arms.collected["base"].ids, Effort(rounds=50, turn_s=1e-3, row_s=1, timeout_s=20))

@@ -36,6 +36,7 @@ from mlbench.studies.peers.measure import (
 from mlbench.studies.peers.scratch import NO_FOLDERS, Folders
 from mlbench.studies.peers.worker import turn
 from support.agree import faults
+from support.exhaustive import EXHAUSTIVE
 from support.records import peer_cell
 
 HERE = Environment("Some CPU", 2, "Linux 6", "3.12.1", "2.1.0", "openblas 0.3", 1, "fresh", None, "0.1.0", None, None, None, {})
@@ -206,6 +207,10 @@ def test_what_a_runtime_prints_is_no_answer(fake: Callable[..., dict[str, str | 
     assert capfd.readouterr() == ("", "")
 
 
+CORES = ("", "Haswell", "Zen", "SkylakeX", "Nehalem")
+"""Those whose kernels OpenBLAS is made to take, after its own choice; a thread more takes more memory, so that two are tried of each."""
+
+
 def can_run(core: str) -> bool:
     """Whether this processor runs the kernels that OpenBLAS has for a core; a BLAS of another make does not read the variable."""
     program = "import numpy as np; a = np.ones((64, 64), np.float32); a @ a; a @ a[0]"
@@ -214,8 +219,9 @@ def can_run(core: str) -> bool:
 
 
 @pytest.mark.skipif(not has_memray(), reason="memray is not installed")
-@pytest.mark.parametrize("threads", [1, 2])
-@pytest.mark.parametrize("core", ["", "Haswell", "Zen", "SkylakeX", "Nehalem"], ids=lambda core: core or "own")
+@pytest.mark.parametrize(
+    ("core", "threads"), [(core, threads) for core in CORES for threads in (1, 2) if EXHAUSTIVE or threads == 2 or not core], ids=str
+)
 def test_bytes_of_a_call_and_between_calls(
     fake: Callable[..., dict[str, str | None]], monkeypatch: pytest.MonkeyPatch, core: str, threads: int
 ) -> None:
