@@ -47,14 +47,18 @@ _OPTIONS = {
 """Files of benchmarks, whether each needs --mlbench-model or is left out with it, and whether it needs --mlbench-ablation."""
 _TESTS = Path(__file__).resolve().parent / "tests"
 _LONGEST = (
-    "pytest_plugin/test_gate_in_pytest.py",
     "integration/test_ab_suites.py",
-    "pytest_plugin/test_pytest_plugin.py",
-    "compiler/test_schedule.py",
     "cli/test_cli_ab.py",
     "studies/test_ab_arm.py",
-    "compiler/test_x86.py",
+    "studies/test_peers_measure.py",
+    "pytest_plugin/test_pytest_plugin.py",
+    "pytest_plugin/test_gate_in_pytest.py",
+    "compiler/test_cpu.py",
+    "integration/test_page_in_browser.py",
+    "integration/test_explanation_in_browser.py",
+    "integration/test_other_projects.py",
     "runtime/test_optimized.py",
+    "compiler/test_x86.py",
 )
 """Files of tests that take longest, the longest first."""
 
@@ -137,7 +141,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
-    """Keep what is loaded and collected out of the garbage collector, which each measurement runs first, and which would walk all of it."""
+    """Keep what was collected out of the garbage collector: each measurement runs it first, and it would walk all of the tests."""
     if any(item.path.is_relative_to(_TESTS) for item in session.items):
         gc.collect()
         gc.freeze()

@@ -179,7 +179,7 @@ def test_a_phone_shows_it_without_scrolling_sideways(opened: Any) -> None:
 
 @IN_BOTH_SCHEMES
 def test_axe_finds_no_fault(opened: Any) -> None:
-    """axe-core's rules of accessibility: no violation on the page at a step, and none in the steps of a question."""
+    """axe-core's rules of accessibility: no violation on the page at a step, and none in the steps with a question."""
     go(opened, "codegen")
     found = violations(opened)
     opened.locator("#steps [data-part=teach]").check()
