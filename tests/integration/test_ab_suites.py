@@ -89,7 +89,7 @@ def test_every_benchmark_is_measured_or_named(name: str, tmp_path: Path, monkeyp
 
 def test_projects_of_one_file_are_measured_together(tmp_path: Path) -> None:
     """Each row of each of them has rounds of every arm, nothing is red, and what cannot be compared has its sentence."""
-    comparison = compared(one_project(TOGETHER), tmp_path, 2)
+    comparison = compared(one_project(TOGETHER), tmp_path, 1)
     whole = {visit.id for visits in comparison.sets for visit in visits if visit.is_whole}
     judgement = judge(comparison)
     told = " ".join(verdict_text(judgement, colour=False).split())
