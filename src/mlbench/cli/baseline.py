@@ -11,7 +11,7 @@ from pathlib import Path
 
 from mlbench.cli.gate import add_files, judge_files
 from mlbench.cli.judgement import add_inconclusive
-from mlbench.cli.options import EXIT_DONE, Commands, remark, say, wrapped
+from mlbench.cli.options import EXIT_DONE, Commands, remark, say, say_for_people, wrapped
 from mlbench.errors import FileError, UsageError
 from mlbench.files import check_place
 from mlbench.gate import EXIT_PASS, OPEN, RED, Judgement
@@ -163,11 +163,13 @@ def _keep_graphs(result: Result, baseline: Path) -> None:
 
 def _show(options: argparse.Namespace) -> int:
     found = load(options.baseline)
-    parts = [result_text(found, colour=sys.stdout.isatty()), f"Machine of the baseline: {describe(found.environment)}"]
-    if found.accepted:
-        rows = tuple((each.id, each.date, each.reason, each.why) for each in found.accepted)
-        parts.append(render(Table("Accepted although it was red", ("row", "date", "reason", "why it was red"), rows)))
-    else:
-        parts.append("No red row was accepted into it.")
-    say("\n\n".join(parts))
+    rows = tuple((each.id, each.date, each.reason, each.why) for each in found.accepted)
+    accepted = Table("Accepted although it was red", ("row", "date", "reason", "why it was red"), rows)
+
+    def text(*, colour: bool) -> str:
+        machine = f"Machine of the baseline: {describe(found.environment)}"
+        told = render(accepted, colour=colour) if rows else "No red row was accepted into it."
+        return "\n\n".join([result_text(found, colour=colour), machine, told])
+
+    say_for_people(text)
     return EXIT_DONE

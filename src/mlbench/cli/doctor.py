@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import argparse
-import sys
+import functools
 
-from mlbench.cli.options import EXIT_DONE, Commands, say
+from mlbench.cli.options import EXIT_DONE, Commands, say, say_for_people
 from mlbench.measure import FRESH_HEAP, environment
 from mlbench.measure.system.doctor import Mood, blas_threads_now, examine, load_now
 from mlbench.report import Table, render
@@ -26,11 +26,12 @@ def add(commands: Commands) -> None:
 def _doctor(options: argparse.Namespace) -> int:
     findings = examine(environment(1, FRESH_HEAP), load_now(), blas_threads_now())
     rows = tuple((each.what, each.found, each.mood.value) for each in findings)
-    say(render(Table("What disturbs measurements here", ("what", "found", "verdict"), rows), colour=sys.stdout.isatty()))
+    table = Table("What disturbs measurements here", ("what", "found", "verdict"), rows)
+    say_for_people(functools.partial(render, table))
     disturbing = [each for each in findings if each.mood is Mood.DISTURBS]
     say("")
     for each in disturbing:
-        say(paragraph(f"{each.what}: {each.advice}.", "  "))
+        say_for_people(lambda each=each, **_: paragraph(f"{each.what}: {each.advice}.", "  "))
     if not disturbing:
         say("Nothing found that disturbs measurements.")
     return EXIT_DONE

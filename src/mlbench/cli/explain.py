@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from mlbench.cli.options import EXIT_DONE, Commands, add_sizes, listed, positive, say
+from mlbench.cli.options import EXIT_DONE, Commands, add_sizes, listed, positive, say, say_for_people
 from mlbench.cli.subject import OUTPUTS, add_model, chosen_subject, given_sizes, one_size, subject_cells
 from mlbench.compiler.pipeline import PASSES
 from mlbench.errors import UsageError
@@ -66,9 +66,9 @@ def _explain(options: argparse.Namespace) -> int:
         raise UsageError("--measure switches optimisations itself, and by the heuristics; leave out --passes and --tuned")
     cell = _cell(options)
     if options.html is None and options.json is None:
-        told = [explanation(cell, options.passes, tuned=options.tuned)]
-        told += [render(table, colour=False) for table in ablation_tables(_measured(cell))] if options.measure else []
-        say("\n\n".join(told))
+        told = explanation(cell, options.passes, tuned=options.tuned)
+        tables = ablation_tables(_measured(cell)) if options.measure else ()
+        say_for_people(lambda *, colour: "\n\n".join([told, *(render(table, colour=colour) for table in tables)]))
         return EXIT_DONE
     for path in (options.html, options.json):
         if path is not None:

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from mlbench.cli.options import say
+from mlbench.cli.options import say, say_for_people
 from mlbench.files import check_place, write_atomically
 from mlbench.gate import Judgement
 from mlbench.report import junit, markdown, verdict_text, verdicts_json
@@ -59,7 +58,7 @@ def tell(judgement: Judgement, options: argparse.Namespace) -> int:
         )
 
     if options.output is not None or options.format == TERMINAL:
-        say(terminal(colour=sys.stdout.isatty()))
+        say_for_people(terminal)
     else:
         say(chosen().rstrip("\n"))
     if options.output is not None:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import argparse
 import math
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TypeAlias
 
 from mlbench.errors import UsageError
 from mlbench.files import print_to
 from mlbench.measure import FRESH_HEAP, HEAPS, environment
+from mlbench.report.fitting import fitting_text, terminal_width
 from mlbench.studies.cases import BATCHES, HIDDEN, LARGE_BATCHES, LARGE_HIDDEN
 from mlbench.studies.sweep import CASE_PROCESSES, CASE_ROUNDS
 from mlbench.units import paragraph, parse_sizes
@@ -145,6 +146,17 @@ def listed(numbers: Sequence[int]) -> str:
 def say(text: str) -> None:
     """Print, also to a reader that leaves early."""
     print_to(sys.stdout, text)
+
+
+def say_for_people(text: Callable[..., str]) -> None:
+    """Print what people read: on a terminal with colours and lines that fit, else as it is.
+
+    Args:
+        text: returns it, with `colour` or without.
+    """
+    is_terminal = sys.stdout.isatty()
+    found = text(colour=is_terminal)
+    say(fitting_text(found, terminal_width()) if is_terminal else found)
 
 
 def remark(text: str) -> None:

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from pathlib import Path
 
 from mlbench.cli.ablation import ablations_text
-from mlbench.cli.options import EXIT_DONE, Commands, say
+from mlbench.cli.options import EXIT_DONE, Commands, say_for_people
 from mlbench.cli.roofline import roofline_text
 from mlbench.gate.revisions.judge import judge
 from mlbench.report import result_text, verdict_text
@@ -33,7 +32,7 @@ def add(commands: Commands) -> None:
 
 
 def _show(options: argparse.Namespace) -> int:
-    say("\n\n".join(_parts(options.file, colour=sys.stdout.isatty())))
+    say_for_people(lambda *, colour: "\n\n".join(_parts(options.file, colour=colour)))
     return EXIT_DONE
 
 

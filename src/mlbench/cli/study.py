@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol
 
-from mlbench.cli.options import EXIT_DONE, EXIT_INTERRUPTED, remark, say
+from mlbench.cli.options import EXIT_DONE, EXIT_INTERRUPTED, remark, say_for_people
 from mlbench.errors import UsageError
 from mlbench.files import check_place, write_atomically
 from mlbench.measure import Environment
@@ -67,7 +66,7 @@ def conduct(options: argparse.Namespace, study: Study[Any, AnyRun], text: Text, 
     if options.output is not None:
         written.append(f"Log: {write_atomically(options.output, text(done.run, colour=False) + chr(10))}")
     written += page(done.run) if done.cells else []
-    say("\n\n".join([text(done.run, colour=sys.stdout.isatty()), *written]))
+    say_for_people(lambda *, colour: "\n\n".join([text(done.run, colour=colour), *written]))
     if done.failure is not None:
         raise done.failure
     if done.run.status == COMPLETE:

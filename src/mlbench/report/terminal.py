@@ -11,11 +11,12 @@ from contextlib import contextmanager
 from typing import Any, Protocol
 
 from mlbench.files import print_to
+from mlbench.report.fitting import fitting_tables, terminal_width
 from mlbench.report.summary import summary
 from mlbench.report.tables.cases import Table, tables
 from mlbench.results import Result
 from mlbench.results.pairs import pairs
-from mlbench.units import paragraph
+from mlbench.units import TEXT_WIDTH, paragraph
 
 PLAIN_WIDTH = 10_000
 
@@ -34,18 +35,26 @@ class Progress(Protocol):
 
 
 def render(table: Table, width: int | None = None, *, colour: bool = False) -> str:
-    """Return a table as text.
+    """Return a table as text; where it is wider than a terminal, as several tables with all of its columns.
 
     Args:
         table: the table.
-        width: columns of the terminal; None never wraps.
-        colour: with colours.
+        width: columns of the terminal; None asks it where there are colours, and has no limit where there are none.
+        colour: for a terminal, with colours; not for a file or a pipe.
     """
+    limit = terminal_width() if width is None and colour else width
+    if limit is None:
+        return _drawn(table, None, colour=colour)
+    return "\n\n".join(_drawn(part, limit, colour=colour) for part in fitting_tables(table, limit))
+
+
+def _drawn(table: Table, width: int | None, *, colour: bool) -> str:
+    """Return one table."""
     try:
         rich = importlib.import_module("rich.table")
         console = importlib.import_module("rich.console")
     except ImportError:
-        return render_plain(table)
+        return render_plain(table, width)
     title = importlib.import_module("rich.text").Text(table.title, style="bold", no_wrap=True, overflow="ignore")
     drawn = rich.Table(title=title, title_justify="left", box=importlib.import_module("rich.box").SIMPLE_HEAD)
     for index, header in enumerate(table.headers):
@@ -57,7 +66,7 @@ def render(table: Table, width: int | None = None, *, colour: bool = False) -> s
                           markup=False, highlight=False, emoji=False)  # fmt: skip
     out.print(drawn)
     lines = [line.rstrip() for line in text.getvalue().splitlines()]
-    return "\n".join([*lines, *_notes(table)]).strip("\n")
+    return "\n".join([*lines, *_notes(table, width)]).strip("\n")
 
 
 def result_text(result: Result, *, colour: bool) -> str:
@@ -67,8 +76,8 @@ def result_text(result: Result, *, colour: bool) -> str:
     return "\n\n".join([f"$ {result.command}   ({result.date})", *drawn, *told])
 
 
-def render_plain(table: Table) -> str:
-    """Return a table as aligned text, without any library."""
+def render_plain(table: Table, width: int | None = None) -> str:
+    """Return a table as aligned text, without any library; its notes are as wide as the terminal at most."""
     rows = [table.headers, *table.rows]
     widths = [max(len(row[column]) for row in rows) for column in range(len(table.headers))]
     lines = [table.title, ""]
@@ -78,11 +87,11 @@ def render_plain(table: Table) -> str:
         ]
         lines.append("  ".join(cells).rstrip())
     lines.insert(3, "  ".join("-" * width for width in widths))
-    return "\n".join([*lines, "", *_notes(table)]).strip("\n")
+    return "\n".join([*lines, "", *_notes(table, width)]).strip("\n")
 
 
-def _notes(table: Table) -> list[str]:
-    return [paragraph(note) for note in table.notes]
+def _notes(table: Table, width: int | None) -> list[str]:
+    return [paragraph(note, width=min(width or TEXT_WIDTH, TEXT_WIDTH)) for note in table.notes]
 
 
 @contextmanager
