@@ -481,13 +481,15 @@ def test_explain_refuses_unknown_names(capsys: pytest.CaptureFixture[str]) -> No
 
 
 def test_explain_names_every_pass(capsys: pytest.CaptureFixture[str]) -> None:
-    """Each optimisation has its name, its summary and a sentence on what it did here."""
+    """Each optimisation has its name, with its summary where it did something, and with a reason where it did nothing."""
     from mlbench.compiler.pipeline import PASSES  # noqa: PLC0415  # beside its only use
 
     main(["explain", "--hidden", "8"])
     text = capsys.readouterr().out
+    idle = text.partition("  Changed nothing: ")[2].partition(".")[0].split(", ")
+    assert "widen" in idle
     for each in PASSES:
-        assert f"  {each.name}: {each.summary}." in text
+        assert (f"\n    {each.name}: " if each.name in idle else f"  {each.name}: {each.summary}.") in text
 
 
 @pytest.mark.parametrize(("given", "weights"), [(("--depth", "3"), "w3"), (("--hidden", "8,9"), "w2")], ids=["depth", "widths"])

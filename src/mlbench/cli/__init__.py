@@ -1,5 +1,7 @@
 """The command `mlbench`, also `python -m mlbench`.
 
+Without a command it lists them, with exit code 2, because nothing was done.
+
 Exit codes: 0 done, 1 of a command that judges: worse or missing, and nothing else; of one that measures: a result was wrong or a worker
 failed; 2 usage, what the system refused, or that there could be no verdict; 3 the gate is inconclusive, 130 interrupted.
 """
@@ -36,7 +38,7 @@ from mlbench.cli import (
     run,
     show,
 )
-from mlbench.cli.options import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_SIGNAL, EXIT_USAGE, remark
+from mlbench.cli.options import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_SIGNAL, EXIT_USAGE, remark, say
 from mlbench.errors import FileError, MissingExtraError, MlbenchError, ModelError, UsageError
 from mlbench.files import print_to, refusal
 
@@ -45,6 +47,7 @@ _COMMANDS = (run, show, gate, baseline, ab, calibrate, ablation, roofline, peers
 _RUN_PYTEST = ("ab", "calibrate")
 _JUDGE = ("ab", "baseline", "calibrate", "gate")
 """Their exit code 1 is a verdict."""
+DESCRIPTION = "Measure what compiler-style optimisations buy in neural-network inference on NumPy."
 _SIGPIPE = 13
 """Its number where there is such a signal: the reader left before the end."""
 _USAGE_ERRORS = (UsageError, FileError, ModelError, MissingExtraError)
@@ -81,6 +84,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # a terminal that knows few characters still gets its table
+    if not given:
+        say(overview())
+        return EXIT_USAGE
     options = _parse(given)
     options.command_line = shlex.join(["mlbench", *given])
     act: Callable[[argparse.Namespace], int] = options.act
@@ -122,11 +128,36 @@ def _parse(given: Sequence[str]) -> argparse.Namespace:
     return command_parser().parse_args(given)
 
 
+class _Heads:
+    """What a command adds itself to, of which only the name and the line about it are kept."""
+
+    def __init__(self) -> None:
+        self.lines: list[tuple[str, str]] = []
+
+    def add_parser(self, name: str, **given: Any) -> argparse.ArgumentParser:  # as argparse has it
+        """Note a command."""
+        self.lines.append((name, given["help"]))
+        return argparse.ArgumentParser()
+
+
+def overview() -> str:
+    """Return each command in a line, and the first one to try."""
+    heads = _Heads()
+    for command in _COMMANDS:
+        command.add(heads)
+    widest = max(len(name) for name, _ in heads.lines)
+    commands = "\n".join(f"  {name.ljust(widest)}  {line}" for name, line in heads.lines)
+    return (
+        f"{DESCRIPTION}\n\nTry first:\n  mlbench run --quick   half a minute: real digits and a small sweep\n\n"
+        f"Commands:\n{commands}\n\n'mlbench COMMAND --help' explains one, 'mlbench --help' has more examples."
+    )
+
+
 def command_parser() -> argparse.ArgumentParser:
     """Return the parser of the command line, with every command. The reference pages of the documentation are made from it."""
     parser: argparse.ArgumentParser = _Parser(
         prog="mlbench",
-        description="Measure what compiler-style optimisations buy in neural-network inference on NumPy.",
+        description=DESCRIPTION,
         epilog=textwrap.dedent("""\
             start here:
               mlbench run --quick                     half a minute: real digits and a small sweep

@@ -40,7 +40,7 @@ def add(commands: Commands) -> None:
     parser = commands.add_parser(
         "ab",
         usage="mlbench ab [options] BASE [HEAD] [-- PYTEST-ARGUMENTS]",
-        help="compare two git revisions with any pytest-benchmark suite, in live processes that alternate",
+        help="compare two git revisions by their pytest-benchmark suite",
         description=wrapped(
             "Check out two revisions of this project, give each an environment of its own, and run its pytest-benchmark suite in "
             "live processes of both. The processes alternate every millisecond, and a second copy of the base runs as control. "

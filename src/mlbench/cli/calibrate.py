@@ -7,11 +7,12 @@ import dataclasses
 import datetime as dt
 import random
 import textwrap
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
 from mlbench.cli.ab import add_environments, arms_of, machine, pyproject_settings
-from mlbench.cli.options import EXIT_DONE, EXIT_INTERRUPTED, Commands, natural, remark, say, wrapped
+from mlbench.cli.options import EXIT_DONE, EXIT_INTERRUPTED, Commands, natural, remark, say_for_people, wrapped
 from mlbench.errors import UsageError, WorkerError
 from mlbench.files import check_place, write_atomically
 from mlbench.gate.calibration.false_alarms import saved_pairs, saved_runs
@@ -36,7 +37,7 @@ def add(commands: Commands) -> None:
     parser = commands.add_parser(
         "calibrate",
         usage="mlbench calibrate [options] [-- PYTEST-ARGUMENTS]",
-        help="measure the gate's false alarms on this machine, and which slowdowns it finds",
+        help="measure how often the gate is wrong on this machine",
         description=wrapped(
             "Run comparisons whose answer is known, as `mlbench ab` runs them: this version against itself, and against itself "
             "with slowdowns and allocations planted in several rows at once. The rounds are stored, and later runs add to them. "
@@ -84,14 +85,14 @@ def _judge_saved(options: argparse.Namespace) -> int:
     if len(options.saved) < 2:
         raise UsageError("--saved needs two files or more: the baseline, then the runs to judge")
     today = dt.datetime.now().astimezone().date()
-    _print(options, render(saved_table(saved_runs(options.saved, today), saved_pairs(options.saved, today))))
+    _print(options, partial(render, saved_table(saved_runs(options.saved, today), saved_pairs(options.saved, today))))
     return EXIT_DONE
 
 
-def _print(options: argparse.Namespace, text: str) -> None:
+def _print(options: argparse.Namespace, text: Callable[..., str]) -> None:
     if options.output is not None:
-        write_atomically(options.output, f"$ {options.command_line}   ({now()})\n\n{text}\n")
-    say(text)
+        write_atomically(options.output, f"$ {options.command_line}   ({now()})\n\n{text(colour=False)}\n")
+    say_for_people(text)
 
 
 def _measure(options: argparse.Namespace, store: Store, stored: dict[str, int], wanted: dict[str, int]) -> bool:
@@ -140,7 +141,8 @@ def _new(options: argparse.Namespace, base: Checkout, head: Checkout, arguments:
     return Comparison(machine(), options.command_line, now(), arguments, *versions)
 
 
-def _told(store: Store, suites: int) -> str:
+def _told(store: Store, suites: int) -> Callable[..., str]:
+    """Return what makes the text, with colours or without."""
     same, planted = store.comparisons(SAME), store.comparisons(PLANTED)
     if not same and not planted:
         raise UsageError(f"{store.folder} holds no comparison yet; take --same 1 or more")
@@ -154,4 +156,5 @@ def _told(store: Store, suites: int) -> str:
     found = (same or planted)[0]
     where = ", ".join(f"{name} {value}" for name, value in found.machine.items() if value is not None)
     policy = ", ".join(f"{name} {value:g}" for name, value in dataclasses.asdict(found.policy).items())
-    return "\n\n".join(render(table) for table in tables) + f"{left_out}\n\nMachine: {where}\nPolicy: {policy}"
+    end = f"{left_out}\n\nMachine: {where}\nPolicy: {policy}"
+    return lambda *, colour: "\n\n".join(render(table, colour=colour) for table in tables) + end

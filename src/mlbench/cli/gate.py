@@ -22,7 +22,7 @@ def add(commands: Commands) -> None:
     """Add the command."""
     parser = commands.add_parser(
         "gate",
-        help="judge a saved result by a baseline: is it slower, or does it need more memory?",
+        help="judge a saved result by a baseline",
         description=wrapped(
             "Judge a result by a saved baseline, row by row. Peak bytes and allocations are compared exactly if NumPy, memray and "
             "the plan agree. Times are compared by their ratios to two yardsticks, the eager runner and NumPy's bare products, "

@@ -29,7 +29,7 @@ def add(commands: Commands) -> None:
     """Add the command."""
     parser = commands.add_parser(
         "roofline",
-        help="measure the ceilings of this machine, and how close each case comes to them",
+        help="measure how close each case comes to this machine's limits",
         description=wrapped(
             "Measure the ceilings of this machine (matrix product, product with one row, copy, the cost of a call). Then measure "
             "both runners of each cell, and report what bounds each of them."

@@ -34,7 +34,7 @@ def add(commands: Commands) -> None:
     """Add the command."""
     parser = commands.add_parser(
         "run",
-        help="measure a network of yours, or the digits model and the sweep, and sum up",
+        help="measure a network of yours, or the digits and a sweep",
         description=wrapped(
             "Measure both runners on a network of yours, without pytest; without MODEL on the trained digits model and over batch x "
             "hidden. Each case is first checked "
