@@ -187,12 +187,29 @@ def test_a_subset_is_what_the_compiler_makes_of_it() -> None:
     assert ([node.op for node in alone.nodes], alone.is_static) == (["matmul"] * 3, False)
 
 
-def test_a_large_network_has_a_small_one_to_switch(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A network of many nodes is not compiled in every way; the record says what takes its place."""
-    monkeypatch.setattr("mlbench.studies.explain.switches.MOST_SWITCHES", 2)
-    switches = explain(mlp_cell(2, (8,) * 5), measure=MEASURE).switches
+def test_a_large_network_has_the_telling_subsets(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A network of many nodes is switched itself: no pass, all, all but one, one alone, and each prefix, as the compiler makes them."""
+    monkeypatch.setattr("mlbench.studies.explain.switches.MOST_NODES", 0)
+    found = explain(mlp_cell(8, (16, 12)), measure=MEASURE)
+    switches, every = found.switches, explanation().switches
     assert switches is not None
-    assert switches.network == "a small MLP, 64-256-10, batch 2"
+    assert every is not None
+    all_of_them = 2 ** len(switches.names) - 1
+    bits = [1 << bit for bit in range(len(switches.names))]
+    wanted = {0, all_of_them, *bits, *(all_of_them - bit for bit in bits), *(bit - 1 for bit in bits)}
+    assert wanted <= set(switches.subsets)
+    assert (switches.network, len(switches.subsets)) == (every.network, len(set(switches.subsets)))
+    for subset, state in zip(switches.subsets, switches.states, strict=True):
+        assert found.states[state] == explanation().states[every.states[subset]]
+
+
+def test_a_subset_of_passes_that_are_not_there_is_refused(tmp_path: Path) -> None:
+    """A file whose subset has a bit of no pass is not read."""
+    found = explanation()
+    assert found.switches is not None
+    wrong = replace(found, switches=replace(found.switches, states=(0,), subsets=(2 ** len(found.switches.names),)))
+    with pytest.raises(FileError, match="found subset"):
+        read(write(run_of(wrong), tmp_path / "a.json", EXPLANATION_FILE), EXPLANATION_FILE)
 
 
 # --- the file and the command ---------------------------------------------------------------------------------------------
@@ -216,8 +233,9 @@ def test_the_terminal_gives_reasons_and_counts(capsys: pytest.CaptureFixture[str
     """Each pass has what it did and what it refused, and a call of both runners is counted."""
     assert main(["explain", "--batch", "4", "--hidden", "8", "--passes", "fuse,in_place"]) == 0
     printed = capsys.readouterr().out
-    assert "done: v1: v0 is read by nobody else" in printed
-    assert "because every node left is a matrix product" in printed
+    assert "done: v1, v2, v4: of v0, v1, v3 each is read by nobody else" in printed
+    assert "  Changed nothing: in_place.\n    in_place: v2, v4: a matrix product reads each" in printed
+    assert "fuse: nodes are gone, and a call moves as many bytes." in printed
     assert "the eager runner: 5 calls from Python" in printed
     assert "What a call moves, at least" in printed
 

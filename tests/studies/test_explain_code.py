@@ -9,11 +9,15 @@ import pytest
 
 from mlbench.compiler.pipeline import compile_graph, passes_named
 from mlbench.compiler.schedule.program import Program
-from mlbench.compiler.x86 import find
+from mlbench.compiler.x86 import AVX512, find
 from mlbench.models import mlp
-from mlbench.results.explanation import Listing
+from mlbench.results.listing import Listing
 from mlbench.runtime import OptimizedRunner
-from mlbench.studies.explain.code import executed, listings_of
+from mlbench.studies.explain.listings import executed, listings_of
+from mlbench.studies.explain.sweep_code import sweep_listings
+from support.branched import RESIDUAL, WIDTH
+from support.exhaustive import tries
+from support.graphs import random_graph
 
 
 def program() -> Program:
@@ -103,3 +107,49 @@ def test_a_call_is_counted_exactly() -> None:
     told = " ".join(executed(OptimizedRunner(model, 16), 16))
     assert f"{16 * (64 * 32 + 32 * 16) // vectors.lanes:,} of them multiply-adds" in told
     assert executed(OptimizedRunner(model, 16, passes=["fuse", "static"]), 16) == ()
+
+
+# --- sweeps ----------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.usefixtures("listings")
+def test_products_of_one_code_share_a_listing() -> None:
+    """Of two layers of one shape the first has the listing, which names the other; the last one has no ReLU and its own."""
+    (first, _), _ = listings_of(compile_graph(mlp(16, (16, 16), 16).graph(), 40).program)
+    assert (first.value, first.alike) == ("v2", ("v5",))
+
+
+@pytest.mark.usefixtures("listings")
+def test_a_row_of_a_sweep_reads_and_writes_by_name() -> None:
+    """A residual sum of six columns loads both values and stores their sum, in one masked vector and without a loop."""
+    (sweep,) = (each for each in listings_of(compile_graph(RESIDUAL, 40).program)[0] if each.over != "k")
+    assert sweep.title == f"y: add_values, one row of {WIDTH} columns"
+    told = [each.what for each in sweep.instructions]
+    assert {f"load x[row, c to c + {WIDTH - 1}]", f"load s1[row, c to c + {WIDTH - 1}]"} <= set(told)
+    assert f"store t1 as y[row, c to c + {WIDTH - 1}]" in told
+    assert sweep.loop == (0, 0)
+
+
+@pytest.mark.usefixtures("listings")
+@pytest.mark.parametrize("seed", range(tries(6, 200)))
+def test_every_value_of_generated_code_is_listed(seed: int) -> None:
+    """In graphs of any ops each output that generated code computes has a listing, and all that is read or stored has a name."""
+    program = compile_graph(random_graph(seed)[0], 40).program
+    found, _ = listings_of(program)
+    wide = sweep_listings(program, AVX512, pytest.importorskip("capstone"))  # code that this machine need not run
+    assert [each.title for each in wide] == [each.title for each in found if each.over != "k"] or find()[0] is AVX512
+    found += wide
+    named = {name for each in found for alike in (each.value, *each.alike) for name in alike.split(", ")}
+    made = {node.output for node in program.graph.nodes if program.of(node).is_generated}
+    assert made & set(program.graph.outputs) <= named <= made
+    known = {*program.graph.inputs, *program.graph.constants, *made, *(node.output for node in program.graph.nodes)}
+    assert {name for each in found for line in each.instructions for name in re.findall(r"(\w+)\[", line.what)} <= known
+
+
+@pytest.mark.usefixtures("listings")
+def test_what_is_too_much_is_left_out_with_a_word(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The listings end where the page would be too large, and the values of the others are named."""
+    monkeypatch.setattr("mlbench.studies.explain.listings.MOST_INSTRUCTIONS", 200)
+    found, why = listings_of(program())
+    assert len(found) == 1
+    assert why.endswith("are left out")

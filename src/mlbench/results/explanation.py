@@ -10,10 +10,17 @@ from dataclasses import dataclass
 from typing import Annotated
 
 from mlbench.results.ablation import Ablation
+from mlbench.results.listing import Listing
+from mlbench.results.reasons import Reason
 from mlbench.results.run import Run
 from mlbench.results.schema import MAY_LACK, Bounds, Count, Name, Schema, Size
 
 Index = Annotated[int, Bounds(ge=0, le=2**31)]
+UNMOVED = (
+    "nodes are gone, and a call moves as many bytes. NumPy still runs each step of an epilogue over the whole result, so each step is "
+    "counted once. What is saved are the arrays between them; only generated code keeps such steps in registers."
+)
+"""What there is to say of a state for which `is_unmoved` holds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +57,7 @@ class PlacedBuffer:
     Attributes:
         values: names of the values that live in it, one after the other; none for scratch.
         first: position of the node that writes it first.
-        last: one past the position of the last node that needs it.
+        last: one past the position of the last node that needs it; people are shown the position itself.
         offset_bytes: from the start of the arena.
         size_bytes: of the buffer.
     """
@@ -98,6 +105,11 @@ class State:
         """What a call must write at least."""
         return sum(node.written_bytes for node in self.nodes)
 
+    def is_unmoved(self, before: State) -> bool:
+        """Whether it has fewer nodes than before and still moves as many bytes: steps of an epilogue are counted once each."""
+        same = (self.read_bytes, self.written_bytes) == (before.read_bytes, before.written_bytes)
+        return same and len(self.nodes) < len(before.nodes)
+
 
 @dataclass(frozen=True, slots=True)
 class Counts:
@@ -119,21 +131,6 @@ class Counts:
     def memory_bytes(self) -> int:
         """Everything: what a call holds at its peak and what is held between calls."""
         return self.peak_bytes + self.held_bytes
-
-
-@dataclass(frozen=True, slots=True)
-class Reason:
-    """What a pass decided about a value.
-
-    Attributes:
-        value: its name; empty for the whole program.
-        is_done: the pass did something there.
-        reason: why it was allowed or refused.
-    """
-
-    value: str
-    is_done: bool
-    reason: Name
 
 
 @dataclass(frozen=True, slots=True)
@@ -226,61 +223,22 @@ class Flow:
 
 @dataclass(frozen=True, slots=True)
 class Switches:
-    """Every subset of some passes of a network, compiled in advance.
+    """Subsets of some passes of a network, compiled in advance.
 
     Attributes:
         network: what was compiled.
         names: the passes that can be switched, in the order in which they run.
         fixed: passes that change nothing here and are left out.
-        states: number of the state of each subset; bit i of the position is the pass `names[i]`.
+        states: number of the state of each subset.
+        subsets: the subset of each of these states, as a number whose bit i is the pass `names[i]`; none where every subset was compiled,
+            in the order of these numbers.
     """
 
     network: Name
     names: tuple[str, ...]
     fixed: tuple[str, ...]
     states: tuple[Index, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Instruction:
-    """An instruction of generated code.
-
-    Attributes:
-        offset: of its first byte in the block.
-        code: its bytes, as text.
-        text: as an assembler writes it.
-        what: what it does here.
-        register: the vector register that it writes; -1 for none.
-        holds: what is in that register then; empty for none.
-    """
-
-    offset: Size
-    code: Name
-    text: Name
-    what: Name
-    register: Annotated[int, Bounds(ge=-1, le=31)]
-    holds: str
-
-
-@dataclass(frozen=True, slots=True)
-class Listing:
-    """The instructions of one block of a product.
-
-    Attributes:
-        value: name of the value that the product binds.
-        title: for people.
-        registers: vector registers that there are.
-        loop: first instruction of the loop over k, and the end of it.
-        counts: sentences on what the instructions come to.
-        instructions: in order.
-    """
-
-    value: Name
-    title: Name
-    registers: Annotated[int, Bounds(ge=1, le=32)]
-    loop: tuple[Index, Index]
-    counts: tuple[str, ...]
-    instructions: tuple[Instruction, ...]
+    subsets: Annotated[tuple[Index, ...], MAY_LACK] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -298,7 +256,7 @@ class Explanation:
         switches: subsets of the passes; None where they were not compiled.
         ablation: what each pass is worth on this machine; None where it was not measured.
         measure: command that measures it.
-        code: a block of each product in generated code.
+        code: a block of each product in generated code, and a row of each sweep.
         code_gap: why there is none; empty where there is some.
         network: what identifies a network in a file, as `network_key` gives it; empty for models of ours.
     """
@@ -332,9 +290,17 @@ def _trouble(found: Explanations) -> list[tuple[str, str]]:
         named = [step.state for step in each.steps] + list(each.switches.states if each.switches else ())
         if named and max(named) >= len(each.states):
             wrong.append((f"$.explanations[{number}]", f"found state {max(named)}; expected one of {len(each.states)}"))
-        if each.switches and len(each.switches.states) != 2 ** len(each.switches.names):
-            wrong.append((f"$.explanations[{number}].switches", f"found {len(each.switches.states)} states; expected one for each subset"))
+        if each.switches:
+            wrong += [(f"$.explanations[{number}].switches", reason) for reason in _wrong_subsets(each.switches)]
     return wrong
+
+
+def _wrong_subsets(switches: Switches) -> list[str]:
+    """Return what is wrong with the subsets: one without a state, or of passes that are not there."""
+    every = 2 ** len(switches.names)
+    subsets = switches.subsets or range(every)
+    wrong = [] if len(switches.states) == len(subsets) else [f"found {len(switches.states)} states; expected one for each subset"]
+    return wrong + ([f"found subset {max(subsets)}; expected less than {every}"] if max(subsets) >= every else [])
 
 
 EXPLANATION_FILE = Schema(

@@ -7,34 +7,22 @@ the result.
 
 from __future__ import annotations
 
-import importlib
 import math
-import re
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from mlbench.compiler.schedule.program import Program
 from mlbench.compiler.schedule.schedule import weight_shape
-from mlbench.compiler.x86 import Shape, Vectors, find, find_caches
+from mlbench.compiler.x86 import Shape, Vectors, find_caches
 from mlbench.compiler.x86.products.gemm import CHUNK_INPUTS, most_rows, split_rows
 from mlbench.compiler.x86.products.microkernel import UNROLLED, Block, Chunk, block_code, weight_steps
 from mlbench.ir import BYTES_PER_NUMBER, Node
-from mlbench.results.explanation import Instruction, Listing
-from mlbench.runtime import OptimizedRunner
-from mlbench.studies.code import code_of_runner, levels_text
-from mlbench.units import format_bytes, format_percent
+from mlbench.results.listing import Instruction, Listing
+from mlbench.studies.explain.disassembly import PLAIN, Decoded, decoded, loops_of
 
-MOST_LISTINGS = 2
 VALUE, RESULT, WEIGHT, OPERANDS = "r8", "r9", "rbx", ("r10", "r12", "r13")
 """Registers with the addresses of rows of the value and of the result, of a panel of the weight, and of what steps read."""
-_PLAIN = {
-    "add": "go on",
-    "sub": "count down",
-    "jne": "again, unless the count is 0",
-    "mov": "set an address or a count",
-    "lea": "compute an address",
-    "nop": "do nothing, so that what follows is aligned",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,31 +73,16 @@ class _Block:
         return f"{first} to {min(first + self.vectors.lanes, self.lanes) - 1}"
 
 
-def listings_of(program: Program) -> tuple[tuple[Listing, ...], str]:
-    """Return the listing of a block of each generated product, at most MOST_LISTINGS; and why there is none, or an empty text."""
-    vectors, why = find()
-    mine = [node for node in program.graph.nodes if program.of(node).packed]
-    if vectors is None or not mine:
-        return (), why if vectors is None else "no node runs in generated code"
-    try:
-        disassembler = importlib.import_module("capstone")
-    except ImportError:
-        return (), "the disassembler is missing; install capstone, which the extra 'report' brings"
-    return tuple(_listing(_block_of(program, node, vectors), disassembler) for node in mine[:MOST_LISTINGS]), ""
-
-
-def executed(runner: OptimizedRunner, rows: int) -> tuple[str, ...]:
-    """Return in sentences what generated code executes in a call, counted; none where NumPy or several threads take part."""
-    found = code_of_runner(runner, rows)
-    if found is None:
-        return ()
-    levels = f"In a model of the caches ({found.caches}) it moves: {levels_text(found.levels)}."
-    share = format_percent(found.multiply_adds / found.instructions)
-    return (
-        f"A call of {rows:,} rows executes {found.instructions:,} instructions, {found.multiply_adds:,} of them multiply-adds ({share}).",
-        f"Its loads read {format_bytes(found.load_bytes)} and its stores write {format_bytes(found.store_bytes)}, from whatever cache.",
-        *((levels,) if found.levels else ()),
-        f"At two multiply-adds in a cycle it takes {math.ceil(found.multiply_adds / 2):,} cycles at least: that is the peak of the core.",
+def block_listings(program: Program, vectors: Vectors, disassembler: Any) -> tuple[Listing, ...]:  # a module
+    """Return the listing of a block of each product; products of the same instructions share one."""
+    alike: dict[bytes, list[_Block]] = {}
+    for node in program.graph.nodes:
+        if program.of(node).packed:
+            block = _block_of(program, node, vectors)
+            alike.setdefault(_code(block), []).append(block)
+    return tuple(
+        replace(_listing(first, code, disassembler), alike=tuple(each.node.output for each in others))
+        for code, (first, *others) in alike.items()
     )
 
 
@@ -130,12 +103,11 @@ def _code(block: _Block) -> bytes:
     return block_code(block.vectors, block.shape, chunk, Block(block.rows, block.width), block.last_lanes)
 
 
-def _listing(block: _Block, disassembler: Any) -> Listing:  # a module
-    reader = disassembler.Cs(disassembler.CS_ARCH_X86, disassembler.CS_MODE_64)
-    found = [(each.address, bytes(each.bytes), each.mnemonic, each.op_str) for each in reader.disasm(_code(block), 0)]
+def _listing(block: _Block, code: bytes, disassembler: Any) -> Listing:  # a module
+    found = list(decoded(code, disassembler))
     meaning = _Reader(block, _results(block, found))
-    instructions = tuple(meaning.read(*each) for each in found)
-    loop = _loop(found)
+    instructions = tuple(meaning.read(each) for each in found)
+    (loop,) = loops_of(found) or ((0, 0),)  # none where every k has its own instructions
     last = block.width * block.vectors.lanes
     return Listing(
         block.node.output,
@@ -148,37 +120,24 @@ def _listing(block: _Block, disassembler: Any) -> Listing:  # a module
     )
 
 
-_Found = tuple[int, bytes, str, str]
-
-
-def _results(block: _Block, found: list[_Found]) -> dict[int, str]:
+def _results(block: _Block, found: Sequence[Decoded]) -> dict[int, str]:
     """Return for each register that is stored as a result which rows and columns it has."""
     places = {}
-    for _, _, name, operands in found:
-        memory = _memory(operands)
-        if name.startswith("v") and memory is not None and memory[0] == RESULT and _is_store(operands):
+    for each in found:
+        memory = each.memory
+        if each.is_vector and memory is not None and memory[0] == RESULT and each.is_store:
             row, shift = divmod(memory[1], BYTES_PER_NUMBER * block.shape.columns)
-            places[_registers(operands)[-1]] = f"row {row}, columns {block.columns(shift)}"
+            places[each.registers[-1]] = f"row {row}, columns {block.columns(shift)}"
     return places
 
 
-def _loop(found: list[_Found]) -> tuple[int, int]:
-    """Return the first instruction of the loop over k and the end of it; nothing where every k has its own instructions."""
-    starts = [address for address, _, _, _ in found]
-    for number, (address, _, name, operands) in enumerate(found):
-        if name == "jne" and int(operands, 0) < address:
-            return starts.index(int(operands, 0)), number + 1
-    return 0, 0
-
-
-def _counted(block: _Block, found: list[_Found], loop: tuple[int, int]) -> tuple[str, ...]:
+def _counted(block: _Block, found: Sequence[Decoded], loop: tuple[int, int]) -> tuple[str, ...]:
     """Return what a turn of the loop does, and what that says of the arithmetic."""
     turn = found[loop[0] : loop[1]] or found
-    fused = sum(name.startswith("vfmadd") for _, _, name, _ in turn)
-    loads = sum(_memory(operands) is not None and name.startswith("v") and not _is_store(operands)
-                for _, _, name, operands in turn)  # fmt: skip
+    fused = sum(each.name.startswith("vfmadd") for each in turn)
+    loads = sum(each.is_load for each in turn)
     share = fused / max(fused, loads)
-    size = sum(len(code) for _, code, _, _ in found)
+    size = sum(len(each.code) for each in found)
     return (
         f"The block has {len(found)} instructions in {size:,} bytes.",
         f"A turn of its loop has {fused} multiply-adds of {block.vectors.lanes} numbers and {loads} loads.",
@@ -196,26 +155,24 @@ class _Reader:
         self._results = results
         self._held: dict[int, str] = {}
 
-    def read(self, address: int, code: bytes, name: str, operands: str) -> Instruction:
+    def read(self, each: Decoded) -> Instruction:
         """Return an instruction with its meaning."""
-        registers, memory = _registers(operands), _memory(operands)
-        is_store = _is_store(operands)
-        to = registers[0] if name.startswith("v") and registers and not is_store else -1
-        what, holds = self._meaning(name, registers, memory, is_store=is_store)
+        to = each.written
+        what, holds = self._meaning(each)
         if to >= 0:
             self._held[to] = holds
-        return Instruction(address, code.hex(" "), f"{name} {operands}".strip(), what, to, holds if to >= 0 else "")
+        return Instruction(each.address, each.code.hex(" "), each.text, what, to, holds if to >= 0 else "")
 
-    def _meaning(self, name: str, registers: list[int], memory: tuple[str, int] | None, *, is_store: bool) -> tuple[str, str]:
+    def _meaning(self, each: Decoded) -> tuple[str, str]:
         """Return what an instruction does, and what is in its register then."""
-        if not name.startswith("v") or not registers:
-            return _PLAIN.get(name, "prepare an address"), ""
-        if is_store:
-            return f"store the result of {self._results[registers[-1]]}", ""
-        if memory is not None and not name.startswith("vfmadd"):
-            holds = self._read_from(*memory)
+        if not each.is_vector or not each.registers:
+            return PLAIN.get(each.name, "prepare an address"), ""
+        if each.is_store:
+            return f"store the result of {self._results[each.registers[-1]]}", ""
+        if each.memory is not None and not each.name.startswith("vfmadd"):
+            holds = self._read_from(*each.memory)
             return f"load {holds}", holds
-        return self._arithmetic(name, registers, memory)
+        return self._arithmetic(each.name, each.registers, each.memory)
 
     def _arithmetic(self, name: str, registers: list[int], memory: tuple[str, int] | None) -> tuple[str, str]:
         """Return the same for an instruction that computes."""
@@ -242,21 +199,3 @@ class _Reader:
             return "what earlier inputs have come to"
         number = OPERANDS.index(base) if base in OPERANDS else len(block.operands)
         return f"{block.operands[number] if number < len(block.operands) else base}[columns {block.columns(shift)}]"
-
-
-def _is_store(operands: str) -> bool:
-    """Whether the first operand is in memory."""
-    return operands.partition(", ")[0].endswith("]")
-
-
-def _registers(operands: str) -> list[int]:
-    return [int(each) for each in re.findall(r"\b[xyz]mm(\d+)", operands)]
-
-
-def _memory(operands: str) -> tuple[str, int] | None:
-    """Return the register and the distance of an operand in memory."""
-    found = re.search(r"\[(\w+)([^\]]*)\]", operands)
-    if found is None:
-        return None
-    shifts = re.findall(r"([+-]) (0x[0-9a-f]+|\d+)\b", found[2])
-    return found[1], sum(int(shift, 0) * (-1 if sign == "-" else 1) for sign, shift in shifts)

@@ -8,14 +8,15 @@ from dataclasses import replace
 from mlbench.compiler.pipeline import PASSES, Compiled, PassStep, compile_graph, passes_named
 from mlbench.compiler.schedule.program import Program
 from mlbench.results.ablation import Ablation
-from mlbench.results.explanation import Counts, ExplainedStep, Explanation, Reason, State
+from mlbench.results.explanation import Counts, ExplainedStep, Explanation, State
 from mlbench.results.network import network_key
+from mlbench.results.reasons import Reason
 from mlbench.runtime import OptimizedRunner
 from mlbench.studies.autotune import tune
 from mlbench.studies.cases import Cell, inputs_of, model_of
-from mlbench.studies.explain.code import executed, listings_of
 from mlbench.studies.explain.counts import counts_of
 from mlbench.studies.explain.flow import ROWS, flow_of
+from mlbench.studies.explain.listings import executed, listings_of
 from mlbench.studies.explain.questions import question_of
 from mlbench.studies.explain.states import state_of, written
 from mlbench.studies.explain.switches import key_of, switches_of

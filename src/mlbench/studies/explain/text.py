@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import textwrap
 import time
 from collections.abc import Sequence
@@ -10,7 +11,8 @@ from mlbench.compiler.pipeline import PASSES, Compiled, PassStep, compile_graph,
 from mlbench.compiler.schedule.printer import program_text
 from mlbench.errors import MissingExtraError
 from mlbench.ir import Graph, graph_text, op_named
-from mlbench.results.explanation import Counts, State
+from mlbench.results.explanation import UNMOVED, Counts, State
+from mlbench.results.reasons import Reason, in_a_line, joined
 from mlbench.runtime import BaselineRunner, OptimizedRunner
 from mlbench.studies.autotune import tune
 from mlbench.studies.cases import Cell, inputs_of, model_of
@@ -59,7 +61,8 @@ def explanation(cell: Cell, passes: Sequence[str] | None = None, *, tuned: bool 
         f"The graph as written ({model.name}, batch {cell.batch})",
         _indented(f"{graph_text(compiled.source)}\n{_work(compiled.source, cell.batch)}"),
         "What each optimisation did",
-        *map(_step, told.steps),
+        *(_step(each) for each in told.steps if not each.is_idle),
+        *_idle(told.steps),
         *([_paragraph("the plan", "place everything that is left in one arena", arena)] if compiled.program.schedule.is_static else []),
         "What a call moves, at least",
         _indented(_moved(told)),
@@ -91,13 +94,24 @@ def _work(graph: Graph, batch: int) -> str:
 def _step(step: PassStep) -> str:
     """Return a pass's rule, what it did, and for each reason the values that it is about."""
     lines = [_paragraph(step.by.name, step.by.summary, step.note)]
-    reasons: dict[tuple[bool, str], list[str]] = {}
-    for each in step.decisions:
-        reasons.setdefault((each.is_done, each.reason), []).append(each.value)
-    for (is_done, reason), values in reasons.items():
-        about = f"{'done' if is_done else 'refused'}: {', '.join(values)}:" if any(values) else "because"
+    for is_done, values, reason in joined(_reasons(step)):
+        about = f"{'done' if is_done else 'refused'}: {', '.join(values)}:" if values else "because"
         lines.append(paragraph(f"    {about} {reason}", "      "))
     return "\n".join(lines)
+
+
+def _idle(steps: Sequence[PassStep]) -> list[str]:
+    """Return the passes that changed nothing, each with its reasons alone."""
+    idle = [each for each in steps if each.is_idle]
+    if not idle:
+        return []
+    lines = [f"  Changed nothing: {', '.join(each.by.name for each in idle)}."]
+    lines += [paragraph(f"    {each.by.name}: {in_a_line(_reasons(each))}", "      ") for each in idle]
+    return ["\n".join(lines)]
+
+
+def _reasons(step: PassStep) -> list[Reason]:
+    return [Reason(each.value, each.is_done, each.reason) for each in step.decisions]
 
 
 def _moved(told: Compiled) -> str:
@@ -106,7 +120,10 @@ def _moved(told: Compiled) -> str:
     states += [(step.by.name, state_of(step.after)) for step in told.steps if not step.is_idle]
     rows = [("after", "reads", "writes", "arrays made", "arena", "lower bound"), *(_row(name, state) for name, state in states)]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return "\n".join("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows)
+    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+    unmoved = [name for (_, before), (name, state) in itertools.pairwise(states) if state.is_unmoved(before)]
+    lines += ["", *(paragraph(f"{name}: {UNMOVED}") for name in unmoved)] if unmoved else []
+    return "\n".join(lines)
 
 
 def _row(name: str, state: State) -> tuple[str, ...]:

@@ -56,7 +56,7 @@ class Sweep:
     @property
     def places(self) -> int:
         """Registers for addresses that it needs."""
-        return len(_views(self))
+        return len(views_of(self))
 
     @property
     def kept(self) -> int:
@@ -64,7 +64,8 @@ class Sweep:
         return len(_kept(self))
 
 
-def _views(sweep: Sweep) -> tuple[View, ...]:
+def views_of(sweep: Sweep) -> tuple[View, ...]:
+    """Return what a sweep writes and reads, in the order of POINTERS, which have the addresses."""
     views = [view for view, _ in sweep.writes]
     views += [each.view for each in below([written for _, written in sweep.writes]) if each.view is not None]
     return tuple(dict.fromkeys(views))
@@ -99,7 +100,7 @@ class _SweepWriter:
         self._full = sweep.columns // lanes
         self._pool = Pool(lanes)
         self._emitter = Emitter(self._a, self._pool)
-        views = _views(sweep)
+        views = views_of(sweep)
         self._places = {view: index for index, view in enumerate(views)}
         self._kept = _kept(sweep)
         self._free = self._a.usable - len(self._kept)
