@@ -352,7 +352,7 @@ PARAGRAPHS = {
         "3 strips replace row operands and the zero of ReLU (8 x 8, 8 x 8, 8 x 2), 576 bytes of static memory.",
     ),
     "strips-nothing": (
-        strips, NOTHING_TO_DO["strips-of-a-batch-of-one"][1], "No strips: no row operand meets more than one row.",
+        strips, NOTHING_TO_DO["strips-of-a-batch-of-one"][1], "No strips: NumPy broadcasts no row over several rows here.",
     ),
     "in_place": (
         in_place,

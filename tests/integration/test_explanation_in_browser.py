@@ -143,6 +143,7 @@ def test_passes_can_be_switched(fresh: Any) -> None:
     fresh.locator("#switches label", has_text="static").click()
     fresh.wait_for_function(READY)
     assert "no arena" in facts.inner_text()
+    assert opened.locator("#switches select").input_value() != ""
 
 
 def test_registers_fill_as_instructions_run(opened: Any) -> None:
@@ -154,6 +155,7 @@ def test_registers_fill_as_instructions_run(opened: Any) -> None:
     listing.locator("[data-part=slider]").focus()
     opened.keyboard.press("End")
     instructions = explanation().code[0].instructions
+    assert opened.locator("#code details[open]").count() == 1
     assert listing.locator(".registers [data-full]").count() == len({each.register for each in instructions} - {-1})
     assert instructions[-1].text in listing.locator("[data-part=said]").inner_text()
 
@@ -175,6 +177,10 @@ def test_a_phone_shows_it_without_scrolling_sideways(opened: Any) -> None:
     for name in ("fuse", "codegen"):
         go(opened, name)
         assert opened.evaluate("document.documentElement.scrollWidth") <= 390
+    wide = opened.evaluate("""[...document.querySelectorAll(".scroll, .graph")].filter(box => box.scrollWidth > box.clientWidth + 1)
+        .map(box => getComputedStyle(box, "::before").content)""")
+    assert len(wide) > 0
+    assert all(hint.startswith('"scroll sideways') for hint in wide)
 
 
 @IN_BOTH_SCHEMES

@@ -86,8 +86,8 @@ def test_a_value_is_next_to_itself() -> None:
 
 
 def test_the_charts_have_two_marks_for_each_step() -> None:
-    """As written and after each pass: read and written, held and more at the peak."""
-    rows = 1 + len(explanation().steps)
+    """As written and after each pass that changes something: read and written, held and more at the peak."""
+    rows = 1 + sum(not step.is_idle for step in explanation().steps)
     for chart in steps_charts(explanation()):
         assert chart.marks == len(chart.spec["data"]["values"]) == 2 * rows
         assert len(chart.table.rows) == rows
@@ -100,6 +100,14 @@ def test_the_chart_of_what_is_moved_has_the_bytes_of_the_states() -> None:
     assert (read["kb"] * 1024, written["kb"] * 1024) == (first.read_bytes, first.written_bytes)
 
 
+def test_idle_passes_are_one_folded_line() -> None:
+    """All that change nothing have one line, which opens to their reasons."""
+    idle = [step for step in explanation().steps if step.is_idle]
+    ((title, lines),) = explained(explanation())[1].folded
+    assert title == f"Changed nothing: {', '.join(step.name for step in idle)} (why)"
+    assert [line.partition(": ")[0] for line in lines] == [step.name for step in idle]
+
+
 def test_nothing_counted_is_nothing_drawn() -> None:
     """Without counts there is no chart of what is held."""
     found = explanation()
@@ -109,7 +117,7 @@ def test_nothing_counted_is_nothing_drawn() -> None:
 
 def test_the_command_makes_a_page_and_its_data(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     """One file that needs no network, below 3 MB, and the data that a report reads."""
-    monkeypatch.setattr("mlbench.studies.explain.switches.MOST_SWITCHES", 2)
+    monkeypatch.setattr("mlbench.studies.explain.switches.MOST_NODES", 0)
     page, data = tmp_path / "page.html", tmp_path / "data.json"
     assert main(["explain", "--batch", "4", "--hidden", "8", "--html", str(page), "--json", str(data)]) == 0
     said = capsys.readouterr().out
@@ -124,7 +132,7 @@ def test_the_command_makes_a_page_and_its_data(tmp_path: Path, capsys: pytest.Ca
 
 def test_measuring_fills_the_worth(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     """With --measure the page has the ablation, and so has the text."""
-    monkeypatch.setattr("mlbench.studies.explain.switches.MOST_SWITCHES", 1)
+    monkeypatch.setattr("mlbench.studies.explain.switches.MOST_NODES", 0)
     monkeypatch.setattr("mlbench.cli.explain.ablate", lambda cell, *_: made_up(cell.id))
     sizes = ("explain", "4-8-2", "--batch", "2", "--measure")
     assert main([*sizes, "--html", str(tmp_path / "page.html")]) == 0

@@ -46,7 +46,7 @@ def explain(before: Program, after: Program) -> str:
     """Say what the pass did to this program."""
     strips = {name: array for name, array in after.graph.constants.items() if name not in before.graph.constants}
     if not strips:
-        return "No strips: no row operand meets more than one row."
+        return "No strips: NumPy broadcasts no row over several rows here."
     shapes = ", ".join(" x ".join(map(str, array.shape)) for array in strips.values())
     size = sum(array.nbytes for array in strips.values())
     return f"{len(strips)} strips replace row operands and the zero of ReLU ({shapes}), {size:,} bytes of static memory."

@@ -19,11 +19,13 @@ class Step:
         name: of the optimisation.
         total: speed-up over the baseline, with it and everything before it.
         says: `helps`, `costs`, or `within the noise`.
+        idle_reason: why it did nothing, in a clause; empty where it did something.
     """
 
     name: str
     total: Interval
     says: str
+    idle_reason: str = ""
 
 
 def steps_of(ablation: Ablation) -> tuple[Step, ...]:
@@ -36,7 +38,7 @@ def steps_of(ablation: Ablation) -> tuple[Step, ...]:
         before = effect.rung.with_it
         gained = "helps" if effect.effect.estimate > 1 else "costs"
         says = gained if effect.is_beyond_noise and not effect.is_idle else "within the noise"
-        steps.append(Step(effect.rung.label, effect.total, says))
+        steps.append(Step(effect.rung.label, effect.total, says, effect.idle_reason if effect.is_idle else ""))
     return tuple(steps)
 
 
@@ -45,9 +47,10 @@ LEAST_SPAN = 0.5
 
 
 def ladder_chart(cell: str, steps: Sequence[Step]) -> Chart | None:
-    """Return the waterfall of a cell, or None without steps."""
+    """Return the waterfall of a cell, or None without steps; those that did nothing are in the table and not drawn."""
     if not steps:
         return None
+    every, steps = steps, [step for step in steps if not step.idle_reason]
     before = [1.0, *(step.total.estimate for step in steps)]
     rows = [
         {"step": step.name, "from": start, "to": step.total.estimate, "low": step.total.low, "high": step.total.high, "says": step.says}
@@ -72,11 +75,16 @@ def ladder_chart(cell: str, steps: Sequence[Step]) -> Chart | None:
         {"mark": {"type": "tick", "thickness": 3, "size": 22}, "encoding": {"y": y, "x": {"field": "to", "type": "quantitative"}}},
     ]  # fmt: skip
     cells = tuple(
-        (step.name, f"{step.total.estimate:.3f}", f"{step.total.low:.3f}", f"{step.total.high:.3f}{step.total.doubt}", step.says)
-        for step in steps
-    )
+        (step.name, f"{step.total.estimate:.3f}", f"{step.total.low:.3f}", f"{step.total.high:.3f}{step.total.doubt}",
+         "changes nothing" if step.idle_reason else step.says)
+        for step in every
+    )  # fmt: skip
     how = ("Each row switches on one more optimisation, from top to bottom. A bar begins where the one before it ended. The line through "
            "its end is the 95 % interval of the whole speed-up so far. The colour says whether this step alone, with and without it in "
            "the same rounds, is beyond the noise of the run.")  # fmt: skip
-    table = Table(f"Ladder of {cell}", ("optimisation", "speed-up", "95 % from", "to", "effect"), cells)
+    idle = [step for step in every if step.idle_reason]
+    if idle:
+        how += f" Not drawn, because they change nothing: {', '.join(step.name.removeprefix('+ ') for step in idle)}."
+    notes = tuple(f"{step.name.removeprefix('+ ')} changes nothing: {step.idle_reason}." for step in idle)
+    table = Table(f"Ladder of {cell}", ("optimisation", "speed-up", "95 % from", "to", "effect"), cells, notes)
     return Chart(f"ladder-{cell}", f"What each optimisation adds: {cell}", how, spec, table, 3 * len(rows))

@@ -78,14 +78,17 @@ def arena_chart(cell: str, places: Sequence[Place], nodes: Sequence[str], arena_
         {"data": {"values": lines}, "mark": {"type": "rule", "strokeDash": [5, 3], "strokeWidth": 2},
          "encoding": {"y": {"field": "kb", "type": "quantitative"}, "tooltip": {"field": "what"}}},
     ]  # fmt: skip
-    cells = tuple(
-        (each.name, f"{each.first} to {each.last}", format_bytes(each.offset_bytes), format_bytes(each.size_bytes)) for each in places
-    )
+    cells = tuple((each.name, _lifetime(each), format_bytes(each.offset_bytes), format_bytes(each.size_bytes)) for each in places)
     how = ("A rectangle is a buffer: its width is its lifetime, its height its size. Buffers that are not live together share bytes. The "
            "dashed line is the lower bound: the most bytes live at one node.")  # fmt: skip
     notes = (f"Arena {format_bytes(arena_bytes)}, lower bound {format_bytes(lower_bound_bytes)}. Nodes: {', '.join(nodes)}.",)
     table = Table(f"Arena of {cell}", ("buffer", "nodes", "at", "size"), cells, notes)
     return Chart(f"arena-{cell}", f"Arena: {cell}", how, spec, table, len(places) + 1)
+
+
+def _lifetime(place: Place) -> str:
+    """Return the nodes from the first that needs a buffer to the last."""
+    return f"{place.first} to {place.last - 1}" if place.last - place.first > 1 else str(place.first)
 
 
 def memory_charts(found: CellMemory) -> tuple[Chart, ...]:

@@ -1,4 +1,4 @@
-"""What a call moves and holds after each pass."""
+"""What a call moves and holds after each pass that changes something."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def steps_charts(found: Explanation, prefix: str = "") -> tuple[Chart, ...]:
 
 def moved_chart(found: Explanation, prefix: str = "") -> Chart:
     """Return what a call reads and writes at least, as written and after each pass."""
-    states = [found.states[0], *(found.states[step.state] for step in found.steps)]
+    states = [found.states[0], *(found.states[step.state] for step in found.steps if not step.is_idle)]
     names = _names(found)
     amounts = [
         (name, what, size)
@@ -34,8 +34,9 @@ def moved_chart(found: Explanation, prefix: str = "") -> Chart:
         for name, state in zip(names, states, strict=True)
     )
     how = (
-        "Each row is the network after one more pass, from top to bottom. It is a count: each node reads its values and constants and "
-        "writes its result. Tiles read the weights once more each; what is inside generated code stays in registers."
+        "Each row is the network after one more pass that changes something, from top to bottom. It is a count: each node reads its values "
+        "and constants and writes its result. A step of an epilogue that NumPy runs reads and writes the result once more, so fusing alone "
+        "moves as many bytes. Tiles read the weights once more each; what is inside generated code stays in registers."
     )
     table = Table(f"What a call of {found.cell} moves", ("step", "read", "written", "arrays made"), rows)
     return Chart(f"{prefix}moved", f"What a call moves: {found.cell}", how, spec, table, len(amounts))
@@ -43,7 +44,7 @@ def moved_chart(found: Explanation, prefix: str = "") -> Chart:
 
 def held_chart(found: Explanation, prefix: str = "") -> Chart | None:
     """Return what was counted after each pass: bytes held between calls, and the peak of a call; None where nothing was counted."""
-    counted = [found.counts, *(step.counts for step in found.steps)]
+    counted = [found.counts, *(step.counts for step in found.steps if not step.is_idle)]
     known = [(name, each) for name, each in zip(_names(found), counted, strict=True) if each is not None]
     if not known:
         return None
@@ -59,8 +60,8 @@ def held_chart(found: Explanation, prefix: str = "") -> Chart | None:
         for name, each in known
     )  # fmt: skip
     how = (
-        "Each row is the network after one more pass. A call was run and what it allocated was recorded; the model's own weights are left "
-        "out. What is held between calls is the arena, operands, code and copies of weights."
+        "Each row is the network after one more pass that changes something. A call was run and what it allocated was recorded; the "
+        "model's own weights are left out. What is held between calls is the arena, operands, code and copies of weights."
     )
     table = Table(
         f"What {found.cell} holds", ("step", "between calls", "peak of a call", "calls from Python", "allocations of a call"), rows
@@ -69,7 +70,7 @@ def held_chart(found: Explanation, prefix: str = "") -> Chart | None:
 
 
 def _names(found: Explanation) -> list[str]:
-    return [WRITTEN, *(step.name for step in found.steps)]
+    return [WRITTEN, *(step.name for step in found.steps if not step.is_idle)]
 
 
 def _bars(amounts: Sequence[tuple[str, str, int]], names: Sequence[str], description: str, title: str) -> Spec:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -13,7 +14,9 @@ from mlbench.report.charts.steps import steps_charts
 from mlbench.report.page.section import Section, Widget
 from mlbench.report.tables.ablation import effect_cells, effects_table
 from mlbench.results.ablation import Ablation
-from mlbench.results.explanation import Counts, Explanation, Flow, Shown
+from mlbench.results.explanation import UNMOVED, Counts, Explanation, Flow, Shown, Switches
+from mlbench.results.listing import Listing
+from mlbench.results.reasons import in_a_line
 from mlbench.units import format_bytes
 
 _RUNGS = (("+ ", "added to those before it on the ladder"), ("only ", "alone"), ("all but ", "taken from all of them"))
@@ -33,19 +36,19 @@ def explained(found: Explanation, prefix: str = "", ablation: Ablation | None = 
     """
     measured = found.ablation or ablation
     data = _data(found, measured)
-    introduction = (*_INTRODUCTION, f"No instructions are shown, because {found.code_gap}.") if found.code_gap else _INTRODUCTION
+    shown = "Not all" if found.code else "No"
+    introduction = (*_INTRODUCTION, f"{shown} instructions are shown, because {found.code_gap}.") if found.code_gap else _INTRODUCTION
     name = found.cell
     parts = [
         Section(f"{prefix}steps", f"Step by step: {name}", introduction, widget=Widget("steps", found, data, prefix)),
-        Section(f"{prefix}totals", f"All steps: {name}", (), steps_charts(found, prefix), figures=figures_of(found)),
+        Section(
+            f"{prefix}totals", f"All steps: {name}", (), steps_charts(found, prefix), figures=figures_of(found), folded=_idle_passes(found)
+        ),
         _worth(found, measured, prefix),
         Section(f"{prefix}values", f"Values on their way: {name}", _flow_text(found), widget=Widget("values", found, {}, prefix)),
     ]  # fmt: skip
     if found.switches is not None:
-        text = (
-            f"Every subset of the passes was compiled when this page was made, for {found.switches.network}. "
-            f"Left out, because they change nothing here: {', '.join(found.switches.fixed)}.",
-        )
+        text = (_compiled(found.switches), f"Left out, because they change nothing here: {', '.join(found.switches.fixed)}.")
         parts.append(
             Section(f"{prefix}switches", f"Switch passes: {found.switches.network}", text, widget=Widget("switches", found, data, prefix))
         )
@@ -54,11 +57,32 @@ def explained(found: Explanation, prefix: str = "", ablation: Ablation | None = 
     return tuple(parts)
 
 
+def _compiled(switches: Switches) -> str:
+    """Return which subsets were compiled."""
+    if not switches.subsets:
+        return f"Every subset of the passes was compiled when this page was made, for {switches.network}."
+    return (
+        f"{len(switches.subsets)} of the {2 ** len(switches.names):,} subsets of the passes were compiled when this page was made, for "
+        f"{switches.network}: all passes, no pass, all but one, one alone, the first ones in the order in which they run, and the first "
+        "ones in the order of the ablation's ladder. The others would take too long and too much room; of one of them the page has the "
+        "command that tells of it."
+    )
+
+
+def _idle_passes(found: Explanation) -> tuple[tuple[str, tuple[str, ...]], ...]:
+    """Return the passes that change nothing, with their reasons, as a list to open."""
+    idle = [step for step in found.steps if step.is_idle]
+    if not idle:
+        return ()
+    lines = tuple(f"{step.name}: {in_a_line(step.reasons)}" for step in idle)
+    return ((f"Changed nothing: {', '.join(step.name for step in idle)} (why)", lines),)
+
+
 def figures_of(found: Explanation) -> tuple[Figure, ...]:
     """Return what all passes come to, and which of them saves most memory."""
     first, last = found.states[0], found.states[found.steps[-1].state] if found.steps else found.states[0]
     was, now = (state.read_bytes + state.written_bytes for state in (first, last))
-    figures = [Figure(f"{format_bytes(was)} to {format_bytes(now)}", "Bytes that a call moves at least", "as written, and after all steps")]
+    figures = [Figure(f"{format_bytes(was)} to {format_bytes(now)}", "Bytes that a call moves at least", _moved(was, now))]
     counted = [each for each in (found.counts, *(step.counts for step in found.steps)) if each is not None]
     if found.steps and len(counted) == 1 + len(found.steps):
         sizes = [each.memory_bytes for each in counted]
@@ -71,14 +95,21 @@ def figures_of(found: Explanation) -> tuple[Figure, ...]:
     return tuple(figures)
 
 
+def _moved(was: int, now: int) -> str:
+    again = "; each tile reads the weights again, from the cache" if now > was else ""
+    return f"as written, and after all steps{again}"
+
+
 def _allocations(counted: Sequence[Counts]) -> str:
     first, last = counted[0].allocations, counted[-1].allocations
     return "" if first is None or last is None else f"allocations: {first:,} to {last:,}"
 
 
 _CODE = (
-    "A product is computed in blocks that stay in registers. These are the instructions of one block of each of the first products. "
+    "A product is computed in blocks that stay in registers. These are the instructions of one block of each product. "
     "Row, k and columns are those of the block and of the panel; k moves on by the turns of the loop.",
+    "A sweep computes what is not a product, one row after the other. These are the instructions of one row of each sweep. "
+    "c is the first column of a turn of the loop; t1, t2 and so on are numbers that stay in registers.",
 )
 _INTRODUCTION = (
     "Move through the passes by the slider, by the buttons, or with the arrow keys while one of them has the focus. The address of the "
@@ -89,9 +120,37 @@ _INTRODUCTION = (
 def _data(found: Explanation, ablation: Ablation | None) -> Mapping[str, Any]:
     """Return what the page's script needs."""
     data = dataclasses.asdict(found)
-    for name in ("flow", "ablation", "network"):
+    for name in ("flow", "ablation", "network", "code"):
         del data[name]
-    return {**data, "worth": {} if ablation is None else worth_of(ablation)}
+    code = [_walked(each) for each in found.code]
+    worth = {} if ablation is None else worth_of(ablation)
+    return {**data, "code": code, "worth": worth, "again": _again(found.measure), "unmoved": f"{UNMOVED[:1].upper()}{UNMOVED[1:]}"}
+
+
+def _walked(listing: Listing) -> Mapping[str, Any]:
+    """Return what a walk through a listing needs and its table has not: the register that each instruction writes, and what it has then."""
+    written = [(each.register, each.holds) for each in listing.instructions]
+    return {
+        "written": written, "registers": listing.registers, "loops": [listing.loop, *listing.other_loops], "over": listing.over,
+    }  # fmt: skip
+
+
+def _again(measure: str) -> str:
+    """Return the command that prints an explanation, from the one that measures it: without what it writes and measures.
+
+    >>> _again("mlbench explain 'my net.onnx' --html page.html --batch 8 --json=a.json --measure")
+    "mlbench explain 'my net.onnx' --batch 8"
+    """
+    words = shlex.split(measure)
+    kept = [
+        word
+        for before, word in zip(["", *words[:-1]], words, strict=True)
+        if word.partition("=")[0] not in _PLACES and before not in _PLACES and word != "--measure"
+    ]
+    return shlex.join(kept)
+
+
+_PLACES = ("--html", "--json")
 
 
 def worth_of(ablation: Ablation) -> dict[str, list[list[str]]]:

@@ -55,3 +55,14 @@ window.addEventListener("hashchange", () => {
   filter.dispatchEvent(new Event("input"));
   target.scrollIntoView();
 });
+
+// What is wider than its box says so, because a scroll bar may be hidden until it is touched.
+const SCROLLS = ".scroll, .graph";
+const sized = new ResizeObserver((entries) => {
+  for (const { target } of entries) target.toggleAttribute("data-wide", target.scrollWidth > target.clientWidth + 1);
+});
+const watch = (element) => [...(element.matches?.(SCROLLS) ? [element] : []), ...element.querySelectorAll(SCROLLS)].forEach((box) => sized.observe(box));
+watch(document.body);
+new MutationObserver((changes) => {
+  for (const { addedNodes } of changes) for (const node of addedNodes) if (node.nodeType === Node.ELEMENT_NODE) watch(node);
+}).observe(document.querySelector("main"), { childList: true, subtree: true });

@@ -45,6 +45,7 @@ class Section:
         command: what would fill it, where it is empty.
         gaps: what could not be shown although there are data, and why.
         widget: a part with a form of its own.
+        folded: lists that the reader opens: what each is about, and its lines.
     """
 
     key: str
@@ -58,6 +59,7 @@ class Section:
     command: str = ""
     gaps: tuple[str, ...] = ()
     widget: Widget | None = None
+    folded: tuple[tuple[str, tuple[str, ...]], ...] = ()
 
     @property
     def is_case(self) -> bool:

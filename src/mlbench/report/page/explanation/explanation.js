@@ -115,6 +115,9 @@ function graphFigure(state, marked, title, more = "") {
 
 // --- the memory map -------------------------------------------------------------------------------------------------
 
+// The last node that needs a buffer is its own: `last` is one past it.
+const nodesOf = ({ first, last }) => (last - first > 1 ? `${first} to ${last - 1}` : String(first));
+
 function mapSpec(state, most) {
   const top = most / KB || 1;
   const end = Math.max(1, state.nodes.length);
@@ -122,12 +125,12 @@ function mapSpec(state, most) {
     const name = each.values.length ? each.values.join(" → ") : "scratch";
     const fits = each.size_bytes / KB > LEAST_LABEL * top && (each.last - each.first) / end > LETTER_SHARE * name.length;
     return {
-      name, label: fits ? name : "", first: each.first, last: each.last, middle: (each.first + each.last) / 2, from: each.offset_bytes / KB,
+      name, label: fits ? name : "", nodes: nodesOf(each), left: each.first - 0.5, right: each.last - 0.5, middle: (each.first + each.last - 1) / 2, from: each.offset_bytes / KB,
       to: (each.offset_bytes + each.size_bytes) / KB, center: (each.offset_bytes + each.size_bytes / 2) / KB, size: bytes(each.size_bytes),
       kind: each.values.length > 1 ? "written over in place" : each.values.length ? "one value" : "scratch",
     };
   });
-  const x = { type: "quantitative", title: "nodes, in order", scale: { domain: [0, end], nice: false }, axis: { tickMinStep: 1, format: "d", tickCount: Math.min(end, 12), grid: false } };
+  const x = { type: "quantitative", title: "nodes, in order", scale: { domain: [-0.5, end - 0.5], nice: false }, axis: { tickMinStep: 1, format: "d", tickCount: Math.min(end, 12), grid: false } };
   const y = { type: "quantitative", title: "KB from the start of the arena", scale: { domain: [0, top], nice: false } };
   const kinds = ["one value", "written over in place", "scratch"];
   return {
@@ -136,9 +139,9 @@ function mapSpec(state, most) {
     data: { values: rows }, autosize: { type: "fit-x", contains: "padding" },
     layer: [
       { mark: { type: "rect", opacity: 0.55, stroke: "var(--text)", strokeWidth: 1 },
-        encoding: { x: { field: "first", ...x }, x2: { field: "last" }, y: { field: "from", ...y }, y2: { field: "to" },
+        encoding: { x: { field: "left", ...x }, x2: { field: "right" }, y: { field: "from", ...y }, y2: { field: "to" },
           color: { field: "kind", type: "nominal", title: null, scale: { domain: kinds, range: ["var(--colour-2)", "var(--colour-3)", "var(--colour-6)"] } },
-          tooltip: [{ field: "name" }, { field: "size" }, { field: "first" }, { field: "last" }] } },
+          tooltip: [{ field: "name" }, { field: "size" }, { field: "nodes" }] } },
       { mark: { type: "text", baseline: "middle", aria: false }, encoding: { x: { field: "middle", type: "quantitative" }, y: { field: "center", type: "quantitative" }, text: { field: "label" } } },
       { data: { values: [{ kb: state.arena_bytes / KB }] }, mark: { type: "rule", strokeWidth: 2 }, encoding: { y: { field: "kb", type: "quantitative" } } },
       { data: { values: [{ kb: state.lower_bound_bytes / KB }] }, mark: { type: "rule", strokeDash: [5, 3], strokeWidth: 2 }, encoding: { y: { field: "kb", type: "quantitative" } } },
@@ -151,7 +154,8 @@ const views = new WeakMap();
 async function drawMap(place, state, most) {
   views.get(place)?.finalize();
   place.dataset.drawing = "yes";
-  const options = { renderer: "svg", actions: false, logLevel: 1, config: CONFIG, tooltip: { theme: "page" } };
+  const legend = { ...CONFIG.legend, columns: place.clientWidth < 420 ? 1 : 4 };
+  const options = { renderer: "svg", actions: false, logLevel: 1, config: { ...CONFIG, legend }, tooltip: { theme: "page" } };
   try {
     views.set(place, await vegaEmbed(place, mapSpec(state, most), options));
   } catch (error) {
@@ -165,7 +169,7 @@ function mapFigure(state, most, title) {
   const caption = state.is_static
     ? `arena ${bytes(state.arena_bytes)}, lower bound ${bytes(state.lower_bound_bytes)}`
     : `no arena: a call allocates each of these; an arena would take ${bytes(state.arena_bytes)}`;
-  const rows = state.buffers.map((each) => [each.values.join(", then ") || "scratch", `${each.first} to ${each.last}`, each.offset_bytes.toLocaleString("en"), bytes(each.size_bytes)]);
+  const rows = state.buffers.map((each) => [each.values.join(", then ") || "scratch", nodesOf(each), each.offset_bytes.toLocaleString("en"), bytes(each.size_bytes)]);
   const figure = made("figure", {}, made("figcaption", {}, made("strong", {}, title), ` ${caption}`), place,
     made("details", {}, made("summary", {}, `${title}, as a table`), table(["values", "nodes", "at byte", "size"], rows, title)));
   return [figure, () => drawMap(place, state, most)];
@@ -179,28 +183,37 @@ function table(headers, rows, title) {
   return made("div", { class: "scroll", tabindex: 0, role: "group", "aria-label": title }, made("table", {}, made("thead", {}, head), made("tbody", {}, ...body)));
 }
 
-function change(before, after) {
+const FOLD = 10;
+
+function change(before, after, form) {
   if (before === after) return "the same";
+  if (after > FOLD * before) return `+${form(after - before)}`;
   return before ? `${after < before ? "−" : "+"}${Math.abs(Math.round((100 * (after - before)) / before))} %` : "new";
 }
 
 function numbersOf(before, after, countsBefore, countsAfter, headers, title) {
+  return numbersTable([before, after], [countsBefore, countsAfter], headers, title);
+}
+
+// The last state is compared with the one before it.
+function numbersTable(states, counts, headers, title) {
+  const row = (name, value, form) => [name, states.map(value), form];
   const lines = [
-    ["nodes", before.nodes.length, after.nodes.length, String],
-    ["bytes read, at least", moved(before, "read_bytes"), moved(after, "read_bytes"), bytes],
-    ["bytes written, at least", moved(before, "written_bytes"), moved(after, "written_bytes"), bytes],
-    ["arrays that a call makes", before.arrays, after.arrays, String],
-    ["arena, or what one would take", before.arena_bytes, after.arena_bytes, bytes],
-    ["lower bound of the arena", before.lower_bound_bytes, after.lower_bound_bytes, bytes],
+    row("nodes", (state) => state.nodes.length, String),
+    row("bytes read, at least", (state) => moved(state, "read_bytes"), bytes),
+    row("bytes written, at least", (state) => moved(state, "written_bytes"), bytes),
+    row("arrays that a call makes", (state) => state.arrays, String),
+    row("arena, or what one would take", (state) => state.arena_bytes, bytes),
+    row("lower bound of the arena", (state) => state.lower_bound_bytes, bytes),
   ];
-  if (countsBefore && countsAfter) {
-    const count = (name, what, form) => [name, countsBefore[what], countsAfter[what], form];
+  if (counts.every(Boolean)) {
+    const count = (name, what, form) => [name, counts.map((each) => each[what]), form];
     lines.push(count("calls from Python", "calls", String));
-    if (countsBefore.allocations !== null && countsAfter.allocations !== null) lines.push(count("allocations of a call", "allocations", String));
+    if (counts.every((each) => each.allocations !== null)) lines.push(count("allocations of a call", "allocations", String));
     lines.push(count("peak of a call", "peak_bytes", bytes), count("held between calls", "held_bytes", bytes));
   }
-  if (headers.length === 1) return table(["quantity", ...headers], lines.map(([name, , other, form]) => [name, form(other)]), title);
-  return table(["quantity", ...headers, "change"], lines.map(([name, one, other, form]) => [name, form(one), form(other), change(one, other)]), title);
+  if (headers.length === 1) return table(["quantity", ...headers], lines.map(([name, found, form]) => [name, form(found.at(-1))]), title);
+  return table(["quantity", ...headers, "change"], lines.map(([name, found, form]) => [name, ...found.map(form), change(found.at(-2), found.at(-1), form)]), title);
 }
 
 // --- step by step ---------------------------------------------------------------------------------------------------
@@ -210,10 +223,14 @@ function parts(root) {
 }
 
 function reasonList(reasons) {
+  // Reasons that say the same of one value each are one: "of v0, v3 each is read by nobody else".
   const groups = new Map();
   for (const { value, is_done, reason } of reasons) {
-    const key = `${is_done}:${reason}`;
-    groups.set(key, { is_done, reason, values: [...(groups.get(key)?.values ?? []), value].filter(Boolean) });
+    const [, about, tail] = /^(\S+) (is .+)$/.exec(reason) ?? [null, "", reason];
+    const key = JSON.stringify([is_done, about ? "each" : "", tail]);
+    const known = groups.get(key) ?? { is_done, reason, values: [], abouts: [] };
+    const abouts = [...known.abouts, about].filter(Boolean);
+    groups.set(key, { ...known, values: [...known.values, value].filter(Boolean), abouts, reason: abouts.length > 1 ? `of ${abouts.join(", ")} each ${tail}` : known.reason });
   }
   return made("ul", { class: "reasons" }, ...[...groups.values()].map(({ is_done, reason, values }) => made("li", {},
     made("b", { class: is_done ? "allowed" : "denied" }, `${is_done ? "✓ done" : "✗ refused"}${values.length ? ` ${values.join(", ")}` : ""}: `), reason)));
@@ -280,7 +297,7 @@ function stepper(root) {
     const mine = step ? found.steps[step - 1] : null;
     at.said.replaceChildren(...(mine ? [
       ...(mine.rule ? [made("p", { class: "rule" }, made("strong", {}, "Rule: "), mine.rule)] : []),
-      made("p", {}, mine.note), reasonList(mine.reasons),
+      ...(mine.is_idle && mine.idle_reason ? [] : [made("p", {}, mine.note)]), reasonList(mine.reasons),
     ] : [made("p", {}, "The graph as it was written. NumPy runs it node by node, and each node allocates its result.")]));
     at.worth.replaceChildren(...(mine ? worthOf(mine.name) : []));
     const isSame = !before || mine.is_idle;
@@ -295,7 +312,11 @@ function stepper(root) {
       : [mapFigure(before, scale(), "Memory before"), mapFigure(state, scale(), "Memory after")];
     at.maps.replaceChildren(...maps.map(([figure]) => figure));
     for (const [, draw] of maps) draw();
-    at.numbers.replaceChildren(numbersOf(before ?? state, state, counts[step ? step - 1 : 0], counts[step], before ? ["before", "after"] : ["as written"], "Numbers of this step"));
+    const isUnmoved = before && state.nodes.length < before.nodes.length && ["read_bytes", "written_bytes"].every((what) => moved(state, what) === moved(before, what));
+    at.numbers.replaceChildren(
+      numbersOf(before ?? state, state, counts[step ? step - 1 : 0], counts[step], before ? ["before", "after"] : ["as written"], "Numbers of this step"),
+      ...(isUnmoved ? [made("p", { class: "quiet" }, found.unmoved)] : []),
+    );
   }
 
   function worthOf(name) {
@@ -339,22 +360,39 @@ function stepper(root) {
 function switchboard(root) {
   const found = explanations[root.dataset.prefix];
   const at = parts(root);
-  const { names, states, network } = found.switches;
-  const most = Math.max(...states.map((number) => found.states[number].arena_bytes));
+  const { names, states, subsets, network } = found.switches;
+  const known = new Map(states.map((number, place) => [subsets.length ? subsets[place] : place, found.states[number]]));
+  const most = Math.max(...[...known.values()].map((state) => state.arena_bytes));
+  const every = 2 ** names.length - 1;
   const boxes = names.map((name) => {
     const box = made("input", { type: "checkbox", checked: true });
     box.addEventListener("change", show);
     at.switches.append(made("label", { class: "choice" }, box, ` ${name}`));
     return box;
   });
+  const wishes = [["all passes", every], ["no pass", 0], ...names.map((name, bit) => [`all but ${name}`, every - 2 ** bit]), ...names.map((name, bit) => [`only ${name}`, 2 ** bit])];
+  for (const [name, subset] of wishes) if (known.has(subset)) at.wish.append(made("option", { value: String(subset) }, name));
+  at.wish.append(made("option", { value: "", hidden: true }, "passes of your own"));
+  at.wish.addEventListener("change", () => {
+    boxes.forEach((box, bit) => { box.checked = Boolean((Number(at.wish.value) >> bit) & 1); });
+    show();
+  });
 
   function show() {
     const subset = sum(boxes.map((box, bit) => (box.checked ? 2 ** bit : 0)));
-    const [plain, state] = [found.states[states[0]], found.states[states[subset]]];
+    at.wish.value = [...at.wish.options].some((option) => option.value === String(subset)) ? String(subset) : "";
     const on = names.filter((_, bit) => boxes[bit].checked);
-    at.facts.textContent = `${network}, with ${on.length ? on.join(", ") : "no pass"}: ${state.nodes.length} nodes, ${state.arrays} arrays made in a call, ${state.is_static ? `arena ${bytes(state.arena_bytes)}` : "no arena"}.`;
-    at.numbers.replaceChildren(numbersOf(plain, state, null, null, ["no pass", "these passes"], "Numbers of these passes"));
-    at.graph.replaceChildren(graphFigure(state, marks(state, null), "This program"));
+    const chosen = `${network}, with ${subset === every ? "all passes" : on.join(", ") || "no pass"}`;
+    const state = known.get(subset);
+    for (const place of [at.numbers, at.graph, at.map]) place.hidden = !state;
+    if (!state) {
+      at.facts.replaceChildren(`${chosen}: not compiled for this page, as most subsets are not. This tells of it: `, made("code", {}, `${found.again} --passes ${on.join(",")}`));
+      return;
+    }
+    const [plain, all] = [known.get(0), known.get(every)];
+    at.facts.textContent = `${chosen}: ${state.nodes.length} nodes, ${state.arrays} arrays made in a call, ${state.is_static ? `arena ${bytes(state.arena_bytes)}` : "no arena"}.`;
+    at.numbers.replaceChildren(numbersTable([plain, all, state], [null], ["no pass", "all passes", "these passes"], "Numbers of these passes, compared with all passes"));
+    at.graph.replaceChildren(graphFigure(state, marks(state, all, false), "This program", subset === every ? "" : " compared with all passes;"));
     const [figure, draw] = mapFigure(state, most, "Its memory");
     at.map.replaceChildren(figure);
     draw();
@@ -366,12 +404,17 @@ function switchboard(root) {
 
 function lister(root) {
   const found = explanations[root.dataset.prefix];
-  for (const place of root.querySelectorAll("[data-listing]")) walk(place, found.code[Number(place.dataset.listing)]);
+  for (const place of root.querySelectorAll("[data-listing]")) {
+    const start = () => walk(place, found.code[Number(place.dataset.listing)]);
+    if (place.open) start();
+    else place.addEventListener("toggle", start, { once: true });
+  }
 }
 
-function walk(root, { instructions, registers, loop }) {
+function walk(root, { written, registers, loops, over }) {
   const at = parts(root);
   const rows = [...root.querySelectorAll("tbody tr")];
+  const said = (place) => [...rows[place].cells].slice(1, 3).map((cell) => cell.textContent);
   const box = root.querySelector(".listing");
   const cells = Array.from({ length: registers }, (_, number) => {
     const cell = made("li", {}, made("b", {}, String(number)), " ", made("span"));
@@ -382,20 +425,21 @@ function walk(root, { instructions, registers, loop }) {
   function go(number) {
     const place = Math.min(Math.max(number, 0), rows.length - 1);
     const held = new Map();
-    for (const each of instructions.slice(0, place + 1)) if (each.register >= 0) held.set(each.register, each.holds);
+    for (const [register, holds] of written.slice(0, place + 1)) if (register >= 0) held.set(register, holds);
     cells.forEach((cell, register) => {
       cell.lastChild.textContent = held.get(register) ?? "empty";
       cell.toggleAttribute("data-full", held.has(register));
-      cell.toggleAttribute("data-written", instructions[place].register === register);
+      cell.toggleAttribute("data-written", written[place][0] === register);
     });
     rows.forEach((row, each) => (each === place ? row.setAttribute("aria-current", "step") : row.removeAttribute("aria-current")));
     box.scrollTop += rows[place].getBoundingClientRect().top - box.getBoundingClientRect().top - box.clientHeight / 2;
+    const [text, what] = said(place);
     at.slider.value = String(place);
-    at.slider.setAttribute("aria-valuetext", instructions[place].text);
+    at.slider.setAttribute("aria-valuetext", text);
     at.count.textContent = `${place + 1} of ${rows.length}`;
     at.previous.setAttribute("aria-disabled", String(place === 0));
     at.next.setAttribute("aria-disabled", String(place === rows.length - 1));
-    at.said.textContent = `${instructions[place].text}: ${instructions[place].what}${place >= loop[0] && place < loop[1] ? ", in the loop over k" : ""}.`;
+    at.said.textContent = `${text}: ${what}${loops.some(([first, end]) => place >= first && place < end) ? `, in the loop over ${over}` : ""}.`;
   }
 
   at.slider.addEventListener("input", () => go(Number(at.slider.value)));
