@@ -324,7 +324,7 @@ def test_a_run_that_failed_is_not_saved_as_complete(measured: Measured, tmp_path
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ((), "required: COMMAND"),
+        ((), "mlbench run --quick"),
         (("walk",), "invalid choice: 'walk'"),
         (("run", "--batch", "0"), "found '0' in '0'; expected whole numbers of 1 or more"),
         (("run", "--batch", "1,x"), "found 'x' in '1,x'"),
@@ -550,6 +550,17 @@ def test_a_wrong_argument_is_told_with_the_usage_of_its_command(command: str, ca
     error = capsys.readouterr().err
     assert error.startswith(f"usage: mlbench {command} ")
     assert f"mlbench {command}: error: unrecognized arguments: --no-such-option" in error
+
+
+def test_without_a_command_the_commands_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
+    """Each has one line of a narrow terminal, the first one to try stands above, and the exit code says that nothing was done."""
+    assert main([]) == 2
+    lines = capsys.readouterr().err.splitlines()
+    assert max(map(len, lines)) <= 80
+    commands = lines[lines.index("Commands:") + 1 : -2]
+    assert [line.split()[0] for line in commands[:3]] == ["run", "show", "gate"]
+    assert len(commands) == 15
+    assert any(line.startswith("  mlbench run --quick") for line in lines[: lines.index("Commands:")])
 
 
 def test_python_m_mlbench_is_the_command() -> None:

@@ -70,7 +70,10 @@ def test_the_figures_name_the_pass_that_saves_most() -> None:
     counts = [Counts(7, 3, 0, size) for size in sizes]
     steps = tuple(replace(step, counts=count) for step, count in zip(found.steps, counts[1:], strict=True))
     _, memory, calls = figures_of(replace(found, counts=counts[0], steps=steps))
-    assert (memory.value, memory.detail) == ("4.88 KB to 1.95 KB", f"{found.steps[5].name} saves most, 2.93 KB")
+    assert (memory.value, memory.detail) == (
+        "4.88 KB to 1.95 KB",
+        f"{found.steps[5].name} saves most, 2.93 KB; {found.steps[6].name} takes most, 1000 B",
+    )
     assert (calls.value, calls.detail) == ("7 to 7", "allocations: 3 to 3")
     assert len(figures_of(replace(found, counts=None))) == 1
 

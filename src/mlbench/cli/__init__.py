@@ -1,6 +1,6 @@
 """The command `mlbench`, also `python -m mlbench`.
 
-Without a command it lists them, with exit code 2, because nothing was done.
+Without a command it lists them on standard error, with exit code 2, because nothing was done.
 
 Exit codes: 0 done, 1 of a command that judges: worse or missing, and nothing else; of one that measures: a result was wrong or a worker
 failed; 2 usage, what the system refused, or that there could be no verdict; 3 the gate is inconclusive, 130 interrupted.
@@ -38,7 +38,7 @@ from mlbench.cli import (
     run,
     show,
 )
-from mlbench.cli.options import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_SIGNAL, EXIT_USAGE, remark, say
+from mlbench.cli.options import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_SIGNAL, EXIT_USAGE, remark
 from mlbench.errors import FileError, MissingExtraError, MlbenchError, ModelError, UsageError
 from mlbench.files import print_to, refusal
 
@@ -85,7 +85,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # a terminal that knows few characters still gets its table
     if not given:
-        say(overview())
+        print_to(sys.stderr, overview())
         return EXIT_USAGE
     options = _parse(given)
     options.command_line = shlex.join(["mlbench", *given])

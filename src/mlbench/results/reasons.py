@@ -28,11 +28,13 @@ def joined(reasons: Sequence[Reason]) -> list[tuple[bool, list[str], str]]:
 
     >>> joined([Reason("v2", True, "v1 is read by nobody else"), Reason("v4", True, "v3 is read by nobody else")])
     [(True, ['v2', 'v4'], 'of v1, v3 each is read by nobody else')]
+    >>> joined([Reason("v2", True, "there is code for it"), Reason("v4", True, "there is code for it")])
+    [(True, ['v2', 'v4'], 'there is code for it')]
     """
     groups: dict[tuple[bool, bool, str], list[tuple[str, str]]] = {}
     for each in reasons:
         about, _, rest = each.reason.partition(" ")
-        of_one = rest.startswith("is ")
+        of_one = rest.startswith("is read ")
         groups.setdefault((each.is_done, of_one, rest if of_one else each.reason), []).append((each.value, about))
     return [
         (

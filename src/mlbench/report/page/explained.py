@@ -86,13 +86,20 @@ def figures_of(found: Explanation) -> tuple[Figure, ...]:
     counted = [each for each in (found.counts, *(step.counts for step in found.steps)) if each is not None]
     if found.steps and len(counted) == 1 + len(found.steps):
         sizes = [each.memory_bytes for each in counted]
-        saved, name = max((before - after, step.name) for before, after, step in zip(sizes[:-1], sizes[1:], found.steps, strict=True))
+        steps = [(before - after, step.name) for before, after, step in zip(sizes[:-1], sizes[1:], found.steps, strict=True)]
         figures.append(Figure(f"{format_bytes(sizes[0])} to {format_bytes(sizes[-1])}", "Memory: peak of a call and bytes held",
-                              f"{name} saves most, {format_bytes(saved)}" if saved > 0 else "no pass saves any"))  # fmt: skip
+                              _saved(steps)))  # fmt: skip
         figures.append(
             Figure(f"{counted[0].calls:,} to {counted[-1].calls:,}", "Calls from Python in a call of the runner", _allocations(counted))
         )
     return tuple(figures)
+
+
+def _saved(steps: Sequence[tuple[int, str]]) -> str:
+    """Return which pass saves most bytes, and which one takes most."""
+    (saved, saver), (least, taker) = max(steps), min(steps)
+    saves = f"{saver} saves most, {format_bytes(saved)}" if saved > 0 else "no pass saves any"
+    return f"{saves}; {taker} takes most, {format_bytes(-least)}" if least < 0 else saves
 
 
 def _moved(was: int, now: int) -> str:

@@ -88,7 +88,7 @@ def _places(plan: MemoryPlan, *, is_static: bool) -> dict[str, str]:
     if not is_static:
         return {value: f"a new array of {format_bytes(each.size_bytes)}" for each in plan.buffers for value in each.values}
     return {
-        value: f"arena, bytes {each.offset:,} to {each.offset + each.size_bytes:,}"
+        value: f"arena, bytes {each.offset:,} to {each.offset + each.size_bytes - 1:,}"
         + (f", written over {each.values[place - 1]}" if place else "")
         for each in plan.buffers
         for place, value in enumerate(each.values)

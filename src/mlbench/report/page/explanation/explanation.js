@@ -226,7 +226,7 @@ function reasonList(reasons) {
   // Reasons that say the same of one value each are one: "of v0, v3 each is read by nobody else".
   const groups = new Map();
   for (const { value, is_done, reason } of reasons) {
-    const [, about, tail] = /^(\S+) (is .+)$/.exec(reason) ?? [null, "", reason];
+    const [, about, tail] = /^(\S+) (is read .+)$/.exec(reason) ?? [null, "", reason];
     const key = JSON.stringify([is_done, about ? "each" : "", tail]);
     const known = groups.get(key) ?? { is_done, reason, values: [], abouts: [] };
     const abouts = [...known.abouts, about].filter(Boolean);
