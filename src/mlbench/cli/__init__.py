@@ -38,7 +38,7 @@ from mlbench.cli import (
     run,
     show,
 )
-from mlbench.cli.options import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_SIGNAL, EXIT_USAGE, remark
+from mlbench.cli.options import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_SIGNAL, EXIT_USAGE, remark, wrapped
 from mlbench.errors import FileError, MissingExtraError, MlbenchError, ModelError, UsageError
 from mlbench.files import print_to, refusal
 
@@ -148,7 +148,7 @@ def overview() -> str:
     widest = max(len(name) for name, _ in heads.lines)
     commands = "\n".join(f"  {name.ljust(widest)}  {line}" for name, line in heads.lines)
     return (
-        f"{DESCRIPTION}\n\nTry first:\n  mlbench run --quick   half a minute: real digits and a small sweep\n\n"
+        f"{wrapped(DESCRIPTION)}\n\nTry first:\n  mlbench run --quick   half a minute: real digits and a small sweep\n\n"
         f"Commands:\n{commands}\n\n'mlbench COMMAND --help' explains one, 'mlbench --help' has more examples."
     )
 
