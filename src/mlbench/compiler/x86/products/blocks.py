@@ -28,6 +28,8 @@ TURN = 3
 """What a turn of a block's loop starts beside its steps: two additions, and a subtraction with its jump as one."""
 MOST_STARTED = 3.5
 """Instructions that a loop may start in each cycle, of the four that the narrowest core with AVX-512 starts (Skylake)."""
+SHARING_BLOCKS = 2
+"""Blocks that share a panel at least, where there are several."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,10 +164,12 @@ class Cut:
     def asked_bytes(self, panel: Panel, rows: int | None = None) -> int:
         """Return the bytes of the lines that a block asks for with each k: one of so many rows that is all of its panel, or one of several.
 
-        There is no next panel behind a ragged one.
+        There is no next panel behind a ragged one. Where there are several blocks, each asks for half of what a k has, because two share
+        the next panel at least.
         """
         asks = self.is_large if rows is None else self._is_huge and rows >= AHEAD_ROWS
-        return panel.width * self._vector_bytes if asks and not panel.is_ragged else 0
+        shares = SHARING_BLOCKS if rows is None else 1
+        return panel.width * self._vector_bytes // shares if asks and not panel.is_ragged else 0
 
 
 class Routines:
@@ -220,7 +224,7 @@ class Routines:
             self._store_routine(slots.code(index, 0), 1)
         asked = self._cut.asked_bytes(panel)
         if asked:
-            a.mov_number(RAX, asked)
+            a.lea(RAX, Mem(RBX, SHARING_BLOCKS * asked - 1))  # rounded up, so that they come to the end of the panel
             a.mov_number(RDX, 0)
             a.divide32(RBX)
             a.store(STEP_BYTES, RAX)
