@@ -9,8 +9,7 @@ import pytest
 
 from mlbench.gate import IMPROVED, MISSING, PASS, REGRESSION, judge_results
 from mlbench.gate.verdict import Judgement
-from mlbench.results import CodeCounts, Measurement
-from mlbench.results.code import LevelBytes
+from mlbench.results import CodeCounts, LevelBytes, Measurement
 from support.saved_results import PLAN, case, result
 
 COUNTS = CodeCounts("AVX2", 1000, 500, 300, 40, 9000, 1000, 640)

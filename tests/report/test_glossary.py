@@ -9,8 +9,7 @@ import pytest
 from mlbench.cli import main
 from mlbench.report.glossary import defined, glossary, key_of
 from mlbench.report.tables.cases import tables
-from mlbench.results import CodeCounts
-from mlbench.results.code import LevelBytes
+from mlbench.results import CodeCounts, LevelBytes
 from support.saved_results import case, result
 
 

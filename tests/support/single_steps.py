@@ -34,8 +34,8 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from support.plain_caches import READ, WRITE, moved_lines
 
 _TRACEME, _CONTINUE, _STEP, _REGISTERS = 0, 7, 9, 12
-_NAMES = (*(f"r{number}" for number in range(15, 11, -1)), "rbp", "rbx", *(f"r{number}" for number in range(11, 7, -1)), "rax", "rcx",
-          "rdx", "rsi", "rdi", "orig_rax", "rip", "cs", "eflags", "rsp")  # fmt: skip
+_NAMES = ("r15", "r14", "r13", "r12", "rbp", "rbx", "r11", "r10", "r9", "r8", "rax", "rcx", "rdx", "rsi", "rdi", "orig_rax", "rip", "cs",
+          "eflags", "rsp")  # fmt: skip
 _RIP, _WORDS = 16, 27
 """What `struct user_regs_struct` of x86-64 Linux has, where in it the address of the next instruction is, and its length, in words."""
 REFUSED = 77

@@ -1,5 +1,6 @@
 """What was measured, as frozen records and their JSON: the only interface between studies, gate and report."""
 
+from mlbench.results.code import CodeCounts, LevelBytes
 from mlbench.results.result import (
     BASELINE,
     FAILED,
@@ -13,7 +14,6 @@ from mlbench.results.result import (
     SPREAD_LIMIT,
     STATED,
     Accepted,
-    CodeCounts,
     Measurement,
     Result,
     StaticBytes,
@@ -45,6 +45,7 @@ __all__ = [
     "STATED",
     "Accepted",
     "CodeCounts",
+    "LevelBytes",
     "Measurement",
     "Result",
     "Run",

@@ -7,8 +7,7 @@ from collections.abc import Iterable
 from mlbench.compiler.x86 import find
 from mlbench.compiler.x86.caches import Caches, find_caches
 from mlbench.errors import MissingExtraError
-from mlbench.results import BASELINE, CodeCounts
-from mlbench.results.code import LevelBytes
+from mlbench.results import BASELINE, CodeCounts, LevelBytes
 from mlbench.runtime import OptimizedRunner
 from mlbench.studies.cases import Case, optimized_runner
 from mlbench.units import format_bytes
