@@ -60,13 +60,13 @@ def test_other_code_on_purpose_is_not_compared(before: CodeCounts | None, after:
     assert verdicts(before, after, plan) == {}
 
 
-CACHES = "L1 32.0 KB in 8 ways, L2 512 KB in 8 ways, lines of 64 bytes"
+HIERARCHY = "L1 32.0 KB in 8 ways, L2 512 KB in 8 ways, lines of 64 bytes"
 
 
-def with_levels(read: int = 4096, prefetched: int = 1024, written: int = 64, caches: str = CACHES) -> CodeCounts:
+def with_levels(read: int = 4096, prefetched: int = 1024, written: int = 64, hierarchy: str = HIERARCHY) -> CodeCounts:
     """Return counts with bytes by level; the second level's are given."""
     levels = (LevelBytes("L2", read, prefetched, written), LevelBytes("memory", 0, 0, 0))
-    return replace(COUNTS, caches=caches, levels=levels)
+    return replace(COUNTS, hierarchy=hierarchy, levels=levels)
 
 
 @pytest.mark.parametrize(
@@ -87,7 +87,7 @@ def test_one_line_more_from_a_level_is_a_regression(after: CodeCounts, second: s
 
 def test_bytes_of_other_caches_are_not_compared_and_a_note_says_so() -> None:
     """Another hierarchy moves other bytes; instructions are compared as ever."""
-    other = with_levels(read=1, caches="L1 48.0 KB in 12 ways, L2 2.00 MB in 16 ways, lines of 64 bytes")
+    other = with_levels(read=1, hierarchy="L1 48.0 KB in 12 ways, L2 2.00 MB in 16 ways, lines of 64 bytes")
     judged = judged_of(with_levels(), other)
     assert level_verdicts(with_levels(), other) == {}
     assert verdicts(with_levels(), other) == {"instructions": PASS, "bytes loaded and stored": PASS}

@@ -23,7 +23,7 @@ def code_findings(before: Measurement, after: Measurement, allowances: Mapping[s
         return []
     if after.code is None:
         return [Finding(INSTRUCTIONS, MISSING, "the baseline has counts of its generated code, this run has none", unit="count")]
-    if (before.code.instruction_set, before.code.caches) != (after.code.instruction_set, after.code.caches):
+    if (before.code.instruction_set, before.code.hierarchy) != (after.code.instruction_set, after.code.hierarchy):
         return []
     one, other = _quantities(before.code), _quantities(after.code)
     if before.code.levels and not after.code.levels:
@@ -41,7 +41,7 @@ def code_findings(before: Measurement, after: Measurement, allowances: Mapping[s
 def code_notes(before: Mapping[str, Measurement], after: Mapping[str, Measurement]) -> tuple[str, ...]:
     """Return which caches code was generated for, where they differ; nothing where they do not."""
     both = [(before[name].code, after[name].code) for name in before if name in after]
-    pairs = {(one.caches, other.caches) for one, other in both if one is not None and other is not None}
+    pairs = {(one.hierarchy, other.hierarchy) for one, other in both if one is not None and other is not None}
     return tuple(
         f"counts of generated code are not compared, because it follows the caches of the processor: {one} in the baseline, {other} here"
         for one, other in sorted(pairs)

@@ -43,7 +43,7 @@ class CodeCounts:
         load_bytes: bytes that loads read, from whatever level of the memory.
         store_bytes: bytes that stores write.
         code_bytes: bytes of the code, without what fills its last page.
-        caches: sizes and ways of the caches that the code was generated for, and `levels` are counted for; empty in older files.
+        hierarchy: sizes and ways of the caches that the code was generated for, and `levels` are counted for; empty in older files.
         levels: from the second level outwards, of a call that follows an equal one.
     """
 
@@ -55,5 +55,5 @@ class CodeCounts:
     load_bytes: Size
     store_bytes: Size
     code_bytes: Size
-    caches: Annotated[str, MAY_LACK] = ""
+    hierarchy: Annotated[str, MAY_LACK] = ""
     levels: Annotated[tuple[LevelBytes, ...], MAY_LACK] = ()

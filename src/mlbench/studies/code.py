@@ -53,8 +53,8 @@ def code_of_runner(runner: OptimizedRunner, rows: int) -> CodeCounts | None:
         counts.load_bytes,
         counts.store_bytes,
         counts.code_bytes,
-        caches_text(caches),
-        levels,
+        hierarchy=caches_text(caches),
+        levels=levels,
     )
 
 

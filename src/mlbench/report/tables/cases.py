@@ -167,7 +167,7 @@ def levels_table(found: Sequence[Pair]) -> Table | None:
         (_cell_name(pair), *(format_bytes(each[name]) if each.get(name) else _NOTHING for name in columns))
         for (pair, _), each in zip(counted, moved, strict=True)
     )
-    caches = "; ".join(dict.fromkeys(code.caches for _, code in counted))
+    caches = "; ".join(dict.fromkeys(code.hierarchy for _, code in counted))
     note = (
         "Bytes that the generated code moves in one call that follows an equal one; a column without any is left out. L1: what its "
         "instructions load and store. Other levels: lines that loads and stores need from them, lines that the code asks for in advance, "

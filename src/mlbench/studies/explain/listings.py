@@ -40,7 +40,7 @@ def executed(runner: OptimizedRunner, rows: int) -> tuple[str, ...]:
     found = code_of_runner(runner, rows)
     if found is None:
         return ()
-    levels = f"In a model of the caches ({found.caches}) it moves: {levels_text(found.levels)}."
+    levels = f"In a model of the caches ({found.hierarchy}) it moves: {levels_text(found.levels)}."
     share = format_percent(found.multiply_adds / found.instructions)
     return (
         f"A call of {rows:,} rows executes {found.instructions:,} instructions, {found.multiply_adds:,} of them multiply-adds ({share}).",

@@ -155,7 +155,11 @@ def _executed(runner: OptimizedRunner, rows: int) -> list[str]:
         f"generated code: {found.instructions:,} instructions, {found.multiply_adds:,} of them multiply-adds ({share}); "
         f"{found.loads:,} loads of {format_bytes(found.load_bytes)}, {found.stores:,} stores of {format_bytes(found.store_bytes)}, "
         f"{format_bytes(found.code_bytes)} of code",
-        *([f"bytes by level, in a model of the caches: {levels_text(found.levels)}", f"modelled: {found.caches}"] if found.levels else []),
+        *(
+            [f"bytes by level, in a model of the caches: {levels_text(found.levels)}", f"modelled: {found.hierarchy}"]
+            if found.levels
+            else []
+        ),
     ]
 
 
