@@ -143,7 +143,7 @@ def test_passes_can_be_switched(fresh: Any) -> None:
     fresh.locator("#switches label", has_text="static").click()
     fresh.wait_for_function(READY)
     assert "no arena" in facts.inner_text()
-    assert opened.locator("#switches select").input_value() != ""
+    assert fresh.locator("#switches select").input_value() != ""
 
 
 def test_registers_fill_as_instructions_run(opened: Any) -> None:

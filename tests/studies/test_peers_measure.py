@@ -324,13 +324,15 @@ def test_the_schedule_of_ours_is_searched_once_a_run(tmp_path: Path, monkeypatch
 def test_a_peer_that_cannot_be_the_fastest_is_left_out_of_further_sets(sets: int, asked: list[str]) -> None:
     """After one set that is one at more than 10 times the fastest peer's time, after two at more than 3 times; ours always goes on."""
     times_us = {OURS: 1.0, "fast": 10.0, "near": 29.0, "behind": 31.0, "far": 101.0}
-    found = peer_cell(**{name: ((each, each),) * sets for name, each in times_us.items()})
+    rounds: dict[str, Any] = {name: ((each, each),) * sets for name, each in times_us.items()}
+    found = peer_cell(**rounds)
     assert still_measured(dataclasses.replace(found, processes=sets), [*times_us, "new"]) == asked
 
 
 def test_who_was_left_out_stays_out() -> None:
     """A peer without turns in the last set has none in the next one, whatever the others took since; one that was lost there has."""
-    found = peer_cell(**{OURS: ((1.0,),) * 3, "fast": ((10.0,),) * 3, "out": ((20.0,),) * 2, "lost": ((20.0,), (20.0,), ())})
+    rounds: dict[str, Any] = {OURS: ((1.0,),) * 3, "fast": ((10.0,),) * 3, "out": ((20.0,),) * 2, "lost": ((20.0,), (20.0,), ())}
+    found = peer_cell(**rounds)
     cell = dataclasses.replace(found, processes=3)
     assert cell.left == {"out": 2}
     assert still_measured(cell, [OURS, "fast", "out", "lost"]) == [OURS, "fast", "lost"]
