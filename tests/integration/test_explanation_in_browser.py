@@ -178,7 +178,8 @@ def test_a_phone_shows_it_without_scrolling_sideways(opened: Any) -> None:
         go(opened, name)
         assert opened.evaluate("document.documentElement.scrollWidth") <= 390
     opened.wait_for_function("""() => {
-        const wide = [...document.querySelectorAll(".scroll, .graph")].filter(box => box.scrollWidth > box.clientWidth + 1);
+        const seen = [...document.querySelectorAll(".scroll, .graph")].filter(box => box.checkVisibility());
+        const wide = seen.filter(box => box.scrollWidth > box.clientWidth + 1);
         return wide.length && wide.every(box => getComputedStyle(box, "::before").content.startsWith('"scroll sideways'));
     }""", timeout=5000)  # fmt: skip
 
