@@ -25,7 +25,7 @@ from mlbench.cli.gate import today
 from mlbench.compiler.x86 import body as bodies
 from mlbench.compiler.x86.encoding.assembler import RAX, RCX, Assembler, Label, Mem
 from mlbench.compiler.x86.encoding.executable import Code, builtin
-from mlbench.compiler.x86.products import blocks
+from mlbench.compiler.x86.products import blocks, microkernel
 from mlbench.gate import INCONCLUSIVE, RED, Judgement, judge_results
 from mlbench.measure import ArmTimes, Worker
 from mlbench.measure.ceilings import fastest_s
@@ -97,7 +97,7 @@ def plant_in_kernel(share: float) -> None:
 
         return repeat_and_finish
 
-    put_instead(blocks.BlockWriter, "_finish", slower)
+    put_instead(microkernel.BlockWriter, "_finish", slower)
     blocks._family.cache_clear()
 
 

@@ -22,6 +22,7 @@ from mlbench.compiler.x86.counts.decoding import REGISTERS
 from mlbench.compiler.x86.stages import Writer
 from mlbench.compiler.x86.sweeps.elementwise import EMITS
 from mlbench.compiler.x86.sweeps.expressions import below
+from mlbench.compiler.x86.sweeps.lookup import Lookup
 from mlbench.compiler.x86.sweeps.rowwise import POINTERS, Sweep, views_of
 from mlbench.compiler.x86.sweeps.vectorize import POOL
 from mlbench.ir import BYTES_PER_NUMBER, Node, op_named
@@ -34,8 +35,10 @@ COLUMNS = "the columns"
 """What the loops of a row run over."""
 SO_FAR = "the total so far"
 _COUNT, _ROWS_LEFT = "rax", "rcx"
-_Home = tuple[object, int]
-"""Where a value lies: its base and the bytes from row to row."""
+_Home = tuple[object, int, range]
+"""Where a value lies: its base, the bytes from row to row, and which of these it takes."""
+NUMBERS = "column numbers"
+"""What is read that is no constant of the network: the whole numbers from 0 on, for the place of the largest of a row."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,12 +93,15 @@ def _rows(program: Program) -> Iterator[_Row]:
         waiting = [node for node in graph.nodes[run.first : run.last] if program.of(node).swept]
         parts = 0
         for stage in stages_of(program, plan, offsets, run):
+            if isinstance(stage, Lookup):
+                place = next(number for number, node in enumerate(waiting) if node.op == "gather")
+                waiting = waiting[:place] + waiting[place + (not program.swept_steps(waiting[place])) :]
             if not isinstance(stage, Sweep):
                 continue
             count = _computed(program, stage, waiting)
             nodes = waiting[:count]
             parts += 1
-            if nodes[-1].op != "concat" or parts == len(nodes[-1].values) + bool(program.swept_steps(nodes[-1])):
+            if nodes[-1].op != "concat" or parts == _parts(program, nodes[-1]):
                 waiting, parts = waiting[count:], 0
             yield _row(program, stage, nodes, homes)
 
@@ -105,7 +111,14 @@ def _home(program: Program, plan: MemoryPlan, arrays: Sequence[str], name: str) 
     graph = program.graph
     buffer = name if name in graph.inputs else plan.buffer_of(name).name
     base = Argument(arrays.index(buffer)) if buffer in arrays else Arena(plan.buffer_of(name).offset)
-    return base, BYTES_PER_NUMBER * graph.columns_of(name)
+    home, first = program.home_of(name)
+    columns = range(BYTES_PER_NUMBER * first, BYTES_PER_NUMBER * (first + graph.columns_of(name)))
+    return base, BYTES_PER_NUMBER * graph.columns_of(home), columns
+
+
+def _parts(program: Program, concat: Node) -> int:
+    """Return how many sweeps compute a concatenation: one for each value that does not lie in its columns already, and one for the steps."""
+    return sum(program.home_of(value)[0] != concat.output for value in concat.values) + bool(program.swept_steps(concat))
 
 
 def _computed(program: Program, sweep: Sweep, waiting: Sequence[Node]) -> int:
@@ -125,10 +138,10 @@ def _ops(program: Program, node: Node) -> list[str]:
 
 def _row(program: Program, sweep: Sweep, nodes: Sequence[Node], home: Callable[[str], _Home]) -> _Row:
     constants = {array.ctypes.data: name for name, array in program.graph.constants.items()}
-    outputs = {home(node.output): node.output for node in nodes}
-    inputs = {home(name): name for node in nodes for name in (*node.values, *((node.output,) if op_named(node.op).is_product else ()))}
-    written = {view: outputs[view.base, view.stride_bytes] for view, _ in sweep.writes}
-    read = {view: _source(view, constants, {**outputs, **inputs}) for view in views_of(sweep)}
+    outputs = {node.output: home(node.output) for node in nodes}
+    inputs = {name: home(name) for node in nodes for name in (*node.values, *((node.output,) if op_named(node.op).is_product else ()))}
+    written = {view: _value_at(view, outputs) for view, _ in sweep.writes}
+    read = {view: _source(view, constants, inputs, outputs) for view in views_of(sweep)}
     ops = [op for node in nodes for op in _ops(program, node)]
     values = tuple(dict.fromkeys(written.values()))
     first = min(view.shift_bytes for view, _ in sweep.writes) // BYTES_PER_NUMBER
@@ -137,9 +150,21 @@ def _row(program: Program, sweep: Sweep, nodes: Sequence[Node], home: Callable[[
     return _Row(sweep, values, title, written, read)
 
 
-def _source(view: View, constants: Mapping[int, str], values: Mapping[_Home, str]) -> str:
+def _source(view: View, constants: Mapping[int, str], inputs: Mapping[str, _Home], outputs: Mapping[str, _Home]) -> str:
     """Return the name of what is read at a view."""
-    return constants[view.base] if isinstance(view.base, int) else values[view.base, view.stride_bytes]
+    if isinstance(view.base, int):
+        return constants.get(view.base, NUMBERS)
+    return _value_at(view, inputs) or _value_at(view, outputs)
+
+
+def _value_at(view: View, homes: Mapping[str, _Home]) -> str:
+    """Return the value in whose columns a view begins, the narrowest of several; empty if there is none."""
+    found = [
+        (len(taken), name)
+        for name, (base, stride, taken) in homes.items()
+        if (base, stride) == (view.base, view.stride_bytes) and view.shift_bytes in taken
+    ]
+    return min(found)[1] if found else ""
 
 
 def _listing(row: _Row, found: Sequence[Decoded], pool: bytes, vectors: Vectors) -> Listing:

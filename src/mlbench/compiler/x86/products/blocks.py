@@ -314,7 +314,7 @@ def unrolled_for(vectors: Vectors, rows: int, width: int) -> int:
         return UNROLLED
     broadcasts = rows if width > 1 else 0
     step, cycles = accumulators + width + broadcasts, accumulators / 2
-    return next((steps for steps in (1, 2) if step + TURN / steps <= MOST_STARTED * cycles), UNROLLED)
+    return next((steps for steps in (2,) if step + TURN / steps <= MOST_STARTED * cycles), UNROLLED)
 
 
 @functools.cache
