@@ -16,10 +16,10 @@ import math
 import numpy as np
 import numpy.typing as npt
 
+from mlbench.arrays import aligned_bytes
 from mlbench.compiler.x86.caches import Caches, find_caches
 from mlbench.compiler.x86.encoding.isa import Vectors
 from mlbench.compiler.x86.products.microkernel import FLOAT_BYTES, Shape
-from mlbench.compiler.x86.products.pages import PAGES
 
 WIDEST = 4
 """Vectors of a panel at most."""
@@ -104,17 +104,14 @@ def _cycles(rows: int, inputs: int, columns: int, width: int, vectors: Vectors, 
 
 
 def pack(weight: Floats, width: int, vectors: Vectors) -> Floats:
-    """Return a weight (inputs, columns) in panels of `width` vectors; read-only, the shape is kept.
-
-    A vector may be read at the end, where the last vector of a row has fewer columns.
+    """Return a weight (inputs, columns) in panels of `width` vectors; read-only, the shape is kept, and a vector may be read at its end.
 
     A whole panel has its chunks one after the other, and in a chunk its vectors: all inputs of the first one, then all of the second. The
     last panel, if it is narrower, lies row after row.
     """
     inputs, columns = weight.shape
-    size = FLOAT_BYTES * inputs * columns
-    room = PAGES.take(size + (FLOAT_BYTES * vectors.lanes if columns % vectors.lanes else 0))
-    packed = room[:size].view(np.float32)
+    room = aligned_bytes(FLOAT_BYTES * inputs * columns + FLOAT_BYTES * vectors.lanes)
+    packed = room[: FLOAT_BYTES * inputs * columns].view(np.float32)
     for first in range(0, columns, width * vectors.lanes):
         last = min(first + width * vectors.lanes, columns)
         panel = packed[first * inputs : last * inputs]
