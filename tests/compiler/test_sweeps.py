@@ -13,7 +13,10 @@ from mlbench.compiler.pipeline import compile_graph
 from mlbench.compiler.schedule.printer import program_text
 from mlbench.compiler.schedule.program import FEATURES, ROWS, NodeSchedule
 from mlbench.compiler.schedule.verify import verify_program
-from mlbench.compiler.x86 import Product, Stage, find
+from mlbench.compiler.x86 import AVX2, Argument, Product, Stage, View, find
+from mlbench.compiler.x86.sweeps.elementwise import EMITS
+from mlbench.compiler.x86.sweeps.expressions import ANY_BIT, MAX, MIN, SUM, apply, read, reduce
+from mlbench.compiler.x86.sweeps.formula import Formula
 from mlbench.compiler.x86.sweeps.rowwise import Sweep
 from mlbench.errors import GraphError
 from mlbench.ir import Graph, Node, Step, frozen, interpret
@@ -128,3 +131,16 @@ def test_a_sweep_that_cannot_run_is_refused(steps: tuple[Step, ...], layout: str
     program = program_of(graph, nodes={"y": NodeSchedule(layout, swept=True)}, is_static=is_static)
     with pytest.raises(GraphError, match=message):
         verify_program(program)
+
+
+def test_a_sweep_whose_numbers_of_a_row_find_no_registers_does_not_fit() -> None:
+    """A power of numbers of the row takes registers beside those that are kept, though each loop over the columns has enough."""
+    x, target = (View(Argument(index), 4 * COLUMNS) for index in range(2))
+    result = read(x)
+    total, most, least, _ = numbers = [reduce(reduction, read(x)) for reduction in (SUM, MAX, MIN, ANY_BIT)]
+    for each in numbers:
+        result = apply(Formula.mul, result, each)
+    assert Sweep(COLUMNS, ((target, result),)).fits(AVX2)
+    angles = [apply(EMITS["sin"], each) for each in (total, most, least)]
+    angle = apply(lambda f, a, b, c, d: f.add(f.mul(a, b), f.mul(c, d)), *angles, apply(EMITS["power"], most, least))
+    assert not Sweep(COLUMNS, ((target, apply(Formula.mul, result, angle)),)).fits(AVX2)

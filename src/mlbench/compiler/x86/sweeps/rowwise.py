@@ -141,12 +141,8 @@ class _SweepWriter:
     def _once(self, level: int) -> None:
         """Compute and write the narrow expressions of a level, and keep those that a loop reads."""
         a = self._a
-        wanted = [each for each in self._kept if each.level == level and each.kind != "reduce"]
         writes = [(view, each) for view, each in self._sweep.writes if not each.is_wide and each.level == level]
-        f = Formula()
-        known: dict[Expression, int] = {}
-        roots = [self._narrow(f, each, known) for each in wanted]
-        allocated = allocate(f, roots)
+        wanted, roots, allocated = self._numbers(level)
         assert allocated.needed <= self._free, "more numbers of a row than registers"
         sources = {index: Mem(POINTERS[index], -self._moved[index]) for index in range(len(self._moved))}
         self._emitter.emit(allocated, Places(sources, [0], [0]))
@@ -155,6 +151,14 @@ class _SweepWriter:
         for view, each in writes:
             index = self._places[view]
             a.vstore_first(Mem(POINTERS[index], -self._moved[index]), kept_register(a, self._kept[each]))
+
+    def _numbers(self, level: int) -> tuple[list[Expression], list[int], Allocated]:
+        """Return the narrow expressions of a level that are computed, and the formula that computes them."""
+        wanted = [each for each in self._kept if each.level == level and each.kind != "reduce"]
+        f = Formula()
+        known: dict[Expression, int] = {}
+        roots = [self._narrow(f, each, known) for each in wanted]
+        return wanted, roots, allocate(f, roots)
 
     def _narrow(self, f: Formula, each: Expression, known: dict[Expression, int]) -> int:
         if each not in known:
@@ -174,8 +178,10 @@ class _SweepWriter:
     # --- loops over the columns ------------------------------------------------------------------------------------------------
 
     def fits(self) -> bool:
-        """Whether one vector of each loop finds registers."""
+        """Whether one vector of each loop finds registers, and what is computed for each row."""
         for level in range(self._last + 1):
+            if self._numbers(level)[-1].needed > self._free:
+                return False
             body = self._body(level)
             if body is not None and not body.width:
                 return False
