@@ -55,6 +55,8 @@ def missing(): return None
 PEERS = {
     "right": "def load(model, x, threads):\n    run = BaselineRunner(model).run\n    return lambda: run(x)\n",
     "wrong": "def load(model, x, threads):\n    run = BaselineRunner(model).run\n    return lambda: run(x) + 1\n",
+    "spoiling": "def load(model, x, threads):\n    run, given = BaselineRunner(model).run, x.copy()\n"
+    "    def call():\n        y = run(given)\n        given[:] = 1\n        return y\n    return call\n",
     "raising": "def load(model, x, threads):\n    raise LookupError('no kernel for this')\n",
     "picky": "def load(model, x, threads):\n    if len(x) == 2: os._exit(7)\n    run = BaselineRunner(model).run\n"
     "    return lambda: run(x)\n",
@@ -109,10 +111,11 @@ def test_ours_and_a_peer_are_measured(fake: Callable[..., dict[str, str | None]]
     assert found.ratio.processes == 2
 
 
-def test_a_wrong_output_is_never_timed(fake: Callable[..., dict[str, str | None]]) -> None:
-    """A peer whose output is off is a wrong row with the error, without times and bytes, and the others are measured."""
-    found = measured(fake("wrong", "right"))
-    wrong = found.outcomes["wrong"]
+@pytest.mark.parametrize("name", ["wrong", "spoiling"])
+def test_a_wrong_output_is_never_timed(fake: Callable[..., dict[str, str | None]], name: str) -> None:
+    """A peer whose output is off, in the second call alone too, is a wrong row with the error, without times and bytes."""
+    found = measured(fake(name, "right"), PeerEffort(1, 1))
+    wrong = found.outcomes[name]
     assert (wrong.state, wrong.time_s, wrong.peak_bytes) == (WRONG, None, None)
     assert not any(wrong.rounds_s)
     assert "the float64 reference gives" in wrong.detail

@@ -118,6 +118,8 @@ def _checked(module: str | None, cell: Cell, variant: str) -> tuple[Callable[[],
     built = time.perf_counter()
     result = call()
     end = time.perf_counter()
+    if end - built < LONG_S:
+        result = call()  # a runtime may keep something in the memory of its input, and be right in its first call alone
     try:
         agreement = check_outputs(cell, as_outputs(result), module or OURS)
     except WrongResultError as error:
