@@ -37,7 +37,7 @@ SO_FAR = "the total so far"
 _COUNT, _ROWS_LEFT = "rax", "rcx"
 _Home = tuple[object, int, range]
 """Where a value lies: its base, the bytes from row to row, and which of these it takes."""
-NUMBERS = "column numbers"
+NUMBERS = "column_numbers"
 """What is read that is no constant of the network: the whole numbers from 0 on, for the place of the largest of a row."""
 
 
@@ -117,7 +117,7 @@ def _home(program: Program, plan: MemoryPlan, arrays: Sequence[str], name: str) 
 
 
 def _parts(program: Program, concat: Node) -> int:
-    """Return how many sweeps compute a concatenation: one for each value that does not lie in its columns already, and one for the steps."""
+    """Return how many sweeps compute a concatenation: one for each value that lies elsewhere, and one for the steps."""
     return sum(program.home_of(value)[0] != concat.output for value in concat.values) + bool(program.swept_steps(concat))
 
 
