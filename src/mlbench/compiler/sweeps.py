@@ -17,6 +17,8 @@ from mlbench.ir import BYTES_PER_NUMBER, FloatArray, Graph, Node, Step, frozen, 
 
 Place = Callable[[str], View]
 """Where the rows of a value lie."""
+Computed = tuple[Stage, tuple[Node, ...]]
+"""A stage, and the nodes that it computes."""
 _ROW_WISE: Mapping[str, Callable[..., Expression]] = {"log_softmax": log_softmax, "layer_norm": layer_norm, "rms_norm": rms_norm}
 _PLACES = {"argmax": MAX, "argmin": MIN}
 _OWN = {*EMITS, *REDUCTIONS, *_ROW_WISE, *_PLACES, "softmax", "concat", "slice", "repeat_column", "gather"}
@@ -82,8 +84,10 @@ def sweeps_of(graph: Graph, node: Node, steps: Sequence[Step], place: Place) -> 
 
 def fused_sweeps(
     graph: Graph, items: Sequence[tuple[Node, Sequence[Step]]], place: Place, fits: Callable[[Sweep], bool]
-) -> tuple[Stage, ...]:
+) -> tuple[Computed, ...]:
     """Return the stages that compute nodes that follow each other; element-wise ones become one, whose values between stay in registers.
+
+    Each comes with the nodes that it computes.
 
     Args:
         graph: has the constants, and says who reads a value.
@@ -91,7 +95,7 @@ def fused_sweeps(
         place: says where a value lies.
         fits: says whether there are registers for a stage, and whether what it writes is apart from what it reads.
     """
-    made: list[Stage] = []
+    made: list[Computed] = []
     group: list[tuple[Node, Sequence[Step]]] = []
     fused: Sweep | None = None
     for item in items:
@@ -99,14 +103,18 @@ def fused_sweeps(
         if longer is not None and fits(longer):
             group, fused = [*group, item], longer
             continue
-        made += [fused] if fused is not None else []
+        made += _computed(fused, group)
         alone = _fused(graph, [item], place)
         if alone is not None and fits(alone):
             group, fused = [item], alone
         else:
-            made += sweeps_of(graph, *item, place)
+            made += [(stage, (item[0],)) for stage in sweeps_of(graph, *item, place)]
             group, fused = [], None
-    return (*made, fused) if fused is not None else tuple(made)
+    return (*made, *_computed(fused, group))
+
+
+def _computed(stage: Sweep | None, items: Sequence[tuple[Node, Sequence[Step]]]) -> list[Computed]:
+    return [] if stage is None else [(stage, tuple(node for node, _ in items))]
 
 
 def _fused(graph: Graph, items: Sequence[tuple[Node, Sequence[Step]]], place: Place) -> Sweep | None:

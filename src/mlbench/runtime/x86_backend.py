@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from mlbench.compiler.memory import MemoryPlan
 from mlbench.compiler.schedule.program import COLUMNS, ROWS, Program
-from mlbench.compiler.sweeps import fused_sweeps
+from mlbench.compiler.sweeps import Computed, fused_sweeps
 from mlbench.compiler.x86 import MOST_OPERANDS, STEPS, Arena, Argument, Product, Shape, Stage, Vectors, View, described, find
 from mlbench.compiler.x86.sweeps.rowwise import Sweep
 from mlbench.errors import GraphError
@@ -101,7 +101,12 @@ def _shape_of(program: Program, node: Node, vectors: Vectors) -> tuple[Shape, in
 
 
 def stages_of(program: Program, plan: MemoryPlan, addresses: Mapping[str, int], run: Run) -> tuple[Stage, ...]:
-    """Return the stages of a run: products, and sweeps that compute all else.
+    """Return the stages of a run: products, and sweeps that compute all else."""
+    return tuple(stage for stage, _ in computed_stages(program, plan, addresses, run))
+
+
+def computed_stages(program: Program, plan: MemoryPlan, addresses: Mapping[str, int], run: Run) -> tuple[Computed, ...]:
+    """Return the stages of a run, each with the nodes that it computes.
 
     Args:
         program: what runs.
@@ -123,7 +128,7 @@ def stages_of(program: Program, plan: MemoryPlan, addresses: Mapping[str, int], 
     sizes = {buffer.name: buffer.size_bytes for buffer in plan.buffers}
     homes = {index: range(addresses[name], addresses[name] + sizes[name]) for index, name in enumerate(run.arrays) if name in run.outputs}
     extents = _Extents(program.schedule.tile_rows, homes)
-    stages: list[Stage] = []
+    stages: list[Computed] = []
     waiting: list[tuple[Node, Sequence[Step]]] = []
 
     def fits(sweep: Sweep) -> bool:
@@ -136,7 +141,7 @@ def stages_of(program: Program, plan: MemoryPlan, addresses: Mapping[str, int], 
             if not extents.may_wait(waiting, product, place):
                 stages += fused_sweeps(graph, waiting, place, fits)
                 waiting = []
-            stages.append(product)
+            stages.append((product, (node,)))
         if schedule.swept:
             waiting.append((node, program.swept_steps(node)))
     return (*stages, *fused_sweeps(graph, waiting, place, fits))

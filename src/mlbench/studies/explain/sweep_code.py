@@ -20,14 +20,11 @@ from mlbench.compiler.schedule.program import Program
 from mlbench.compiler.x86 import Arena, Argument, Vectors, View
 from mlbench.compiler.x86.counts.decoding import REGISTERS
 from mlbench.compiler.x86.stages import Writer
-from mlbench.compiler.x86.sweeps.elementwise import EMITS
-from mlbench.compiler.x86.sweeps.expressions import below
-from mlbench.compiler.x86.sweeps.lookup import Lookup
 from mlbench.compiler.x86.sweeps.rowwise import POINTERS, Sweep, views_of
 from mlbench.compiler.x86.sweeps.vectorize import POOL
 from mlbench.ir import BYTES_PER_NUMBER, Node, op_named
 from mlbench.results.listing import Instruction, Listing
-from mlbench.runtime.x86_backend import runs_of, stages_of
+from mlbench.runtime.x86_backend import computed_stages, runs_of
 from mlbench.studies.explain.disassembly import PLAIN, Decoded, decoded, loops_of
 from mlbench.studies.explain.meanings import copies, meaning_of
 
@@ -86,24 +83,13 @@ def _one_row(found: Sequence[Decoded], code: bytes) -> tuple[int, int, bytes]:
 
 def _rows(program: Program) -> Iterator[_Row]:
     """Give the sweeps of a program in order. A buffer has several values, one after the other, so the place alone is not the name."""
-    graph, plan = program.graph, plan_memory(program)
+    plan = plan_memory(program)
     offsets = {buffer.name: buffer.offset for buffer in plan.buffers}
     for run in runs_of(program, plan):
-        homes = functools.partial(_home, program, plan, run.arrays)
-        waiting = [node for node in graph.nodes[run.first : run.last] if program.of(node).swept]
-        parts = 0
-        for stage in stages_of(program, plan, offsets, run):
-            if isinstance(stage, Lookup):
-                place = next(number for number, node in enumerate(waiting) if node.op == "gather")
-                waiting = waiting[:place] + waiting[place + (not program.swept_steps(waiting[place])) :]
-            if not isinstance(stage, Sweep):
-                continue
-            count = _computed(program, stage, waiting)
-            nodes = waiting[:count]
-            parts += 1
-            if nodes[-1].op != "concat" or parts == _parts(program, nodes[-1]):
-                waiting, parts = waiting[count:], 0
-            yield _row(program, stage, nodes, homes)
+        home = functools.partial(_home, program, plan, run.arrays)
+        for stage, nodes in computed_stages(program, plan, offsets, run):
+            if isinstance(stage, Sweep):
+                yield _row(program, stage, nodes, home)
 
 
 def _home(program: Program, plan: MemoryPlan, arrays: Sequence[str], name: str) -> _Home:
@@ -114,21 +100,6 @@ def _home(program: Program, plan: MemoryPlan, arrays: Sequence[str], name: str) 
     home, first = program.home_of(name)
     columns = range(BYTES_PER_NUMBER * first, BYTES_PER_NUMBER * (first + graph.columns_of(name)))
     return base, BYTES_PER_NUMBER * graph.columns_of(home), columns
-
-
-def _parts(program: Program, concat: Node) -> int:
-    """Return how many sweeps compute a concatenation: one for each value that lies elsewhere, and one for the steps."""
-    return sum(program.home_of(value)[0] != concat.output for value in concat.values) + bool(program.swept_steps(concat))
-
-
-def _computed(program: Program, sweep: Sweep, waiting: Sequence[Node]) -> int:
-    """Return how many of the nodes a sweep computes: of element-wise ones as many as it has ops, of others one."""
-    ops = sum(each.kind == "apply" for each in below([written for _, written in sweep.writes]))
-    for count, node in enumerate(waiting, start=1):
-        ops -= len(_ops(program, node))
-        if ops <= 0 or not (node.op in EMITS or node.op == "repeat_column" or op_named(node.op).is_product):
-            return count
-    return len(waiting)
 
 
 def _ops(program: Program, node: Node) -> list[str]:
@@ -158,13 +129,13 @@ def _source(view: View, constants: Mapping[int, str], inputs: Mapping[str, _Home
 
 
 def _value_at(view: View, homes: Mapping[str, _Home]) -> str:
-    """Return the value in whose columns a view begins, the narrowest of several; empty if there is none."""
+    """Return the value in whose columns a view begins, the narrowest, and the last of those in the same place; empty if there is none."""
     found = [
-        (len(taken), name)
-        for name, (base, stride, taken) in homes.items()
+        (len(taken), -number, name)
+        for number, (name, (base, stride, taken)) in enumerate(homes.items())
         if (base, stride) == (view.base, view.stride_bytes) and view.shift_bytes in taken
     ]
-    return min(found)[1] if found else ""
+    return min(found)[2] if found else ""
 
 
 def _listing(row: _Row, found: Sequence[Decoded], pool: bytes, vectors: Vectors) -> Listing:
