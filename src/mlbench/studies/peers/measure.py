@@ -33,7 +33,7 @@ from mlbench.studies.subjects import Subject
 PROCESSES = 5
 ROUNDS = 15
 TURN_S = 3e-3
-WARM_UP_S = 1e-3
+WARM_UP_S = 2e-3
 ROUNDS_S = 3.0
 """Time for the rounds of a cell in one set of processes; cells with long calls get fewer rounds."""
 LEAST_ROUNDS = 3
