@@ -44,7 +44,9 @@ COMMANDS = {
     "run": Command(("--no-digits", *SMALL), RESULT_FILE, lambda found: numbers([each.case["cell"] for each in found.measurements])),
     "ablation": Command(SMALL, ABLATION_FILE, lambda found: numbers([each.cell for each in found.ablations])),
     "roofline": Command(("--no-digits", *SMALL), ROOFLINE_FILE, lambda found: numbers([each.case[3:] for each in found.distances])),
-    "peers": Command(("--only", "xla", "--shapes", "64-64-10"), PEERS_FILE, lambda found: numbers([each.name for each in found.cells])),
+    "peers": Command(
+        ("--only", "xla", "--shapes", "64-64-10", "--rules"), PEERS_FILE, lambda found: numbers([each.name for each in found.cells])
+    ),
 }
 
 
@@ -75,7 +77,9 @@ class Study:
         self.measure(cell.batch)
         return distance(f"baseline-{cell.id}"), distance(f"optimized-{cell.id}")
 
-    def peers(self, cells: Sequence[Cell], modules: object, effort: object, known: Mapping[str, PeerCell]) -> Iterator[PeerCell]:
+    def peers(
+        self, cells: Sequence[Cell], modules: object, effort: object, known: Mapping[str, PeerCell], *__: object
+    ) -> Iterator[PeerCell]:
         """Stand for the measuring of peers."""
         for batch in (cell.batch for cell in cells):
             found = peer_cell(batch, mlbench=10.0, xla=20.0)

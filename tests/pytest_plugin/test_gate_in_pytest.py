@@ -16,7 +16,7 @@ from mlbench.measure.footprint import has_memray
 from mlbench.pytest_plugin.recorder import Recorder
 from mlbench.report.github import SUMMARY_VARIABLE
 from mlbench.results import load, save
-from support.quick_runs import QUICK_RUNS, run_here
+from support.quick_runs import QUICK_RUNS
 from support.saved_results import case, result
 
 QUICK = ("-q", "-p", "no:cacheprovider", "--benchmark-max-time=0.002", "--benchmark-min-rounds=2", "--benchmark-storage=store")
@@ -85,13 +85,12 @@ def stubs(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(folder), *([path] if path else [])]))
     monkeypatch.setenv("PYTEST_ADDOPTS", QUICK_RUNS)
     monkeypatch.delenv(SUMMARY_VARIABLE, raising=False)
-    monkeypatch.syspath_prepend(folder)
     (pytester.path / "loose.toml").write_text(LOOSE)
 
 
 def run(pytester: pytest.Pytester, *options: str) -> pytest.RunResult:
     """Run the inner suite with loose latencies."""
-    return run_here(pytester, *QUICK, *STEADY, "--mlbench-tolerances=loose.toml", *options)
+    return pytester.runpytest_subprocess(*QUICK, *STEADY, "--mlbench-tolerances=loose.toml", *options)
 
 
 SAVED: list[str] = []
@@ -104,7 +103,7 @@ def baseline(pytester: pytest.Pytester) -> Path:
     pytester.makepyfile(test_mine=SUITE)
     path = pytester.path / "before.json"
     if not SAVED:
-        assert run_here(pytester, *QUICK, *STEADY, f"--benchmark-json={path}").ret == 0
+        assert pytester.runpytest_subprocess(*QUICK, *STEADY, f"--benchmark-json={path}").ret == 0
         SAVED.append(path.read_text(encoding="utf-8"))
     path.write_text(SAVED[0], encoding="utf-8")
     return path
@@ -116,8 +115,8 @@ def saved(path: Path) -> Any:
 
 
 def test_the_same_suite_passes(pytester: pytest.Pytester, baseline: Path) -> None:
-    """Exit status 0, and the verdicts end the report, in a process of its own as at a user's."""
-    ran = pytester.runpytest_subprocess(*QUICK, *STEADY, "--mlbench-tolerances=loose.toml", "--mlbench-gate=before.json")
+    """Exit status 0, and the verdicts end the report."""
+    ran = run(pytester, "--mlbench-gate=before.json")
     ran.stdout.fnmatch_lines(["*= mlbench gate =*", "pass: 2 rows: 2 pass"])
     assert ran.ret == 0
 

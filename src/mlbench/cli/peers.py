@@ -85,7 +85,7 @@ def add(commands: Commands) -> None:
     )  # fmt: skip
     parser.add_argument(
         "--builds", type=Path, metavar="FOLDER",
-        help="keep what compilers make here, for later runs and --resume (default: until this run ends)",
+        help="keep what compilers make here, for later runs and resumed ones (default: until this run ends)",
     )  # fmt: skip
     add_places(parser)
     parser.add_argument("--compare", type=Path, nargs=2, metavar="FILE", help="measure nothing; print how two saved runs differ")
@@ -175,7 +175,11 @@ def _nothing(lacking: Mapping[str, str], only: Sequence[str] | None) -> str:
         return (
             f"no other runtime is installed; the fastest one to get is onnxruntime ({INSTALL}), and all of them are mlbench's extra 'peers'"
         )
-    reasons = "; ".join(f"{name}: {reason}" for name, reason in lacking.items() if only or reason.startswith(CANNOT_TAKE))
+    alike: dict[str, list[str]] = {}
+    for name, reason in lacking.items():
+        if only or reason.startswith(CANNOT_TAKE):
+            alike.setdefault(reason, []).append(name)
+    reasons = "; ".join(f"{', '.join(names)}: {reason}" for reason, names in alike.items())
     return f"no runtime can be measured against ours here; {reasons}"
 
 

@@ -21,9 +21,8 @@ from mlbench.compiler.x86.sweeps.vectorize import MOST_VECTORS, POOL, Emitter, P
 FLOAT_BYTES = 4
 POINTERS = (RSI, RDI, RDX, R8, R9, R10, R11, R12, R13, R14)
 """Registers with the addresses of what is read and written."""
-MOST_PLACES = len(POINTERS)
-MOST_KEPT = 6
-"""Numbers of a row that stay in registers."""
+MOST_PLACES, MOST_KEPT = len(POINTERS), 6
+"""Views that a sweep reads and writes at most, and numbers of a row that stay in registers."""
 _IDENTITIES = {SUM: 0, MAX: 0xFF800000, MIN: 0x7F800000, ANY_BIT: 0}
 
 
