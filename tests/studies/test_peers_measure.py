@@ -383,7 +383,7 @@ def test_turns_go_forwards_and_backwards() -> None:
     diary = Diary()
     times, lost = turns(diary, {"a": 1e-3, "b": 1e-4, "c": 1.0}, PeerEffort(rounds=2, turn_s=3e-3))
     assert [name for name, _, _ in diary.turns[:12]] == ["a", "b", "c", "c", "b", "a", "b", "c", "a", "a", "c", "b"]
-    assert {name: (calls, warm_ups) for name, calls, warm_ups in diary.turns} == {"a": (3, 1), "b": (30, 10), "c": (1, 1)}
+    assert {name: (calls, warm_ups) for name, calls, warm_ups in diary.turns} == {"a": (3, 2), "b": (30, 20), "c": (1, 1)}
     assert times == {"a": (2.0, 2.0), "b": (2.0, 2.0), "c": (2.0, 2.0)}
     assert lost == {}
 
