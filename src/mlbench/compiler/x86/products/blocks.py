@@ -24,6 +24,7 @@ from mlbench.compiler.x86.stages import FRAME_BASE, SCRATCH, Family, Writer
 
 STEP = RCX
 """Register that has the bytes to go on with each k in the lines that a block asks for, where it asks for any."""
+HALVED = UNROLLED // 2
 TURN = 3
 """What a turn of a block's loop starts beside its steps: two additions, and a subtraction with its jump as one."""
 MOST_STARTED = 3.5
@@ -306,15 +307,15 @@ def unrolled_for(vectors: Vectors, rows: int, width: int) -> int:
     """Return the steps of k in one turn of a block's loop.
 
     With AVX2, 6 rows by 2 vectors lose 2 % with half the steps (Zen 3). With AVX-512, two multiply-adds take a cycle and 16 lanes each, and
-    a block takes as few steps as leave them the slowest part of its loop. Fewer than IN_FLIGHT accumulators are there several times, for
-    one k each.
+    a block takes half of the steps where these leave them the slowest part of its loop. Fewer than IN_FLIGHT accumulators are there several
+    times, for one k each.
     """
     accumulators = rows * width
     if not vectors.has_masks or accumulators < IN_FLIGHT:
         return UNROLLED
     broadcasts = rows if width > 1 else 0
     step, cycles = accumulators + width + broadcasts, accumulators / 2
-    return next((steps for steps in (2,) if step + TURN / steps <= MOST_STARTED * cycles), UNROLLED)
+    return HALVED if step + TURN / HALVED <= MOST_STARTED * cycles else UNROLLED
 
 
 @functools.cache
