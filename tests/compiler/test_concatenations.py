@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from mlbench.compiler.memory import check_plan, plan_memory
+from mlbench.compiler.memory.traffic import Traffic, traffic_of
 from mlbench.compiler.pipeline import compile_graph
 from mlbench.compiler.schedule.printer import program_text
 from mlbench.compiler.schedule.program import Program
@@ -16,7 +17,7 @@ from mlbench.compiler.schedule.verify import verify_program
 from mlbench.compiler.x86 import find
 from mlbench.compiler.x86.sweeps.rowwise import Sweep
 from mlbench.errors import GraphError, PlanError
-from mlbench.ir import Graph, Node, frozen, interpret
+from mlbench.ir import BYTES_PER_NUMBER, Graph, Node, frozen, interpret
 from mlbench.models.zoo import load_zoo
 from mlbench.runtime import OptimizedRunner, check_result
 from mlbench.runtime.x86_backend import stages_of, whole_run
@@ -81,6 +82,17 @@ def test_operands_are_written_where_they_belong(graph: Graph, outputs: tuple[str
         found: Any = runner.run(*xs[: len(graph.inputs)])
         for one, exact in zip(found if len(outputs) > 1 else (found,), interpret(graph, xs[: len(graph.inputs)]), strict=True):
             np.testing.assert_allclose(one, exact, rtol=1e-4, atol=1e-5)
+
+
+def test_the_traffic_of_a_concatenation_is_what_is_copied() -> None:
+    """Of 8 rows only the columns of the input are read and written; where every operand is copied, all of them."""
+    program = program_of(BRANCHES)
+    joined = next(node for node in program.graph.nodes if node.op == "concat")
+    copied = BYTES_PER_NUMBER * 8 * INPUTS
+    assert traffic_of(program, joined) == Traffic(copied, copied)
+    apart = program.scheduled(nodes={name: replace(each, within="") for name, each in program.schedule.nodes.items()})
+    whole = BYTES_PER_NUMBER * 8 * joined.columns
+    assert traffic_of(apart, joined) == Traffic(whole, whole)
 
 
 @pytest.mark.parametrize("threads", [1, 2])

@@ -3,7 +3,8 @@
 It is a count and no measurement. A node reads its values and its constants and writes its result; each step of an epilogue that NumPy runs
 reads and writes the result once more. A step inside generated code works in registers and moves its constant alone; a sweep
 behind a product goes over the result once for all its steps. A constant is read once
-for each tile. Scratch of kernels is left out, so a kernel of several passes moves more than this.
+for each tile. A concatenation moves nothing of what was written into its columns already. Scratch of kernels is left out, so a kernel of
+several passes moves more than this.
 """
 
 from __future__ import annotations
@@ -33,8 +34,10 @@ def traffic_of(program: Program, node: Node) -> Traffic:
     """Return what a node of a program moves."""
     graph, schedule, mine = program.graph, program.schedule, program.of(node)
     rows, tiles = schedule.max_batch, math.ceil(schedule.max_batch / schedule.tile_rows)
-    result = BYTES_PER_NUMBER * rows * node.columns
-    values = BYTES_PER_NUMBER * rows * sum(map(graph.columns_of, node.values)) * mine.parts
+    nodes = schedule.nodes
+    there = sum(graph.columns_of(value) for value in node.values if value in nodes and nodes[value].within == node.output)
+    result = BYTES_PER_NUMBER * rows * (node.columns - there)
+    values = BYTES_PER_NUMBER * rows * (sum(map(graph.columns_of, node.values)) - there) * mine.parts
     constants = [
         schedule.packed.get(mine.packed, graph.constants[name]) if mine.packed else graph.constants[name] for name in node.operands
     ]
