@@ -29,7 +29,6 @@ from mlbench.compiler.x86 import (
     Caches,
     Product,
     Shape,
-    Stored,
     Team,
     Vectors,
     View,
@@ -37,8 +36,7 @@ from mlbench.compiler.x86 import (
     pack,
 )
 from mlbench.compiler.x86.body import code_of_plan
-from mlbench.compiler.x86.encoding.assembler import RAX, RBX, RCX, RSI, RSP, Label, Mem
-from mlbench.compiler.x86.encoding.isa import VectorAssembler
+from mlbench.compiler.x86.encoding.assembler import RAX, RCX, RSI, Label, Mem
 from mlbench.compiler.x86.products.blocks import heights_of
 from mlbench.compiler.x86.products.gemm import CHUNK_INPUTS, split_rows
 from mlbench.compiler.x86.products.microkernel import STEPS
@@ -310,48 +308,6 @@ def test_a_call_may_bring_several_arrays() -> None:
         run(body, [x, y, z, w], rows)
         np.testing.assert_allclose(y, x.astype(np.float64) @ weights[0], rtol=1e-4, atol=1e-4)
         np.testing.assert_allclose(w, z.astype(np.float64) @ weights[1], rtol=1e-4, atol=1e-4)
-
-
-@dataclass(frozen=True, slots=True)
-class AddRow:
-    """Adds a row to each block after it was stored, number after number."""
-
-    row: int
-
-    def emit(self, a: VectorAssembler, block: Stored) -> None:
-        """Put the code; masks are left alone, a vector at a time through the stack."""
-        for column in range(block.lanes):
-            a.mov_number(RAX, self.row + 4 * column)
-            a.add(RAX, block.panel_bytes)
-            a.vbroadcast(0, Mem(RAX))
-            for row in range(block.rows):
-                at = Mem(block.result.base, block.result.shift + row * block.stride_bytes + 4 * column)
-                a.vbroadcast(1, at)
-                a.vadd(1, 1, 0)
-                a.lea(RSP, Mem(RSP, -64))
-                a.vstore(Mem(RSP), 1)
-                a.load32(RBX, Mem(RSP))
-                a.lea(RSP, Mem(RSP, 64))
-                a.store32(at, RBX)
-
-
-@needs_code
-@pytest.mark.parametrize("vectors", HERE, ids=lambda each: each.name)
-@pytest.mark.parametrize("inputs", [20, 2 * CHUNK_INPUTS, CHUNK_INPUTS + 20])
-@pytest.mark.parametrize("threads", [1, 3])
-def test_code_may_follow_each_block(vectors: Vectors, inputs: int, threads: int) -> None:
-    """It runs once for each number of the result, and knows which column it is at."""
-    weight, row, x = random(inputs, 45), random(45, seed=1), random(30, inputs, seed=2)
-    packed = pack(weight, 2, vectors)
-    product = Product(
-        Shape(inputs, 45, 2, ()), address(packed), (), rows_of(Argument(0), inputs), rows_of(Argument(1), 45), AddRow(address(row))
-    )
-    team = Team(threads) if threads > 1 else None
-    body = Body(vectors, BodyPlan((product,), (4 * inputs, 4 * 45), 16, alone_rows=0), team=team)
-    for rows in (1, 9, 16, 30):
-        y = np.zeros((rows, 45), np.float32)
-        run(body, [x, y], rows)
-        np.testing.assert_allclose(y, x[:rows].astype(np.float64) @ weight + row, rtol=1e-3, atol=1e-3)
 
 
 # --- teams --------------------------------------------------------------------------------------------------------------

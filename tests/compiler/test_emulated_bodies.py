@@ -9,10 +9,8 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from mlbench.compiler.x86 import AVX512, Arena, Argument, BodyPlan, Product, Shape, Stored, View, pack
+from mlbench.compiler.x86 import AVX512, Arena, Argument, BodyPlan, Product, Shape, View, pack
 from mlbench.compiler.x86.body import code_of_plan
-from mlbench.compiler.x86.encoding.assembler import RAX, RBX, Mem
-from mlbench.compiler.x86.encoding.isa import VectorAssembler
 from mlbench.compiler.x86.products import blocks, gemm
 from mlbench.compiler.x86.stages import DONE, Stage
 from mlbench.compiler.x86.sweeps.expressions import SUM, apply, read, reduce, spread
@@ -46,11 +44,11 @@ class Linear:
     operands: tuple[Floats, ...]
     packed: Floats
 
-    def stage(self, source: View, target: View, post: blocks.Post | None = None) -> Product:
+    def stage(self, source: View, target: View) -> Product:
         """Return it as a stage."""
         inputs, columns = self.weight.shape
         shape = Shape(inputs, columns, self.width, self.steps)
-        return Product(shape, address(self.packed), tuple(map(address, self.operands)), source, target, post)
+        return Product(shape, address(self.packed), tuple(map(address, self.operands)), source, target)
 
     def exact(self, x: npt.NDArray[np.floating]) -> Wide:
         """Return in float64 what it makes of a value."""
@@ -176,33 +174,6 @@ def test_views_may_be_columns_of_a_wider_array() -> None:
         y = run(body, guarded(wide[:rows]), 29)
         np.testing.assert_allclose(y[:, 3:22], product.exact(wide[:rows, 7:12]), rtol=1e-5, atol=1e-5)
         assert np.isnan(np.delete(y, np.s_[3:22], axis=1)).all()
-
-
-@dataclass(frozen=True, slots=True)
-class Negate:
-    """Changes the sign of each number of a block after it was stored."""
-
-    def emit(self, a: VectorAssembler, block: Stored) -> None:
-        """Put the code: one number at a time, by its highest bit."""
-        for row in range(block.rows):
-            for column in range(block.lanes):
-                at = Mem(block.result.base, block.result.shift + row * block.stride_bytes + 4 * column)
-                a.load32(RAX, at)
-                a.mov_number(RBX, 1 << 31)
-                a.add(RAX, RBX)
-                a.store32(at, RAX)
-
-
-@pytest.mark.parametrize("inputs", [3, 9])
-def test_code_may_follow_each_block(inputs: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It runs once for each number of the result, behind the last chunk."""
-    for module in (blocks, gemm):
-        monkeypatch.setattr(module, "CHUNK_INPUTS", 4)
-    product = linear(inputs, 19, 1, "add")
-    body = emulator([product.stage(rows_of(Argument(0), inputs), rows_of(Argument(1), 19), Negate())], inputs, 19, 16)
-    for rows in (1, 15):
-        x = numbers(rows, inputs, seed=rows)
-        np.testing.assert_allclose(run(body, x, 19), -product.exact(x), rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize(("columns", "width", "most"), [(64, 2, 9500), (10, 1, 6300), (48, 3, 6000), (128, 4, 4200)], ids=str)

@@ -16,7 +16,6 @@ from mlbench.compiler.x86.cpu import find
 from mlbench.compiler.x86.encoding.executable import Code, code_of, known_of
 from mlbench.compiler.x86.encoding.isa import AVX2, AVX512, Vectors
 from mlbench.compiler.x86.layout import IS_READABLE
-from mlbench.compiler.x86.products.blocks import Post, Stored
 from mlbench.compiler.x86.products.gemm import MOST_SIZE, best_width, described, pack
 from mlbench.compiler.x86.products.microkernel import MOST_OPERANDS, STEPS, Shape
 from mlbench.compiler.x86.products.product import Product
@@ -50,12 +49,10 @@ __all__ = [
     "Code",
     "Guard",
     "Own",
-    "Post",
     "Product",
     "Results",
     "Shape",
     "Stage",
-    "Stored",
     "Team",
     "Vectors",
     "View",

@@ -12,7 +12,6 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Protocol
 
 from mlbench.compiler.x86.caches import Caches
 from mlbench.compiler.x86.encoding.assembler import R8, R9, R11, RAX, RBX, RCX, RDX, Label, Mem
@@ -31,35 +30,6 @@ MOST_STARTED = 3.5
 """Instructions that a loop may start in each cycle, of the four that the narrowest core with AVX-512 starts (Skylake)."""
 SHARING_BLOCKS = 2
 """Blocks that share a panel at least, where there are several."""
-
-
-@dataclass(frozen=True, slots=True)
-class Stored:
-    """A block that was just stored.
-
-    Attributes:
-        result: where its first number lies.
-        stride_bytes: from row to row.
-        rows: how many it has.
-        lanes: columns it has.
-        panel_bytes: where 64 bits in the frame say how many bytes the block's first column lies behind the first column of the result.
-    """
-
-    result: Mem
-    stride_bytes: int
-    rows: int
-    lanes: int
-    panel_bytes: Mem
-
-
-class Post(Protocol):
-    """Code that runs after a block was stored, while it is in the first cache.
-
-    It may change rax, rbx and all vector registers but the one that holds the mask. It gives every other register back as it was.
-    """
-
-    def emit(self, a: VectorAssembler, block: Stored) -> None:
-        """Put the code, which is the same for equal blocks; a `Post` can be hashed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +89,7 @@ class Slots:
 
 
 WHOLE, RAGGED = Slots(0), Slots(6)
-PANEL_BYTES, PANELS_LEFT, ADDS, ENDS, STEP_BYTES = map(_word, range(12, 17))
+PANELS_LEFT, ADDS, ENDS, STEP_BYTES = map(_word, range(12, 16))
 
 
 class Cut:
@@ -179,11 +149,10 @@ class Routines:
     Args:
         writer: of the body.
         cut: of the product.
-        post: what runs after each block.
     """
 
-    def __init__(self, writer: Writer, cut: Cut, post: Post | None) -> None:
-        self._writer, self._cut, self._post = writer, cut, post
+    def __init__(self, writer: Writer, cut: Cut) -> None:
+        self._writer, self._cut = writer, cut
         self._most_rows = writer.most_rows
         self.has_many = writer.most_rows > cut.panel.most
 
@@ -242,7 +211,7 @@ class Routines:
         vectors, routines = self._writer.a.vectors, []
         for height in heights:
             asked = self._cut.asked_bytes(panel, height if is_one else None)
-            key = _Key(vectors, self._cut.shape, panel, kind, asked, self._post)
+            key = _Key(vectors, self._cut.shape, panel, kind, asked)
             routines += self._writer.routines(key, [height], partial(_family, key))
         self._writer.a.lea_label(RAX, self._writer.table([*routines, routines[-1]]))
 
@@ -256,7 +225,6 @@ class _Key:
     panel: Panel
     kind: Kind
     asked: int
-    post: Post | None
 
 
 @functools.lru_cache(maxsize=256)
@@ -281,7 +249,7 @@ def _family(key: _Key, heights: tuple[int, ...]) -> Family:
 def _put_routine(a: VectorAssembler, key: _Key, height: int, shared: Shared | None) -> None:
     """Put the code that computes r11 blocks of a height, one below the other."""
     shape, panel, kind = key.shape, key.panel, key.kind
-    again, stored = Label(), Label()
+    again = Label()
     a.put(again)
     unrolled = unrolled_for(a.vectors, height, panel.width)
     lines = math.ceil(unrolled * key.asked / LINE_BYTES)
@@ -289,14 +257,6 @@ def _put_routine(a: VectorAssembler, key: _Key, height: int, shared: Shared | No
     ends = ENDS if kind.ends is None else kind.ends
     chunk = Chunk(kind.inputs, adds, ends, lines, STEP, unrolled)
     BlockWriter(a, shape, chunk, Block(height, panel.width), panel.last_lanes, shared).write()
-    if key.post is not None and kind.ends is not False:
-        if kind.ends is None:
-            a.load32(RAX, ENDS)
-            a.cmp_number(RAX, 0)
-            a.jump_if("e", stored)
-        result = Mem(R9, -shape.result_bytes * height)
-        key.post.emit(a, Stored(result, shape.result_bytes, height, panel.row_bytes // FLOAT_BYTES, PANEL_BYTES))
-        a.put(stored)
     a.sub_number(R11, 1)
     a.jump_if("ne", again)
     a.ret()

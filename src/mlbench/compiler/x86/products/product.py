@@ -18,7 +18,6 @@ from mlbench.compiler.x86.encoding.assembler import R8, R9, R11, R14, RAX, RCX, 
 from mlbench.compiler.x86.products.blocks import (
     ADDS,
     ENDS,
-    PANEL_BYTES,
     PANELS_LEFT,
     RAGGED,
     STEP,
@@ -27,7 +26,6 @@ from mlbench.compiler.x86.products.blocks import (
     Cut,
     Kind,
     Panel,
-    Post,
     Routines,
     Slots,
 )
@@ -46,7 +44,6 @@ class Product:
         operands: addresses of what the steps read.
         source: the value.
         target: the result.
-        post: what runs after each block.
     """
 
     shape: Shape
@@ -54,7 +51,6 @@ class Product:
     operands: tuple[int, ...]
     source: View
     target: View
-    post: Post | None = None
 
     @property
     def weight_bytes(self) -> int:
@@ -82,7 +78,7 @@ class _ProductWriter:
     def __init__(self, writer: Writer, product: Product, cut: Cut, panels: tuple[int, int]) -> None:
         self._writer, self._a = writer, writer.a
         self._product, self._cut = product, cut
-        self._routines = Routines(writer, cut, product.post)
+        self._routines = Routines(writer, cut)
         self._first, end = panels
         self._ragged = cut.ragged if end == cut.panels else None
         self._whole = end - self._first - (self._ragged is not None)
@@ -130,9 +126,6 @@ class _ProductWriter:
         a.mov_number(RDX, product.weight)
         for register, address in zip(OPERANDS, product.operands, strict=False):
             a.mov_number(register, address)
-        if product.post is not None:
-            a.mov_number(RAX, 0)
-            a.store(PANEL_BYTES, RAX)
         self._forward(self._first, self._first * self._panel_bytes)
 
     def _by_panels(self) -> None:
@@ -246,7 +239,3 @@ class _ProductWriter:
             for register in itertools.islice(operands, STEPS[name]):
                 if name != "leaky_relu":
                     a.add_distance(register, step)
-        if self._product.post is not None:
-            a.load(RAX, PANEL_BYTES)
-            a.add_number(RAX, step)
-            a.store(PANEL_BYTES, RAX)
