@@ -38,10 +38,12 @@ from mlbench.compiler.x86.team.affinity import emit_core, emit_parting
 from mlbench.compiler.x86.team.shared import at, cores_of, of, shared_by
 from mlbench.errors import CrewError
 
-LOOKS, PATIENCE = 200, 50
-"""Looks at a word before a thread lets others run, with their pauses some 10 us, and how often it does so before it sleeps. Whoever is
+LOOKS, PATIENCE = 4000, 5
+"""Looks at a word before a thread lets others run, with their pauses some 100 us, and how often it does so before it sleeps. Whoever is
 waited for may be waiting for this very core: without letting it run, a wait lasted until the scheduler's next tick, milliseconds. Where
-there are fewer cores than threads, that is always so, and one look is enough."""
+there are fewer cores than threads, that is always so, and one look is enough. Elsewhere a thread that lets others run too early loses its
+core for as long, to whatever is busy there: another process, or the threads of a BLAS, which spin for 0.1 s after a product. With 200 looks
+a call of 4 us took 900 us on average beside one busy process, and with 4000 it takes 5 us (`scripts/busy_cores.py`, policy, Zen 3)."""
 START_S, START_PAUSE_S, END_S = 30.0, 2e-5, 5.0
 _FUTEX, _SCHED_YIELD, _GETTID, _TGKILL = 202, 24, 186, 234
 _NO_SUCH_THREAD = -3
