@@ -15,7 +15,7 @@ import pytest
 
 from mlbench.compiler.schedule.schedule import Schedule
 from mlbench.errors import WorkerError
-from mlbench.measure import Environment, Worker, has_memray
+from mlbench.measure import SPIN_S, Environment, Worker, has_memray
 from mlbench.models import Model
 from mlbench.results.peers import FAILED, MEASURED, OURS, SLOW, WRONG, PeerCell
 from mlbench.studies.autotune import tune
@@ -410,4 +410,4 @@ def test_where_nothing_can_be_stopped_there_is_a_pause(fake: Callable[..., dict[
     monkeypatch.setattr("mlbench.studies.peers.measure.time.sleep", pauses.append)
     with Processes(fake("right"), 2) as processes:
         processes.prepare("right", dataclasses.replace(TINY, threads=2))
-    assert pauses == [peering.PAUSE_S]
+    assert pauses == [SPIN_S]

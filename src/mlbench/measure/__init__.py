@@ -3,7 +3,7 @@
 from mlbench.measure.footprint import Footprint, footprint, has_memray, held_bytes, record, render_flame_graph
 from mlbench.measure.latency import ArmTimes, time_interleaved
 from mlbench.measure.objects import closed_over, object_bytes
-from mlbench.measure.rounds import interleaved
+from mlbench.measure.rounds import SPIN_S, interleaved
 from mlbench.measure.system.caches import Caches, caches, eviction_bytes, eviction_text, evictor
 from mlbench.measure.system.environment import Environment, describe, environment, kernel_key
 from mlbench.measure.worker import FRESH_HEAP, HEAPS, WARM_HEAP, Worker
@@ -11,6 +11,7 @@ from mlbench.measure.worker import FRESH_HEAP, HEAPS, WARM_HEAP, Worker
 __all__ = [
     "FRESH_HEAP",
     "HEAPS",
+    "SPIN_S",
     "WARM_HEAP",
     "ArmTimes",
     "Caches",

@@ -26,7 +26,7 @@ from mlbench.compiler.schedule.schedule import Schedule, schedule_from_json, sch
 from mlbench.compiler.schedule.search import best_schedule, check_findable
 from mlbench.errors import ModelError
 from mlbench.ir import FloatArray, Graph
-from mlbench.measure import kernel_key, time_interleaved
+from mlbench.measure import SPIN_S, kernel_key, time_interleaved
 from mlbench.measure.stats import median
 from mlbench.models import Model, Network
 from mlbench.runtime import OptimizedRunner
@@ -39,7 +39,6 @@ TRIAL_S, TURN_S = 1e-4, 3e-4
 FAR_BEHIND = 1.2
 """What takes so many times the fastest trial is not compared further."""
 LEAST_ROUNDS, MOST_ROUNDS = 2, 15
-PAUSE_S = 0.05
 MOST_SEARCH_ROWS = 512
 """A call of more rows only repeats the tiles of these."""
 KIND, OLDER_KIND = "schedule", "choices"
@@ -161,7 +160,7 @@ def _compared(model: Model | Network, max_batch: int, threads: int, names: Seque
             if is_affordable(runner):
                 arms[schedule] = partial(runner.run, *xs)
         if threads > 1:
-            time.sleep(PAUSE_S)
+            time.sleep(SPIN_S)
         costs |= _seconds(arms)
     return [costs[each] for each in candidates]
 

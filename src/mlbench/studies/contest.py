@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from mlbench.measure import time_interleaved
+from mlbench.measure import SPIN_S, time_interleaved
 from mlbench.measure.stats import Interval, median, quantile, ratio_interval
 
 DEFAULT, CONTROL, FOUND = "default", "control", "found"
@@ -22,8 +22,6 @@ SET_S = 0.12
 """Time for the rounds of a set; slow calls get LEAST_ROUNDS whatever they take."""
 LEAST_ROUNDS, MOST_ROUNDS = 3, 15
 TURN_S = 3e-4
-PAUSE_S = 0.05
-"""The threads of BLAS spin for a while after a call, on a core that another way of using threads would need."""
 QUIET_SPREAD = 1.1
 """On a quiet machine the middle half of the control's rounds, control / default, lies within a factor of 1.03 or less."""
 
@@ -82,7 +80,7 @@ def _one_set(arms: Mapping[str, Call], rounds: int, number: int, *, apart: bool)
     found: dict[str, Sequence[float]] = {}
     for group in [[name] for name in names] if apart else [names]:
         if apart:
-            time.sleep(PAUSE_S)
+            time.sleep(SPIN_S)
         timed = time_interleaved({name: arms[name] for name in group}, rounds, TURN_S, 0.0, warm_up_s=TURN_S, count_faults=False)
         found |= {name: each.rounds_s for name, each in timed.items()}
     return found

@@ -23,7 +23,7 @@ from types import TracebackType
 from typing import ParamSpec, Self, TypeVar
 
 from mlbench.errors import WorkerError
-from mlbench.measure import Worker, interleaved
+from mlbench.measure import SPIN_S, Worker, interleaved
 from mlbench.results.peers import FAILED, MEASURED, OURS, SLOW, WRONG, Outcome, PeerCell, Runtime
 from mlbench.studies.cases import Cell
 from mlbench.studies.peers.scratch import NO_FOLDERS, Folders
@@ -42,8 +42,6 @@ SLOW_S, SLOW_TIMES, FAR_S, FAR_TIMES = 0.05, 20.0, 1e-3, 100.0
 that takes FAR_S and FAR_TIMES the fastest one's, because more rounds would say nothing new of it. Shorter ones cost little."""
 BEHIND_TIMES = (10.0, 3.0)
 """After one set, and after two or more: a peer whose calls take so many times the fastest peer's has no turns in later sets."""
-PAUSE_S = 0.05
-"""Where a process cannot be stopped, the wait for its threads to end spinning."""
 P = ParamSpec("P")
 R = TypeVar("R")
 
@@ -110,7 +108,7 @@ class Processes:
         worker.thaw()
         answer = worker.call(function, *args, **kwargs)
         if self._threads > 1 and not worker.freeze():
-            time.sleep(PAUSE_S)
+            time.sleep(SPIN_S)  # until its threads have ended spinning
         return answer
 
     def prepare(self, name: str, cell: Cell) -> Outcome:

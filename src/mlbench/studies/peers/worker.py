@@ -16,7 +16,7 @@ from functools import partial
 from mlbench.compiler import blas
 from mlbench.compiler.schedule.schedule import Schedule, schedule_from_json, schedule_to_json
 from mlbench.errors import MlbenchError, WrongResultError
-from mlbench.measure import footprint, has_memray, held_bytes, time_interleaved
+from mlbench.measure import SPIN_S, footprint, has_memray, held_bytes, time_interleaved
 from mlbench.measure.stats import median
 from mlbench.results.peers import MEASURED, OURS, WRONG, Outcome, Runtime
 from mlbench.runtime import OptimizedRunner
@@ -28,13 +28,12 @@ from mlbench.studies.peers.scratch import NO_FOLDERS, Folders, found_once, use_f
 from mlbench.studies.subjects import Subject
 
 WARM_UPS = 3
-COST_S = 2e-3
-"""Time spent on finding out how long a call takes."""
+COST_S, SETTLE_S = 2e-3, 0.01
+"""Time of a turn that finds out how long a call takes, and time for single calls before."""
 OUR_SETTINGS = "OptimizedRunner, with what a search chose for each cell"
 LONG_S = 1.0
 CHOICE_ROUNDS, CHOICE_TURN_S = 15, 1e-3
 """Rounds in which the variants of a runtime alternate, before the fastest is measured."""
-SPIN_S = 0.05
 LEAST_FAULTS = 4.0
 """A call that makes so many page faults gets a warm heap."""
 WARM = "warm heap"
@@ -85,6 +84,7 @@ def prepare(module: str | None, cell: Cell) -> Outcome:
             return outcomes[variant]
     chosen = _fastest(found, outcomes, cell.threads)
     _kept.append(found[chosen])
+    time.sleep(0 if cell.threads == 1 else SPIN_S)
     cost_s = _cost_s(outcomes[chosen].cost_s or 0.0)
     outcome = dataclasses.replace(outcomes[chosen], cost_s=cost_s, chosen=chosen)
     if module is None or cost_s > LONG_S or faults_per_call(_kept[0]) < LEAST_FAULTS:
@@ -157,7 +157,10 @@ def _warm_cost_s(cost_s: float) -> float | None:
 
 def _cost_s(first_s: float) -> float:
     """Return about how long a call takes, in seconds; a very long one is made once more, because a first call may compile."""
-    cost_s = min(turn(1, 0) for _ in range(1 if first_s > LONG_S else WARM_UPS))
+    end, costs_s = time.perf_counter() + SETTLE_S, [turn(1, 0)]
+    while time.perf_counter() < end or (len(costs_s) < WARM_UPS and first_s <= LONG_S):
+        costs_s.append(turn(1, 0))
+    cost_s = min(costs_s)
     return min(turn(1 + int(COST_S / cost_s), 0) for _ in range(WARM_UPS)) if cost_s < COST_S else cost_s
 
 
