@@ -73,6 +73,14 @@ def test_three_arms_go_forwards_and_then_backwards(clock: Clock) -> None:
     assert clock.calls == "AABBCC" + "ABCCBA" + "BCAACB"
 
 
+def test_a_settled_arm_waits_for_threads_when_it_follows_another(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It waits before its first calls and before each turn behind another arm's; the other arm never does."""
+    monkeypatch.setattr("mlbench.measure.latency.wait_for_threads", lambda: clock.log.append("w"))
+    arms = {"A": clock.arm("A", MS), "B": clock.arm("B", MS)}
+    time_interleaved(arms, rounds=2, turn_s=MS, singles_s=0, clock=clock, settled=["B"])
+    assert clock.calls == "AA" + "BwB" + "AwBBA" + "wBAAwB"
+
+
 def test_one_arm_alone_has_two_turns_in_a_round(clock: Clock) -> None:
     """A round has two turns of every arm, also of the only one."""
     time_interleaved({"A": clock.arm("A", MS)}, rounds=2, turn_s=MS, singles_s=0, clock=clock)

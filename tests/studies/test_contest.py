@@ -71,7 +71,7 @@ def held(
         return {name: ArmTimes(tuple(next(seconds[name]) for _ in range(rounds)), (), None) for name in arms}
 
     monkeypatch.setattr(contest, "time_interleaved", turns)
-    monkeypatch.setattr(contest, "SPIN_S", 0.0)
+    monkeypatch.setattr(contest, "wait_for_threads", lambda: None)
     return contest.contest({name: lambda: lambda: None for name in seconds}, apart=apart), timed
 
 

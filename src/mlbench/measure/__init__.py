@@ -3,7 +3,8 @@
 from mlbench.measure.footprint import Footprint, footprint, has_memray, held_bytes, record, render_flame_graph
 from mlbench.measure.latency import ArmTimes, time_interleaved
 from mlbench.measure.objects import closed_over, object_bytes
-from mlbench.measure.rounds import SPIN_S, interleaved
+from mlbench.measure.rounds import interleaved
+from mlbench.measure.spinning import SPIN_S, wait_for_threads
 from mlbench.measure.system.caches import Caches, caches, eviction_bytes, eviction_text, evictor
 from mlbench.measure.system.environment import Environment, describe, environment, kernel_key
 from mlbench.measure.worker import FRESH_HEAP, HEAPS, WARM_HEAP, Worker
@@ -34,4 +35,5 @@ __all__ = [
     "record",
     "render_flame_graph",
     "time_interleaved",
+    "wait_for_threads",
 ]

@@ -13,11 +13,12 @@ from __future__ import annotations
 
 import gc
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 
 from mlbench.measure.rounds import interleaved
+from mlbench.measure.spinning import wait_for_threads
 
 Call = Callable[[], object]
 Clock = Callable[[], float]
@@ -62,6 +63,7 @@ def time_interleaved(
     before: Call | None = None,
     *,
     warm_up_s: float = WARM_UP_S,
+    settled: Collection[str] = (),
     count_faults: bool = True,
 ) -> dict[str, ArmTimes]:
     """Measure all arms together in this process.
@@ -74,11 +76,13 @@ def time_interleaved(
         clock: seconds from any origin.
         before: called, untimed, before every timed call, each of which then is a turn by itself; for measuring with cold caches.
         warm_up_s: a turn that follows another arm's begins with untimed calls for so long, in seconds, with one at least; 0 for none.
+        settled: arms whose turns, where they follow another arm's, wait until no other thread of this process runs: an arm with threads
+            of its own beside one on the threads of a BLAS.
         count_faults: count page faults too, which takes some calls more.
     """
-    start = _Start(clock, warm_up_s, before)
+    start = _Start(clock, warm_up_s, before, settled)
     with _quiet_collector():
-        costs = {name: _cost_s(call, clock, start) for name, call in arms.items()}
+        costs = {name: _cost_s(name, call, clock, start) for name, call in arms.items()}
         calls = {name: 1 if before is not None else max(1, int(turn_s / cost)) for name, cost in costs.items()}
         durations = _rounds(arms, costs, calls, rounds, start)
         singles = _singles(arms, min(MOST_SINGLES, int(singles_s / sum(costs.values()))), start)
@@ -95,14 +99,18 @@ class _Start:
         clock: seconds.
         warm_up_s: time for untimed calls; 0 for none.
         before: called instead, for cold caches.
+        settled: arms that wait until no other thread runs.
     """
 
     clock: Clock
     warm_up_s: float
     before: Call | None
+    settled: Collection[str]
 
-    def warm_up(self, call: Call, cost_s: float = 0.0) -> None:
-        """Call untimed, unless the call is long."""
+    def warm_up(self, name: str, call: Call, cost_s: float = 0.0) -> None:
+        """Wait for other threads, if the arm is one that does, and call untimed, unless the call is long."""
+        if name in self.settled:
+            wait_for_threads()
         if not self.warm_up_s or self.before is not None or cost_s > LONG_TIMES * self.warm_up_s:
             return
         end = self.clock() + self.warm_up_s
@@ -122,7 +130,7 @@ def _rounds(
             if start.before is not None:
                 start.before()
             if name != last:
-                start.warm_up(arms[name], costs_s[name])
+                start.warm_up(name, arms[name], costs_s[name])
             last = name
             spent[name] += _turn_s(arms[name], calls[name], start.clock)
         for name in arms:
@@ -145,7 +153,7 @@ def _singles(arms: Mapping[str, Call], calls: int, start: _Start) -> dict[str, l
     for first in range(0, calls, in_turn):
         for name, call in arms.items():
             if is_warm:
-                start.warm_up(call)
+                start.warm_up(name, call)
             else:
                 (start.before or call)()
             for _ in range(min(in_turn, calls - first)):
@@ -155,10 +163,10 @@ def _singles(arms: Mapping[str, Call], calls: int, start: _Start) -> dict[str, l
     return singles
 
 
-def _cost_s(call: Call, clock: Clock, start: _Start) -> float:
+def _cost_s(name: str, call: Call, clock: Clock, start: _Start) -> float:
     """Warm up and return about how long a call takes, in seconds."""
     call()
-    start.warm_up(call)
+    start.warm_up(name, call)
     calls, spent = 1, 0.0
     while spent < 2e-4:
         spent = _turn_s(call, calls, clock)

@@ -8,10 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-SPIN_S = 0.15
-"""Time in which the threads of a BLAS or of another runtime spin after a call, on a core that the next arm may need: OpenBLAS's for more
-than 0.1 s, ONNX Runtime's for 30 ms."""
-
 
 def interleaved(names: Sequence[str], rounds: int, first: int = 0) -> Iterator[tuple[str, ...]]:
     """Yield the turns of each round, every arm twice; its first half has every arm once.

@@ -9,7 +9,6 @@ answer of a moment in which the machine was busy is not remembered.
 from __future__ import annotations
 
 import math
-import time
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -26,7 +25,7 @@ from mlbench.compiler.schedule.schedule import Schedule, schedule_from_json, sch
 from mlbench.compiler.schedule.search import best_schedule, check_findable
 from mlbench.errors import ModelError
 from mlbench.ir import FloatArray, Graph
-from mlbench.measure import SPIN_S, kernel_key, time_interleaved
+from mlbench.measure import kernel_key, time_interleaved, wait_for_threads
 from mlbench.measure.stats import median
 from mlbench.models import Model, Network
 from mlbench.runtime import OptimizedRunner
@@ -160,7 +159,7 @@ def _compared(model: Model | Network, max_batch: int, threads: int, names: Seque
             if is_affordable(runner):
                 arms[schedule] = partial(runner.run, *xs)
         if threads > 1:
-            time.sleep(SPIN_S)
+            wait_for_threads()
         costs |= _seconds(arms)
     return [costs[each] for each in candidates]
 

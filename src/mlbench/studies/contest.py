@@ -9,11 +9,10 @@ machine, round for round.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from mlbench.measure import SPIN_S, time_interleaved
+from mlbench.measure import time_interleaved, wait_for_threads
 from mlbench.measure.stats import Interval, median, quantile, ratio_interval
 
 DEFAULT, CONTROL, FOUND = "default", "control", "found"
@@ -80,7 +79,7 @@ def _one_set(arms: Mapping[str, Call], rounds: int, number: int, *, apart: bool)
     found: dict[str, Sequence[float]] = {}
     for group in [[name] for name in names] if apart else [names]:
         if apart:
-            time.sleep(SPIN_S)
+            wait_for_threads()
         timed = time_interleaved({name: arms[name] for name in group}, rounds, TURN_S, 0.0, warm_up_s=TURN_S, count_faults=False)
         found |= {name: each.rounds_s for name, each in timed.items()}
     return found

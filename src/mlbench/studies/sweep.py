@@ -105,7 +105,8 @@ def times_of_cell(cell: Cell, effort: Effort) -> dict[str, ArmTimes]:
     held = ballast()
     arms: dict[str, Callable[[], object]] = {runner: call_of(Case(cell, runner)) for runner in RUNNERS}
     arms[PRODUCTS] = products_call(cell)
-    times = time_interleaved(arms, affordable_rounds(arms, effort.rounds), effort.turn_s, effort.singles_s)
+    settled = [name for name in RUNNERS if name != BASELINE and cell.threads > 1]  # beside arms on the threads of a BLAS
+    times = time_interleaved(arms, affordable_rounds(arms, effort.rounds), effort.turn_s, effort.singles_s, settled=settled)
     del held
     return times
 

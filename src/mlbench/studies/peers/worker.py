@@ -16,7 +16,7 @@ from functools import partial
 from mlbench.compiler import blas
 from mlbench.compiler.schedule.schedule import Schedule, schedule_from_json, schedule_to_json
 from mlbench.errors import MlbenchError, WrongResultError
-from mlbench.measure import SPIN_S, footprint, has_memray, held_bytes, time_interleaved
+from mlbench.measure import footprint, has_memray, held_bytes, time_interleaved, wait_for_threads
 from mlbench.measure.stats import median
 from mlbench.results.peers import MEASURED, OURS, WRONG, Outcome, Runtime
 from mlbench.runtime import OptimizedRunner
@@ -84,7 +84,8 @@ def prepare(module: str | None, cell: Cell) -> Outcome:
             return outcomes[variant]
     chosen = _fastest(found, outcomes, cell.threads)
     _kept.append(found[chosen])
-    time.sleep(0 if cell.threads == 1 else SPIN_S)
+    if cell.threads > 1:
+        wait_for_threads()  # the check was made on those of a BLAS
     cost_s = _cost_s(outcomes[chosen].cost_s or 0.0)
     outcome = dataclasses.replace(outcomes[chosen], cost_s=cost_s, chosen=chosen)
     if module is None or cost_s > LONG_S or faults_per_call(_kept[0]) < LEAST_FAULTS:
@@ -137,7 +138,8 @@ def _fastest(calls: dict[str, Callable[[], object]], outcomes: dict[str, Outcome
         return min(first, key=first.__getitem__)
     times: dict[str, float] = {}
     for group in [calls] if threads == 1 else [{name: call} for name, call in calls.items()]:
-        time.sleep(0 if threads == 1 else SPIN_S)
+        if threads > 1:
+            wait_for_threads()
         timed = time_interleaved(group, CHOICE_ROUNDS, CHOICE_TURN_S, 0.0, count_faults=False)
         times |= {name: median(each.rounds_s) for name, each in timed.items()}
     return min(times, key=times.__getitem__)
