@@ -19,6 +19,7 @@ from collections.abc import Iterator, Sequence
 from functools import partial
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 from mlbench import OptimizedRunner, mlp
 from mlbench.compiler.schedule.schedule import OpSchedule, Schedule
@@ -94,7 +95,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     print("shape, batch: default / best (95 % interval), the best")
     try:
         for shape, batch in cells:
-            interval, text = measured(tuple(map(int, shape.split("-"))), batch, options.rounds)
+            with threadpool_limits(1):  # what is compared has one thread
+                interval, text = measured(tuple(map(int, shape.split("-"))), batch, options.rounds)
             found.append(interval.estimate)
             print(f"{shape}, {batch}: {interval.estimate:.3f} ({interval.low:.3f} to {interval.high:.3f}), {text}", flush=True)
     except KeyboardInterrupt:
