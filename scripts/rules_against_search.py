@@ -1,6 +1,6 @@
 """How far the default rules are from the best schedule: an exhaustive search over tiles and kinds of code, for 60 shapes.
 
-    python scripts/rules_against_search.py                  # some 20 minutes on an idle machine
+    python scripts/rules_against_search.py                  # some ten minutes on an idle machine
     python scripts/rules_against_search.py --shapes 64-300-200-10 --batch 512 --rounds 30
 
 Every candidate runs a trial. The FINALISTS fastest then take turns in short rounds, and the best of them is chosen. The fastest of many is
