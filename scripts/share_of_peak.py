@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 
 import numpy as np
@@ -55,7 +55,7 @@ def shares(name: str, rows: int) -> str:
     loop, model, random = multiply_add_loop(vectors), network(name), np.random.default_rng(0)
     xs = [random.standard_normal((rows, columns), dtype=np.float32) for columns in model.graph().inputs.values()]
     one, other = (random.standard_normal((SIZE, SIZE), dtype=np.float32) for _ in range(2))
-    arms = {
+    arms: dict[str, Callable[[], object]] = {
         "runner": partial(OptimizedRunner(model, rows).run, *xs),
         "loop": partial(loop.run, TURNS),
         "product": partial(one.dot, other, np.empty_like(one)),
