@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import sys
 import threading
 import time
@@ -18,11 +19,12 @@ LINUX = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="the sys
 
 @contextmanager
 def spinning_thread(until: threading.Event) -> Iterator[threading.Thread]:
-    """Run a thread that spins until then."""
+    """Run a thread that computes until then, mostly without the interpreter's lock: who waits for that does not run."""
+    data = bytes(1 << 25)
 
     def spin() -> None:
         while not until.is_set():
-            pass
+            hashlib.sha256(data)
 
     thread = threading.Thread(target=spin)
     thread.start()
@@ -54,18 +56,22 @@ def test_a_thread_that_never_ends_is_not_waited_for() -> None:
 
 
 @LINUX
-def test_without_other_threads_there_is_no_wait(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Threads that sleep are not waited for either."""
-    slept: list[float] = []
+def test_a_thread_that_sleeps_does_not_run() -> None:
+    """The wait is over while it is still there."""
     stop = threading.Event()
     sleeper = threading.Thread(target=stop.wait)
     sleeper.start()
-    wait_for_threads(60.0)  # until it sleeps
-    monkeypatch.setattr(time, "sleep", slept.append)
-    wait_for_threads()
+    wait_for_threads(60.0)
+    state = spinning._state(Path(f"/proc/self/task/{sleeper.native_id}"))
     stop.set()
     sleeper.join()
-    assert slept == []
+    assert state == "S"
+
+
+@LINUX
+def test_a_thread_that_has_ended_does_not_run() -> None:
+    """It may end while its state is read."""
+    assert spinning._state(Path("/proc/self/task/0")) == ""
 
 
 def test_where_the_system_does_not_say_who_runs_there_is_a_pause(monkeypatch: pytest.MonkeyPatch) -> None:
