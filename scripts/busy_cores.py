@@ -20,10 +20,9 @@ from contextlib import contextmanager
 
 import numpy as np
 
-from mlbench import OptimizedRunner, mlp
+from mlbench import OptimizedRunner
 from mlbench.measure.stats import median
-from mlbench.models import Model, Network
-from mlbench.models.zoo import load_zoo
+from mlbench.studies.subjects import brought, layers
 
 TURNS, CALLS, WARM_CALLS = 40, 50, 5
 PRODUCT = np.ones((256, 256), np.float32)
@@ -47,16 +46,10 @@ def busy(cores: Sequence[int]) -> Iterator[None]:
 
 def calls_of(name: str, batch: int) -> tuple[Call, Call]:
     """Return a call on one thread and one on two."""
-    model: Model | Network = load_zoo(name.removeprefix("zoo:")) if name.startswith("zoo:") else _mlp(name)
-    random = np.random.default_rng(0)
-    xs = [random.standard_normal((batch, columns), dtype=np.float32) for columns in model.graph().inputs.values()]
+    subject = layers(name) or brought(name)
+    model, xs = subject.model(), subject.arrays(batch)
     one, two = (OptimizedRunner(model, batch, threads=threads) for threads in (1, 2))
     return lambda: one.run(*xs), lambda: two.run(*xs)
-
-
-def _mlp(name: str) -> Model:
-    inputs, *hidden, outputs = map(int, name.split("-"))
-    return mlp(inputs, tuple(hidden), outputs)
 
 
 def timed(calls: Sequence[Call], before: Call | None) -> list[str]:

@@ -19,32 +19,16 @@ from functools import partial
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from mlbench import OptimizedRunner, mlp
+from mlbench import OptimizedRunner
 from mlbench.compiler.x86 import find
 from mlbench.compiler.x86.loops import multiply_add_loop
-from mlbench.ir import op_named
 from mlbench.measure import time_interleaved
 from mlbench.measure.stats import median, quantile
-from mlbench.models import Model, Network
-from mlbench.models.zoo import ZOO, load_zoo
+from mlbench.models.zoo import ZOO
+from mlbench.studies.subjects import brought, layers
 
 SHAPES = ("64-64-10", "256-256-256", "64-1024-64", "784-512-10", "1024-4096-1024", "512-512-512")
 SIZE, TURNS, ROUNDS, TURN_S = 512, 20_000, 15, 3e-3
-
-
-def network(name: str) -> Model | Network:
-    """Return an MLP, or one of the zoo."""
-    if name.startswith("zoo:"):
-        return load_zoo(name.removeprefix("zoo:"))
-    inputs, *hidden, outputs = map(int, name.split("-"))
-    return mlp(inputs, tuple(hidden), outputs)
-
-
-def product_flop(model: Model | Network, rows: int) -> int:
-    """Return the operations of the matrix products of a call."""
-    graph = model.graph()
-    products = [node for node in graph.nodes if op_named(node.op).is_product]
-    return sum(2 * rows * graph.constants[node.operands[0]].size for node in products)
 
 
 def shares(name: str, rows: int) -> str:
@@ -52,15 +36,14 @@ def shares(name: str, rows: int) -> str:
     vectors, why = find()
     if vectors is None:
         raise SystemExit(f"no generated code here: {why}")
-    loop, model, random = multiply_add_loop(vectors), network(name), np.random.default_rng(0)
-    xs = [random.standard_normal((rows, columns), dtype=np.float32) for columns in model.graph().inputs.values()]
+    loop, subject, random = multiply_add_loop(vectors), layers(name) or brought(name), np.random.default_rng(0)
     one, other = (random.standard_normal((SIZE, SIZE), dtype=np.float32) for _ in range(2))
     arms: dict[str, Callable[[], object]] = {
-        "runner": partial(OptimizedRunner(model, rows).run, *xs),
+        "runner": partial(OptimizedRunner(subject.model(), rows).run, *subject.arrays(rows)),
         "loop": partial(loop.run, TURNS),
         "product": partial(one.dot, other, np.empty_like(one)),
     }
-    flop = {"runner": product_flop(model, rows), "loop": TURNS * loop.work, "product": 2 * SIZE**3}
+    flop = {"runner": subject.work_flop(rows), "loop": TURNS * loop.work, "product": 2 * SIZE**3}
     times = time_interleaved(arms, ROUNDS, TURN_S, 0.0, count_faults=False)
     rates = {arm: [flop[arm] / each for each in times[arm].rounds_s] for arm in arms}
     parts = [f"{median(rates['runner']) / 1e9:7.1f} GFLOP/s"]

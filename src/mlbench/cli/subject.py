@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import math
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -28,10 +27,9 @@ from mlbench.studies.cases import (
     sweep,
 )
 from mlbench.studies.network_files import ZOO_PREFIX
-from mlbench.studies.subjects import DIGITS, MLP, NetworkFile, Sizes, Subject, TrainedDigits, brought_all
+from mlbench.studies.subjects import DIGITS, MLP, NetworkFile, Sizes, Subject, TrainedDigits, brought_all, layers
 
 MODEL_HELP = "a network of yours: an .onnx file, or an .npz that mlbench saved; or one of the zoo, such as zoo:policy; zoo is all of them"
-_LAYERS = re.compile(r"[1-9]\d{0,8}(-[1-9]\d{0,8}){2,}")
 """Columns of the input, of each hidden activation, and of the output, such as 64-300-200-10."""
 
 
@@ -97,18 +95,15 @@ def chosen_subjects(
     for name in refused:
         if getattr(options, name, None):
             raise UsageError(f"--{name.replace('_', '-')} chooses sizes, and {options.model} has its own; leave one of them out")
-    is_layers = _LAYERS.fullmatch(options.model) is not None
-    if options.model != DIGITS and not is_layers:
+    perceptron = layers(options.model)
+    if options.model != DIGITS and perceptron is None:
         names = tuple(part.strip() for part in options.outputs.split(",")) if options.outputs else ()
         return brought_all(options.model, names, options.inputs, options.most_mb * _MB)
     for name in ("inputs", "outputs"):
         if getattr(options, name):
-            owner = f"{options.model} has its own sizes" if is_layers else "the trained digits have their own images and sizes"
+            owner = f"{options.model} has its own sizes" if perceptron is not None else "the trained digits have their own images and sizes"
             raise UsageError(f"--{name} belongs to a network in a file; {owner}")
-    if is_layers:
-        inputs, *hidden, outputs = map(int, options.model.split("-"))
-        return (Sizes(tuple(hidden), inputs, outputs),)
-    return (TrainedDigits(),)
+    return (TrainedDigits(),) if perceptron is None else (perceptron,)
 
 
 def chosen_cells(options: argparse.Namespace) -> list[Cell]:

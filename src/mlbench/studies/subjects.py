@@ -44,6 +44,9 @@ WHOLE_ZOO = "zoo"
 INPUT_SEED = 1
 
 
+_LAYERS = re.compile(r"[1-9]\d{0,8}(-[1-9]\d{0,8}){2,}")
+
+
 @dataclass(frozen=True, slots=True)
 class Sizes:
     """A seeded MLP.
@@ -233,6 +236,18 @@ def brought(
     found = NetworkFile(place, sha256_of(place, most_bytes), name_of(place), outputs, given, inputs_sha256, most_bytes)
     found.arrays(1)
     return found
+
+
+def layers(model: str) -> Sizes | None:
+    """Return the MLP that sizes of layers name; None for any other text.
+
+    >>> layers("64-300-200-10")
+    Sizes(hidden=(300, 200), inputs=64, outputs=10)
+    """
+    if _LAYERS.fullmatch(model) is None:
+        return None
+    inputs, *hidden, outputs = map(int, model.split("-"))
+    return Sizes(tuple(hidden), inputs, outputs)
 
 
 def brought_all(
